@@ -1,0 +1,72 @@
+// What every actor of an agent is given at its start: settings and the few things that are shared.
+#pragma once
+
+#include "messages/engine.hpp"
+#include "messages/units.hpp"
+#include "messages/uuid.hpp"
+#include "policy/policy.hpp"
+
+#include <caf/error.hpp>
+#include <caf/make_message.hpp> // IWYU pragma: keep
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace davit::transport {
+class io_runtime;
+}
+
+namespace davit {
+
+class metrics;
+
+struct log_settings {
+  byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
+};
+
+/// The `davit` group of the configuration (config/davit.conf tells what each means).
+struct agent_settings {
+  std::string name;
+  std::filesystem::path data_dir;
+  bool private_tasks = false; ///< Runs the tasks that it accepted itself and no others.
+  std::vector<std::string> heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
+  duration drain_timeout{600'000};
+  std::string drain_action = "leave"; ///< What happens to tasks that still run then: "leave" or "stop".
+  duration retention{30LL * 24 * 3600 * 1000}; ///< Of finished tasks and their logs; 0: for ever.
+  byte_size min_free_disk{256ull << 20};  ///< With less in the data directory, nothing is claimed.
+  std::string store_url;
+  std::string api_listen;
+  std::string fleet = "default";
+  duration pull_timeout{1'800'000};
+  std::vector<engine_settings> engines;
+  policy_settings policy;
+  log_settings logs;
+
+  std::filesystem::path log_folder() const { return data_dir / "logs"; }
+};
+
+/// Lives as long as the actor system. Constant once made, so that actors may share it.
+struct agent_context {
+  agent_settings settings;
+  transport::io_runtime& io;
+  std::shared_ptr<const davit::policy> policy;
+  std::shared_ptr<davit::metrics> metrics;
+};
+
+using context_ptr = std::shared_ptr<const agent_context>;
+
+/// An error with a sentence for people.
+template <class Enum>
+caf::error make_failure(Enum code, std::string text) {
+  return caf::error{code, caf::make_message(std::move(text))};
+}
+
+/// The sentence of an error, or the error itself in words if it has none.
+std::string text_of(const caf::error& e);
+
+/// The kind, if the error is from an engine; `lost` if the connection's actor itself is gone.
+engine_errc engine_code(const caf::error& e);
+
+} // namespace davit

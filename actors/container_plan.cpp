@@ -1,0 +1,37 @@
+#include "actors/container_plan.hpp"
+
+namespace davit {
+
+std::string container_name(const attempt_key& key) {
+  return "davit-" + to_string(key.task) + "-" + std::to_string(key.number);
+}
+
+container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec) {
+  container_plan plan;
+  plan.name = container_name(key);
+  plan.image = spec.image;
+  plan.command = spec.command;
+  plan.entrypoint = spec.entrypoint;
+  plan.env = spec.env;
+  plan.env.emplace("DAVIT_TASK_ID", to_string(key.task));
+  plan.env.emplace("DAVIT_ATTEMPT", std::to_string(key.number));
+  plan.labels = spec.labels;
+  plan.labels["davit.task"] = to_string(key.task);
+  plan.labels["davit.attempt"] = std::to_string(key.number);
+  plan.labels["davit.agent"] = settings.name;
+  plan.labels["davit.fleet"] = settings.fleet;
+  plan.workdir = spec.workdir;
+  plan.user = spec.user;
+  plan.tty = spec.tty;
+  plan.open_stdin = spec.stdin_text.has_value();
+  plan.network = spec.network.value_or("none");
+  plan.mounts = spec.mounts;
+  plan.resources = spec.resources;
+  plan.stop_timeout = spec.stop_timeout.value_or(std::chrono::seconds{10});
+  // docs/decisions/0002-log-driver.md: exact bytes, blocking, and no rotation below what a log can hold.
+  plan.log_driver = "local";
+  plan.log_options = {{"mode", "blocking"}, {"max-size", "1000g"}, {"max-file", "1"}, {"compress", "false"}};
+  return plan;
+}
+
+} // namespace davit

@@ -1,0 +1,559 @@
+#include "actors/engine_connection.hpp"
+
+#include "actors/metrics.hpp"
+#include "transport/engine_client.hpp"
+#include "transport/log_follower.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <random>
+#include <set>
+#include <filesystem>
+
+namespace davit {
+
+namespace {
+
+using transport::awaitable;
+using transport::call_options;
+using transport::engine_client;
+using transport::result;
+using transport::within;
+using namespace std::chrono_literals;
+
+using self_pointer = engine_actor::stateful_pointer<struct engine_connection_state>;
+
+/// A call that is under way on the I/O threads.
+struct pending_call {
+  std::optional<attempt_key> owner; ///< Whose withdrawal ends it.
+  std::shared_ptr<void> promise;    ///< Kept here, so that no I/O thread ever holds the last one.
+  transport::control_ptr control = std::make_shared<transport::call_control>();
+};
+
+/// A log that is being read.
+struct pending_log {
+  std::uint64_t source = 0;
+  std::shared_ptr<transport::log_follower> follower;
+  caf::typed_response_promise<void> promise;
+  bool ended = false;              ///< The follower has; acknowledgements may be missing.
+  std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
+  caf::error failure;
+};
+
+struct engine_connection_state {
+  static inline const char* name = "engine_connection";
+
+  explicit engine_connection_state(self_pointer) {}
+  ~engine_connection_state() {
+    // Coroutines keep what they need alive; here they are told to end.
+    for (auto& [id, call] : calls)
+      call.control->cancel();
+    for (auto& [key, log] : logs)
+      log.follower->cancel();
+    if (events)
+      events->cancel();
+  }
+
+  context_ptr context;
+  engine_settings settings;
+  health_settings health;
+  wiring addresses;
+  std::shared_ptr<engine_client> client;
+  engine_status status;
+  std::uint64_t tick = 0;         ///< The one timer that counts; older ones are stale.
+  int misses = 0;                 ///< Pings in a row without an answer.
+  duration backoff{0};
+  bool checking = false;          ///< A ping or a connect is under way.
+  transport::control_ptr events;  ///< Ends the event stream that is open.
+  std::uint64_t last_call = 0;
+  std::map<std::uint64_t, pending_call> calls;
+  std::map<attempt_key, pending_log> logs;
+  std::minstd_rand random{std::random_device{}()};
+};
+
+caf::error to_caf(const transport::error& e) {
+  return make_failure(e.code, e.message);
+}
+
+/// Runs `work` among the actor's messages, whatever thread this is.
+void resume(const caf::weak_actor_ptr& actor, std::function<void()> work) {
+  if (auto strong = actor.lock())
+    caf::anon_send(caf::actor_cast<engine_actor>(strong), continuation{std::move(work)});
+}
+
+caf::weak_actor_ptr weak(self_pointer self) {
+  return caf::actor_cast<caf::weak_actor_ptr>(engine_actor{self});
+}
+
+/// Starts a coroutine and gives its result to `done`, which runs among the actor's messages.
+template <class T>
+void spawn_call(self_pointer self, awaitable<result<T>> work, std::function<void(result<T>)> done) {
+  // The client lives in the coroutine's frame until it ends: cancelled calls finish after the actor is gone.
+  boost::asio::co_spawn(self->state.client->executor(), std::move(work),
+                        [actor = weak(self), client = self->state.client, done = std::move(done)](std::exception_ptr failed, result<T> value) {
+                          if (failed)
+                            value = transport::error{engine_errc::protocol, 0, "an internal error ended the call"};
+                          auto shared = std::make_shared<result<T>>(std::move(value));
+                          resume(actor, [done, shared] { done(std::move(*shared)); });
+                        });
+}
+
+/// A request of an executor's: calls the engine and answers with what it says. `make` gets the call's deadline and control.
+template <class T, class Make>
+caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make) {
+  auto& state = self->state;
+  using promise_type = caf::typed_response_promise<T>;
+  auto promise = self->make_response_promise<T>();
+  auto id = ++state.last_call;
+  auto& entry = state.calls[id];
+  entry.owner = owner;
+  entry.promise = std::make_shared<promise_type>(promise);
+  call_options options;
+  options.until = within(limit);
+  options.control = entry.control;
+  auto begun = std::chrono::steady_clock::now();
+  spawn_call<T>(self, make(std::move(options)), [=](result<T> value) {
+    auto& state = self->state;
+    auto found = state.calls.find(id);
+    auto promise = *std::static_pointer_cast<promise_type>(found->second.promise);
+    state.calls.erase(found);
+    auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    state.context->metrics->engine_request(state.settings.name, what, seconds);
+    if (!value)
+      promise.deliver(to_caf(value.error()));
+    else if constexpr (std::is_void_v<T>)
+      promise.deliver();
+    else
+      promise.deliver(std::move(*value));
+  });
+  return promise;
+}
+
+// -- health ----------------------------------------------------------------------------------------------------------
+
+void tell(self_pointer self) {
+  auto& state = self->state;
+  state.context->metrics->engine_state(state.settings.name, state.status.state == engine_state::ready);
+  if (state.addresses.scheduler)
+    self->send(state.addresses.scheduler, state.status);
+}
+
+void come_into(self_pointer self, engine_state now, std::string message) {
+  auto& status = self->state.status;
+  if (status.state == now && status.message == message)
+    return;
+  if (status.state != now) {
+    status.since = std::chrono::system_clock::now();
+    spdlog::log(now == engine_state::ready ? spdlog::level::info : spdlog::level::warn, "engine {} is {}{}{}", status.name, to_string(now),
+                message.empty() ? "" : ": ", message);
+  }
+  status.state = now;
+  status.message = std::move(message);
+  tell(self);
+}
+
+void tick_after(self_pointer self, duration wait) {
+  self->delayed_send(self, wait, tick_atom_v, ++self->state.tick);
+}
+
+void schedule_reconnect(self_pointer self) {
+  auto& state = self->state;
+  auto& backoff = state.backoff;
+  backoff = std::clamp(backoff * 2, state.health.least_backoff, state.health.most_backoff);
+  std::uniform_int_distribution<duration::rep> jitter{0, backoff.count() / 2};
+  tick_after(self, backoff - duration{jitter(state.random)});
+}
+
+void watch_events(self_pointer self);
+
+/// Missed once more; or, when `certain`, there is nothing to be missed: the engine is away.
+void missed(self_pointer self, const transport::error& e, bool certain) {
+  auto& state = self->state;
+  ++state.misses;
+  auto down = certain || state.misses >= state.health.misses_until_down;
+  if (!down) {
+    come_into(self, state.status.state == engine_state::connecting ? engine_state::connecting : engine_state::degraded, e.message);
+    tick_after(self, state.health.ping_interval);
+    return;
+  }
+  if (certain && state.status.state != engine_state::down) // the process behind the address is another one when it comes back
+    ++state.status.epoch;
+  come_into(self, engine_state::down, e.message);
+  // What is under way would wait for its own deadline; its askers know better what to do with an early no.
+  for (auto& [id, call] : state.calls)
+    call.control->cancel();
+  for (auto& [key, log] : state.logs)
+    log.follower->cancel();
+  state.client->drop_idle();
+  schedule_reconnect(self);
+}
+
+awaitable<result<engine_info>> connect_client(std::shared_ptr<engine_client> client, call_options options) {
+  co_return co_await client->connect(std::move(options));
+}
+
+awaitable<result<void>> ping_client(std::shared_ptr<engine_client> client, call_options options) {
+  co_return co_await client->ping(std::move(options));
+}
+
+/// True if the error tells that no engine serves the address now, or none that will talk to us.
+bool certain(engine_errc code) {
+  return code != engine_errc::timed_out && code != engine_errc::cancelled && code != engine_errc::lost;
+}
+
+/// The engine's disk, if it is this host's.
+void look_at_disk(self_pointer self) {
+  auto& state = self->state;
+  auto before = std::exchange(state.status.disk_free, std::nullopt);
+  std::error_code ec;
+  if (state.settings.endpoint.starts_with("unix:") && !state.status.info.data_root.empty())
+    if (auto space = std::filesystem::space(state.status.info.data_root, ec); !ec)
+      state.status.disk_free = space.available;
+  // Told when it matters to somebody: to the scheduler, or to the collection of images.
+  auto below = [](std::optional<std::uint64_t> free, byte_size limit) { return free && *free < limit.bytes; };
+  for (auto limit : {state.settings.min_free_disk, state.settings.image_gc_below})
+    if (below(before, limit) != below(state.status.disk_free, limit)) {
+      tell(self);
+      break;
+    }
+}
+
+void connect(self_pointer self) {
+  auto& state = self->state;
+  state.checking = true;
+  call_options options;
+  options.until = within(state.health.ping_deadline * 2);
+  spawn_call<engine_info>(self, connect_client(state.client, options), [self](result<engine_info> info) {
+    auto& state = self->state;
+    state.checking = false;
+    if (!info) {
+      // Before it was ever ready, and while it is down, there is no point in waiting for further misses.
+      missed(self, info.error(), true);
+      return;
+    }
+    if (!state.status.info.id.empty() && state.status.info.id != info->id)
+      spdlog::warn("engine {}: another engine answers at {} now ({}, it was {})", state.settings.name, state.settings.endpoint, info->id,
+                   state.status.info.id);
+    state.context->metrics->engine_reconnected(state.settings.name);
+    state.status.info = std::move(*info);
+    state.misses = 0;
+    state.backoff = duration{0};
+    look_at_disk(self);
+    if (!state.events)
+      watch_events(self);
+    come_into(self, engine_state::ready, "");
+    tick_after(self, state.health.ping_interval);
+  });
+}
+
+void ping(self_pointer self) {
+  auto& state = self->state;
+  state.checking = true;
+  call_options options;
+  options.until = within(state.health.ping_deadline);
+  spawn_call<void>(self, ping_client(state.client, options), [self](result<void> answer) {
+    auto& state = self->state;
+    state.checking = false;
+    if (!answer) {
+      missed(self, answer.error(), certain(answer.error().code));
+      return;
+    }
+    state.misses = 0;
+    look_at_disk(self);
+    if (state.status.state == engine_state::degraded)
+      come_into(self, engine_state::ready, "");
+    tick_after(self, state.health.ping_interval);
+  });
+}
+
+void check(self_pointer self) {
+  auto& state = self->state;
+  if (state.checking)
+    return;
+  if (state.status.state == engine_state::ready || state.status.state == engine_state::degraded)
+    ping(self);
+  else
+    connect(self);
+}
+
+/// Reads the event stream to its end. An engine's event stream ends when the engine does: that is what it is read for.
+awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options) {
+  transport::event_options what;
+  what.filters = {{"type", "container"}, {"label", "davit.fleet=" + fleet}};
+  auto opening = options;
+  opening.until = within(10s);
+  auto opened = co_await client->events(std::move(what), std::move(opening));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  while (true) {
+    auto event = co_await stream->next(transport::no_deadline);
+    if (!event)
+      co_return event.error();
+    if (!*event)
+      co_return result<void>{};
+  }
+}
+
+void watch_events(self_pointer self) {
+  auto& state = self->state;
+  call_options options;
+  options.control = state.events = std::make_shared<transport::call_control>();
+  auto begun = std::chrono::steady_clock::now();
+  spawn_call<void>(self, drain_events(state.client, state.context->settings.fleet, options), [self, begun](result<void> ended) {
+    auto& state = self->state;
+    state.events.reset();
+    if (!ended && ended.error().code == engine_errc::cancelled)
+      return;
+    ++state.status.epoch;
+    tell(self);
+    if (state.status.state != engine_state::ready && state.status.state != engine_state::degraded)
+      return;
+    // Asks at once instead of at the next ping; but an engine that gives no stream at all is not asked in a circle.
+    come_into(self, engine_state::connecting, "its event stream has ended");
+    if (std::chrono::steady_clock::now() - begun < 1s)
+      schedule_reconnect(self);
+    else if (!state.checking)
+      connect(self);
+  });
+}
+
+// -- logs ------------------------------------------------------------------------------------------------------------
+
+void settle_log(self_pointer self, const attempt_key& key) {
+  auto& logs = self->state.logs;
+  auto found = logs.find(key);
+  if (found == logs.end() || !found->second.ended || found->second.unacknowledged != 0)
+    return;
+  auto promise = found->second.promise;
+  auto failure = found->second.failure;
+  logs.erase(found);
+  if (failure)
+    promise.deliver(failure);
+  else
+    promise.deliver();
+}
+
+/// The entry of a follower, unless it was replaced.
+pending_log* find_log(self_pointer self, const attempt_key& key, std::uint64_t source) {
+  auto found = self->state.logs.find(key);
+  return found != self->state.logs.end() && found->second.source == source ? &found->second : nullptr;
+}
+
+void pass_on(self_pointer self, log_batch batch) {
+  auto key = batch.key;
+  auto source = batch.source;
+  auto wire_bytes = batch.wire_bytes;
+  auto entry = find_log(self, key, source);
+  if (!entry)
+    return;
+  if (batch.records.empty()) {
+    entry->follower->grant(wire_bytes);
+    return;
+  }
+  ++entry->unacknowledged;
+  self->request(self->state.addresses.logs, caf::infinite, std::move(batch))
+    .then(
+      [=] {
+        if (auto entry = find_log(self, key, source)) {
+          --entry->unacknowledged;
+          entry->follower->grant(wire_bytes);
+          settle_log(self, key);
+        }
+      },
+      [=](const caf::error& e) {
+        if (auto entry = find_log(self, key, source)) {
+          --entry->unacknowledged;
+          entry->failure = e;
+          entry->follower->cancel();
+          settle_log(self, key);
+        }
+      });
+}
+
+caf::result<void> follow_log(self_pointer self, const log_request& request) {
+  auto& state = self->state;
+  if (auto old = state.logs.find(request.key); old != state.logs.end()) {
+    old->second.follower->cancel();
+    old->second.promise.deliver(make_failure(log_errc::stale, "the log is read anew"));
+    state.logs.erase(old);
+  }
+  auto key = request.key;
+  auto source = request.lease.source;
+  auto actor = weak(self);
+  transport::follow_options options{request.container, request.tty, request.follow, request.lease.cursor};
+  auto on_records = [=](std::vector<log_record> records, std::uint64_t wire_bytes) {
+    auto batch = std::make_shared<log_batch>(log_batch{key, source, wire_bytes, std::move(records)});
+    resume(actor, [=] { pass_on(self, std::move(*batch)); });
+  };
+  auto on_end = [=](result<void> outcome, log_cursor) {
+    resume(actor, [=] {
+      auto entry = find_log(self, key, source);
+      if (!entry)
+        return;
+      entry->ended = true;
+      if (!outcome && !entry->failure)
+        entry->failure = to_caf(outcome.error());
+      settle_log(self, key);
+    });
+  };
+  auto follower = std::make_shared<transport::log_follower>(state.client, std::move(options), std::move(on_records), std::move(on_end));
+  auto promise = self->make_response_promise<void>();
+  state.logs.emplace(key, pending_log{source, follower, promise, false, 0, {}});
+  follower->start();
+  return promise;
+}
+
+// -- calls that take more than one request ------------------------------------------------------------------------------
+
+awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
+  auto attached = co_await client->attach(std::move(container), false, options);
+  if (!attached)
+    co_return attached.error();
+  // The container decides how fast it reads: no deadline but the task's own end, which withdraws this call.
+  transport::control_scope scope{options.control, client->executor(), *attached->stream};
+  auto written = co_await attached->stream->write(bytes, transport::no_deadline);
+  if (!written)
+    co_return written.error();
+  co_await attached->stream->shutdown_write();
+  // The engine closes when it has passed all on.
+  std::vector<char> nothing(1024);
+  while (true) {
+    auto count = co_await attached->stream->read_some(nothing, transport::no_deadline);
+    if (!count || *count == 0)
+      co_return result<void>{};
+  }
+}
+
+std::string engine_time(timestamp at) {
+  auto count = at.time_since_epoch().count();
+  auto fraction = std::to_string(count % 1'000'000'000);
+  return std::to_string(count / 1'000'000'000) + '.' + std::string(9 - fraction.size(), '0') + fraction;
+}
+
+awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
+                                                          call_options options) {
+  transport::event_options what;
+  what.filters = {{"type", "container"}, {"container", container}};
+  what.since = engine_time(since);
+  what.until = engine_time(std::chrono::system_clock::now());
+  auto until = options.until;
+  auto opened = co_await client->events(std::move(what), std::move(options));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  std::vector<engine_event> events;
+  while (true) {
+    auto event = co_await stream->next(until);
+    if (!event)
+      co_return event.error();
+    if (!*event)
+      break;
+    events.push_back(std::move(**event));
+  }
+  co_return events;
+}
+
+// -- behavior --------------------------------------------------------------------------------------------------------
+
+engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings, wiring addresses,
+                                              health_settings health) {
+  auto& state = self->state;
+  state.context = context;
+  state.settings = settings;
+  state.health = health;
+  state.addresses = std::move(addresses);
+  state.status.name = settings.name;
+  state.status.labels = settings.labels;
+  state.status.slots = settings.slots;
+  state.status.grace = settings.grace;
+  state.status.since = std::chrono::system_clock::now();
+  auto where = transport::endpoint_of(settings);
+  if (!where) { // the configuration was checked before
+    self->quit(to_caf(where.error()));
+    return engine_actor::behavior_type::make_empty_behavior();
+  }
+  auto client = state.client = std::make_shared<engine_client>(context->io.context(), *where);
+  tell(self);
+  connect(self);
+  return {
+    [=](ping_atom) { return self->state.status; },
+    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit) {
+      auto progress = [actor = weak(self), self, key](const pull_progress& now) {
+        resume(actor, [=] {
+          if (self->state.addresses.scheduler)
+            self->send(self->state.addresses.scheduler, progress_atom_v, key, now);
+        });
+      };
+      return call<void>(self, "pull", limit, key, [=](call_options options) { return client->pull_image(image, {}, progress, options); });
+    },
+    [=](find_atom, const std::string& image) {
+      return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); });
+    },
+    [=](images_atom, remove_atom, const std::string& image) {
+      return call<bool>(self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); });
+    },
+    [=](create_atom, const container_plan& plan) {
+      return call<std::string>(self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); });
+    },
+    [=](start_atom, const std::string& id) {
+      return call<bool>(self, "start", 120s, {}, [=](call_options options) { return client->start_container(id, options); });
+    },
+    [=](wait_atom, const attempt_key& key, const std::string& id) {
+      return call<std::int64_t>(self, "wait", 60s, key, [=](call_options options) { return client->wait_container(id, options); });
+    },
+    [=](inspect_atom, const std::string& id) {
+      return call<container_status>(self, "inspect", 30s, {}, [=](call_options options) { return client->inspect_container(id, options); });
+    },
+    [=](stop_atom, const std::string& id, duration grace) {
+      return call<bool>(self, "stop", grace + 30s, {}, [=](call_options options) { return client->stop_container(id, grace, options); });
+    },
+    [=](remove_atom, const std::string& id) {
+      return call<void>(self, "remove", 60s, {}, [=](call_options options) { return client->remove_container(id, options); });
+    },
+    [=](list_atom, const std::vector<std::string>& labels) {
+      return call<std::vector<container_summary>>(self, "list", 60s, {},
+                                                  [=](call_options options) { return client->list_containers(labels, options); });
+    },
+    [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
+      return call<void>(self, "attach", 30s, key, [=](call_options options) { return write_stdin(client, id, bytes, options); });
+    },
+    [=](history_atom, const std::string& id, timestamp since) {
+      return call<std::vector<engine_event>>(self, "events", 15s, {},
+                                             [=](call_options options) { return read_history(client, id, since, options); });
+    },
+    [=](log_atom, const log_request& request) { return follow_log(self, request); },
+    [=](withdraw_atom, const attempt_key& key) {
+      for (auto& [id, call] : self->state.calls)
+        if (call.owner == key)
+          call.control->cancel();
+      if (auto log = self->state.logs.find(key); log != self->state.logs.end())
+        log->second.follower->cancel();
+    },
+    [](const continuation& work) { work.run(); },
+    [=](tick_atom, std::uint64_t number) {
+      if (number == self->state.tick)
+        check(self);
+    },
+    [=](wire_atom, const wiring& now) {
+      self->state.addresses = now;
+      tell(self);
+    },
+  };
+}
+
+} // namespace
+
+engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings, wiring addresses,
+                                     health_settings health) {
+  return system.spawn(engine_connection, std::move(context), std::move(settings), std::move(addresses), health);
+}
+
+} // namespace davit

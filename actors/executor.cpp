@@ -1,0 +1,318 @@
+#include "actors/executor_state.hpp"
+
+#include "actors/container_plan.hpp"
+
+#include <algorithm>
+
+namespace davit {
+
+void executor_state::judge() {
+  auto judged = context->policy->judge(work.task.spec);
+  spec = std::move(judged.effective);
+  const auto& attempt = work.task.attempts.back();
+  auto queued_since = work.task.not_before.value_or(work.task.created_at);
+  if (attempt.created_at)
+    phases["queue"] = std::max(0.0, std::chrono::duration<double>(*attempt.created_at - queued_since).count());
+  context->metrics->attempt_phase("queue", phases["queue"]);
+  if (!judged.violations.empty()) {
+    std::string text;
+    for (const auto& one : judged.violations)
+      text += (text.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
+    fail(outcome::rejected, text);
+    return;
+  }
+  if (work.task.cancel_requested)
+    wanted = ending::cancelled;
+  crash_point("attempt judged");
+  if (work.resumed)
+    recover();
+  else if (wanted != ending::none)
+    fail_unstarted("before a container was made");
+  else if (spec.pull == pull_policy::always)
+    pull();
+  else
+    create();
+}
+
+/// The attempt was under way before: its container tells how far.
+void executor_state::recover() {
+  enter(step::recover);
+  adopt();
+}
+
+/// The engine that the attempt was made for is the one that answers, as far as it is known.
+bool executor_state::same_engine() const {
+  const auto& made_for = work.task.attempts.back().engine_id;
+  return made_for.empty() || engine.info.id.empty() || made_for == engine.info.id;
+}
+
+void executor_state::lose_engine() {
+  evidence.note = "another engine answers at the address: " + engine.info.id;
+  fail(outcome::engine_lost, "another engine answers at the address of " + engine.name + " now; how the container ended is not known");
+}
+
+/// Goes on from whatever state the attempt's own container is in.
+void executor_state::adopt() {
+  if (engine.info.id.empty()) { // what another engine may say must not be taken for this one's word
+    hold([this] { adopt(); }, make_failure(engine_errc::lost, "the engine " + engine.name + " has not answered yet"));
+    return;
+  }
+  ask([this] { adopt(); },
+      [this](const caf::error& e) {
+        if (engine_code(e) == engine_errc::not_found)
+          go_on_from(container_state::none, {});
+        else
+          fail(outcome::engine_lost, "the engine can't tell of the container: " + text_of(e));
+      },
+      [this](const container_status& found) {
+        auto label = found.labels.find("davit.task");
+        auto ours = label != found.labels.end() && label->second == to_string(key().task);
+        go_on_from(ours ? container_state_of(found.state) : container_state::foreign, found);
+      },
+      inspect_atom_v, container_name(key()));
+}
+
+void executor_state::go_on_from(container_state there, const container_status& found) {
+  recovery_facts facts;
+  auto announced = may_have_started || !work.task.attempts.back().container.empty() || work.task.state == task_state::running;
+  facts.row = announced ? row_state::announced : row_state::claimed;
+  facts.container = there;
+  facts.cancel_requested = wanted != ending::none;
+  facts.same_engine = same_engine();
+  if (there != container_state::none && there != container_state::foreign) {
+    container = found.id;
+    image_id = found.image_id;
+  }
+  may_have_started = announced;
+  switch (decide_recovery(facts)) {
+    case recovery_action::create:
+      create();
+      break;
+    case recovery_action::start:
+      // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later can't know.
+      if (announced || (work.resumed && !spec.at_most_once))
+        prove_unstarted();
+      else
+        announce();
+      break;
+    case recovery_action::attach:
+    case recovery_action::collect: // waiting for what has ended returns at once
+      may_have_started = true;
+      if (!epoch_at_start)
+        epoch_at_attach = engine.epoch;
+      context->metrics->attempt_resumed();
+      started(found.started_at.value_or(std::chrono::system_clock::now()));
+      break;
+    case recovery_action::cancel:
+      fail_unstarted("before a container was started");
+      break;
+    default:
+      if (!facts.same_engine) {
+        lose_engine();
+      } else if (there == container_state::foreign) {
+        fail(outcome::engine_lost, "the engine has a container of the name " + container_name(key()) + " that is not davit's");
+      } else {
+        evidence.note = "the container was started and is gone";
+        fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended");
+      }
+  }
+}
+
+/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One that
+/// remembers having created the container has not died since.
+void executor_state::prove_unstarted() {
+  auto since = work.task.attempts.back().created_at.value_or(std::chrono::system_clock::now() - 1h) - 5s;
+  ask([this] { adopt(); }, [this](const caf::error& e) { fail(outcome::engine_lost, "the engine does not tell what it did with the container: " + text_of(e)); },
+      [this](const std::vector<engine_event>& events) {
+        auto remembers = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "create"; });
+        if (remembers) {
+          announce();
+          return;
+        }
+        may_have_started = true;
+        evidence.note = "the engine says that the container was never started, but does not remember having created it";
+        fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
+      },
+      history_atom_v, container, since);
+}
+
+void executor_state::pull() {
+  enter(step::pull);
+  auto whole = spec.pull_timeout.value_or(context->settings.pull_timeout);
+  // Counted from the attempt's beginning, so that an agent that starts again does not begin anew.
+  auto begun_at = work.task.attempts.back().created_at.value_or(std::chrono::system_clock::now());
+  auto limit = std::max(std::chrono::duration_cast<duration>(begun_at + whole - std::chrono::system_clock::now()), duration{1});
+  progress.layers = progress.layers_done = 0;
+  progress.bytes = progress.bytes_total = 0;
+  pulled = true;
+  auto address = engine_address();
+  auto refused = [this](const caf::error& e) {
+    context->metrics->image_pulled(false);
+    fail(outcome::image_unavailable, "the image " + spec.image + " could not be pulled: " + text_of(e));
+  };
+  auto begun = steady::now();
+  ask([this, begun, limit, whole, refused] {
+        // The pull's own deadline and the engine's silence look the same from here; the clock tells them apart.
+        if (steady::now() - begun >= limit)
+          refused(make_failure(engine_errc::refused, "the pull took longer than " + format_duration(whole)));
+        else
+          pull();
+      },
+      refused,
+      [this] {
+        context->metrics->image_pulled(true);
+        // Known to be davit's from now on, so that it may be removed some day: nothing waits for this.
+        self->request(addresses.store, caf::infinite, pull_atom_v, engine.info.id, spec.image).then([] {}, [](const caf::error&) {});
+        create();
+      },
+      pull_atom_v, key(), spec.image, limit);
+}
+
+void executor_state::create() {
+  if (wanted != ending::none && !create_sent) {
+    fail_unstarted("before a container was made");
+    return;
+  }
+  enter(step::create);
+  if (wanted != ending::none) { // an answer was lost: a container may be there, and must not stay
+    adopt();
+    return;
+  }
+  create_sent = true;
+  ask([this] { create(); },
+      [this](const caf::error& e) {
+        auto code = engine_code(e);
+        if (code == engine_errc::conflict) {
+          adopt(); // an answer was lost: the container is there already
+        } else if (code == engine_errc::not_found && !pulled && spec.pull != pull_policy::never) {
+          pull();
+        } else if (code == engine_errc::not_found) {
+          fail(outcome::image_unavailable, text_of(e) + (spec.pull == pull_policy::never ? " (pull: never)" : ""));
+        } else {
+          fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + text_of(e));
+        }
+      },
+      [this](const std::string& id) {
+        crash_point("container created");
+        container = id;
+        announce();
+      },
+      create_atom_v, plan_container(context->settings, key(), spec));
+  crash_point("container asked");
+}
+
+/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
+/// may have run.
+void executor_state::announce() {
+  if (!spec.at_most_once) {
+    start();
+    return;
+  }
+  self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::starting, container, image_id, {}})
+    .then(
+      [this, at = now] {
+        if (now != at)
+          return;
+        crash_point("start announced");
+        start();
+      },
+      [this, at = now](const caf::error& e) {
+        if (now != at)
+          return;
+        if (e == store_errc::fenced) {
+          leave();
+          return;
+        }
+        progress.waiting = text_of(e);
+        after(500ms, [this, at] {
+          if (now == at)
+            announce();
+        });
+      });
+}
+
+void executor_state::start() {
+  enter(step::start);
+  if (wanted != ending::none) {
+    fail_unstarted("before the container was started");
+    return;
+  }
+  epoch_at_start = engine.epoch;
+  may_have_started = true;
+  // If the answer was lost, the container may have run and ended by now; starting it again would run it twice.
+  ask([this] { adopt(); }, [this](const caf::error& e) { start_refused(e); },
+      [this](bool) {
+        crash_point("container started");
+        started(std::chrono::system_clock::now());
+      },
+      start_atom_v, container);
+  crash_point("start asked");
+}
+
+void executor_state::start_refused(caf::error why) {
+  auto text = text_of(why);
+  auto code = engine_code(why);
+  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
+  auto engine_trouble = code == engine_errc::conflict || code == engine_errc::failed;
+  ask([this, why] { start_refused(why); },
+      [this, text](const caf::error&) { fail(outcome::engine_lost, "the engine could not start the container: " + text); },
+      [this, text, engine_trouble](const container_status& status) {
+        evidence.inspect = status.raw_state;
+        image_id = status.image_id;
+        self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
+        report(judge_start_failure(status, text, engine_trouble));
+      },
+      inspect_atom_v, container);
+}
+
+namespace {
+
+executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work, engine_status engine, wiring addresses) {
+  auto& state = self->state;
+  state.context = std::move(context);
+  state.work = std::move(work);
+  state.engine = std::move(engine);
+  state.addresses = std::move(addresses);
+  state.progress.key = state.key();
+  state.progress.engine = state.engine.name;
+  // A scheduler that starts anew takes its attempts up again, with executors of its own.
+  self->set_down_handler([self](const caf::down_msg&) { self->quit(caf::exit_reason::user_shutdown); });
+  if (state.addresses.scheduler)
+    self->monitor(state.addresses.scheduler);
+  state.judge();
+  return {
+    [self](cancel_atom) { self->state.end_it(ending::cancelled); },
+    [self](stop_atom) { self->state.end_it(ending::drained); },
+    [self](const engine_status& status) {
+      auto& state = self->state;
+      state.engine = status;
+      if (!state.same_engine() && state.now < step::report) {
+        state.lose_engine();
+      } else if (status.state == engine_state::ready) {
+        state.engine_back();
+      }
+    },
+    [self](const pull_progress& pulled) {
+      auto& progress = self->state.progress;
+      progress.layers = pulled.layers;
+      progress.layers_done = pulled.layers_done;
+      progress.bytes = pulled.bytes;
+      progress.bytes_total = pulled.bytes_total;
+    },
+    [self](progress_atom) { return self->state.progress; },
+    [self](wire_atom, const wiring& addresses) {
+      auto& state = self->state;
+      state.addresses = addresses;
+      if (state.engine.state == engine_state::ready)
+        state.engine_back();
+    },
+  };
+}
+
+} // namespace
+
+executor_actor spawn_executor(caf::scheduled_actor* parent, context_ptr context, claimed_attempt work, engine_status engine, wiring addresses) {
+  return parent->spawn(executor, std::move(context), std::move(work), std::move(engine), std::move(addresses));
+}
+
+} // namespace davit

@@ -1,0 +1,319 @@
+#include "actors/executor_state.hpp"
+
+#include "policy/placement.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <random>
+
+namespace davit {
+
+namespace {
+
+/// How long an engine that ends its containers may take to end itself: Docker's own shutdown timeout is 15 s.
+constexpr duration shutdown_patience = 20s;
+
+/// An engine that watches a container tells of its end within this time.
+constexpr duration prompt_end = 100ms;
+
+/// What ends sooner has its log read once, at its end, and not followed.
+constexpr duration first_look = 100ms;
+
+} // namespace
+
+void executor_state::follow_log() {
+  self->request(addresses.logs, caf::infinite, open_atom_v, key())
+    .then(
+      [this](const log_lease& lease) {
+        if (now != step::run)
+          return;
+        auto address = engine_address();
+        if (!address)
+          return;
+        crash_point("log followed");
+        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease})
+          .then([] {}, // the container has ended, or is about to
+                [this](const caf::error& e) {
+                  if (now != step::run || e == log_errc::stale)
+                    return;
+                  spdlog::debug("task {}: its log is read again: {}", to_string(key().task), text_of(e));
+                  after(500ms, [this] {
+                    if (now == step::run)
+                      follow_log();
+                  });
+                });
+      },
+      [this](const caf::error& e) {
+        spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));
+        after(2000ms, [this] {
+          if (now == step::run)
+            follow_log();
+        });
+      });
+}
+
+void executor_state::feed_stdin() {
+  if (!spec.stdin_text || !engine_address())
+    return;
+  // Not being able to is the command's affair: it may have ended, or closed its input.
+  self->request(engine_address(), caf::infinite, attach_atom_v, key(), container, *spec.stdin_text)
+    .then([] {}, [this](const caf::error& e) { evidence.note = "standard input: " + text_of(e); });
+}
+
+void executor_state::started(timestamp at) {
+  started_at = at;
+  // The container is found by its name after a crash, so nothing waits for this to be written.
+  self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::running, container, image_id, at})
+    .then([] { crash_point("start recorded"); }, [this](const caf::error& e) { spdlog::warn("task {}: its start was not written down: {}", to_string(key().task), text_of(e)); });
+  enter(step::run);
+  after(first_look, [this] {
+    if (now == step::run)
+      follow_log();
+  });
+  if (!work.resumed)
+    feed_stdin();
+  if (spec.timeout) {
+    auto left = std::chrono::duration_cast<duration>(at + *spec.timeout - std::chrono::system_clock::now());
+    after(std::max(left, duration{0}), [this] { end_it(ending::timed_out); });
+  }
+  if (wanted != ending::none)
+    stop_container();
+  run();
+}
+
+void executor_state::run() {
+  // Whatever the wait says, the verdict comes from inspect.
+  ask([this] { look(); }, [this](const caf::error&) { look(); }, [this](std::int64_t) { look(); },
+      wait_atom_v, key(), container);
+}
+
+void executor_state::look() {
+  ask([this] { look(); },
+      [this](const caf::error& e) {
+        evidence.note = "the container vanished while it ran: somebody else removed it, or the engine lost it";
+        fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended: " + text_of(e));
+      },
+      [this](const container_status& status) {
+        if (status.ended())
+          collect(status);
+        else
+          run();
+      },
+      inspect_atom_v, container);
+}
+
+void executor_state::collect(container_status ended) {
+  enter(step::collect);
+  crash_point("container ended");
+  image_id = ended.image_id;
+  evidence.inspect = ended.raw_state;
+  read_rest(std::move(ended));
+}
+
+/// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its own.
+void executor_state::read_rest(container_status ended) {
+  self->request(addresses.logs, caf::infinite, open_atom_v, key())
+    .then(
+      [this, ended](const log_lease& lease) {
+        if (now != step::collect)
+          return;
+        ask([this, ended] { read_rest(ended); },
+            [this, ended](const caf::error& e) {
+              if (e == log_errc::stale || (e.category() == caf::type_id_v<log_errc>)) {
+                after(500ms, [this, ended] { read_rest(ended); });
+                return;
+              }
+              self->request(addresses.logs, caf::infinite, note_atom_v, key(), "some bytes are missing here: the engine did not give the rest of the log (" + text_of(e) + ")")
+                .then([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { corroborate(ended); });
+            },
+            [this, ended] { corroborate(ended); }, log_atom_v, log_request{key(), container, spec.tty, false, lease});
+      },
+      [this, ended](const caf::error& e) {
+        spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));
+        progress.waiting = text_of(e);
+        after(1000ms, [this, ended] { read_rest(ended); });
+      });
+}
+
+/// If the engine may have been restarted: asks it what it remembers of the container.
+void executor_state::corroborate(container_status ended) {
+  if (engine.epoch == epoch_at_start) {
+    if (wanted == ending::none && !ended.oom_killed && (ended.exit_code == 137 || ended.exit_code == 143))
+      suspect(std::move(ended));
+    else
+      settle(std::move(ended));
+    return;
+  }
+  ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { weigh({}, ended); },
+      [this, ended](const std::vector<engine_event>& events) { weigh(events, ended); }, history_atom_v, container, started_at - 5s);
+}
+
+/// A signal that davit did not send. If it came through the engine, the engine may be shutting down: it ends its containers
+/// first, and goes when the last one has ended.
+void executor_state::suspect(container_status ended) {
+  ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
+      [this, ended](const std::vector<engine_event>& events) {
+        auto through_engine = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "kill"; });
+        if (through_engine)
+          watch_engine(ended, steady::now() + shutdown_patience);
+        else
+          settle(ended);
+      },
+      history_atom_v, container, started_at - 5s);
+}
+
+void executor_state::watch_engine(container_status ended, steady::time_point until) {
+  if (now != step::collect)
+    return;
+  if (engine.epoch != epoch_at_start || engine.state != engine_state::ready) {
+    // Whatever it says from now on is said by another process, or not at all.
+    epoch_at_start.reset();
+    corroborate(std::move(ended));
+  } else if (steady::now() >= until) {
+    evidence.note = "somebody stopped the container through the engine: not davit, and not a shutdown of the engine";
+    settle(std::move(ended));
+  } else {
+    after(250ms, [this, ended, until] { watch_engine(ended, until); });
+  }
+}
+
+void executor_state::weigh(const std::vector<engine_event>& events, container_status ended) {
+  bool watched_end = false;
+  for (const auto& event : events) {
+    if (evidence.events.size() < 16)
+      evidence.events.push_back(event.raw);
+    start_remembered |= event.action == "start";
+    // An engine that starts again tells of what ended meanwhile too, but late.
+    watched_end |= event.action == "die" && ended.finished_at && event.at - *ended.finished_at < prompt_end;
+  }
+  // An engine that remembers the start has read all. So has one that was there at the end, if it was not restarted since this
+  // executor found the container.
+  if (start_remembered || (watched_end && engine.epoch == epoch_at_attach)) {
+    settle(std::move(ended));
+    return;
+  }
+  // What was in the engine's buffers and in the container's pipes while no engine listened may be gone.
+  self->request(addresses.logs, caf::infinite, note_atom_v, key(), "some bytes may be missing: the engine seems to have been restarted while the container ran")
+    .then([this, ended] { settle(ended); }, [this, ended](const caf::error&) { after(1000ms, [this, ended] { weigh({}, ended); }); });
+}
+
+void executor_state::settle(container_status ended) {
+  if (now != step::collect)
+    return;
+  self->request(addresses.logs, caf::infinite, inspect_atom_v, key(), spec.validator.has_value() && ended.exit_code == 0)
+    .then(
+      [this, ended](const log_summary& totals) {
+        self->request(addresses.logs, caf::infinite, close_atom_v, key())
+          .then(
+            [this, ended, totals] {
+              crash_point("log closed");
+              decide(ended, totals);
+            },
+            [this, ended](const caf::error& e) {
+              spdlog::error("task {}: its log can't be closed: {}", to_string(key().task), text_of(e));
+              after(1000ms, [this, ended] { settle(ended); });
+            });
+      },
+      [this, ended](const caf::error& e) {
+        progress.waiting = text_of(e);
+        after(1000ms, [this, ended] { settle(ended); });
+      });
+}
+
+void executor_state::decide(container_status ended, log_summary totals) {
+  container_facts facts;
+  facts.wanted = wanted;
+  // The engine's word on the stop may still be under way; the container's end came through it all the same.
+  facts.stopped_by_davit = stopped_by_davit || stop_under_way;
+  facts.engine_restarted = engine.epoch != epoch_at_start;
+  facts.live_restore = engine.info.live_restore;
+  facts.start_remembered = start_remembered;
+  facts.timeout = spec.timeout;
+  facts.status = std::move(ended);
+  auto result = judge_container(facts);
+  if (result.outcome == outcome::succeeded && spec.validator && !validate_output(*spec.validator, totals.tail)) {
+    result.outcome = outcome::failed;
+    result.message = "exit code 0, but the output does not match the validator's regex " + spec.validator->regex;
+  }
+  if (!result.note.empty())
+    evidence.note = result.note;
+  report(std::move(result));
+}
+
+void executor_state::report(verdict how) {
+  enter(step::report);
+  for (auto& timer : timers)
+    timer.dispose();
+  timers.clear();
+  again.clear();
+  attempt_result result;
+  result.token = work.token;
+  result.outcome = how.outcome;
+  result.exit_code = how.exit_code;
+  result.message = std::move(how.message);
+  result.finished_at = std::chrono::system_clock::now();
+  result.phases = phases;
+  result.evidence = evidence;
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  auto draw = std::uniform_real_distribution<double>{0, 1}(random);
+  if ((wanted == ending::none || wanted == ending::drained) && !(spec.at_most_once && may_have_started))
+    if (auto wait = retry_delay(spec.retry, key().number, how.outcome, draw))
+      result.retry_at = result.finished_at + *wait;
+  store_result(std::move(result), 100ms);
+}
+
+/// An outcome is kept until it is stored: the store may be away for a while.
+void executor_state::store_result(attempt_result result, duration wait) {
+  self->request(addresses.store, caf::infinite, finish_atom_v, result)
+    .then(
+      [this, result](const task&) {
+        context->metrics->task_finished(to_string(result.outcome));
+        spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(result.outcome), result.message.empty() ? "" : ": ",
+                     result.message);
+        remove();
+      },
+      [this, result, wait](const caf::error& e) {
+        if (e == store_errc::fenced) {
+          spdlog::warn("task {}: {}", to_string(key().task), text_of(e));
+          leave();
+          return;
+        }
+        progress.waiting = text_of(e);
+        after(wait, [this, result, wait] { store_result(result, std::min<duration>(wait * 2, 5000ms)); });
+      });
+  crash_point("outcome asked");
+}
+
+void executor_state::remove() {
+  enter(step::remove);
+  if (addresses.scheduler)
+    self->send(addresses.scheduler, ended_atom_v, key()); // the slot is free: what ran has ended
+  if (container.empty()) {
+    leave();
+    return;
+  }
+  trouble_since.reset();
+  ask([this] { remove(); },
+      [this](const caf::error& e) {
+        spdlog::warn("the container {} of task {} could not be removed: {}", container, to_string(key().task), text_of(e));
+        leave();
+      },
+      [this] {
+        crash_point("container removed");
+        leave();
+      },
+      remove_atom_v, container);
+  crash_point("removal asked");
+}
+
+void executor_state::leave() {
+  enter(step::done);
+  if (addresses.scheduler) {
+    self->demonitor(addresses.scheduler); // it lives on, and would keep the note of us
+    self->send(addresses.scheduler, ended_atom_v, key());
+  }
+  self->quit();
+}
+
+} // namespace davit

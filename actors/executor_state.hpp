@@ -1,0 +1,169 @@
+// The inside of an executor: its state and its steps. For actors/executor*.cpp alone.
+//
+// executor.cpp     how it is spawned and what it answers; the way from the claim to the start
+// executor_run.cpp from the start to the stored outcome
+// executor_wait.cpp what may come between: an engine that is away, a cancel, a deadline
+#pragma once
+
+#include "actors/crash_point.hpp"
+#include "actors/executor.hpp"
+#include "actors/metrics.hpp"
+#include "actors/outcome_rules.hpp"
+#include "policy/recovery.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/disposable.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <functional>
+
+namespace davit {
+
+using namespace std::chrono_literals;
+
+/// Where the attempt is. Each step has one function that enters it; `recover` leads to where the container says we are.
+enum class step { judge, recover, pull, create, start, run, collect, report, remove, done };
+
+inline constexpr std::string_view step_names[] = {"judge", "recover", "pull", "create", "start", "run", "collect", "report", "remove", "done"};
+
+inline bool reaches_container(step s) {
+  return s == step::start || s == step::run || s == step::collect;
+}
+
+struct executor_state {
+  using steady = std::chrono::steady_clock;
+  using self_pointer = executor_actor::stateful_pointer<executor_state>;
+
+  static inline const char* name = "executor";
+
+  explicit executor_state(self_pointer actor) : self(actor) {}
+  ~executor_state() {
+    for (auto& timer : timers)
+      timer.dispose();
+  }
+
+  // -- the steps, in their order ---------------------------------------------------------------------------------------
+
+  void judge();
+  void recover();
+  void pull();
+  void create();
+  void adopt();
+  void go_on_from(container_state there, const container_status& found);
+  void prove_unstarted();
+  void announce();
+  void start();
+  void start_refused(caf::error why);
+  void started(timestamp at);
+  void run();
+  void look();
+  void collect(container_status ended);
+  void read_rest(container_status ended);
+  void corroborate(container_status ended);
+  void suspect(container_status ended);
+  void watch_engine(container_status ended, steady::time_point until);
+  void weigh(const std::vector<engine_event>& events, container_status ended);
+  void settle(container_status ended);
+  void decide(container_status ended, log_summary totals);
+  void report(verdict how);
+  void store_result(attempt_result result, duration wait);
+  void remove();
+  void leave();
+
+  // -- beside the steps --------------------------------------------------------------------------------------------------
+
+  void follow_log();
+  void feed_stdin();
+  void end_it(ending why);
+  void stop_container();
+
+  /// Asks the engine. An answer goes to `then`; trouble with the connection is waited out and `again` is called; any
+  /// other refusal goes to `refused`.
+  template <class Then, class... Args>
+  void ask(std::function<void()> again, std::function<void(const caf::error&)> refused, Then then, Args&&... args);
+
+  /// Calls `then` with an answer, if the attempt is still at the step that asked for it.
+  template <class Then, class... Results>
+  auto unless_moved_on(step at, Then then, void (Then::*)(Results...) const) {
+    return [this, at, then](Results... results) {
+      if (now != at)
+        return;
+      trouble_since.reset();
+      retry_wait = duration{0};
+      progress.waiting.clear();
+      then(results...);
+    };
+  }
+
+  void hold(std::function<void()> again, const caf::error& why);
+  void engine_back();
+  void give_up();
+  void enter(step next);
+  void fail(outcome how, std::string message);
+  void fail_unstarted(const std::string& when);
+  void after(duration wait, std::function<void()> what);
+  engine_actor engine_address() const;
+  bool same_engine() const;
+  void lose_engine();
+  const attempt_key& key() const { return work.token.key; }
+
+  self_pointer self;
+  context_ptr context;
+  claimed_attempt work;
+  task_spec spec;             ///< As the policy lets it run.
+  engine_status engine;
+  wiring addresses;
+
+  step now = step::judge;
+  steady::time_point step_begun = steady::now();
+  phase_seconds phases;
+  attempt_status progress;
+
+  std::string container;
+  std::string image_id;
+  bool pulled = false;
+  timestamp started_at;
+  std::optional<std::uint64_t> epoch_at_start; ///< Of the engine; not known of a container that was found running.
+  std::optional<std::uint64_t> epoch_at_attach; ///< When a container was found running.
+  bool create_sent = false;
+  bool may_have_started = false; ///< Nothing proves that no container of this attempt was ever started.
+
+  ending wanted = ending::none;
+  bool stop_under_way = false;
+  bool stopped_by_davit = false;
+  bool start_remembered = false; ///< The engine's events hold the container's start: it is the process that started it.
+  davit::evidence evidence;
+
+  std::vector<std::function<void()>> again;        ///< What to do when the engine is back.
+  std::optional<steady::time_point> trouble_since; ///< Since when nothing has worked.
+  duration retry_wait{0};
+  std::vector<caf::disposable> timers;
+};
+
+template <class Then, class... Args>
+void executor_state::ask(std::function<void()> retry, std::function<void(const caf::error&)> refused, Then then, Args&&... args) {
+  auto address = engine_address();
+  if (!address) {
+    hold(std::move(retry), make_failure(engine_errc::lost, "the engine's connection is being restarted"));
+    return;
+  }
+  auto at = now;
+  self->request(address, caf::infinite, std::forward<Args>(args)...)
+    .then(
+      unless_moved_on(at, then, &Then::operator()),
+      [this, at, retry = std::move(retry), refused = std::move(refused)](const caf::error& e) {
+        if (now != at)
+          return;
+        auto code = engine_code(e);
+        // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. (That it can't
+        // start one, or that a registry fails it, is said so too.)
+        auto lost_its_head = code == engine_errc::failed && now != step::start && now != step::pull && now != step::remove;
+        if (is_connection_trouble(code) || code == engine_errc::cancelled || lost_its_head)
+          hold(retry, e);
+        else
+          refused(e);
+      });
+}
+
+} // namespace davit

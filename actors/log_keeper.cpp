@@ -1,0 +1,203 @@
+#include "actors/log_keeper.hpp"
+
+#include "actors/crash_point.hpp"
+#include "actors/metrics.hpp"
+#include "store/attempt_log.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <deque>
+#include <map>
+
+namespace davit {
+
+namespace {
+
+constexpr std::uint64_t least_to_compress = 64 * 1024;
+constexpr std::size_t tail_bytes = 1024 * 1024; // what a validator sees
+
+/// A reader that has seen all there is and waits for more.
+struct waiting_reader {
+  log_query query;
+  caf::typed_response_promise<log_page> promise;
+  std::chrono::steady_clock::time_point until;
+};
+
+struct open_log {
+  std::unique_ptr<store::log_writer> writer;
+  std::uint64_t source = 0; ///< The one whose batches are taken.
+};
+
+struct log_keeper_state {
+  static inline const char* name = "log_keeper";
+
+  std::map<attempt_key, open_log> open;
+  std::multimap<attempt_key, waiting_reader> readers;
+  std::deque<store::log_compressor> to_compress;
+  std::uint64_t last_source = 0;
+  bool ticking = false;
+};
+
+using self_pointer = log_actor::stateful_pointer<log_keeper_state>;
+
+caf::error to_caf(const store::log_error& e) {
+  return make_failure(e.code, e.message);
+}
+
+void keep_ticking(self_pointer self) {
+  auto& state = self->state;
+  if (state.ticking || (state.readers.empty() && state.to_compress.empty()))
+    return;
+  state.ticking = true;
+  if (state.to_compress.empty())
+    self->delayed_send(self, std::chrono::milliseconds{250}, tick_atom_v);
+  else
+    self->send(self, tick_atom_v);
+}
+
+/// Gives the log's readers what has come.
+void serve(self_pointer self, const context_ptr& context, const attempt_key& key) {
+  auto& readers = self->state.readers;
+  auto [begin, end] = readers.equal_range(key);
+  for (auto reader = begin; reader != end;) {
+    auto page = store::read_log(store::log_path(context->settings.log_folder(), key), reader->second.query.offset, reader->second.query.max_bytes);
+    if (!page)
+      reader->second.promise.deliver(to_caf(page.error()));
+    else if (!page->records.empty() || page->finished)
+      reader->second.promise.deliver(std::move(*page));
+    else {
+      ++reader;
+      continue;
+    }
+    reader = readers.erase(reader);
+  }
+}
+
+/// The open log of `key`, opened if it is not.
+store::log_result<open_log*> open(self_pointer self, const context_ptr& context, const attempt_key& key) {
+  auto& open = self->state.open;
+  if (auto found = open.find(key); found != open.end())
+    return &found->second;
+  auto writer = store::log_writer::open(store::log_path(context->settings.log_folder(), key), context->settings.logs.max_bytes.bytes);
+  if (!writer)
+    return writer.error();
+  return &open.emplace(key, open_log{std::move(*writer), 0}).first->second;
+}
+
+void tick(self_pointer self) {
+  auto& state = self->state;
+  state.ticking = false;
+  if (!state.to_compress.empty()) {
+    auto done = state.to_compress.front().step();
+    if (!done)
+      spdlog::warn("a log stays uncompressed: {}", done.error().message);
+    if (!done || *done)
+      state.to_compress.pop_front();
+  }
+  auto now = std::chrono::steady_clock::now();
+  for (auto reader = state.readers.begin(); reader != state.readers.end();) {
+    if (reader->second.until > now) {
+      ++reader;
+      continue;
+    }
+    log_page nothing;
+    nothing.next = reader->second.query.offset;
+    reader->second.promise.deliver(std::move(nothing));
+    reader = state.readers.erase(reader);
+  }
+  keep_ticking(self);
+}
+
+log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
+  return {
+    [=](open_atom, const attempt_key& key) -> caf::result<log_lease> {
+      auto log = open(self, context, key);
+      if (!log)
+        return to_caf(log.error());
+      (*log)->source = ++self->state.last_source;
+      return log_lease{(*log)->source, (*log)->writer->cursor()};
+    },
+    [=](const log_batch& batch) -> caf::result<void> {
+      auto& logs = self->state.open;
+      auto found = logs.find(batch.key);
+      if (found == logs.end() || found->second.source != batch.source)
+        return make_failure(log_errc::stale, "the log is written from elsewhere by now");
+      auto& writer = *found->second.writer;
+      auto dropped = writer.summary().dropped;
+      if (auto written = writer.append(batch.records); !written)
+        return to_caf(written.error());
+      std::uint64_t bytes = 0;
+      for (const auto& record : batch.records)
+        bytes += record.bytes.size();
+      auto newly_dropped = writer.summary().dropped - dropped;
+      context->metrics->log_written(bytes - newly_dropped);
+      if (newly_dropped != 0)
+        context->metrics->log_dropped(newly_dropped);
+      crash_point("log written");
+      serve(self, context, batch.key);
+      return caf::unit;
+    },
+    [=](note_atom, const attempt_key& key, const std::string& text) -> caf::result<void> {
+      auto log = open(self, context, key);
+      if (!log)
+        return to_caf(log.error());
+      if (auto written = (*log)->writer->append({{log_stream::note, std::chrono::system_clock::now(), text + '\n'}}); !written)
+        return to_caf(written.error());
+      serve(self, context, key);
+      return caf::unit;
+    },
+    [=](inspect_atom, const attempt_key& key, bool with_tail) -> caf::result<log_summary> {
+      auto log = open(self, context, key);
+      if (!log)
+        return to_caf(log.error());
+      auto summary = (*log)->writer->summary();
+      if (with_tail)
+        summary.tail = (*log)->writer->tail(tail_bytes);
+      return summary;
+    },
+    [=](close_atom, const attempt_key& key) -> caf::result<void> {
+      auto log = open(self, context, key);
+      if (!log)
+        return to_caf(log.error());
+      auto closed = (*log)->writer->close();
+      if (!closed)
+        return to_caf(closed.error());
+      auto totals = (*log)->writer->summary();
+      self->state.open.erase(key);
+      serve(self, context, key);
+      if (totals.out.bytes + totals.err.bytes >= least_to_compress)
+        self->state.to_compress.emplace_back(store::log_path(context->settings.log_folder(), key));
+      keep_ticking(self);
+      return caf::unit;
+    },
+    [=](remove_atom, task_id task) -> caf::result<void> {
+      if (auto removed = store::remove_logs(context->settings.log_folder(), task); !removed)
+        return to_caf(removed.error());
+      return caf::unit;
+    },
+    [=](read_atom, const log_query& query) -> caf::result<log_page> {
+      auto page = store::read_log(store::log_path(context->settings.log_folder(), query.key), query.offset, query.max_bytes);
+      if (!page)
+        return to_caf(page.error());
+      if (!page->records.empty() || page->finished || query.wait.count() == 0)
+        return std::move(*page);
+      auto promise = self->make_response_promise<log_page>();
+      self->state.readers.emplace(query.key, waiting_reader{query, promise, std::chrono::steady_clock::now() + query.wait});
+      keep_ticking(self);
+      return promise;
+    },
+    [=](tick_atom) { tick(self); },
+  };
+}
+
+} // namespace
+
+log_actor spawn_log_keeper(caf::actor_system& system, context_ptr context) {
+  return system.spawn<caf::detached>(log_keeper, std::move(context));
+}
+
+} // namespace davit

@@ -1,0 +1,101 @@
+#include "actors/metrics.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/telemetry/metric_registry.hpp>
+
+#include <array>
+
+namespace davit {
+
+namespace {
+
+// From a call that is answered from memory to a slow pull.
+constexpr std::array request_buckets{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0};
+constexpr std::array phase_buckets{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0};
+
+caf::string_view view(std::string_view text) {
+  return {text.data(), text.size()};
+}
+
+} // namespace
+
+metrics::metrics(caf::actor_system& system) {
+  auto& registry = system.metrics();
+  accepted_ = registry.counter_singleton("davit", "tasks-accepted", "Tasks that the store has accepted.", "1", true);
+  finished_ = registry.counter_family("davit", "tasks-total", {"outcome"}, "Attempts that ended, by outcome.");
+  tasks_ = registry.gauge_family("davit", "tasks", {"state"}, "Tasks that are not finished, by state.");
+  phases_ = registry.histogram_family<double>("davit", "attempt-phase", {"phase"}, phase_buckets,
+                                              "Time that attempts spent in each phase.", "seconds");
+  engine_up_ = registry.gauge_family("davit", "engine-up", {"engine"}, "1 while the engine answers.");
+  requests_ = registry.histogram_family<double>("davit", "engine-request", {"engine", "call"}, request_buckets,
+                                                "Time until the engine answered.", "seconds");
+  reconnects_ = registry.counter_family("davit", "engine-connects", {"engine"}, "Connections made to the engine.", "1", true);
+  pulls_ = registry.counter_family("davit", "image-pulls", {"result"}, "Image pulls, by result.", "1", true);
+  restarts_ = registry.counter_family("davit", "actor-restarts", {"actor"}, "Actors that failed and were started again.", "1", true);
+  http_ = registry.counter_family("davit", "http-requests", {"status"}, "Answers of the HTTP API, by status.", "1", true);
+  log_bytes_ = registry.counter_singleton("davit", "log", "Bytes of output that were written to logs.", "bytes", true);
+  log_dropped_ = registry.counter_singleton("davit", "log-dropped", "Bytes of output over the log limit.", "bytes", true);
+  orphans_ = registry.counter_singleton("davit", "orphans-removed", "Containers of davit's that no attempt owned any more.", "1", true);
+  images_removed_ = registry.counter_singleton("davit", "images-removed", "Images that were removed for want of disk.", "1", true);
+  resumed_ = registry.counter_singleton("davit", "attempts-resumed", "Running containers that were taken up again after a restart.", "1", true);
+  disk_free_ = registry.gauge_singleton("davit", "disk-free", "Free space in the agent's data directory.", "bytes");
+  registry.gauge_family("davit", "build-info", {"version"}, "Always 1; the version is in the label.")
+    ->get_or_add({{"version", DAVIT_VERSION}})
+    ->value(1);
+}
+
+void metrics::task_finished(std::string_view outcome) {
+  finished_->get_or_add({{"outcome", view(outcome)}})->inc();
+}
+
+void metrics::attempt_phase(std::string_view phase, double seconds) {
+  phases_->get_or_add({{"phase", view(phase)}})->observe(seconds);
+}
+
+void metrics::engine_state(std::string_view engine, bool up) {
+  engine_up_->get_or_add({{"engine", view(engine)}})->value(up ? 1 : 0);
+}
+
+void metrics::engine_request(std::string_view engine, std::string_view call, double seconds) {
+  requests_->get_or_add({{"engine", view(engine)}, {"call", view(call)}})->observe(seconds);
+}
+
+void metrics::engine_reconnected(std::string_view engine) {
+  reconnects_->get_or_add({{"engine", view(engine)}})->inc();
+}
+
+void metrics::image_pulled(bool good) {
+  pulls_->get_or_add({{"result", good ? "pulled" : "failed"}})->inc();
+}
+
+void metrics::actor_restarted(std::string_view actor) {
+  restarts_->get_or_add({{"actor", view(actor)}})->inc();
+}
+
+void metrics::tasks_in_state(std::int64_t queued, std::int64_t starting, std::int64_t running) {
+  tasks_->get_or_add({{"state", "queued"}})->value(queued);
+  tasks_->get_or_add({{"state", "starting"}})->value(starting);
+  tasks_->get_or_add({{"state", "running"}})->value(running);
+}
+
+void metrics::http_request(int status) {
+  http_->get_or_add({{"status", view(std::to_string(status))}})->inc();
+}
+
+void metrics::orphan_removed() {
+  orphans_->inc();
+}
+
+void metrics::image_removed() {
+  images_removed_->inc();
+}
+
+void metrics::attempt_resumed() {
+  resumed_->inc();
+}
+
+void metrics::disk_free(std::int64_t bytes) {
+  disk_free_->value(bytes);
+}
+
+} // namespace davit

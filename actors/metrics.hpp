@@ -1,0 +1,62 @@
+// davit's own metrics, in CAF's registry, so that one endpoint serves both. Names: docs/operations.md.
+#pragma once
+
+#include <caf/fwd.hpp>
+#include <caf/telemetry/counter.hpp>
+#include <caf/telemetry/gauge.hpp>
+#include <caf/telemetry/histogram.hpp>
+#include <caf/telemetry/metric_family_impl.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace davit {
+
+/// Thread-safe.
+class metrics {
+public:
+  explicit metrics(caf::actor_system& system);
+
+  void task_accepted() { accepted_->inc(); }
+  void task_finished(std::string_view outcome);
+  void attempt_phase(std::string_view phase, double seconds);
+  void engine_state(std::string_view engine, bool up);
+  void engine_request(std::string_view engine, std::string_view call, double seconds);
+  void engine_reconnected(std::string_view engine);
+  void image_pulled(bool good);
+  void actor_restarted(std::string_view actor);
+  void log_written(std::uint64_t bytes) { log_bytes_->inc(static_cast<std::int64_t>(bytes)); }
+  void log_dropped(std::uint64_t bytes) { log_dropped_->inc(static_cast<std::int64_t>(bytes)); }
+  void tasks_in_state(std::int64_t queued, std::int64_t starting, std::int64_t running);
+  void http_request(int status);
+  void orphan_removed();
+  void image_removed();
+  void attempt_resumed();
+  void disk_free(std::int64_t bytes);
+
+private:
+  template <class T>
+  using family = caf::telemetry::metric_family_impl<T>;
+  using counter = caf::telemetry::int_counter;
+  using gauge = caf::telemetry::int_gauge;
+  using histogram = caf::telemetry::dbl_histogram;
+
+  counter* accepted_;
+  family<counter>* finished_;
+  family<gauge>* tasks_;
+  family<histogram>* phases_;
+  family<gauge>* engine_up_;
+  family<histogram>* requests_;
+  family<counter>* reconnects_;
+  family<counter>* pulls_;
+  family<counter>* restarts_;
+  family<counter>* http_;
+  counter* log_bytes_;
+  counter* log_dropped_;
+  counter* orphans_;
+  counter* images_removed_;
+  counter* resumed_;
+  gauge* disk_free_;
+};
+
+} // namespace davit

@@ -1,0 +1,83 @@
+#include "actors/outcome_rules.hpp"
+
+#include <csignal>
+#include <cstring>
+
+namespace davit {
+
+std::string signal_text(std::int64_t exit_code) {
+  auto number = static_cast<int>(exit_code - 128);
+  if (number < 1 || number > 64)
+    return {};
+  auto name = ::sigabbrev_np(number);
+  return name ? std::string{"SIG"} + name : "signal " + std::to_string(number);
+}
+
+verdict judge_container(const container_facts& facts) {
+  const auto& status = facts.status;
+  verdict result;
+  result.exit_code = status.exit_code;
+  auto code = std::to_string(status.exit_code);
+  // An engine that starts again finds its containers dead and reports 137, 255 or even 0 for them (moby#45788), and one that
+  // is shut down ends them with SIGTERM first (143); what the process itself would have returned is then not known. With
+  // live-restore the containers' shims have kept the code; where they have not, the engine says 255.
+  auto doubtful = status.exit_code == 255 || (!facts.live_restore && (status.exit_code == 0 || status.exit_code == 137 || status.exit_code == 143));
+  if (facts.engine_restarted && doubtful && !facts.start_remembered && !status.oom_killed) {
+    result.outcome = outcome::engine_lost;
+    result.exit_code.reset();
+    result.message = "the engine was restarted while the container ran; how it ended is not known (the engine now says exit code " + code + ")";
+    result.note = "exit code " + code + " after an engine restart, not corroborated by an event: taken as unknown";
+    return result;
+  }
+  if (facts.engine_restarted)
+    result.note = facts.start_remembered ? "the connection was lost, but the engine still remembers the container's start: it was not restarted"
+                  : facts.live_restore   ? "the engine may have been restarted; live-restore has kept the exit code"
+                                         : "the engine may have been restarted; exit code " + code + " is none that a restart produces";
+  if (facts.stopped_by_davit && facts.wanted == ending::timed_out) {
+    result.outcome = outcome::timed_out;
+    result.message = "the timeout" + (facts.timeout ? " of " + format_duration(*facts.timeout) : std::string{}) + " was over; davit stopped the container (exit code " + code + ")";
+    return result;
+  }
+  if (facts.stopped_by_davit && facts.wanted == ending::cancelled) {
+    result.outcome = outcome::cancelled;
+    result.message = "cancelled; davit stopped the container (exit code " + code + ")";
+    return result;
+  }
+  if (facts.stopped_by_davit && facts.wanted == ending::drained) {
+    result.outcome = outcome::agent_lost;
+    result.message = "the agent was shut down; davit stopped the container (exit code " + code + ")";
+    return result;
+  }
+  if (status.oom_killed && status.exit_code != 0) {
+    result.outcome = outcome::oom_killed;
+    result.message = "the kernel killed a process of the container for its memory limit (exit code " + code + ")";
+    return result;
+  }
+  if (status.exit_code == 0) {
+    result.outcome = outcome::succeeded;
+    if (status.oom_killed)
+      result.message = "exit code 0, though the kernel killed a process of the container for its memory limit";
+    return result;
+  }
+  result.outcome = outcome::failed;
+  result.message = "exit code " + code;
+  if (auto name = signal_text(status.exit_code); !name.empty())
+    result.message += " (as of " + name + ", which davit did not send)";
+  if (!status.error.empty())
+    result.message += ": " + status.error;
+  return result;
+}
+
+verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble) {
+  verdict result;
+  result.outcome = outcome::failed;
+  result.message = "the engine could not start the container: " + error;
+  // The engine's own verdict on the command: 126 not executable, 127 not found; 128 is its word for "something else".
+  if (status.exit_code == 126 || status.exit_code == 127)
+    result.exit_code = status.exit_code;
+  else if (engine_trouble)
+    result.outcome = outcome::engine_lost;
+  return result;
+}
+
+} // namespace davit

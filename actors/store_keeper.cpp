@@ -1,0 +1,191 @@
+#include "actors/store_keeper.hpp"
+
+#include "actors/crash_point.hpp"
+#include "actors/metrics.hpp"
+#include "policy/placement.hpp"
+#include "store/task_store.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace davit {
+
+namespace {
+
+/// A write that waits for the next commit: what it does, and who is told afterwards.
+struct pending_write {
+  std::function<void()> run;
+  std::function<void(const store::error*)> answer; ///< With the batch's error, if it failed as a whole.
+};
+
+struct store_keeper_state {
+  static inline const char* name = "store_keeper";
+
+  std::unique_ptr<store::task_store> store;
+  std::vector<pending_write> writes; ///< Gathered since the last commit.
+  std::int64_t published = 0;        ///< The last event that listeners have heard of.
+  std::vector<event_listener> listeners;
+};
+
+using self_pointer = store_actor::stateful_pointer<store_keeper_state>;
+
+caf::error to_caf(const store::error& e) {
+  return make_failure(e.code, e.message);
+}
+
+template <class T>
+caf::result<T> to_caf(store::result<T> result) {
+  if (!result)
+    return to_caf(result.error());
+  if constexpr (std::is_void_v<T>)
+    return caf::unit;
+  else
+    return std::move(*result);
+}
+
+/// Puts a write into the next commit. Whatever else has come by then is committed with it.
+template <class T>
+caf::result<T> write(self_pointer self, std::function<store::result<T>()> work, const char* crash_before_answer = nullptr) {
+  auto promise = self->make_response_promise<T>();
+  auto outcome = std::make_shared<std::optional<store::result<T>>>();
+  auto answer = [promise, outcome, crash_before_answer](const store::error* failed) mutable {
+    if (crash_before_answer)
+      crash_point(crash_before_answer);
+    if (failed)
+      promise.deliver(to_caf(*failed));
+    else if (!**outcome)
+      promise.deliver(to_caf((*outcome)->error()));
+    else if constexpr (std::is_void_v<T>)
+      promise.deliver();
+    else
+      promise.deliver(std::move(***outcome));
+  };
+  auto& writes = self->state.writes;
+  writes.push_back({[work = std::move(work), outcome] { outcome->emplace(work()); }, std::move(answer)});
+  if (writes.size() == 1)
+    self->send(self, commit_atom_v); // comes after what is in the mailbox by now
+  return promise;
+}
+
+void publish(self_pointer self) {
+  auto& state = self->state;
+  if (state.listeners.empty())
+    return;
+  while (true) {
+    auto events = state.store->events(state.published, {}, 1000);
+    if (!events || events->empty())
+      return;
+    for (const auto& event : *events)
+      for (const auto& listener : state.listeners)
+        self->send(listener, event);
+    state.published = events->back().sequence;
+  }
+}
+
+void commit(self_pointer self) {
+  auto& state = self->state;
+  auto writes = std::exchange(state.writes, {});
+  auto done = state.store->batch([&] {
+    for (auto& one : writes)
+      one.run();
+  });
+  if (done) {
+    for (auto& one : writes)
+      one.answer(nullptr);
+  } else if (writes.size() == 1) {
+    spdlog::error("the store refused a write: {}", done.error().message);
+    auto e = done.error();
+    writes.front().answer(&e);
+  } else {
+    // One bad write must not take the others with it.
+    for (auto& one : writes) {
+      auto single = state.store->batch(one.run);
+      auto e = single.error();
+      one.answer(single ? nullptr : &e);
+    }
+  }
+  publish(self);
+}
+
+store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) {
+  auto opened = store::task_store::open(context->settings.store_url);
+  if (!opened) {
+    spdlog::critical("{}", opened.error().message);
+    self->quit(to_caf(opened.error()));
+    return store_actor::behavior_type::make_empty_behavior();
+  }
+  self->state.store = std::move(*opened);
+  auto& store = *self->state.store;
+  if (auto last = store.last_event())
+    self->state.published = *last;
+  return {
+    [=, &store](accept_atom, const task_spec& spec) {
+      return write<task_receipt>(self, [=, &store]() -> store::result<task_receipt> {
+        const auto& settings = context->settings;
+        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now()});
+        if (receipt && receipt->created)
+          context->metrics->task_accepted();
+        return receipt;
+      }, "task accepted");
+    },
+    [=, &store](claim_atom, const claim_request& request) {
+      return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks, choose_engine); });
+    },
+    [=, &store](take_over_atom, const std::string& agent, uuid incarnation) {
+      return write<std::vector<claimed_attempt>>(self, [=, &store] { return store.take_over(agent, context->settings.name, incarnation); });
+    },
+    [=, &store](record_atom, const attempt_progress& progress) {
+      return write<void>(self, [=, &store] { return store.record(progress); });
+    },
+    [=, &store](finish_atom, const attempt_result& result) {
+      return write<task>(self, [=, &store] { return store.finish(result); }, "outcome stored");
+    },
+    [=, &store](expire_atom) -> caf::result<void> {
+      return write<void>(self, [=, &store]() -> store::result<void> {
+        auto expired = store.expire(std::chrono::system_clock::now());
+        if (!expired)
+          return expired.error();
+        for (std::uint32_t i = 0; i < *expired; ++i)
+          context->metrics->task_finished("timed_out");
+        return {};
+      });
+    },
+    [=, &store](pull_atom, const std::string& engine, const std::string& image) { return write<void>(self, [=, &store] { return store.image_pulled(engine, image); }); },
+    [&store](images_atom, const std::string& engine, timestamp before) -> caf::result<std::vector<std::string>> { return to_caf(store.images_unused(engine, before)); },
+    [=, &store](forget_atom, const std::string& engine, const std::string& image) { return write<void>(self, [=, &store] { return store.forget_image(engine, image); }); },
+    [&store](list_atom, timestamp before, std::uint32_t limit) -> caf::result<std::vector<task_id>> { return to_caf(store.finished_before(before, limit)); },
+    [=, &store](forget_atom, const std::vector<task_id>& tasks) { return write<void>(self, [=, &store] { return store.forget(tasks); }); },
+    [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
+    [=, &store](cancel_atom, const std::string& agent) { return write<void>(self, [=, &store] { return store.cancel_pinned(agent); }); },
+    [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
+    [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
+    [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit) -> caf::result<std::vector<task_event>> {
+      return to_caf(store.events(after, only, limit));
+    },
+    [&store, context](count_atom) -> caf::result<task_counts> {
+      auto counts = store.counts();
+      if (counts)
+        context->metrics->tasks_in_state(counts->queued, counts->starting, counts->running);
+      return to_caf(std::move(counts));
+    },
+    [&store](ping_atom) -> caf::result<void> {
+      auto counts = store.counts();
+      if (!counts)
+        return to_caf(counts.error());
+      return caf::unit;
+    },
+    [=](commit_atom) { commit(self); },
+    [=](wire_atom, const wiring& addresses) { self->state.listeners = addresses.listeners; },
+  };
+}
+
+} // namespace
+
+store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context) {
+  return system.spawn<caf::detached>(store_keeper, std::move(context));
+}
+
+} // namespace davit

@@ -1,0 +1,151 @@
+#include "actors/supervisor.hpp"
+
+#include "actors/engine_connection.hpp"
+#include "actors/log_keeper.hpp"
+#include "actors/metrics.hpp"
+#include "actors/reaper.hpp"
+#include "actors/restart_budget.hpp"
+#include "actors/scheduler.hpp"
+#include "actors/store_keeper.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace davit {
+
+namespace {
+
+struct child {
+  std::string name; ///< Of an engine connection: with the engine's.
+  std::function<caf::actor()> start;
+  caf::actor actor;
+  restart_budget budget;
+};
+
+struct supervisor_state {
+  static inline const char* name = "supervisor";
+
+  context_ptr context;
+  std::vector<child> children; ///< In the order of their start.
+  wiring addresses;
+  api_actor api;
+  bool stopping = false;
+};
+
+using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
+
+/// Everybody hears of everybody's addresses.
+void wire(self_pointer self) {
+  auto& state = self->state;
+  auto& addresses = state.addresses;
+  addresses.listeners.clear();
+  if (addresses.scheduler)
+    addresses.listeners.push_back(addresses.scheduler);
+  if (state.api)
+    addresses.listeners.push_back(state.api);
+  if (addresses.store)
+    self->send(addresses.store, wire_atom_v, addresses);
+  for (auto& [name, engine] : addresses.engines)
+    self->send(engine, wire_atom_v, addresses);
+  if (addresses.scheduler)
+    self->send(addresses.scheduler, wire_atom_v, addresses);
+  if (addresses.reaper)
+    self->send(addresses.reaper, wire_atom_v, addresses);
+  if (state.api)
+    self->send(state.api, wire_atom_v, addresses);
+}
+
+void start(self_pointer self, child& one) {
+  one.actor = one.start();
+  self->monitor(one.actor);
+}
+
+void child_down(self_pointer self, const caf::down_msg& down) {
+  auto& state = self->state;
+  auto found = std::find_if(state.children.begin(), state.children.end(), [&](const child& one) { return one.actor && one.actor.address() == down.source; });
+  if (found == state.children.end() || state.stopping)
+    return;
+  found->actor = nullptr;
+  auto kind = found->name.substr(0, found->name.find(' '));
+  auto wait = found->budget.spend(std::chrono::steady_clock::now());
+  if (!wait) {
+    spdlog::critical("{} fails again and again ({}); the agent ends", found->name, text_of(down.reason));
+    self->quit(down.reason);
+    return;
+  }
+  state.context->metrics->actor_restarted(kind);
+  spdlog::error("{} failed ({}); it is started again", found->name, text_of(down.reason));
+  self->delayed_send(self, *wait, restart_atom_v, found->name);
+}
+
+supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr context, api_factory make_api) {
+  auto& state = self->state;
+  state.context = context;
+  self->set_down_handler([self](const caf::down_msg& down) { child_down(self, down); });
+  auto& system = self->system();
+  auto add = [&](std::string name, std::function<caf::actor()> how) { state.children.push_back({std::move(name), std::move(how), {}, restart_budget{}}); };
+  add("store_keeper", [self, context, &system] {
+    self->state.addresses.store = spawn_store_keeper(system, context);
+    return caf::actor_cast<caf::actor>(self->state.addresses.store);
+  });
+  add("log_keeper", [self, context, &system] {
+    self->state.addresses.logs = spawn_log_keeper(system, context);
+    return caf::actor_cast<caf::actor>(self->state.addresses.logs);
+  });
+  for (const auto& engine : context->settings.engines)
+    add("engine_connection " + engine.name, [self, context, engine, &system] {
+      auto made = spawn_engine_connection(system, context, engine, self->state.addresses);
+      self->state.addresses.engines[engine.name] = made;
+      return caf::actor_cast<caf::actor>(made);
+    });
+  add("scheduler", [self, context, &system] {
+    self->state.addresses.scheduler = spawn_scheduler(system, context, self->state.addresses);
+    return caf::actor_cast<caf::actor>(self->state.addresses.scheduler);
+  });
+  add("reaper", [self, context, &system] {
+    self->state.addresses.reaper = spawn_reaper(system, context, self->state.addresses);
+    return caf::actor_cast<caf::actor>(self->state.addresses.reaper);
+  });
+  add("api", [self, context, make_api, &system] {
+    self->state.api = make_api(system, context, self->state.addresses);
+    return caf::actor_cast<caf::actor>(self->state.api);
+  });
+  return {
+    [=](start_atom) -> caf::result<void> {
+      for (auto& one : self->state.children)
+        start(self, one);
+      wire(self);
+      // An API that could not listen has ended by now: its word is the answer.
+      auto promise = self->make_response_promise<void>();
+      self->request(self->state.api, caf::infinite, wire_atom_v, self->state.addresses)
+        .then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      return promise;
+    },
+    [=](drain_atom) -> caf::result<void> {
+      auto promise = self->make_response_promise<void>();
+      self->send(self->state.api, drain_atom_v);
+      self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v)
+        .then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      return promise;
+    },
+    [=](stop_atom) { self->send(self->state.addresses.scheduler, stop_atom_v); },
+    [=](restart_atom, const std::string& name) {
+      for (auto& one : self->state.children)
+        if (one.name == name && !one.actor)
+          start(self, one);
+      wire(self);
+    },
+    [=](find_atom) -> caf::result<wiring> { return self->state.addresses; },
+  };
+}
+
+} // namespace
+
+supervisor_actor spawn_supervisor(caf::actor_system& system, context_ptr context, api_factory api) {
+  return system.spawn(supervisor, std::move(context), std::move(api));
+}
+
+} // namespace davit

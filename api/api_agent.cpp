@@ -1,0 +1,82 @@
+#include "api/api_state.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <algorithm>
+
+namespace davit::api {
+
+void engines(self_pointer self, exchange_ptr client) {
+  self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
+    .then([=](const std::vector<engine_status>& list) { respond_json(self, client, 200, {{"engines", json::to_value(list)}}); },
+          refuse(self, client));
+}
+
+void agents(self_pointer self, exchange_ptr client) {
+  self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
+    .then(
+      [=](const std::vector<engine_status>& list) {
+        std::uint32_t slots = 0, busy = 0;
+        std::vector<std::string> names;
+        for (const auto& one : list) {
+          slots += one.slots;
+          busy += one.busy;
+          names.push_back(one.name);
+        }
+        json::object agent{{"name", self->state.context->settings.name},
+                           {"state", self->state.draining ? "draining" : "ready"},
+                           {"version", DAVIT_VERSION},
+                           {"engines", json::to_value(names)},
+                           {"slots", slots},
+                           {"busy", busy}};
+        respond_json(self, client, 200, {{"agents", json::array{std::move(agent)}}});
+      },
+      refuse(self, client));
+}
+
+void drain(self_pointer self, exchange_ptr client, const std::string& name) {
+  if (name != self->state.context->settings.name)
+    return respond(self, client, problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
+  self->state.draining = true;
+  // Answered at once: the end of it can be seen in the agent's slots.
+  self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v).then([] {}, [](const caf::error&) {});
+  respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
+}
+
+void ready(self_pointer self, exchange_ptr client) {
+  auto answer = [=](std::vector<std::string> missing, const std::vector<engine_status>& engines) {
+    json::array list;
+    bool one_ready = false;
+    for (const auto& engine : engines) {
+      one_ready |= engine.state == engine_state::ready;
+      if (!engine.blocked.empty() && !self->state.draining && std::find(missing.begin(), missing.end(), engine.blocked) == missing.end())
+        missing.push_back(engine.blocked);
+      list.push_back(json::object{{"name", engine.name}, {"state", to_string(engine.state)}, {"message", engine.message}});
+    }
+    if (!one_ready)
+      missing.push_back(engines.empty() ? "no engine is configured" : "no engine is ready");
+    if (self->state.draining)
+      missing.push_back("the agent is draining");
+    respond_json(self, client, missing.empty() ? 200 : 503,
+                 {{"ready", missing.empty()}, {"missing", json::to_value(missing)}, {"engines", std::move(list)}});
+  };
+  self->request(self->state.addresses.store, 5s, ping_atom_v)
+    .then(
+      [=] {
+        self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
+          .then([=](const std::vector<engine_status>& engines) { answer({}, engines); },
+                [=](const caf::error&) { answer({"the scheduler does not answer"}, {}); });
+      },
+      [=](const caf::error& e) { answer({"the store: " + text_of(e)}, {}); });
+}
+
+void metrics_page(self_pointer self, exchange_ptr client) {
+  // The gauges of tasks are taken from the store, so that they hold whoever has changed them.
+  auto answer = [=] {
+    auto text = self->state.collector.collect_from(self->system().metrics());
+    respond(self, client, {200, "text/plain; version=0.0.4; charset=utf-8", {text.begin(), text.end()}, {}});
+  };
+  self->request(self->state.addresses.store, 5s, count_atom_v).then([=](const task_counts&) { answer(); }, [=](const caf::error&) { answer(); });
+}
+
+} // namespace davit::api

@@ -1,0 +1,147 @@
+#include "api/api_state.hpp"
+
+#include "actors/metrics.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace davit::api {
+
+void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
+
+/// The lines that were held back because only the last ones are wanted.
+std::string render_held(log_stream_state& stream) {
+  std::string bytes;
+  for (const auto& [record, end] : std::exchange(stream.held, {}))
+    bytes += render(stream, record, end);
+  return bytes;
+}
+
+void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
+  if (stream->over)
+    return;
+  stream->over = true;
+  if (auto rest = render_held(*stream); !rest.empty())
+    stream->client->write(std::move(rest), nullptr);
+  if (auto bytes = render_end(*stream); !bytes.empty())
+    stream->client->write(std::move(bytes), nullptr);
+  stream->client->finish();
+  self->state.logs.remove(stream);
+}
+
+/// The attempt's log has ended: is there another attempt, or will there be one?
+void next_attempt(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
+  if (stream->one_attempt)
+    return end_log(self, stream);
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
+    .then(
+      [=](const task& now) {
+        if (stream->over)
+          return;
+        if (static_cast<std::int32_t>(now.attempts.size()) > stream->at.number) {
+          ++stream->at.number;
+          stream->offset = 0;
+          read_more(self, stream);
+        } else if (now.state == task_state::finished || !stream->follow) {
+          end_log(self, stream);
+        } else {
+          self->run_delayed(100ms, [=] { next_attempt(self, stream); }); // the outcome is being stored
+        }
+      },
+      [=](const caf::error&) { end_log(self, stream); });
+}
+
+void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  stream->offset = page.next;
+  auto caught_up = page.records.empty() || page.finished;
+  std::string bytes;
+  if (stream->tail) {
+    for (std::size_t i = 0; i < page.records.size(); ++i)
+      if (wanted(*stream, page.records[i]))
+        stream->held.emplace_back(page.records[i], page.ends[i]);
+    while (stream->held.size() > *stream->tail)
+      stream->held.pop_front();
+    if (caught_up) {
+      bytes = render_held(*stream);
+      if (stream->follow)
+        stream->tail.reset();
+    }
+  } else {
+    for (std::size_t i = 0; i < page.records.size(); ++i)
+      bytes += render(*stream, page.records[i], page.ends[i]);
+  }
+  auto go_on = [=, finished = page.finished, empty = page.records.empty()] {
+    if (stream->over)
+      return;
+    if (finished)
+      next_attempt(self, stream);
+    else if (empty && !stream->follow)
+      end_log(self, stream);
+    else
+      read_more(self, stream);
+  };
+  if (bytes.empty() && page.records.empty() && stream->follow && stream->format == log_format::events)
+    bytes = ": keep-alive\n\n";
+  if (bytes.empty())
+    return go_on();
+  // The next page is read when this one has gone out: a slow reader costs a page of memory, no more.
+  stream->client->write(std::move(bytes), [actor = weak(self), go_on](bool good) {
+    if (good)
+      resume(actor, go_on);
+  });
+}
+
+void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
+  if (stream->over)
+    return;
+  log_query query{stream->at, stream->offset, 256 * 1024, stream->follow && !stream->tail ? keep_alive_interval : duration{0}};
+  self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
+    .then([=](const log_page& page) {
+            if (!stream->over)
+              send_page(self, stream, page);
+          },
+          [=](const caf::error& e) {
+            spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), text_of(e));
+            end_log(self, stream);
+          });
+}
+
+void logs(self_pointer self, exchange_ptr client, task_id id) {
+  auto stream = std::make_shared<log_stream_state>();
+  stream->client = client;
+  stream->at = {id, 0};
+  std::string field, why;
+  if (!read_log_request(client->request(), *stream, field, why))
+    return respond(self, client, problem(400, field + ": " + why, field));
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& now) {
+        // The attempt that comes next can be followed before it has begun.
+        auto coming = stream->follow && now.state != task_state::finished ? 1 : 0;
+        if (stream->at.number > static_cast<std::int32_t>(now.attempts.size()) + coming)
+          return respond(self, client, problem(404, "the task has no attempt " + std::to_string(stream->at.number), "attempt"));
+        if (stream->at.number == 0) // the last attempt, or the first to come
+          stream->at.number = std::max<std::int32_t>(1, static_cast<std::int32_t>(now.attempts.size()));
+        auto& all = self->state.logs;
+        all.push_back(stream);
+        client->on_closed([actor = weak(self), self, stream] {
+          resume(actor, [=] {
+            stream->over = true;
+            self->state.logs.remove(stream);
+          });
+        });
+        server_response response;
+        response.content_type = content_type(stream->format);
+        response.headers.emplace_back("Cache-Control", "no-store");
+        self->state.context->metrics->http_request(200);
+        client->begin(std::move(response));
+        if (now.attempts.empty() && (now.state == task_state::finished || !stream->follow))
+          end_log(self, stream);
+        else
+          read_more(self, stream);
+      },
+      refuse(self, client));
+}
+
+} // namespace davit::api

@@ -1,0 +1,128 @@
+#include "api/api_server.hpp"
+
+#include "actors/metrics.hpp"
+#include "api/api_state.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace davit {
+
+namespace api {
+
+void resume(const caf::weak_actor_ptr& actor, std::function<void()> work) {
+  if (auto strong = actor.lock())
+    caf::anon_send(caf::actor_cast<api_actor>(strong), continuation{std::move(work)});
+}
+
+caf::weak_actor_ptr weak(self_pointer self) {
+  return caf::actor_cast<caf::weak_actor_ptr>(api_actor{self});
+}
+
+void respond(self_pointer self, const exchange_ptr& client, server_response response) {
+  self->state.context->metrics->http_request(response.status);
+  client->respond(std::move(response));
+}
+
+void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body) {
+  respond(self, client, {status, "application/json", json::write(body) + "\n", {}});
+}
+
+namespace {
+
+void route(self_pointer self, exchange_ptr client) {
+  const auto& request = client->request();
+  const auto& path = request.segments;
+  auto is = [&](const char* method) { return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET"); };
+  auto only = [&](const char* method, auto then) {
+    if (is(method))
+      return then();
+    auto response = problem(405, request.method + " is not allowed here; " + method + " is", "");
+    response.headers.emplace_back("Allow", method);
+    respond(self, client, std::move(response));
+  };
+  if (path.size() == 1 && path[0] == "healthz")
+    return only("GET", [&] { respond(self, client, {200, "text/plain", "ok\n", {}}); });
+  if (path.size() == 1 && path[0] == "readyz")
+    return only("GET", [&] { ready(self, client); });
+  if (path.size() == 1 && path[0] == "metrics")
+    return only("GET", [&] { metrics_page(self, client); });
+  if (path.size() == 1 && path[0] == "openapi.json")
+    return only("GET", [&] { respond(self, client, {200, "application/json", std::string{openapi_document()}, {}}); });
+  if (path.size() >= 2 && path[0] == "v1") {
+    if (path.size() == 2 && path[1] == "tasks") {
+      if (is("GET"))
+        return list(self, client);
+      return only("POST", [&] { submit(self, client); });
+    }
+    if (path.size() >= 3 && path[1] == "tasks") {
+      uuid id;
+      if (!from_string(path[2], id))
+        return respond(self, client, problem(404, "\"" + path[2] + "\" is no task id; " + expected_text(id) + " is"));
+      if (path.size() == 3)
+        return only("GET", [&] { show(self, client, id); });
+      if (path.size() == 4 && path[3] == "cancel")
+        return only("POST", [&] { cancel(self, client, id); });
+      if (path.size() == 4 && path[3] == "wait")
+        return only("GET", [&] { wait(self, client, id); });
+      if (path.size() == 4 && path[3] == "logs")
+        return only("GET", [&] { logs(self, client, id); });
+      if (path.size() == 4 && path[3] == "events")
+        return only("GET", [&] { events(self, client, id); });
+    }
+    if (path.size() == 2 && path[1] == "events")
+      return only("GET", [&] { events(self, client, {}); });
+    if (path.size() == 2 && path[1] == "engines")
+      return only("GET", [&] { engines(self, client); });
+    if (path.size() == 2 && path[1] == "agents")
+      return only("GET", [&] { agents(self, client); });
+    if (path.size() == 4 && path[1] == "agents" && path[3] == "drain")
+      return only("POST", [&] { drain(self, client, path[2]); });
+  }
+  respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json tells what there is"));
+}
+
+api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiring addresses) {
+  auto& state = self->state;
+  state.context = context;
+  state.addresses = std::move(addresses);
+  state.collector.min_scrape_interval(caf::timespan{0});
+  auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos ? "tcp://" + context->settings.api_listen
+                                                                                                        : context->settings.api_listen);
+  auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
+                       : transport::http_server::listen(context->io.context(), *where, {}, [actor = weak(self), self](exchange_ptr client) {
+                           if (!actor.lock())
+                             return client->respond(problem(503, "the API is being restarted"));
+                           resume(actor, [=] { route(self, client); });
+                         });
+  if (!server) {
+    self->quit(make_failure(server.error().code, server.error().message));
+    return api_actor::behavior_type::make_empty_behavior();
+  }
+  state.server = *server;
+  spdlog::info("the API listens on {}", to_string(state.server->where()));
+  self->delayed_send(self, 250ms, tick_atom_v);
+  return {
+    [=](const task_event& event) { on_event(self, event); },
+    [](const continuation& work) { work.run(); },
+    [=](tick_atom) {
+      self->delayed_send(self, 250ms, tick_atom_v);
+      end_waits(self);
+      keep_streams_alive(self);
+    },
+    [=](drain_atom) { self->state.draining = true; },
+    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+  };
+}
+
+} // namespace
+
+} // namespace api
+
+api_actor spawn_api(caf::actor_system& system, context_ptr context, wiring addresses) {
+  return system.spawn(api::api_server, std::move(context), std::move(addresses));
+}
+
+} // namespace davit

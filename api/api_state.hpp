@@ -1,0 +1,107 @@
+// The inside of the API's actor. For api/api_*.cpp alone: one file for each thing that can be asked about.
+#pragma once
+
+#include "actors/agent_context.hpp"
+#include "api/log_stream.hpp"
+#include "api/problem.hpp"
+#include "json/write.hpp"
+#include "messages/actors.hpp"
+#include "transport/http_server.hpp"
+
+#include <caf/stateful_actor.hpp>
+#include <caf/telemetry/collector/prometheus.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <chrono>
+#include <list>
+#include <map>
+#include <memory>
+
+namespace davit::api {
+
+using namespace std::chrono_literals;
+using transport::exchange_ptr;
+using transport::server_response;
+using steady = std::chrono::steady_clock;
+using self_pointer = api_actor::stateful_pointer<struct api_state>;
+
+inline constexpr duration keep_alive_interval = 15s;
+
+/// A client that waits for a task to finish.
+struct waiting_client {
+  exchange_ptr client;
+  steady::time_point until;
+};
+
+/// A client that reads events as they happen.
+struct event_stream_state {
+  exchange_ptr client;
+  task_id only;              ///< Nil: of all tasks.
+  std::int64_t last = 0;     ///< Sequence of the last event sent.
+  bool caught_up = false;
+  bool over = false;
+  std::size_t unsent = 0;
+  steady::time_point last_written = steady::now();
+};
+
+struct api_state {
+  static inline const char* name = "api";
+
+  ~api_state() {
+    if (server)
+      server->stop();
+  }
+
+  context_ptr context;
+  wiring addresses;
+  std::shared_ptr<transport::http_server> server;
+  std::multimap<task_id, waiting_client> waiting;
+  std::list<std::shared_ptr<log_stream_state>> logs;
+  std::list<std::shared_ptr<event_stream_state>> events;
+  caf::telemetry::collector::prometheus collector;
+  bool draining = false;
+};
+
+/// Runs the work among the actor's messages, if it still lives. From any thread.
+void resume(const caf::weak_actor_ptr& actor, std::function<void()> work);
+caf::weak_actor_ptr weak(self_pointer self);
+
+void respond(self_pointer self, const exchange_ptr& client, server_response response);
+void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
+
+/// An error handler that tells the client.
+inline auto refuse(self_pointer self, exchange_ptr client) {
+  return [self, client](const caf::error& e) { respond(self, client, problem_of(e)); };
+}
+
+// -- tasks: api_tasks.cpp ------------------------------------------------------------------------------------------------
+
+void submit(self_pointer self, exchange_ptr client);
+void list(self_pointer self, exchange_ptr client);
+void show(self_pointer self, exchange_ptr client, task_id id);
+void cancel(self_pointer self, exchange_ptr client, task_id id);
+void wait(self_pointer self, exchange_ptr client, task_id id);
+/// Answers those whose time to wait is over.
+void end_waits(self_pointer self);
+
+// -- logs: api_logs.cpp --------------------------------------------------------------------------------------------------
+
+void logs(self_pointer self, exchange_ptr client, task_id id);
+void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
+
+// -- events: api_events.cpp ----------------------------------------------------------------------------------------------
+
+/// Events of one task as a list, or (by Accept) those of one or all as they happen.
+void events(self_pointer self, exchange_ptr client, task_id only);
+void on_event(self_pointer self, const task_event& event);
+void keep_streams_alive(self_pointer self);
+
+// -- the agent itself: api_agent.cpp -------------------------------------------------------------------------------------
+
+void engines(self_pointer self, exchange_ptr client);
+void agents(self_pointer self, exchange_ptr client);
+void drain(self_pointer self, exchange_ptr client, const std::string& name);
+void ready(self_pointer self, exchange_ptr client);
+void metrics_page(self_pointer self, exchange_ptr client);
+
+} // namespace davit::api

@@ -1,0 +1,176 @@
+#include "api/api_state.hpp"
+
+#include "json/read.hpp"
+#include "policy/placement.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <charconv>
+
+namespace davit::api {
+
+namespace {
+
+constexpr duration longest_wait = 1h;
+
+} // namespace
+
+void submit(self_pointer self, exchange_ptr client) {
+  const auto& request = client->request();
+  auto spec = json::read<task_spec>(std::string_view{request.body}, json::unknown_fields::refuse);
+  if (!spec)
+    return respond(self, client, problem(400, spec.error().text(), spec.error().path));
+  if (spec->image.empty())
+    return respond(self, client, problem(400, "image: a task needs an image", "image"));
+  if (auto key = request.header("idempotency-key"); !key.empty()) {
+    if (key.size() > 256)
+      return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
+    spec->dedupe_key = key;
+  }
+  if (auto judged = self->state.context->policy->judge(*spec); !judged.violations.empty())
+    return respond(self, client, policy_problem(judged.violations));
+  if (self->state.draining)
+    return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
+  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(*spec))
+    .then(
+      [=](const task_receipt& receipt) {
+        auto id = to_string(receipt.id);
+        server_response response{receipt.created ? 202 : 200, "application/json",
+                                 json::write(json::value{{"id", id}, {"created", receipt.created}}) + "\n", {}};
+        response.headers.emplace_back("Location", "/v1/tasks/" + id);
+        respond(self, client, std::move(response));
+      },
+      refuse(self, client));
+}
+
+void list(self_pointer self, exchange_ptr client) {
+  task_query query;
+  for (const auto& [name, value] : client->request().query) {
+    if (name == "state") {
+      task_state state;
+      if (!from_string(value, state))
+        return respond(self, client, problem(400, "state: must be " + expected_text(state), "state"));
+      query.state = state;
+    } else if (name == "label") {
+      auto equals = value.find('=');
+      query.labels[value.substr(0, equals)] = equals == std::string::npos ? "" : value.substr(equals + 1);
+    } else if (name == "name") {
+      query.name = value;
+    } else if (name == "cursor") {
+      uuid id;
+      if (!from_string(value, id))
+        return respond(self, client, problem(400, "cursor: this is none that an earlier page has given", "cursor"));
+      query.before = id;
+    } else if (name == "limit") {
+      auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), query.limit);
+      if (code != std::errc{} || end != value.data() + value.size() || query.limit < 1 || query.limit > 1000)
+        return respond(self, client, problem(400, "limit: must be from 1 to 1000", "limit"));
+    } else {
+      return respond(self, client, problem(400, name + ": there is no such parameter; known are state, label, name, cursor, limit", name));
+    }
+  }
+  self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
+    .then(
+      [=](const task_page& page) {
+        respond_json(self, client, 200, {{"tasks", json::to_value(page.tasks)}, {"cursor", json::to_value(page.next)}});
+      },
+      refuse(self, client));
+}
+
+/// Answers a task; of one that is not finished with what it is at, or why it waits.
+void show(self_pointer self, exchange_ptr client, task_id id) {
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& found) {
+        auto body = json::to_value(found).as_object();
+        if (found.state == task_state::finished || !self->state.addresses.scheduler)
+          return respond_json(self, client, 200, body);
+        if (found.state == task_state::queued) {
+          self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
+            .then(
+              [=](const std::vector<engine_status>& engines) mutable {
+                json::array reasons;
+                if (found.not_before && *found.not_before > std::chrono::system_clock::now())
+                  reasons.push_back(json::object{{"reason", "the next attempt is made at " + format_timestamp(*found.not_before)}});
+                for (const auto& engine : engines) {
+                  auto why = why_not(found.spec, engine);
+                  reasons.push_back(json::object{{"engine", engine.name}, {"reason", why.empty() ? "it is its turn" : why}});
+                }
+                body["waiting"] = std::move(reasons);
+                respond_json(self, client, 200, body);
+              },
+              [=](const caf::error&) { respond_json(self, client, 200, body); });
+          return;
+        }
+        self->request(self->state.addresses.scheduler, 5s, progress_atom_v, id)
+          .then(
+            [=](const std::optional<attempt_status>& now) mutable {
+              body["progress"] = json::to_value(now);
+              respond_json(self, client, 200, body);
+            },
+            [=](const caf::error&) { respond_json(self, client, 200, body); });
+      },
+      refuse(self, client));
+}
+
+void cancel(self_pointer self, exchange_ptr client, task_id id) {
+  self->request(self->state.addresses.store, caf::infinite, cancel_atom_v, id)
+    .then([=](const task& now) { respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now)); },
+          refuse(self, client));
+}
+
+void wait(self_pointer self, exchange_ptr client, task_id id) {
+  auto limit = duration{60'000};
+  if (auto text = client->request().parameter("timeout"); !text.empty()) {
+    auto parsed = parse_duration(text);
+    if (!parsed || *parsed > longest_wait)
+      return respond(self, client, problem(400, "timeout: must be a duration of 1h at most, such as 30s", "timeout"));
+    limit = *parsed;
+  }
+  // First in the line, then the look: an end between the two is not missed.
+  auto entry = self->state.waiting.emplace(id, waiting_client{client, steady::now() + limit});
+  client->on_closed([actor = weak(self), self, id, client] {
+    resume(actor, [=] {
+      std::erase_if(self->state.waiting, [&](const auto& one) { return one.second.client == client; });
+    });
+  });
+  auto leave = [=] {
+    auto [begin, end] = self->state.waiting.equal_range(id);
+    for (auto one = begin; one != end; ++one)
+      if (one->second.client == client) {
+        self->state.waiting.erase(one);
+        return true;
+      }
+    return false;
+  };
+  (void)entry;
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& now) {
+        if (now.state == task_state::finished && leave())
+          respond_json(self, client, 200, json::to_value(now));
+      },
+      [=](const caf::error& e) {
+        if (leave())
+          respond(self, client, problem_of(e));
+      });
+}
+
+void end_waits(self_pointer self) {
+  auto& state = self->state;
+  auto now = steady::now();
+  for (auto one = state.waiting.begin(); one != state.waiting.end();) {
+    if (one->second.until > now) {
+      ++one;
+      continue;
+    }
+    auto client = one->second.client;
+    auto id = one->first;
+    one = state.waiting.erase(one);
+    self->request(state.addresses.store, caf::infinite, find_atom_v, id)
+      .then([=](const task& found) { respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found)); },
+            refuse(self, client));
+  }
+}
+
+} // namespace davit::api

@@ -1,0 +1,151 @@
+#include "api/log_stream.hpp"
+
+#include "json/write.hpp"
+#include "transport/base64.hpp"
+
+#include <charconv>
+
+namespace davit {
+
+namespace {
+
+std::optional<bool> read_flag(const std::string& text) {
+  if (text.empty() || text == "0" || text == "false")
+    return false;
+  if (text == "1" || text == "true")
+    return true;
+  return std::nullopt;
+}
+
+} // namespace
+
+bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field, std::string& why) {
+  for (const auto& [name, value] : request.query) {
+    field = name;
+    if (name == "follow" || name == "timestamps") {
+      auto flag = read_flag(value);
+      if (!flag) {
+        why = "must be 0 or 1";
+        return false;
+      }
+      (name == "follow" ? stream.follow : stream.timestamps) = *flag;
+    } else if (name == "since") {
+      if (auto at = parse_timestamp(value)) {
+        stream.since = at;
+      } else if (auto ago = parse_duration(value)) {
+        stream.since = std::chrono::system_clock::now() - *ago;
+      } else {
+        why = "must be a time such as 2026-01-31T12:00:00Z, or a duration such as 5m";
+        return false;
+      }
+    } else if (name == "stream") {
+      if (value == "stdout" || value == "stderr") {
+        from_string(value, stream.only);
+      } else {
+        why = "must be stdout or stderr";
+        return false;
+      }
+    } else if (name == "tail" || name == "attempt") {
+      std::int32_t number = 0;
+      auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), number);
+      if (code != std::errc{} || end != value.data() + value.size() || number < (name == "tail" ? 0 : 1) || number > 1'000'000) {
+        why = "must be a whole number up to 1000000";
+        return false;
+      }
+      if (name == "tail") {
+        stream.tail = static_cast<std::size_t>(number);
+      } else {
+        stream.at.number = number;
+        stream.one_attempt = true;
+      }
+    } else {
+      why = "there is no such parameter; known are follow, since, stream, timestamps, tail, attempt";
+      return false;
+    }
+  }
+  auto accept = request.header("accept");
+  if (accept.find("text/event-stream") != std::string::npos)
+    stream.format = log_format::events;
+  else if (accept.find("application/vnd.docker.multiplexed-stream") != std::string::npos)
+    stream.format = log_format::multiplexed;
+  if (auto last = request.header("last-event-id"); !last.empty()) {
+    // ATTEMPT-OFFSET, as an event's id has told.
+    field = "Last-Event-ID";
+    std::int32_t number = 0;
+    std::uint64_t offset = 0;
+    auto end = last.data() + last.size();
+    auto [dash, code] = std::from_chars(last.data(), end, number);
+    if (code != std::errc{} || dash == end || *dash != '-' || number < 1) {
+      why = "must be the id of an event of this log";
+      return false;
+    }
+    auto [rest, offset_code] = std::from_chars(dash + 1, end, offset);
+    if (offset_code != std::errc{} || rest != end) {
+      why = "must be the id of an event of this log";
+      return false;
+    }
+    if (stream.one_attempt && stream.at.number != number) {
+      why = "is of another attempt";
+      return false;
+    }
+    stream.at.number = number;
+    stream.offset = offset;
+    stream.tail.reset(); // it has been sent
+  }
+  return true;
+}
+
+std::string content_type(log_format format) {
+  switch (format) {
+    case log_format::events:
+      return "text/event-stream";
+    case log_format::multiplexed:
+      return "application/vnd.docker.multiplexed-stream";
+    default:
+      return "text/plain; charset=utf-8";
+  }
+}
+
+bool wanted(const log_stream_state& stream, const log_record& record) {
+  if (stream.since && record.at < *stream.since)
+    return false;
+  if (stream.only != log_stream::none)
+    return record.stream == stream.only;
+  // Text is the container's bytes alone: a remark of davit's in the middle of them would be taken for output.
+  return stream.format != log_format::text || record.stream != log_stream::note;
+}
+
+std::string render(const log_stream_state& stream, const log_record& record, std::uint64_t end) {
+  if (!wanted(stream, record))
+    return {};
+  auto stamp = stream.timestamps ? format_timestamp(record.at) + ' ' : std::string{};
+  std::string out;
+  switch (stream.format) {
+    case log_format::text:
+      out.append(stamp).append(record.bytes);
+      break;
+    case log_format::multiplexed: {
+      auto size = stamp.size() + record.bytes.size();
+      out += static_cast<char>(record.stream);
+      out.append(3, '\0');
+      for (int shift = 24; shift >= 0; shift -= 8)
+        out += static_cast<char>(size >> shift & 0xff);
+      out.append(stamp).append(record.bytes);
+      break;
+    }
+    case log_format::events: {
+      json::object data{{"stream", to_string(record.stream)}, {"at", format_timestamp(record.at)}, {"text", json::to_value(record.bytes)}};
+      if (json::detail::valid_utf8(record.bytes) != record.bytes)
+        data["base64"] = transport::base64_encode(record.bytes);
+      out = "event: log\nid: " + std::to_string(stream.at.number) + '-' + std::to_string(end) + "\ndata: " + json::write(json::value(std::move(data))) + "\n\n";
+      break;
+    }
+  }
+  return out;
+}
+
+std::string render_end(const log_stream_state& stream) {
+  return stream.format == log_format::events ? "event: end\ndata: {}\n\n" : std::string{};
+}
+
+} // namespace davit

@@ -1,0 +1,51 @@
+// One client that reads a task's log over HTTP.
+#pragma once
+
+#include "messages/log.hpp"
+#include "transport/http_server.hpp"
+
+#include <deque>
+#include <optional>
+#include <string>
+
+namespace davit {
+
+enum class log_format : std::uint8_t {
+  text,        ///< The bytes, as they came.
+  events,      ///< Server-Sent Events, a record each, JSON.
+  multiplexed, ///< Docker's frames: stdout 1, stderr 2, davit's remarks 3.
+};
+
+/// What a client has asked for, and how far it has been served. Owned by the API's actor.
+struct log_stream_state {
+  transport::exchange_ptr client;
+  log_format format = log_format::text;
+  bool follow = false;
+  bool timestamps = false;
+  log_stream only = log_stream::none; ///< `none`: both.
+  std::optional<timestamp> since;
+  attempt_key at;                     ///< The attempt that is being read.
+  std::uint64_t offset = 0;
+  bool one_attempt = false;           ///< The client named the attempt: later ones are not its affair.
+  bool over = false;                  ///< Ended, or the client has gone.
+  std::optional<std::size_t> tail;    ///< Lines still to be held back, until all that is there has been seen.
+  std::deque<std::pair<log_record, std::uint64_t>> held; ///< With the offset behind each.
+};
+
+/// Reads the query (`follow`, `since`, `stream`, `timestamps`, `tail`, `attempt`) and the headers Accept and Last-Event-ID.
+/// False: `why` says which of them is wrong.
+bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field, std::string& why);
+
+/// The content type of what is sent.
+std::string content_type(log_format format);
+
+/// Whether the client has asked for the record.
+bool wanted(const log_stream_state& stream, const log_record& record);
+
+/// What goes to the client for a record; `end` is the offset behind it.
+std::string render(const log_stream_state& stream, const log_record& record, std::uint64_t end);
+
+/// Goes behind the last record.
+std::string render_end(const log_stream_state& stream);
+
+} // namespace davit

@@ -1,0 +1,24 @@
+// Answers that tell of a mistake: RFC 9457 problem documents.
+#pragma once
+
+#include "messages/engine.hpp"
+#include "policy/policy.hpp"
+#include "transport/http_server.hpp"
+
+#include <caf/error.hpp>
+
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// `detail` says what is wrong and what to do; `field`, if it is not empty, where in the request.
+transport::server_response problem(int status, std::string detail, const std::string& field = {});
+
+/// 403: the policy does not allow the task.
+transport::server_response policy_problem(const std::vector<violation>& violations);
+
+/// What an actor's error means to an HTTP client.
+transport::server_response problem_of(const caf::error& e);
+
+} // namespace davit

@@ -1,0 +1,211 @@
+#include "cli/agent_process.hpp"
+
+#include "actors/metrics.hpp"
+#include "actors/supervisor.hpp"
+#include "api/api_server.hpp"
+#include "store/task_store.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <csignal>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <poll.h>
+#include <unistd.h>
+
+namespace davit {
+
+struct agent_process::state {
+  configuration config;
+  int lock = -1;
+  transport::io_runtime io;
+  std::unique_ptr<caf::actor_system> system;
+  supervisor_actor supervisor;
+  std::shared_ptr<std::atomic<bool>> down = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::string> down_reason = std::make_shared<std::string>();
+  bool stopped = false;
+};
+
+agent_process::agent_process(std::unique_ptr<state> s) : state_(std::move(s)) {
+}
+
+std::unique_ptr<agent_process> agent_process::start(configuration config, std::string& error) {
+  auto s = std::make_unique<state>();
+  s->config = std::move(config);
+  auto& settings = s->config.agent;
+  std::error_code ec;
+  std::filesystem::create_directories(settings.data_dir, ec);
+  if (ec) {
+    error = "the data directory " + settings.data_dir.string() + " can't be made: " + ec.message() + "; set davit.agent.data-dir";
+    return nullptr;
+  }
+  auto lock_name = settings.data_dir / "agent.lock";
+  s->lock = ::open(lock_name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  if (s->lock < 0) {
+    error = lock_name.string() + ": " + std::strerror(errno) + "; can this user write to the data directory?";
+    return nullptr;
+  }
+  if (!settings.private_tasks && ::flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+    error = "another agent runs on the data directory " + settings.data_dir.string() + " (it holds agent.lock)";
+    ::close(s->lock);
+    return nullptr;
+  }
+  // Looked at before any actor starts, so that a store that can't be used is one clear sentence.
+  if (auto store = store::task_store::open(settings.store_url); !store) {
+    error = store.error().message;
+    ::close(s->lock);
+    return nullptr;
+  }
+  s->system = std::make_unique<caf::actor_system>(*s->config.caf);
+  std::string wrong;
+  auto rules = policy::make(settings.policy, wrong);
+  auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system)});
+  s->supervisor = spawn_supervisor(*s->system, context, spawn_api);
+  s->supervisor->attach_functor([down = s->down, reason = s->down_reason](const caf::error& why) {
+    *reason = text_of(why);
+    *down = true;
+  });
+  caf::scoped_actor self{*s->system};
+  bool good = false;
+  self->request(s->supervisor, std::chrono::seconds{60}, start_atom_v)
+    .receive([&] { good = true; }, [&](const caf::error& e) { error = text_of(e); });
+  std::unique_ptr<agent_process> process{new agent_process{std::move(s)}};
+  if (!good) {
+    if (error.empty())
+      error = "the agent did not start";
+    return nullptr;
+  }
+  return process;
+}
+
+agent_process::~agent_process() {
+  stop();
+}
+
+bool agent_process::drain(duration limit) {
+  caf::scoped_actor self{*state_->system};
+  bool done = false;
+  self->request(state_->supervisor, limit, drain_atom_v).receive([&] { done = true; }, [](const caf::error&) {});
+  return done;
+}
+
+void agent_process::stop_tasks() {
+  caf::anon_send(state_->supervisor, stop_atom_v);
+}
+
+bool agent_process::alive(std::string& reason) {
+  if (!*state_->down)
+    return true;
+  reason = *state_->down_reason;
+  return false;
+}
+
+caf::actor_system& agent_process::system() {
+  return *state_->system;
+}
+
+wiring agent_process::addresses() {
+  caf::scoped_actor self{*state_->system};
+  wiring found;
+  self->request(state_->supervisor, std::chrono::seconds{5}, find_atom_v).receive([&](wiring& now) { found = std::move(now); }, [](const caf::error&) {});
+  return found;
+}
+
+void agent_process::stop() {
+  auto& s = *state_;
+  if (std::exchange(s.stopped, true))
+    return;
+  if (s.system) {
+    {
+      auto addresses = this->addresses();
+      caf::scoped_actor self{*s.system};
+      // The supervisor first: it would start the others again.
+      caf::anon_send_exit(s.supervisor, caf::exit_reason::user_shutdown);
+      self->wait_for(s.supervisor);
+      for (const auto& listener : addresses.listeners)
+        caf::anon_send_exit(listener, caf::exit_reason::user_shutdown);
+      for (auto& [name, engine] : addresses.engines)
+        caf::anon_send_exit(engine, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(addresses.reaper, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(addresses.logs, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(addresses.store, caf::exit_reason::user_shutdown);
+    }
+    s.supervisor = nullptr;
+    s.system.reset(); // waits for the last actor
+  }
+  s.io.stop();
+  if (s.lock >= 0)
+    ::close(s.lock);
+}
+
+namespace {
+
+/// What containers are given to end when they are stopped at the end of a drain: more than most stop_timeouts.
+constexpr duration stop_limit{60'000};
+
+} // namespace
+
+int run_agent(configuration config) {
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  // Blocked before any thread starts, so that all inherit it, and read from a descriptor: no handler runs anywhere.
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (auto one : {SIGTERM, SIGINT, SIGQUIT})
+    ::sigaddset(&signals, one);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  auto fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
+  auto settings = config.agent;
+  std::string error;
+  auto process = agent_process::start(std::move(config), error);
+  if (!process) {
+    spdlog::critical("{}", error);
+    return 1;
+  }
+  spdlog::info("agent {} is up, with {} engine(s)", settings.name, settings.engines.size());
+  auto next_signal = [&](int wait_ms) -> int {
+    pollfd poller{fd, POLLIN, 0};
+    if (::poll(&poller, 1, wait_ms) <= 0)
+      return 0;
+    signalfd_siginfo info{};
+    return ::read(fd, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+  };
+  int signal = 0;
+  std::string reason;
+  while ((signal = next_signal(500)) == 0)
+    if (!process->alive(reason)) {
+      spdlog::critical("the agent ends: {}", reason);
+      return 1;
+    }
+  auto limit = signal == SIGQUIT ? duration{std::chrono::hours{24 * 365}} : settings.drain_timeout;
+  spdlog::info("draining: no new tasks; what runs has {} to end (signal once more to leave at once)", format_duration(limit));
+  std::atomic<bool> drained{false};
+  std::thread drainer{[&] { drained = process->drain(limit + stop_limit); }};
+  bool forced = false;
+  auto wait = [&](duration time) {
+    auto until = std::chrono::steady_clock::now() + time;
+    while (!drained && std::chrono::steady_clock::now() < until && !forced)
+      forced = next_signal(100) != 0;
+  };
+  wait(limit);
+  if (!drained && !forced && settings.drain_action == "stop") {
+    spdlog::warn("the time to drain is over: what still runs is stopped");
+    process->stop_tasks();
+    wait(stop_limit);
+  }
+  if (!drained)
+    spdlog::warn("{}: what still runs is left running, and taken up again at the next start", forced ? "leaving at once" : "the time to drain is over");
+  // Ending the scheduler ends the request that the drainer waits for.
+  process->stop();
+  drainer.join();
+  spdlog::info("agent {} has ended", settings.name);
+  return 0;
+}
+
+} // namespace davit

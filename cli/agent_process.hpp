@@ -1,0 +1,44 @@
+// A running agent: the actor system, the I/O threads, and what is between them and the operating system.
+#pragma once
+
+#include "cli/configuration.hpp"
+#include "messages/actors.hpp"
+
+#include <memory>
+#include <string>
+
+namespace davit {
+
+class agent_process {
+public:
+  /// Starts everything; returns when the API listens. On a failure returns nothing and says why.
+  static std::unique_ptr<agent_process> start(configuration config, std::string& error);
+  ~agent_process();
+
+  /// Takes no more work and waits for what runs, at most the time. False: something still runs.
+  bool drain(duration limit);
+
+  /// Stops what runs: containers get SIGTERM, then SIGKILL after their stop_timeout; the attempts end as agent_lost.
+  void stop_tasks();
+
+  /// True while the supervisor lives; false: it has given up, and why.
+  bool alive(std::string& reason);
+
+  /// Ends all actors at once; containers are left as they are.
+  void stop();
+
+  caf::actor_system& system();
+
+  /// Everybody's addresses at this moment.
+  wiring addresses();
+
+private:
+  struct state;
+  explicit agent_process(std::unique_ptr<state> s);
+  std::unique_ptr<state> state_;
+};
+
+/// `davit agent`: runs until a signal ends it. SIGTERM, SIGINT and SIGQUIT drain; the second one ends at once.
+int run_agent(configuration config);
+
+} // namespace davit

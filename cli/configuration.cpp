@@ -1,0 +1,540 @@
+#include "cli/configuration.hpp"
+
+#include "json/read.hpp"
+#include "messages/actors.hpp"
+#include "transport/endpoint.hpp"
+
+#include <caf/init_global_meta_objects.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/pec.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <unistd.h>
+
+namespace davit {
+
+namespace {
+
+// -- where an option stands in the file ---------------------------------------------------------------------------------
+
+/// The line of each key of a CAF configuration file, by its full name. CAF's parser does not tell.
+std::map<std::string, int> key_lines(const std::string& text) {
+  std::map<std::string, int> lines;
+  std::vector<std::string> groups;
+  std::string word;
+  int line = 1;
+  auto full = [&](const std::string& name) {
+    std::string result;
+    for (const auto& group : groups)
+      result += group + '.';
+    return result + name;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '\n') {
+      ++line;
+    } else if (c == '#') {
+      while (i + 1 < text.size() && text[i + 1] != '\n')
+        ++i;
+    } else if (c == '"' || c == '\'') {
+      std::string quoted;
+      for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {
+        if (text[i] == '\\')
+          ++i;
+        if (i < text.size())
+          quoted += text[i];
+      }
+      word = quoted;
+    } else if (c == '{') {
+      if (!word.empty()) {
+        lines.emplace(full(word), line);
+        groups.push_back(std::exchange(word, {}));
+      } else {
+        groups.emplace_back("?");
+      }
+    } else if (c == '}') {
+      word.clear();
+      if (!groups.empty())
+        groups.pop_back();
+    } else if (c == '=') {
+      if (!word.empty())
+        lines.emplace(full(word), line);
+      word.clear();
+    } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
+      if (c == ',' || c == '[' || c == ']')
+        word.clear();
+    } else {
+      if (i > 0 && (text[i - 1] == ' ' || text[i - 1] == '\t' || text[i - 1] == '\n' || text[i - 1] == '"'))
+        word.clear();
+      word += c;
+    }
+  }
+  return lines;
+}
+
+// -- values ------------------------------------------------------------------------------------------------------------
+
+using caf::config_value;
+
+/// What a value was written as.
+std::string written(const config_value& value) {
+  if (auto text = caf::get_if<std::string>(&value))
+    return *text;
+  return caf::to_string(value);
+}
+
+/// Each of these reads a value, or says what it should have been.
+std::string take(const config_value& value, std::string& into) {
+  if (auto text = caf::get_if<std::string>(&value)) {
+    into = *text;
+    return {};
+  }
+  return "must be a text in quotes";
+}
+
+std::string take(const config_value& value, bool& into) {
+  if (auto flag = caf::get_if<bool>(&value)) {
+    into = *flag;
+    return {};
+  }
+  return "must be true or false";
+}
+
+std::string take(const config_value& value, duration& into) {
+  if (auto span = caf::get_if<caf::timespan>(&value)) {
+    into = std::chrono::duration_cast<duration>(*span);
+    return {};
+  }
+  if (auto text = caf::get_if<std::string>(&value))
+    if (auto parsed = parse_duration(*text)) {
+      into = *parsed;
+      return {};
+    }
+  return "must be a duration such as 30s, 10min or 2h";
+}
+
+std::string take(const config_value& value, byte_size& into) {
+  if (auto number = caf::get_if<caf::config_value::integer>(&value); number && *number >= 0) {
+    into.bytes = static_cast<std::uint64_t>(*number);
+    return {};
+  }
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be " + expected_text(into) + " (in quotes)";
+}
+
+std::string take(const config_value& value, double& into) {
+  if (auto number = caf::get_if<double>(&value)) {
+    into = *number;
+    return {};
+  }
+  if (auto number = caf::get_if<caf::config_value::integer>(&value)) {
+    into = static_cast<double>(*number);
+    return {};
+  }
+  return "must be a number";
+}
+
+std::string take(const config_value& value, std::int64_t& into) {
+  if (auto number = caf::get_if<caf::config_value::integer>(&value)) {
+    into = *number;
+    return {};
+  }
+  return "must be a whole number";
+}
+
+std::string take(const config_value& value, std::uint32_t& into) {
+  std::int64_t wide = 0;
+  if (auto wrong = take(value, wide); !wrong.empty())
+    return wrong;
+  if (wide < 1 || wide > 100'000)
+    return "must be from 1 to 100000";
+  into = static_cast<std::uint32_t>(wide);
+  return {};
+}
+
+std::string take(const config_value& value, std::vector<std::string>& into) {
+  auto list = caf::get_if<config_value::list>(&value);
+  if (!list)
+    return "must be a list of texts, such as [\"a\", \"b\"]";
+  into.clear();
+  for (const auto& one : *list) {
+    std::string text;
+    if (auto wrong = take(one, text); !wrong.empty())
+      return "must be a list of texts, each in quotes";
+    into.push_back(std::move(text));
+  }
+  return {};
+}
+
+template <class T>
+std::string take(const config_value& value, std::optional<T>& into) {
+  T inner{};
+  auto wrong = take(value, inner);
+  if (wrong.empty())
+    into = std::move(inner);
+  return wrong;
+}
+
+// -- the options -------------------------------------------------------------------------------------------------------
+
+/// What is read before the settings are made from it.
+struct raw_settings {
+  agent_settings agent;
+  std::string data_dir = "/var/lib/davit";
+};
+
+struct option {
+  std::string name;     ///< Below `davit.`, or below an engine's name.
+  std::string standard; ///< As it is written in a file; `#` in front: not set.
+  std::string help;
+  std::function<std::string(raw_settings&, const config_value&)> set;
+};
+
+template <class Get>
+option make_option(std::string name, std::string standard, std::string help, Get get) {
+  return {std::move(name), std::move(standard), std::move(help), [get](raw_settings& target, const config_value& value) { return take(value, get(target)); }};
+}
+
+#define DAVIT_AT(member) [](raw_settings& s) -> auto& { return s.member; }
+
+/// Every option of davit's, in the order of the file.
+const std::vector<option>& options() {
+  static const std::vector<option> all{
+    make_option("agent.name", "# the host's name", "This agent's name: unique in its fleet, and kept over restarts.", DAVIT_AT(agent.name)),
+    make_option("agent.data-dir", "\"/var/lib/davit\"", "Logs of tasks, and the store if it is SQLite.", DAVIT_AT(data_dir)),
+    make_option("agent.drain-timeout", "10min", "How long SIGTERM waits for running tasks.", DAVIT_AT(agent.drain_timeout)),
+    make_option("agent.drain-action", "\"leave\"", "What happens to tasks that run longer than that: \"leave\" them running, or \"stop\" them (they end as agent_lost and go by their retry policy).", DAVIT_AT(agent.drain_action)),
+    make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed.", DAVIT_AT(agent.min_free_disk)),
+    make_option("agent.pull-timeout", "30min", "For pulling an image, unless the task says.", DAVIT_AT(agent.pull_timeout)),
+    make_option("api.listen", "\"127.0.0.1:7300\"", "host:port, or \"unix:///run/davit.sock\".", DAVIT_AT(agent.api_listen)),
+    make_option("store.url", "# sqlite:///<data-dir>/davit.db", "Where tasks live.", DAVIT_AT(agent.store_url)),
+    make_option("store.retention", "720h", "How long finished tasks and their logs are kept; 0s: for ever.", DAVIT_AT(agent.retention)),
+    make_option("policy.images.allow", "[]", "RE2 patterns, each for the whole name (docker.io/library/alpine:3.20, or alpine:3.20 for short); empty: all that are not denied.", DAVIT_AT(agent.policy.images_allow)),
+    make_option("policy.images.deny", "[]", "The same; goes before allow.", DAVIT_AT(agent.policy.images_deny)),
+    make_option("policy.networks.allow", "[\"none\", \"bridge\"]", "Networks that a task may name.", DAVIT_AT(agent.policy.networks_allow)),
+    make_option("policy.networks.default", "\"bridge\"", "For tasks that name none.", DAVIT_AT(agent.policy.default_network)),
+    make_option("policy.defaults.cpus", "1", "For tasks that say nothing.", DAVIT_AT(agent.policy.defaults.cpus)),
+    make_option("policy.defaults.memory", "\"512m\"", "", DAVIT_AT(agent.policy.defaults.memory)),
+    make_option("policy.defaults.pids", "512", "", DAVIT_AT(agent.policy.defaults.pids)),
+    make_option("policy.defaults.shm", "# the engine's (64m)", "", DAVIT_AT(agent.policy.defaults.shm)),
+    make_option("policy.defaults.timeout", "# none", "", DAVIT_AT(agent.policy.default_timeout)),
+    make_option("policy.ceilings.cpus", "# none", "A task that asks for more is refused.", DAVIT_AT(agent.policy.ceilings.cpus)),
+    make_option("policy.ceilings.memory", "# none", "", DAVIT_AT(agent.policy.ceilings.memory)),
+    make_option("policy.ceilings.pids", "# none", "", DAVIT_AT(agent.policy.ceilings.pids)),
+    make_option("policy.ceilings.shm", "# none", "", DAVIT_AT(agent.policy.ceilings.shm)),
+    make_option("policy.ceilings.timeout", "# none", "", DAVIT_AT(agent.policy.max_timeout)),
+    make_option("fleet.name", "\"default\"", "Marks this fleet's containers (label davit.fleet).", DAVIT_AT(agent.fleet)),
+    make_option("logs.max-bytes", "\"4g\"", "What is kept of an attempt's output; \"0\": all.", DAVIT_AT(agent.logs.max_bytes)),
+  };
+  return all;
+}
+
+#undef DAVIT_AT
+
+struct engine_option {
+  std::string name;
+  std::string standard;
+  std::string help;
+  std::function<std::string(engine_settings&, const config_value&)> set;
+};
+
+const std::vector<engine_option>& engine_options() {
+  static const auto make = [](std::string name, std::string standard, std::string help, auto member) {
+    return engine_option{std::move(name), std::move(standard), std::move(help), [member](engine_settings& target, const config_value& value) { return take(value, target.*member); }};
+  };
+  static const std::vector<engine_option> all{
+    make("endpoint", "\"unix:///var/run/docker.sock\"", "unix:///path, or tcp://host:port.", &engine_settings::endpoint),
+    make("slots", "4", "How many tasks run there at once.", &engine_settings::slots),
+    make("labels", "[]", "What tasks can ask for (engine.labels).", &engine_settings::labels),
+    make("tls-ca", "# none", "PEM file: who may have signed the engine's certificate. Any tls- option switches TLS on.", &engine_settings::tls_ca),
+    make("tls-certificate", "# none", "PEM file: shown to the engine.", &engine_settings::tls_certificate),
+    make("tls-key", "# none", "PEM file: the certificate's key.", &engine_settings::tls_key),
+    make("tls-verify", "true", "false: the engine's certificate and name are not checked.", &engine_settings::tls_verify),
+    make("grace", "1min", "How long its tasks wait for an engine that is away.", &engine_settings::grace),
+    make("image-gc-below", "\"0\"", "With less free disk, images that davit itself has pulled and not used for a while are removed, longest unused first; \"0\": never.", &engine_settings::image_gc_below),
+    make("image-gc-age", "1h", "How long an image must have been unused for that; at least 10min and twice the grace are waited.", &engine_settings::image_gc_age),
+    make("min-free-disk", "\"256m\"", "With less free space where it keeps its data, it is given nothing (known of engines on this host alone).", &engine_settings::min_free_disk),
+  };
+  return all;
+}
+
+class reader {
+public:
+  reader(configuration& into, std::string file, std::map<std::string, int> lines) : into_(into), file_(std::move(file)), lines_(std::move(lines)) {}
+
+  void read(const caf::settings& content, bool from_file) {
+    from_file_ = from_file;
+    for (const auto& [name, value] : content) {
+      if (name == "davit")
+        walk_davit("davit", value);
+      else if (name == "caf")
+        walk_caf("caf", value);
+      else if (name != "config-file")
+        mistake(name, "unknown group; known are davit and caf");
+    }
+  }
+
+  raw_settings raw;
+  std::map<std::string, engine_settings> engines;
+
+private:
+  void mistake(const std::string& name, std::string message) {
+    auto line = from_file_ ? lines_.find(name) : lines_.end();
+    into_.mistakes.push_back({from_file_ ? file_ : "", line == lines_.end() ? 0 : line->second, name, std::move(message)});
+  }
+
+  void walk_caf(const std::string& name, const config_value& value) {
+    if (into_.caf->custom_options().qualified_name_lookup(name))
+      return;
+    if (auto group = caf::get_if<config_value::dictionary>(&value)) {
+      for (const auto& [key, inner] : *group)
+        walk_caf(name + '.' + key, inner);
+    } else {
+      mistake(name, "CAF has no such option");
+    }
+  }
+
+  void walk_davit(const std::string& name, const config_value& value) {
+    constexpr std::size_t prefix = 6; // "davit."
+    if (name == "davit.engines")
+      return walk_engines(value);
+    auto group = caf::get_if<config_value::dictionary>(&value);
+    if (group && name.size() >= prefix - 1) {
+      auto known = name == "davit" || std::any_of(options().begin(), options().end(), [&](const option& one) { return ("davit." + one.name).starts_with(name + '.'); });
+      if (known) {
+        for (const auto& [key, inner] : *group)
+          walk_davit(name + '.' + key, inner);
+        return;
+      }
+    }
+    auto found = std::find_if(options().begin(), options().end(), [&](const option& one) { return "davit." + one.name == name; });
+    if (found == options().end())
+      return unknown(name);
+    if (auto wrong = found->set(raw, value); !wrong.empty())
+      mistake(name, wrong + ", not " + written(value));
+  }
+
+  void walk_engines(const config_value& value) {
+    auto group = caf::get_if<config_value::dictionary>(&value);
+    if (!group)
+      return mistake("davit.engines", "must be a group: one group for each engine in it");
+    for (const auto& [engine, inner] : *group) {
+      auto name = "davit.engines." + engine;
+      auto fields = caf::get_if<config_value::dictionary>(&inner);
+      if (!fields) {
+        mistake(name, "must be a group with an endpoint in it");
+        continue;
+      }
+      auto& settings = engines[engine];
+      settings.name = engine;
+      for (const auto& [key, field] : *fields) {
+        auto found = std::find_if(engine_options().begin(), engine_options().end(), [&](const engine_option& one) { return one.name == key; });
+        if (found == engine_options().end())
+          unknown(name + '.' + key);
+        else if (auto wrong = found->set(settings, field); !wrong.empty())
+          mistake(name + '.' + key, wrong + ", not " + written(field));
+      }
+    }
+  }
+
+  void unknown(const std::string& name) {
+    auto dot = name.rfind('.');
+    auto group = name.substr(0, dot + 1);
+    std::vector<std::string> names;
+    if (group.starts_with("davit.engines.") && group.size() > 14)
+      for (const auto& one : engine_options())
+        names.push_back(one.name);
+    else
+      for (const auto& one : options())
+        if (auto full = "davit." + one.name; full.starts_with(group))
+          names.push_back(full.substr(group.size(), full.find('.', group.size()) - group.size()));
+    if (group == "davit.")
+      names.push_back("engines");
+    auto text = json::detail::unknown_field_message(name.substr(dot + 1), {names.begin(), names.end()});
+    text.replace(text.find("field"), 5, "option");
+    mistake(name, text);
+  }
+
+  configuration& into_;
+  std::string file_;
+  std::map<std::string, int> lines_;
+  bool from_file_ = true;
+};
+
+/// What can only be judged when all is read.
+void judge(configuration& into, const std::string& file, const std::map<std::string, int>& lines) {
+  auto mistake = [&](const std::string& name, std::string message) {
+    auto line = lines.find(name);
+    into.mistakes.push_back({file, line == lines.end() ? 0 : line->second, name, std::move(message)});
+  };
+  auto& agent = into.agent;
+  std::string wrong;
+  if (!policy::make(agent.policy, wrong))
+    mistake(wrong.substr(0, wrong.find(':')), wrong.substr(std::min(wrong.size(), wrong.find(':') + 2)));
+  for (const auto& engine : agent.engines) {
+    auto name = "davit.engines." + engine.name;
+    if (engine.endpoint.empty())
+      mistake(name, "the engine has no endpoint");
+    else if (auto where = transport::endpoint_of(engine); !where)
+      mistake(name + ".endpoint", where.error().message);
+  }
+  auto listen = agent.api_listen.find("://") == std::string::npos ? "tcp://" + agent.api_listen : agent.api_listen;
+  auto where = transport::parse_endpoint(listen);
+  if (!where)
+    mistake("davit.api.listen", where.error().message);
+  else if (!where->is_unix() && where->host != "localhost" && where->host != "::1" && !where->host.starts_with("127."))
+    mistake("davit.api.listen", "the API has neither TLS nor tokens yet, so it listens on loopback or a unix socket alone, not on " + where->host);
+  if (agent.drain_action != "leave" && agent.drain_action != "stop")
+    mistake("davit.agent.drain-action", "must be \"leave\" or \"stop\", not \"" + agent.drain_action + "\"");
+  if (!agent.store_url.starts_with("sqlite://"))
+    mistake("davit.store.url", "\"" + agent.store_url + "\" is no store; write sqlite:///path/to/davit.db");
+  auto plain = [](const std::string& text) {
+    return !text.empty() && text.size() <= 128 && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string::npos;
+  };
+  if (!plain(agent.name))
+    mistake("davit.agent.name", "must consist of letters, digits, dots, dashes and underscores, 128 at most");
+  if (!plain(agent.fleet))
+    mistake("davit.fleet.name", "must consist of letters, digits, dots, dashes and underscores, 128 at most");
+}
+
+} // namespace
+
+std::string config_mistake::text() const {
+  auto where = file.empty() ? std::string{"command line"} : file;
+  if (line != 0)
+    where += ':' + std::to_string(line);
+  return where + ": " + (option.empty() ? "" : option + ": ") + message;
+}
+
+caf_configuration::caf_configuration() {
+  static const bool once = [] {
+    caf::init_global_meta_objects<caf::id_block::davit>();
+    caf::io::middleman::init_global_meta_objects();
+    caf::core::init_global_meta_objects();
+    return true;
+  }();
+  (void)once;
+  load<caf::io::middleman>();
+  // Work stealing looks for work without pause; beside an engine on the same machine that costs tasks more than it gives messages
+  // (docs/performance.md).
+  set("caf.scheduler.policy", "sharing");
+  // CAF's own console log is off; its warnings reach the user through davit's.
+  set("caf.logger.console.verbosity", "quiet");
+}
+
+std::string host_name() {
+  char name[256]{};
+  ::gethostname(name, sizeof name - 1);
+  return name[0] ? name : "davit";
+}
+
+configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides) {
+  configuration result;
+  result.caf = std::make_unique<caf_configuration>();
+  std::string text;
+  if (!file.empty()) {
+    std::ifstream in{file};
+    if (!in) {
+      result.mistakes.push_back({file, 0, "", std::string{"can't be read: "} + std::strerror(errno)});
+      return result;
+    }
+    std::ostringstream all;
+    all << in.rdbuf();
+    text = all.str();
+  }
+  auto lines = key_lines(text);
+  reader read{result, file, lines};
+  std::istringstream parsed_text{text};
+  auto parsed = caf::actor_system_config::parse_config(parsed_text);
+  if (!parsed) {
+    auto e = parsed.error();
+    int line = 0;
+    if (e.context().match_element<std::int32_t>(0))
+      line = e.context().get_as<std::int32_t>(0);
+    result.mistakes.push_back({file, line, "", "can't be read as a CAF configuration file: " + caf::to_string(e)});
+    return result;
+  }
+  read.read(*parsed, true);
+  std::vector<std::string> for_caf;
+  caf::settings own;
+  for (const auto& one : overrides) {
+    auto equals = one.find('=');
+    if (one.starts_with("--caf.")) {
+      for_caf.push_back(one);
+    } else if (one.starts_with("--davit.") && equals != std::string::npos) {
+      auto name = one.substr(2, equals - 2), value = one.substr(equals + 1);
+      auto typed = config_value::parse(value);
+      caf::put(own, name, typed ? *typed : config_value{value});
+    } else {
+      result.mistakes.push_back({"", 0, one, "unknown argument; options are given as --davit.agent.name=a2"});
+    }
+  }
+  read.read(own, false);
+  std::istringstream for_caf_text{text};
+  if (auto e = result.caf->parse(for_caf, for_caf_text))
+    result.mistakes.push_back({"", 0, "", "CAF's options: " + caf::to_string(e)});
+  result.agent = std::move(read.raw.agent);
+  auto& agent = result.agent;
+  if (agent.name.empty())
+    agent.name = host_name();
+  agent.data_dir = read.raw.data_dir;
+  if (agent.api_listen.empty())
+    agent.api_listen = "127.0.0.1:7300";
+  if (agent.store_url.empty())
+    agent.store_url = "sqlite://" + (agent.data_dir / "davit.db").string();
+  for (auto& [name, engine] : read.engines)
+    agent.engines.push_back(std::move(engine));
+  if (agent.engines.empty())
+    agent.engines.push_back(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
+  judge(result, file, lines);
+  return result;
+}
+
+std::string default_configuration() {
+  std::string text = "# Every option of davit with its default. What is commented out is not set, or found out at the start.\n"
+                     "# Written by: davit check-config --defaults\n\ndavit {\n";
+  std::vector<std::string> open;
+  auto indent = [&] { return std::string(2 * (open.size() + 1), ' '); };
+  auto write = [&](const std::string& name, const std::string& standard, const std::string& help) {
+    if (!help.empty())
+      text += indent() + "# " + help + "\n";
+    text += standard.starts_with('#') ? indent() + "# " + name + " = " + standard.substr(2) + "\n" : indent() + name + " = " + standard + "\n";
+  };
+  for (const auto& one : options()) {
+    std::vector<std::string> path;
+    std::string part;
+    std::istringstream parts{one.name};
+    while (std::getline(parts, part, '.'))
+      path.push_back(part);
+    auto leaf = path.back();
+    path.pop_back();
+    while (!open.empty() && (open.size() > path.size() || !std::equal(open.begin(), open.end(), path.begin()))) {
+      open.pop_back();
+      text += indent() + "}\n";
+    }
+    while (open.size() < path.size()) {
+      text += indent() + path[open.size()] + " {\n";
+      open.push_back(path[open.size()]);
+    }
+    write(leaf, one.standard, one.help);
+  }
+  while (!open.empty()) {
+    open.pop_back();
+    text += indent() + "}\n";
+  }
+  text += "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
+          "  # DOCKER_CERT_PATH, or else the default socket.\n  engines {\n    # host {\n";
+  for (const auto& one : engine_options()) {
+    text += "    #   # " + one.help + "\n";
+    text += "    #   " + one.name + " = " + (one.standard.starts_with('#') ? "... (" + one.standard.substr(2) + ")" : one.standard) + "\n";
+  }
+  return text + "    # }\n  }\n}\n";
+}
+
+} // namespace davit

@@ -1,0 +1,47 @@
+// The agent's configuration: CAF's configuration file and command line, davit's options, every mistake named.
+#pragma once
+
+#include "actors/agent_context.hpp"
+
+#include <caf/actor_system_config.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// A mistake in the configuration.
+struct config_mistake {
+  std::string file;  ///< Empty: the command line.
+  int line = 0;      ///< 0: not known.
+  std::string option;
+  std::string message;
+
+  /// `davit.conf:12: davit.agent.nmae: unknown option, did you mean "name"?`
+  std::string text() const;
+};
+
+/// CAF's configuration, with the modules that davit loads.
+class caf_configuration : public caf::actor_system_config {
+public:
+  caf_configuration();
+};
+
+struct configuration {
+  std::unique_ptr<caf_configuration> caf;
+  agent_settings agent;
+  std::vector<config_mistake> mistakes;
+};
+
+/// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes are
+/// collected, all of them; the configuration is to be used only if there is none.
+configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides);
+
+/// The options of the `davit` group with their defaults and meanings, as a configuration file.
+std::string default_configuration();
+
+/// The host's name.
+std::string host_name();
+
+} // namespace davit

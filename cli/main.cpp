@@ -1,0 +1,272 @@
+// The command line. Data goes to stdout, all else to stderr.
+#include "cli/doctor.hpp"
+#include "cli/embedded.hpp"
+#include "cli/print.hpp"
+#include "cli/run.hpp"
+#include "cli/task_flags.hpp"
+#include "json/write.hpp"
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <fstream>
+#include <iostream>
+
+namespace davit {
+
+namespace {
+
+int check_config(const std::string& file, bool defaults) {
+  if (defaults) {
+    std::cout << default_configuration();
+    return 0;
+  }
+  if (file.empty())
+    usage("name a file: davit check-config FILE");
+  auto config = read_configuration(file, {});
+  for (const auto& one : config.mistakes)
+    std::cerr << one.text() << '\n';
+  if (!config.mistakes.empty())
+    return 2;
+  std::cout << file << ": good; " << config.agent.engines.size() << " engine(s)\n";
+  return 0;
+}
+
+int doctor(const std::string& file, bool as_json) {
+  auto config = read_configuration(file, {});
+  if (!config.mistakes.empty()) {
+    for (const auto& one : config.mistakes)
+      std::cerr << one.text() << '\n';
+    return 2;
+  }
+  bool failed = false;
+  std::vector<std::vector<std::string>> rows{{"ENGINE", "CHECK", "VERDICT", "DETAIL"}};
+  for (const auto& engine : config.agent.engines)
+    for (const auto& one : examine(engine)) {
+      failed |= one.verdict == "failed";
+      if (as_json)
+        std::cout << json::write(one) << '\n';
+      else
+        rows.push_back({one.engine, one.check, one.verdict, printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
+    }
+  if (!as_json)
+    print_table(rows);
+  return failed ? 1 : 0;
+}
+
+int agent(const std::vector<std::string>& arguments) {
+  std::string file;
+  std::vector<std::string> overrides;
+  for (auto one = arguments.begin(); one != arguments.end(); ++one) {
+    if (one->starts_with("--config-file="))
+      file = one->substr(14);
+    else if (*one == "--config-file" && one + 1 != arguments.end())
+      file = *++one;
+    else
+      overrides.push_back(*one);
+  }
+  auto config = read_configuration(file, overrides);
+  for (const auto& one : config.mistakes)
+    std::cerr << one.text() << '\n';
+  return config.mistakes.empty() ? run_agent(std::move(config)) : 2;
+}
+
+int dispatch(int argc, char** argv) {
+  CLI::App app{"davit runs tasks in Docker containers.\n"
+               "Exit codes of run and wait: the container's own; 124 timed out; 125 davit or the engine failed; 126 and 127 as the engine says; 130 cancelled.",
+               "davit"};
+  app.require_subcommand(1);
+  app.fallthrough(false);
+  std::string host, id, file, state, since, stream, name, wait_timeout;
+  std::vector<std::string> label_filter;
+  task_flags flags;
+  bool as_json = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
+  int tail = -1, attempt = 0;
+  std::size_t limit = 100;
+  auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port or unix:///path (DAVIT_HOST)"); };
+  auto json_option = [&](CLI::App* command) { command->add_flag("--json", as_json, "JSON on stdout"); };
+
+  auto agent_command = app.add_subcommand("agent", "The daemon: davit agent [--config-file=FILE] [--davit.agent.name=NAME ...]")->prefix_command();
+  auto run_command = app.add_subcommand("run", "Submit a task, follow it, exit with its code: davit run [flags] IMAGE [-- COMMAND...]")->prefix_command();
+  add_task_flags(*run_command, flags);
+  run_command->add_flag("-d,--detach", detach, "Print the task's id and leave (needs an agent)");
+  run_command->add_flag("-q,--quiet", quiet, "No progress and no closing remark");
+  auto submit_command = app.add_subcommand("submit", "Submit a task and print its id: davit submit [flags] IMAGE [-- COMMAND...], or -f FILE")->prefix_command();
+  add_task_flags(*submit_command, flags);
+  submit_command->add_option("-f,--file", flags.file, "A task spec as JSON; - for standard input");
+  auto ps_command = app.add_subcommand("ps", "List tasks, newest first");
+  ps_command->add_option("--state", state, "queued, starting, running or finished");
+  ps_command->add_option("-l,--label", label_filter, "Only tasks with the label NAME[=VALUE]")->allow_extra_args(false);
+  ps_command->add_option("--name", name, "Only tasks of this name");
+  ps_command->add_option("-n,--limit", limit, "How many at most")->capture_default_str();
+  auto logs_command = app.add_subcommand("logs", "Print a task's output");
+  logs_command->add_option("task", id)->required();
+  logs_command->add_flag("-f,--follow", follow, "Go on until the task ends");
+  logs_command->add_flag("-t,--timestamps", timestamps);
+  logs_command->add_option("--since", since, "A time, or a duration ago");
+  logs_command->add_option("--tail", tail, "Only the last so many lines");
+  logs_command->add_option("--stream", stream, "stdout or stderr");
+  logs_command->add_option("--attempt", attempt, "Of this attempt");
+  auto wait_command = app.add_subcommand("wait", "Wait for a task and exit with its code");
+  wait_command->add_option("task", id)->required();
+  wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
+  auto inspect_command = app.add_subcommand("inspect", "Everything about a task; of a queued one, why it waits");
+  inspect_command->add_option("task", id)->required();
+  auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
+  cancel_command->add_option("task", id)->required();
+  auto engines_command = app.add_subcommand("engines", "List the engines and how they fare");
+  auto agents_command = app.add_subcommand("agents", "List the agents");
+  auto drain_command = app.add_subcommand("drain", "Let an agent take no more tasks");
+  drain_command->add_option("agent", name)->required();
+  auto events_command = app.add_subcommand("events", "What happened to tasks");
+  events_command->add_option("task", id, "Only to this one");
+  auto check_command = app.add_subcommand("check-config", "Name every mistake of a configuration file");
+  check_command->add_option("file", file);
+  check_command->add_flag("--defaults", defaults, "Print every option with its default");
+  auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
+  doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
+  auto version_command = app.add_subcommand("version", "Print the version");
+  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command, engines_command, agents_command,
+                       drain_command, events_command})
+    host_option(command);
+  for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command, agents_command, events_command,
+                       doctor_command, version_command})
+    json_option(command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    app.exit(e, std::cerr, std::cerr);
+    return 2;
+  }
+  if (*agent_command)
+    return agent(agent_command->remaining());
+  if (*check_command)
+    return check_config(file, defaults);
+  if (*doctor_command)
+    return doctor(file, as_json);
+  if (*version_command) {
+    std::cout << (as_json ? R"({"version":")" DAVIT_VERSION "\"}" : "davit " DAVIT_VERSION) << '\n';
+    return 0;
+  }
+  if (*run_command) {
+    auto spec = make_spec(flags, run_command->remaining());
+    auto env = std::getenv("DAVIT_HOST");
+    if (!host.empty() || (env && *env)) {
+      api_client client{agent_endpoint(host)};
+      if (!detach)
+        return run_task(client, spec, {quiet, as_json});
+      json::parser parser;
+      auto text = client.call("POST", "/v1/tasks", json::write(spec));
+      std::cout << (as_json ? text : text_at(parse(parser, text), "id") + "\n");
+      return 0;
+    }
+    if (detach)
+      usage("-d needs an agent that outlives this command: start one with davit agent, and name it with --host or DAVIT_HOST");
+    embedded_agent embedded;
+    int code = 125;
+    {
+      api_client client{embedded.where()};
+      await_engine(client, std::chrono::seconds{5});
+      code = run_task(client, spec, {quiet, as_json});
+    }
+    embedded.drain(std::chrono::seconds{30}); // the container's removal
+    return code;
+  }
+  api_client client{agent_endpoint(host)};
+  if (*submit_command) {
+    std::string body;
+    if (!flags.file.empty()) {
+      std::ifstream in;
+      if (flags.file != "-") {
+        in.open(flags.file);
+        if (!in)
+          usage("-f: " + flags.file + " can't be read");
+      }
+      body.assign(std::istreambuf_iterator<char>{flags.file == "-" ? std::cin : in}, {});
+    } else {
+      body = json::write(make_spec(flags, submit_command->remaining()));
+    }
+    auto text = client.call("POST", "/v1/tasks", body);
+    json::parser parser;
+    std::cout << (as_json ? text : text_at(parse(parser, text), "id") + "\n");
+  } else if (*ps_command) {
+    std::string query;
+    if (!state.empty())
+      query += "&state=" + transport::url_encode(state);
+    if (!name.empty())
+      query += "&name=" + transport::url_encode(name);
+    for (const auto& one : label_filter)
+      query += "&label=" + transport::url_encode(one);
+    print_tasks(client, query, as_json, std::max<std::size_t>(limit, 1));
+  } else if (*logs_command) {
+    std::string query = follow ? "follow=1" : "follow=0";
+    if (timestamps)
+      query += "&timestamps=1";
+    if (!since.empty())
+      query += "&since=" + transport::url_encode(since);
+    if (tail >= 0)
+      query += "&tail=" + std::to_string(tail);
+    if (!stream.empty())
+      query += "&stream=" + transport::url_encode(stream);
+    if (attempt > 0)
+      query += "&attempt=" + std::to_string(attempt);
+    return print_logs(client, transport::url_encode(id), query);
+  } else if (*wait_command) {
+    std::optional<transport::deadline> until;
+    if (!wait_timeout.empty())
+      until = transport::within(read_duration(wait_timeout, "--timeout"));
+    while (true) {
+      auto left = until ? std::chrono::duration_cast<duration>(*until - std::chrono::steady_clock::now()) : duration{60'000};
+      auto text = client.call("GET", "/v1/tasks/" + transport::url_encode(id) + "/wait?timeout=" + format_duration(std::clamp(left, duration{0}, duration{60'000})));
+      auto now = json::read<task>(std::string_view{text}, json::unknown_fields::ignore);
+      if (!now)
+        throw command_failure{"the agent's answer is malformed: " + now.error().text()};
+      if (now->state == task_state::finished) {
+        if (as_json)
+          std::cout << text;
+        else if (!now->message.empty())
+          std::cerr << printable(now->message) << '\n';
+        return exit_code_of(*now);
+      }
+      if (until && left.count() <= 0)
+        throw command_failure{"the task is still " + to_string(now->state), 124};
+    }
+  } else if (*inspect_command) {
+    auto text = client.call("GET", "/v1/tasks/" + transport::url_encode(id));
+    json::parser parser;
+    std::cout << (as_json ? text : json::write_indented(parse(parser, text)) + "\n");
+  } else if (*cancel_command) {
+    auto text = client.call("POST", "/v1/tasks/" + transport::url_encode(id) + "/cancel");
+    if (as_json)
+      std::cout << text;
+  } else if (*engines_command) {
+    print_engines(client, as_json);
+  } else if (*agents_command) {
+    print_agents(client, as_json);
+  } else if (*drain_command) {
+    client.call("POST", "/v1/agents/" + transport::url_encode(name) + "/drain");
+  } else if (*events_command) {
+    print_events(client, transport::url_encode(id), as_json);
+  }
+  return 0;
+}
+
+} // namespace
+
+} // namespace davit
+
+int main(int argc, char** argv) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("davit"));
+  try {
+    return davit::dispatch(argc, argv);
+  } catch (const davit::command_failure& e) {
+    std::cerr << "davit: " << davit::printable(e.message) << '\n';
+    return e.exit_code;
+  } catch (const std::exception& e) {
+    std::cerr << "davit: an internal error: " << e.what() << '\n';
+    return 125;
+  }
+}

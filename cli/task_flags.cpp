@@ -1,0 +1,176 @@
+#include "cli/task_flags.hpp"
+
+#include "cli/client.hpp"
+#include "json/write.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+namespace davit {
+
+void usage(std::string message) {
+  throw command_failure{std::move(message), 125};
+}
+
+void add_task_flags(CLI::App& app, task_flags& flags) {
+  app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")->allow_extra_args(false);
+  app.add_option("--env-file", flags.env_files, "File with a NAME=VALUE on each line")->allow_extra_args(false);
+  app.add_option("-w,--workdir", flags.workdir, "Working directory in the container");
+  app.add_option("-u,--user", flags.user, "User[:group] in the container");
+  app.add_option("--entrypoint", flags.entrypoint, "Replaces the image's entrypoint");
+  app.add_option("-m,--memory", flags.memory, "Memory limit, such as 512m");
+  app.add_option("--shm-size", flags.shm, "Size of /dev/shm");
+  app.add_option("--cpus", flags.cpus, "Processors, such as 1.5");
+  app.add_option("--pids-limit", flags.pids, "Processes and threads at most");
+  app.add_option("--network", flags.network, "none, bridge or host (as the policy allows)");
+  app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")->allow_extra_args(false);
+  app.add_option("--tmpfs", flags.tmpfs, "PATH[:size=64m]")->allow_extra_args(false);
+  app.add_option("-l,--label", flags.labels, "Label NAME=VALUE")->allow_extra_args(false);
+  app.add_option("--engine-label", flags.engine_labels, "The engine must carry this label")->allow_extra_args(false);
+  app.add_option("--timeout", flags.timeout, "Stop the task after this time, such as 10m");
+  app.add_option("--stop-timeout", flags.stop_timeout, "From SIGTERM to SIGKILL, such as 10s");
+  app.add_option("--pull-timeout", flags.pull_timeout, "For pulling the image");
+  app.add_option("--pull", flags.pull, "missing, always or never");
+  app.add_option("--name", flags.name, "A name for people");
+  app.add_option("--priority", flags.priority, "Higher goes first");
+  app.add_option("--retry", flags.retry, "Attempts at most, the first included");
+  app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
+  app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
+}
+
+duration read_duration(const std::string& text, const char* flag) {
+  auto value = parse_duration(text);
+  if (!value)
+    usage(std::string{flag} + ": \"" + text + "\" is not a duration such as 500ms, 10s, 5m or 1h30m");
+  return *value;
+}
+
+namespace {
+
+byte_size read_size(const std::string& text, const char* flag) {
+  byte_size value;
+  if (!from_string(text, value))
+    usage(std::string{flag} + ": \"" + text + "\" is not " + expected_text(value));
+  return value;
+}
+
+void add_env(task_spec& spec, const std::string& text, const std::string& where) {
+  auto equals = text.find('=');
+  if (equals == 0 || text.empty())
+    usage(where + ": \"" + text + "\" has no name");
+  if (equals != std::string::npos)
+    spec.env[text.substr(0, equals)] = text.substr(equals + 1);
+  else if (auto value = std::getenv(text.c_str()))
+    spec.env[text] = value;
+}
+
+mount read_mount(const std::string& text) {
+  mount result;
+  std::istringstream parts{text};
+  std::string part;
+  while (std::getline(parts, part, ',')) {
+    auto equals = part.find('=');
+    auto key = part.substr(0, equals), value = equals == std::string::npos ? "" : part.substr(equals + 1);
+    if (key == "type") {
+      if (!from_string(value, result.type))
+        usage("--mount: type must be " + expected_text(result.type));
+    } else if (key == "source" || key == "src") {
+      result.source = value;
+    } else if (key == "target" || key == "dst" || key == "destination") {
+      result.target = value;
+    } else if (key == "readonly" || key == "ro") {
+      result.read_only = value.empty() || value == "true" || value == "1";
+    } else if (key == "size" || key == "tmpfs-size") {
+      result.size = read_size(value, "--mount size");
+    } else {
+      usage("--mount: \"" + key + "\" is not known; type, source, target, readonly and size are");
+    }
+  }
+  return result;
+}
+
+} // namespace
+
+task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
+  task_spec spec;
+  if (rest.empty())
+    usage("an image is missing: davit run [flags] IMAGE [-- COMMAND...]");
+  spec.image = rest.front();
+  rest.erase(rest.begin());
+  if (!rest.empty() && rest.front() == "--")
+    rest.erase(rest.begin());
+  spec.command = std::move(rest);
+  for (const auto& file : flags.env_files) {
+    std::ifstream in{file};
+    if (!in)
+      usage("--env-file: " + file + " can't be read");
+    std::string line;
+    for (int number = 1; std::getline(in, line); ++number)
+      if (!line.empty() && line.front() != '#')
+        add_env(spec, line, file + ":" + std::to_string(number));
+  }
+  for (const auto& one : flags.env)
+    add_env(spec, one, "-e");
+  for (const auto& one : flags.labels) {
+    auto equals = one.find('=');
+    spec.labels[one.substr(0, equals)] = equals == std::string::npos ? "" : one.substr(equals + 1);
+  }
+  for (const auto& one : flags.mounts)
+    spec.mounts.push_back(read_mount(one));
+  for (const auto& one : flags.tmpfs) {
+    mount made;
+    made.type = mount_type::tmpfs;
+    auto colon = one.find(':');
+    made.target = one.substr(0, colon);
+    if (colon != std::string::npos) {
+      auto rule = one.substr(colon + 1);
+      if (!rule.starts_with("size="))
+        usage("--tmpfs: write PATH or PATH:size=64m");
+      made.size = read_size(rule.substr(5), "--tmpfs");
+    }
+    spec.mounts.push_back(std::move(made));
+  }
+  spec.engine.labels = flags.engine_labels;
+  spec.workdir = flags.workdir;
+  spec.user = flags.user;
+  spec.name = flags.name;
+  spec.tty = flags.tty;
+  spec.priority = flags.priority;
+  if (!flags.entrypoint.empty())
+    spec.entrypoint = std::vector<std::string>{flags.entrypoint};
+  if (!flags.network.empty())
+    spec.network = flags.network;
+  if (!flags.memory.empty())
+    spec.resources.memory = read_size(flags.memory, "--memory");
+  if (!flags.shm.empty())
+    spec.resources.shm = read_size(flags.shm, "--shm-size");
+  if (flags.cpus > 0)
+    spec.resources.cpus = flags.cpus;
+  if (flags.pids > 0)
+    spec.resources.pids = flags.pids;
+  if (flags.retry > 0)
+    spec.retry.attempts = flags.retry;
+  if (!flags.timeout.empty())
+    spec.timeout = read_duration(flags.timeout, "--timeout");
+  if (!flags.stop_timeout.empty())
+    spec.stop_timeout = read_duration(flags.stop_timeout, "--stop-timeout");
+  if (!flags.pull_timeout.empty())
+    spec.pull_timeout = read_duration(flags.pull_timeout, "--pull-timeout");
+  if (!flags.pull.empty() && !from_string(flags.pull, spec.pull))
+    usage("--pull: must be " + expected_text(spec.pull));
+  if (flags.interactive) {
+    std::string all{std::istreambuf_iterator<char>{std::cin}, {}};
+    if (json::detail::valid_utf8(all) != all)
+      usage("-i: standard input must be UTF-8 text; put binary data into the image or a volume");
+    if (all.size() > 3 * 1024 * 1024)
+      usage("-i: standard input can have 3 MiB at most");
+    spec.stdin_text = std::move(all);
+  }
+  return spec;
+}
+
+} // namespace davit

@@ -1,0 +1,36 @@
+// The flags that describe a task, with docker run's names.
+#pragma once
+
+#include "messages/task.hpp"
+
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace davit {
+
+/// What `run` and `submit` take from the command line, before it becomes a task spec.
+struct task_flags {
+  std::vector<std::string> env, env_files, labels, engine_labels, mounts, tmpfs;
+  std::string workdir, user, entrypoint, memory, shm, network, timeout, stop_timeout, pull, name, pull_timeout, file;
+  double cpus = 0;
+  std::int64_t pids = 0;
+  int priority = 0;
+  int retry = 0;
+  bool interactive = false, tty = false;
+};
+
+/// Throws a command_failure with exit code 125, as docker does for what it can't make sense of.
+[[noreturn]] void usage(std::string message);
+
+void add_task_flags(CLI::App& app, task_flags& flags);
+
+duration read_duration(const std::string& text, const char* flag);
+
+/// The task that the flags describe; `rest` is the image, and the command behind it. Throws a command_failure.
+task_spec make_spec(const task_flags& flags, std::vector<std::string> rest);
+
+} // namespace davit

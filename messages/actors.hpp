@@ -1,0 +1,211 @@
+// Every actor's interface: the whole conversation of the system. docs/architecture.md tells who starts whom.
+#pragma once
+
+#include "messages/type_ids.hpp"
+
+#include <caf/result.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// The STORE KEEPER interface. Owns the database session; the only actor that blocks, so it has a thread of its own.
+/// Writes that come together are committed together, and answered after the commit: what is answered is durable.
+using store_actor = caf::typed_actor<
+  // Accept a task.
+  caf::result<task_receipt>(accept_atom, task_spec),
+  // Make attempts for as many queued tasks as the offers have room for.
+  caf::result<claim_answer>(claim_atom, claim_request),
+  // Hand what the named agent has left unfinished to this agent, under a new incarnation.
+  caf::result<std::vector<claimed_attempt>>(take_over_atom, std::string, uuid),
+  // Write down what an attempt has reached.
+  caf::result<void>(record_atom, attempt_progress),
+  // Write down how an attempt ended; answers the task as it is then.
+  caf::result<task>(finish_atom, attempt_result),
+  // Finish the queued tasks that have waited longer than their queue timeout.
+  caf::result<void>(expire_atom),
+  // Name tasks that were finished before a time, at most so many.
+  caf::result<std::vector<task_id>>(list_atom, timestamp, std::uint32_t),
+  // Forget finished tasks.
+  caf::result<void>(forget_atom, std::vector<task_id>),
+  // Write down that an image was pulled to an engine (by its id).
+  caf::result<void>(pull_atom, std::string, std::string),
+  // Name the images that were pulled to an engine and not used since a time, longest unused first.
+  caf::result<std::vector<std::string>>(images_atom, std::string, timestamp),
+  // Forget an image of an engine.
+  caf::result<void>(forget_atom, std::string, std::string),
+  // Mark a task as cancelled; a queued one is finished at once.
+  caf::result<task>(cancel_atom, task_id),
+  // Cancel all tasks that are for the named agent alone.
+  caf::result<void>(cancel_atom, std::string),
+  // Give one task.
+  caf::result<task>(find_atom, task_id),
+  // Give a page of tasks.
+  caf::result<task_page>(list_atom, task_query),
+  // Give the events after a sequence number, of one task or of all (nil), and how many at most.
+  caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::uint32_t),
+  // Count the tasks that are not finished.
+  caf::result<task_counts>(count_atom),
+  // Answer whether the database can be read.
+  caf::result<void>(ping_atom),
+  // Run and commit what has gathered. (It sends this to itself.)
+  caf::result<void>(commit_atom),
+  // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The LOG KEEPER interface. Writes each attempt's log and serves its readers.
+using log_actor = caf::typed_actor<
+  // Open an attempt's log for writing; whoever had it open is fenced off.
+  caf::result<log_lease>(open_atom, attempt_key),
+  // Append records; answered when they are written.
+  caf::result<void>(log_batch),
+  // Write a remark of davit's own into a log.
+  caf::result<void>(note_atom, attempt_key, std::string),
+  // Give the totals; with the last bytes if true.
+  caf::result<log_summary>(inspect_atom, attempt_key, bool),
+  // End a log: its readers see its end.
+  caf::result<void>(close_atom, attempt_key),
+  // Remove the logs of a task.
+  caf::result<void>(remove_atom, task_id),
+  // Give a page of a log; waits for one as long as the query says.
+  caf::result<log_page>(read_atom, log_query),
+  // Go on with compressing, and let readers go whose time is over. (It sends this to itself.)
+  caf::result<void>(tick_atom)>;
+
+/// The ENGINE CONNECTION interface: one per engine. Answers every request within its deadline: with a result, or with an
+/// engine_errc and the engine's own words.
+using engine_actor = caf::typed_actor<
+  // Say how the engine fares.
+  caf::result<engine_status>(ping_atom),
+  // Pull an image within a time, telling progress to the attempt's executor.
+  caf::result<void>(pull_atom, attempt_key, std::string, duration),
+  // Say what an image name stands for.
+  caf::result<image_info>(find_atom, std::string),
+  // Remove an image that no container uses; false: it was not there.
+  caf::result<bool>(images_atom, remove_atom, std::string),
+  // Make a container; the answer is its id.
+  caf::result<std::string>(create_atom, container_plan),
+  // Start it; false: it was running already.
+  caf::result<bool>(start_atom, std::string),
+  // Wait until it does not run. The code is a hint: inspect decides.
+  caf::result<std::int64_t>(wait_atom, attempt_key, std::string),
+  // Inspect it, by id or name.
+  caf::result<container_status>(inspect_atom, std::string),
+  // Stop it: SIGTERM, then SIGKILL after the time. False: it did not run.
+  caf::result<bool>(stop_atom, std::string, duration),
+  // Remove it with its anonymous volumes.
+  caf::result<void>(remove_atom, std::string),
+  // List the containers that carry all these labels.
+  caf::result<std::vector<container_summary>>(list_atom, std::vector<std::string>),
+  // Give bytes to a container's standard input and close it.
+  caf::result<void>(attach_atom, attempt_key, std::string, std::string),
+  // Give the engine's remembered events about a container since a time.
+  caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
+  // Read a container's log into the log keeper; answered when it has ended and is written.
+  caf::result<void>(log_atom, log_request),
+  // Withdraw an attempt's requests: they end with `cancelled`.
+  caf::result<void>(withdraw_atom, attempt_key),
+  // A request has been answered on an I/O thread. (It sends this to itself.)
+  caf::result<void>(continuation),
+  // Time to ping, or to connect again. (It sends this to itself.)
+  caf::result<void>(tick_atom, std::uint64_t),
+  // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The EXECUTOR interface: one per attempt.
+using executor_actor = caf::typed_actor<
+  // Stop the attempt: its outcome is `cancelled`.
+  caf::result<void>(cancel_atom),
+  // Stop the attempt because the agent ends: its outcome is `agent_lost`.
+  caf::result<void>(stop_atom),
+  // The engine's state has changed.
+  caf::result<void>(engine_status),
+  // The pull has come this far.
+  caf::result<void>(pull_progress),
+  // Say what the attempt is at.
+  caf::result<attempt_status>(progress_atom),
+  // Take the (restarted) actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The SCHEDULER interface. Claims tasks that it has room for, picks the engine, starts executors.
+using scheduler_actor = caf::typed_actor<
+  // An event in the life of a task: there may be work, or something to cancel.
+  caf::result<void>(task_event),
+  // An engine's state has changed.
+  caf::result<void>(engine_status),
+  // An attempt no longer takes a slot.
+  caf::result<void>(ended_atom, attempt_key),
+  // A pull has come this far.
+  caf::result<void>(progress_atom, attempt_key, pull_progress),
+  // Say what a task's live attempt is at.
+  caf::result<std::optional<attempt_status>>(progress_atom, task_id),
+  // Say how the engines fare, with how many slots are taken.
+  caf::result<std::vector<engine_status>>(engines_atom),
+  // Give the executors that are at work.
+  caf::result<live_executors>(list_atom),
+  // Claim nothing more; answered when the last attempt has ended.
+  caf::result<void>(drain_atom),
+  // Stop what runs: the attempts end as `agent_lost`, and the tasks go by their retry policy.
+  caf::result<void>(stop_atom),
+  // Time to look again. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the (restarted) actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The REAPER interface. Removes the containers of this agent that no attempt owns any more.
+using reaper_actor = caf::typed_actor<
+  // Look at every engine that is ready; answers how many containers were removed.
+  caf::result<std::uint32_t>(reap_atom),
+  // Time to look again. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the (restarted) actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// Hears of every event in the life of tasks, after it is durable and in order.
+using event_listener = caf::typed_actor<caf::result<void>(task_event)>;
+
+/// The API interface. HTTP in, messages out.
+using api_actor = caf::typed_actor<
+  // An event in the life of a task.
+  caf::result<void>(task_event),
+  // A request has come, or its client is ready for more. (Sent by I/O threads.)
+  caf::result<void>(continuation),
+  // Time to look at what waits. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // The agent takes no more work: readiness is false from now on.
+  caf::result<void>(drain_atom),
+  // Take the (restarted) actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The SUPERVISOR interface. Starts, watches and restarts all others.
+using supervisor_actor = caf::typed_actor<
+  // Start everything; answered when the API listens.
+  caf::result<void>(start_atom),
+  // Drain; answered when the last attempt has ended.
+  caf::result<void>(drain_atom),
+  // Stop what runs.
+  caf::result<void>(stop_atom),
+  // Start a child again whose backoff is over. (It sends this to itself.)
+  caf::result<void>(restart_atom, std::string),
+  // Give everybody's addresses.
+  caf::result<wiring>(find_atom)>;
+
+/// The executors at work, by their attempts.
+struct live_executors {
+  std::map<attempt_key, executor_actor> executors;
+};
+
+/// Everybody's addresses, sent around whenever one has changed.
+struct wiring {
+  store_actor store;
+  log_actor logs;
+  std::map<std::string, engine_actor> engines;
+  scheduler_actor scheduler;
+  reaper_actor reaper;
+  std::vector<event_listener> listeners;
+};
+
+} // namespace davit

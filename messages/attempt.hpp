@@ -1,0 +1,154 @@
+// The conversation about attempts between scheduler, executors and store.
+#pragma once
+
+#include "messages/task.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// Names an attempt for all time.
+struct attempt_key {
+  task_id task;
+  std::int32_t number = 0;
+  auto operator<=>(const attempt_key&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt_key& x) {
+  return f.object(x).fields(f.field("task", x.task), f.field("number", x.number));
+}
+
+/// Fences writes: the store takes a write about an attempt only from the incarnation that owns it.
+struct attempt_token {
+  attempt_key key;
+  uuid incarnation;
+  auto operator<=>(const attempt_token&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt_token& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("incarnation", x.incarnation));
+}
+
+/// Room on one engine, offered by a scheduler.
+struct engine_offer {
+  std::string name;
+  std::string id;
+  std::vector<std::string> labels;
+  std::uint32_t slots = 0;
+  std::uint32_t free = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_offer& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("labels", x.labels),
+                            f.field("slots", x.slots), f.field("free", x.free));
+}
+
+/// Asks for work: as many tasks as the offers have room for.
+struct claim_request {
+  std::string agent;
+  uuid incarnation;
+  std::vector<engine_offer> offers;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, claim_request& x) {
+  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation),
+                            f.field("offers", x.offers));
+}
+
+/// A task in a scheduler's hands, with the attempt that the claim (or an earlier owner) has made.
+struct claimed_attempt {
+  attempt_token token;
+  davit::task task; ///< With the attempt as its last one.
+  bool resumed = false; ///< The attempt was under way already; its container may exist.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, claimed_attempt& x) {
+  return f.object(x).fields(f.field("token", x.token), f.field("task", x.task), f.field("resumed", x.resumed));
+}
+
+struct claim_answer {
+  std::vector<claimed_attempt> attempts;
+  /// When the earliest retry that waits may be claimed.
+  std::optional<timestamp> next_due;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, claim_answer& x) {
+  return f.object(x).fields(f.field("attempts", x.attempts), f.field("next_due", x.next_due));
+}
+
+/// What an executor has reached, written down before it goes on.
+struct attempt_progress {
+  attempt_token token;
+  task_state state = task_state::starting;
+  std::string container;
+  std::string image_id;
+  std::optional<timestamp> started_at;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt_progress& x) {
+  return f.object(x).fields(f.field("token", x.token), f.field("state", x.state), f.field("container", x.container),
+                            f.field("image_id", x.image_id), f.field("started_at", x.started_at));
+}
+
+/// How an attempt ended, and whether the task is tried again.
+struct attempt_result {
+  attempt_token token;
+  davit::outcome outcome = outcome::failed;
+  std::optional<std::int64_t> exit_code;
+  std::string message;
+  timestamp finished_at;
+  phase_seconds phases;
+  davit::evidence evidence;
+  std::optional<timestamp> retry_at; ///< Then the task is queued again; otherwise it is finished.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt_result& x) {
+  return f.object(x).fields(f.field("token", x.token), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
+                            f.field("message", x.message), f.field("finished_at", x.finished_at),
+                            f.field("phases", x.phases), f.field("evidence", x.evidence),
+                            f.field("retry_at", x.retry_at));
+}
+
+/// What a live attempt is at.
+struct attempt_status {
+  attempt_key key;
+  std::string phase;   ///< recover, pull, create, start, run, collect, remove, report
+  std::string waiting; ///< What it waits for, if an engine is away; for people.
+  std::string engine;
+  std::uint32_t layers = 0;
+  std::uint32_t layers_done = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_total = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt_status& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("phase", x.phase), f.field("waiting", x.waiting),
+                            f.field("engine", x.engine), f.field("layers", x.layers),
+                            f.field("layers_done", x.layers_done), f.field("bytes", x.bytes),
+                            f.field("bytes_total", x.bytes_total));
+}
+
+/// How many tasks are in each state.
+struct task_counts {
+  std::int64_t queued = 0;
+  std::int64_t starting = 0;
+  std::int64_t running = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_counts& x) {
+  return f.object(x).fields(f.field("queued", x.queued), f.field("starting", x.starting), f.field("running", x.running));
+}
+
+} // namespace davit

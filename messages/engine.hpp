@@ -1,0 +1,267 @@
+// The conversation with Docker engines, in davit's words.
+#pragma once
+
+#include "messages/task.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+// -- errors ----------------------------------------------------------------------------------------------------------
+
+/// What can go wrong between davit and an engine. The text beside it is the engine's own, or the system's.
+enum class engine_errc : std::uint8_t {
+  none,
+  unreachable,     ///< No connection: refused, no such socket, name not found.
+  permission,      ///< The socket is there and this user may not use it.
+  tls,             ///< The TLS handshake failed, or a certificate or key can't be read.
+  lost,            ///< The connection ended before the answer did.
+  timed_out,       ///< No answer within the deadline.
+  cancelled,       ///< The caller withdrew the call.
+  protocol,        ///< The answer is not what HTTP or the engine's API allow.
+  not_found,       ///< 404
+  conflict,        ///< 409
+  refused,         ///< Another 4xx: the engine understood and won't.
+  failed,          ///< 5xx
+  version,         ///< The engine's API versions and davit's do not meet.
+};
+DAVIT_ENUM_TEXT(engine_errc, 13, "none", "unreachable", "permission", "tls", "lost", "timed_out", "cancelled",
+                "protocol", "not_found", "conflict", "refused", "failed", "version")
+
+/// True if the error is about reaching the engine and says nothing about what was asked.
+constexpr bool is_connection_trouble(engine_errc code) {
+  switch (code) {
+    case engine_errc::unreachable:
+    case engine_errc::permission:
+    case engine_errc::tls:
+    case engine_errc::lost:
+    case engine_errc::timed_out:
+    case engine_errc::version:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// -- engine ----------------------------------------------------------------------------------------------------------
+
+enum class engine_state : std::uint8_t {
+  connecting, ///< Never reached yet.
+  ready,      ///< Answers.
+  degraded,   ///< Missed a ping; nothing new is sent there.
+  down,       ///< Missed several, or refuses connections.
+};
+DAVIT_ENUM_TEXT(engine_state, 4, "connecting", "ready", "degraded", "down")
+
+/// An engine as an agent's configuration describes it.
+struct engine_settings {
+  std::string name;
+  std::string endpoint;
+  std::uint32_t slots = 4;
+  std::vector<std::string> labels;
+  std::string tls_ca;
+  std::string tls_certificate;
+  std::string tls_key;
+  bool tls_verify = true;
+  duration grace{60'000}; ///< How long its tasks wait for an engine that is down.
+  byte_size image_gc_below{0}; ///< With less free, images that davit pulled and that were not used for image_gc_age are removed.
+  duration image_gc_age{3'600'000};
+  byte_size min_free_disk{256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_settings& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("endpoint", x.endpoint), f.field("slots", x.slots),
+                            f.field("labels", x.labels), f.field("tls_ca", x.tls_ca),
+                            f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
+                            f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
+                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age));
+}
+
+/// What an engine says of itself.
+struct engine_info {
+  std::string id;
+  std::string name;
+  std::string version;
+  std::string api_version; ///< The one that davit and the engine agreed on.
+  std::string api_range;   ///< What the engine offers, `1.24-1.41`.
+  std::string operating_system;
+  std::string architecture;
+  std::string cgroup_version;
+  std::string storage_driver;
+  std::string data_root;
+  std::string default_log_driver;
+  std::vector<std::string> log_drivers;
+  bool live_restore = false;
+  bool memory_limit = false;
+  bool pids_limit = false;
+  std::int32_t cpus = 0;
+  std::uint64_t memory = 0;
+  std::optional<timestamp> system_time;
+  std::vector<std::string> warnings;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_info& x) {
+  return f.object(x).fields(
+    f.field("id", x.id), f.field("name", x.name), f.field("version", x.version), f.field("api_version", x.api_version),
+    f.field("api_range", x.api_range), f.field("operating_system", x.operating_system),
+    f.field("architecture", x.architecture), f.field("cgroup_version", x.cgroup_version),
+    f.field("storage_driver", x.storage_driver), f.field("data_root", x.data_root),
+    f.field("default_log_driver", x.default_log_driver), f.field("log_drivers", x.log_drivers),
+    f.field("live_restore", x.live_restore), f.field("memory_limit", x.memory_limit),
+    f.field("pids_limit", x.pids_limit), f.field("cpus", x.cpus), f.field("memory", x.memory),
+    f.field("system_time", x.system_time), f.field("warnings", x.warnings));
+}
+
+/// How an engine fares, as its connection sees it.
+struct engine_status {
+  std::string name;
+  engine_state state = engine_state::connecting;
+  std::string message;          ///< Why it is not ready.
+  timestamp since;              ///< When it came into this state.
+  std::vector<std::string> labels;
+  std::uint32_t slots = 0;
+  std::uint32_t busy = 0;       ///< Filled in by the scheduler.
+  std::string blocked;          ///< Filled in by the scheduler: why nothing is placed there although it may be ready.
+  /// Grows whenever the engine may have been restarted: its event stream ended, or it refused a connection.
+  std::uint64_t epoch = 0;
+  duration grace{0};
+  std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.
+  engine_info info;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_status& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("message", x.message),
+                            f.field("since", x.since), f.field("labels", x.labels), f.field("slots", x.slots),
+                            f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch), f.field("grace", x.grace),
+                            f.field("disk_free", x.disk_free), f.field("info", x.info));
+}
+
+// -- images ----------------------------------------------------------------------------------------------------------
+
+struct image_info {
+  std::string id;
+  std::vector<std::string> digests;
+  std::uint64_t size = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, image_info& x) {
+  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size));
+}
+
+/// How far a pull has come.
+struct pull_progress {
+  std::string image;
+  std::uint32_t layers = 0;
+  std::uint32_t layers_done = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t bytes_total = 0;
+  std::string status; ///< The engine's last line.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, pull_progress& x) {
+  return f.object(x).fields(f.field("image", x.image), f.field("layers", x.layers),
+                            f.field("layers_done", x.layers_done), f.field("bytes", x.bytes),
+                            f.field("bytes_total", x.bytes_total), f.field("status", x.status));
+}
+
+// -- containers ------------------------------------------------------------------------------------------------------
+
+/// A container to be made. Mapped one to one to the body of `POST /containers/create`.
+struct container_plan {
+  std::string name;
+  std::string image;
+  std::vector<std::string> command;
+  std::optional<std::vector<std::string>> entrypoint;
+  std::map<std::string, std::string> env;
+  std::map<std::string, std::string> labels;
+  std::string workdir;
+  std::string user;
+  bool tty = false;
+  bool open_stdin = false;
+  std::string network;
+  std::vector<mount> mounts;
+  resource_limits resources;
+  duration stop_timeout{10'000};
+  bool no_new_privileges = true;
+  std::string log_driver; ///< Empty: the engine's own choice.
+  std::map<std::string, std::string> log_options;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, container_plan& x) {
+  return f.object(x).fields(
+    f.field("name", x.name), f.field("image", x.image), f.field("command", x.command),
+    f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("labels", x.labels),
+    f.field("workdir", x.workdir), f.field("user", x.user), f.field("tty", x.tty), f.field("open_stdin", x.open_stdin),
+    f.field("network", x.network), f.field("mounts", x.mounts), f.field("resources", x.resources),
+    f.field("stop_timeout", x.stop_timeout), f.field("no_new_privileges", x.no_new_privileges),
+    f.field("log_driver", x.log_driver), f.field("log_options", x.log_options));
+}
+
+/// A container as inspect tells it.
+struct container_status {
+  std::string id;
+  std::string name;
+  std::string image_id;
+  std::map<std::string, std::string> labels;
+  std::string state;            ///< created, running, paused, restarting, removing, exited, dead
+  std::int64_t exit_code = 0;   ///< Means something in the states exited and dead alone.
+  bool oom_killed = false;
+  std::string error;
+  std::optional<timestamp> started_at;
+  std::optional<timestamp> finished_at;
+  bool tty = false;
+  std::string raw_state;        ///< The `State` object as the engine wrote it.
+
+  bool ended() const { return state == "exited" || state == "dead"; }
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, container_status& x) {
+  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("image_id", x.image_id),
+                            f.field("labels", x.labels), f.field("state", x.state), f.field("exit_code", x.exit_code),
+                            f.field("oom_killed", x.oom_killed), f.field("error", x.error),
+                            f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
+                            f.field("tty", x.tty), f.field("raw_state", x.raw_state));
+}
+
+/// A line of `GET /containers/json`.
+struct container_summary {
+  std::string id;
+  std::string name;
+  std::string state;
+  std::map<std::string, std::string> labels;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, container_summary& x) {
+  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("state", x.state),
+                            f.field("labels", x.labels));
+}
+
+/// An event from the engine: a hint, never a proof.
+struct engine_event {
+  std::string type;
+  std::string action;
+  std::string id;
+  std::map<std::string, std::string> attributes;
+  timestamp at;
+  std::string raw;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_event& x) {
+  return f.object(x).fields(f.field("type", x.type), f.field("action", x.action), f.field("id", x.id),
+                            f.field("attributes", x.attributes), f.field("at", x.at), f.field("raw", x.raw));
+}
+
+} // namespace davit

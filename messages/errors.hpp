@@ -1,0 +1,29 @@
+// Errors that cross actors, besides the engines' own (engine.hpp).
+#pragma once
+
+#include "messages/text.hpp"
+
+#include <cstdint>
+
+namespace davit {
+
+/// What can go wrong with the store.
+enum class store_errc : std::uint8_t {
+  none,
+  unavailable, ///< The database can't be opened, read or written: locked, full, corrupt, of a newer davit.
+  not_found,   ///< No such task.
+  fenced,      ///< The attempt belongs to another incarnation, or has ended: the write is refused.
+  conflict,    ///< The dedupe key is in use by a task with another spec.
+};
+DAVIT_ENUM_TEXT(store_errc, 5, "none", "unavailable", "not_found", "fenced", "conflict")
+
+/// What can go wrong with a log.
+enum class log_errc : std::uint8_t {
+  none,
+  unwritable, ///< The log's folder or disk does not take it.
+  damaged,    ///< The file is no log, or ends in the middle of a record that was acknowledged.
+  stale,      ///< The batch comes from a source that was replaced.
+};
+DAVIT_ENUM_TEXT(log_errc, 4, "none", "unwritable", "damaged", "stale")
+
+} // namespace davit

@@ -1,0 +1,155 @@
+// What a container printed, on its way from the engine to the disk and to readers.
+#pragma once
+
+#include "messages/attempt.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+enum class log_stream : std::uint8_t {
+  none,     ///< Not used in records.
+  out,      ///< Standard output; with a TTY, all output.
+  err,      ///< Standard error.
+  note,     ///< davit's own remark about the log: bytes that are missing, a limit that was reached.
+};
+DAVIT_ENUM_TEXT(log_stream, 4, "none", "stdout", "stderr", "note")
+
+/// Bytes that the engine stamped together: mostly a line with its newline, or a part of a long one.
+struct log_record {
+  log_stream stream = log_stream::out;
+  timestamp at;
+  std::string bytes;
+  bool operator==(const log_record&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_record& x) {
+  return f.object(x).fields(f.field("stream", x.stream), f.field("at", x.at), f.field("bytes", x.bytes));
+}
+
+/// Where a stream's reader stands: the engine's stamps repeat, so the last one is told with how often it has come.
+struct stream_cursor {
+  timestamp at;
+  std::uint32_t ordinal = 0;
+  bool operator==(const stream_cursor&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, stream_cursor& x) {
+  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal));
+}
+
+/// How far each stream has been read, and the ledger of what was.
+struct log_cursor {
+  stream_cursor out;
+  stream_cursor err;
+  bool empty() const { return out.ordinal == 0 && err.ordinal == 0; }
+  const stream_cursor& of(log_stream stream) const { return stream == log_stream::err ? err : out; }
+  stream_cursor& of(log_stream stream) { return stream == log_stream::err ? err : out; }
+  bool operator==(const log_cursor&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_cursor& x) {
+  return f.object(x).fields(f.field("out", x.out), f.field("err", x.err));
+}
+
+/// Bytes and rolling hash (XXH3, 64 bits) of one stream.
+struct stream_ledger {
+  std::uint64_t bytes = 0;
+  std::uint64_t hash = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, stream_ledger& x) {
+  return f.object(x).fields(f.field("bytes", x.bytes), f.field("hash", x.hash));
+}
+
+/// Some records of an attempt, from one source. `source` tells the streams of a connection apart.
+struct log_batch {
+  attempt_key key;
+  std::uint64_t source = 0;
+  std::uint64_t wire_bytes = 0; ///< What the credit is counted in.
+  std::vector<log_record> records;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_batch& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("source", x.source), f.field("wire_bytes", x.wire_bytes),
+                            f.field("records", x.records));
+}
+
+/// Leave to write an attempt's log, and where to go on. Batches of older sources are refused from now on.
+struct log_lease {
+  std::uint64_t source = 0;
+  log_cursor cursor;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_lease& x) {
+  return f.object(x).fields(f.field("source", x.source), f.field("cursor", x.cursor));
+}
+
+/// Asks an engine's connection to read a container's log into the log keeper.
+struct log_request {
+  attempt_key key;
+  std::string container;
+  bool tty = false;
+  bool follow = true; ///< False: what is there by now.
+  log_lease lease;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_request& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
+                            f.field("follow", x.follow), f.field("lease", x.lease));
+}
+
+/// Asks for a piece of an attempt's log.
+struct log_query {
+  attempt_key key;
+  std::uint64_t offset = 0;     ///< Of the piece, as an earlier page gave it; 0 is the beginning.
+  std::uint32_t max_bytes = 256 * 1024;
+  duration wait{0};             ///< How long to wait for a first record, if there is none yet and the log is still open.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_query& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("offset", x.offset), f.field("max_bytes", x.max_bytes),
+                            f.field("wait", x.wait));
+}
+
+/// A piece of an attempt's log.
+struct log_page {
+  std::vector<log_record> records;
+  std::vector<std::uint64_t> ends; ///< Of each record: the offset behind it.
+  std::uint64_t next = 0;     ///< Offset of what follows.
+  bool finished = false;      ///< Nothing follows and nothing will.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_page& x) {
+  return f.object(x).fields(f.field("records", x.records), f.field("ends", x.ends), f.field("next", x.next),
+                            f.field("finished", x.finished));
+}
+
+/// The totals of an attempt's log.
+struct log_summary {
+  stream_ledger out;
+  stream_ledger err;
+  std::uint64_t dropped = 0; ///< Bytes that came and were not kept, for the size limit.
+  bool gaps = false;         ///< The engine has lost some bytes; the log says where.
+  std::string tail;          ///< The last bytes of stdout and stderr, at most a mebibyte, if asked for.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_summary& x) {
+  return f.object(x).fields(f.field("out", x.out), f.field("err", x.err), f.field("dropped", x.dropped),
+                            f.field("gaps", x.gaps), f.field("tail", x.tail));
+}
+
+} // namespace davit

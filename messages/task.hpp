@@ -1,0 +1,301 @@
+// What a user asks for, and what became of it.
+#pragma once
+
+#include "messages/units.hpp"
+#include "messages/uuid.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+// -- task spec -------------------------------------------------------------------------------------------------------
+
+enum class pull_policy : std::uint8_t { missing, always, never };
+DAVIT_ENUM_TEXT(pull_policy, 3, "missing", "always", "never")
+
+enum class mount_type : std::uint8_t { bind, volume, tmpfs };
+DAVIT_ENUM_TEXT(mount_type, 3, "bind", "volume", "tmpfs")
+
+/// How an attempt ended.
+enum class outcome : std::uint8_t {
+  succeeded,         ///< The container exited with 0.
+  failed,            ///< The container exited with another code, or the engine could not start its command.
+  oom_killed,        ///< The kernel killed it for its memory limit.
+  timed_out,         ///< The task's timeout was over and davit stopped it, or it waited longer than its queue timeout.
+  cancelled,         ///< A user cancelled it; davit stopped it.
+  rejected,          ///< The policy does not allow it; nothing was started.
+  image_unavailable, ///< The image is not there and could not be pulled.
+  engine_lost,       ///< The engine failed; how the container ended is not known.
+  agent_lost,        ///< The agent failed; how the container ended is not known.
+};
+DAVIT_ENUM_TEXT(outcome, 9, "succeeded", "failed", "oom_killed", "timed_out", "cancelled", "rejected",
+                "image_unavailable", "engine_lost", "agent_lost")
+
+struct resource_limits {
+  std::optional<double> cpus;         ///< Processors, as `docker run --cpus`.
+  std::optional<byte_size> memory;    ///< Hard limit; swap is not given on top of it.
+  std::optional<std::int64_t> pids;   ///< Processes and threads.
+  std::optional<byte_size> shm;       ///< Size of /dev/shm.
+
+  bool operator==(const resource_limits&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, resource_limits& x) {
+  return f.object(x).fields(f.field("cpus", x.cpus), f.field("memory", x.memory), f.field("pids", x.pids),
+                            f.field("shm", x.shm));
+}
+
+struct mount {
+  mount_type type = mount_type::volume;
+  std::string source; ///< Of a bind: the engine host's path; of a volume: its name, empty for an anonymous one.
+  std::string target; ///< Absolute path in the container.
+  bool read_only = false;
+  std::optional<byte_size> size; ///< Of a tmpfs.
+
+  bool operator==(const mount&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, mount& x) {
+  return f.object(x).fields(f.field("type", x.type), f.field("source", x.source), f.field("target", x.target),
+                            f.field("read_only", x.read_only), f.field("size", x.size));
+}
+
+struct engine_selector {
+  std::vector<std::string> labels; ///< The engine must carry each of them.
+
+  bool operator==(const engine_selector&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, engine_selector& x) {
+  return f.object(x).fields(f.field("labels", x.labels));
+}
+
+/// From how long to how long a retry waits: doubled from attempt to attempt, with jitter. In text `1s..1m`.
+struct backoff_range {
+  duration least{1000};
+  duration most{60'000};
+
+  bool operator==(const backoff_range&) const = default;
+};
+
+std::string to_string(const backoff_range& range);
+bool from_string(std::string_view text, backoff_range& range);
+inline std::string expected_text(const backoff_range&) { return "a range of durations such as 1s..1m"; }
+
+template <class Inspector>
+bool inspect(Inspector& f, backoff_range& x) {
+  return inspect_as_text(f, x);
+}
+
+struct retry_policy {
+  std::int32_t attempts = 3; ///< How many attempts at most, the first included.
+  std::vector<outcome> on{outcome::engine_lost, outcome::agent_lost};
+  backoff_range backoff;
+
+  bool operator==(const retry_policy&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, retry_policy& x) {
+  return f.object(x).fields(f.field("attempts", x.attempts), f.field("on", x.on), f.field("backoff", x.backoff));
+}
+
+enum class validator_type : std::uint8_t { output_regex };
+DAVIT_ENUM_TEXT(validator_type, 1, "outputRegex")
+
+/// Judges a task that exited with 0 by what it printed.
+struct output_validator {
+  validator_type type = validator_type::output_regex;
+  std::string regex; ///< RE2; succeeds if it matches anywhere in the last mebibyte of the output.
+
+  bool operator==(const output_validator&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, output_validator& x) {
+  return f.object(x).fields(f.field("type", x.type), f.field("regex", x.regex));
+}
+
+/// One command in one container. The field names are those of the JSON document (docs/task-spec.md).
+struct task_spec {
+  static constexpr bool json_omits_empty = true;
+
+  std::string image;
+  std::vector<std::string> command;
+  std::optional<std::vector<std::string>> entrypoint;
+  std::map<std::string, std::string> env;
+  std::string workdir;
+  std::string user;
+  std::optional<std::string> stdin_text; ///< Written to the container's standard input, which is then closed.
+  bool tty = false;
+  resource_limits resources;
+  std::optional<duration> timeout;      ///< From the container's start; then SIGTERM, `stop_timeout`, SIGKILL.
+  std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; 10 s if not said.
+  std::optional<duration> pull_timeout; ///< For pulling the image, from the attempt's beginning; the agent's default if not said.
+  std::optional<duration> queue_timeout; ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
+  std::optional<std::string> network;   ///< `none`, `bridge`, `host`; the policy's default if not said.
+  std::vector<mount> mounts;
+  pull_policy pull = pull_policy::missing;
+  std::map<std::string, std::string> labels;
+  engine_selector engine;
+  std::int32_t priority = 0; ///< Higher goes first.
+  retry_policy retry;
+  bool at_most_once = false; ///< Tried again only if it is proven that no container of it was ever started.
+  std::optional<output_validator> validator;
+  std::string name;
+  std::string dedupe_key;
+
+  bool operator==(const task_spec&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_spec& x) {
+  return f.object(x).fields(
+    f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint), f.field("env", x.env),
+    f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty),
+    f.field("resources", x.resources), f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout),
+    f.field("pull_timeout", x.pull_timeout), f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
+    f.field("pull", x.pull), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
+    f.field("retry", x.retry), f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
+    f.field("dedupe_key", x.dedupe_key));
+}
+
+// -- task ------------------------------------------------------------------------------------------------------------
+
+enum class task_state : std::uint8_t { queued, starting, running, finished };
+DAVIT_ENUM_TEXT(task_state, 4, "queued", "starting", "running", "finished")
+
+/// Seconds that an attempt spent in each of its phases. A phase that was not reached is not there.
+using phase_seconds = std::map<std::string, double>;
+
+/// What an outcome rests on. What is not known is empty, never guessed.
+struct evidence {
+  std::string inspect;             ///< The container's `State` as the engine's inspect gave it, JSON.
+  std::vector<std::string> events; ///< The engine's events about the container, JSON, oldest first.
+  std::vector<std::string> kills;  ///< What davit itself did to end the container, with times.
+  std::string note;                ///< What was unclear and how it was decided.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, evidence& x) {
+  return f.object(x).fields(f.field("inspect", x.inspect), f.field("events", x.events), f.field("kills", x.kills),
+                            f.field("note", x.note));
+}
+
+/// One try at a task.
+struct attempt {
+  std::int32_t number = 0;
+  std::string agent;     ///< Name of the agent that made it.
+  std::string engine;    ///< Name of the engine in that agent's configuration.
+  std::string engine_id; ///< The id that the engine reports in /info.
+  std::string container; ///< The container's id; empty while there is none.
+  std::string image_id;  ///< What the image name stood for when the container was made.
+  std::optional<timestamp> created_at;
+  std::optional<timestamp> started_at;
+  std::optional<timestamp> finished_at;
+  phase_seconds phases;
+  std::optional<davit::outcome> outcome;
+  std::optional<std::int64_t> exit_code;
+  std::string message;
+  davit::evidence evidence;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, attempt& x) {
+  return f.object(x).fields(f.field("number", x.number), f.field("agent", x.agent), f.field("engine", x.engine),
+                            f.field("engine_id", x.engine_id), f.field("container", x.container),
+                            f.field("image_id", x.image_id), f.field("created_at", x.created_at),
+                            f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
+                            f.field("phases", x.phases), f.field("outcome", x.outcome),
+                            f.field("exit_code", x.exit_code), f.field("message", x.message),
+                            f.field("evidence", x.evidence));
+}
+
+struct task {
+  task_id id;
+  std::string name;
+  task_state state = task_state::queued;
+  std::optional<davit::outcome> outcome;
+  std::optional<std::int64_t> exit_code;
+  std::string message;
+  bool cancel_requested = false;
+  timestamp created_at;
+  std::optional<timestamp> not_before; ///< A retry waits until then.
+  std::optional<timestamp> finished_at;
+  task_spec spec;
+  std::vector<attempt> attempts;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task& x) {
+  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("state", x.state),
+                            f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
+                            f.field("message", x.message), f.field("cancel_requested", x.cancel_requested),
+                            f.field("created_at", x.created_at), f.field("not_before", x.not_before),
+                            f.field("finished_at", x.finished_at), f.field("spec", x.spec),
+                            f.field("attempts", x.attempts));
+}
+
+/// A task that a store has accepted. `created` is false when its dedupe key named one that was there already.
+struct task_receipt {
+  task_id id;
+  bool created = true;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_receipt& x) {
+  return f.object(x).fields(f.field("id", x.id), f.field("created", x.created));
+}
+
+/// Something that happened to a task. `sequence` grows by commit order within a store.
+struct task_event {
+  std::int64_t sequence = 0;
+  task_id task;
+  std::int32_t attempt = 0;
+  timestamp at;
+  std::string kind; ///< accepted, claimed, started, retrying, cancel_requested, finished
+  task_state state = task_state::queued;
+  std::optional<davit::outcome> outcome;
+  std::string message;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_event& x) {
+  return f.object(x).fields(f.field("sequence", x.sequence), f.field("task", x.task), f.field("attempt", x.attempt),
+                            f.field("at", x.at), f.field("kind", x.kind), f.field("state", x.state),
+                            f.field("outcome", x.outcome), f.field("message", x.message));
+}
+
+/// Which tasks a list asks for: all conditions hold at once, newest first.
+struct task_query {
+  std::optional<task_state> state;
+  std::map<std::string, std::string> labels; ///< An empty value: the label is there, whatever it says.
+  std::string name;
+  std::optional<task_id> before; ///< Cursor: only older ones.
+  std::uint32_t limit = 100;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_query& x) {
+  return f.object(x).fields(f.field("state", x.state), f.field("labels", x.labels), f.field("name", x.name),
+                            f.field("before", x.before), f.field("limit", x.limit));
+}
+
+struct task_page {
+  std::vector<task> tasks;
+  std::optional<task_id> next; ///< Cursor of the next page; none at the end.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_page& x) {
+  return f.object(x).fields(f.field("tasks", x.tasks), f.field("next", x.next));
+}
+
+} // namespace davit

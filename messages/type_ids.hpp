@@ -1,0 +1,121 @@
+// The one type-id block: what may travel in messages. Included by actors.hpp; its objects are initialised in main.
+#pragma once
+
+#include "messages/attempt.hpp"
+#include "messages/engine.hpp"
+#include "messages/errors.hpp"
+#include "messages/log.hpp"
+#include "messages/task.hpp"
+
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/is_error_code_enum.hpp>
+#include <caf/type_id.hpp>
+
+#include <functional>
+#include <memory>
+
+namespace davit {
+
+struct wiring;
+struct live_executors;
+
+/// A piece of work that another thread hands to an actor, to be run among its messages. Never leaves the process.
+struct continuation {
+  std::function<void()> run;
+};
+
+} // namespace davit
+
+CAF_BEGIN_TYPE_ID_BLOCK(davit, caf::first_custom_type_id)
+
+  CAF_ADD_TYPE_ID(davit, (davit::uuid))
+  CAF_ADD_TYPE_ID(davit, (davit::store_errc))
+  CAF_ADD_TYPE_ID(davit, (davit::engine_errc))
+  CAF_ADD_TYPE_ID(davit, (davit::log_errc))
+  CAF_ADD_TYPE_ID(davit, (davit::task_spec))
+  CAF_ADD_TYPE_ID(davit, (davit::task))
+  CAF_ADD_TYPE_ID(davit, (davit::task_receipt))
+  CAF_ADD_TYPE_ID(davit, (davit::task_event))
+  CAF_ADD_TYPE_ID(davit, (davit::task_query))
+  CAF_ADD_TYPE_ID(davit, (davit::task_page))
+  CAF_ADD_TYPE_ID(davit, (davit::task_counts))
+  CAF_ADD_TYPE_ID(davit, (davit::attempt_key))
+  CAF_ADD_TYPE_ID(davit, (davit::attempt_status))
+  CAF_ADD_TYPE_ID(davit, (davit::claim_request))
+  CAF_ADD_TYPE_ID(davit, (davit::claim_answer))
+  CAF_ADD_TYPE_ID(davit, (davit::claimed_attempt))
+  CAF_ADD_TYPE_ID(davit, (davit::attempt_progress))
+  CAF_ADD_TYPE_ID(davit, (davit::attempt_result))
+  CAF_ADD_TYPE_ID(davit, (davit::engine_status))
+  CAF_ADD_TYPE_ID(davit, (davit::image_info))
+  CAF_ADD_TYPE_ID(davit, (davit::pull_progress))
+  CAF_ADD_TYPE_ID(davit, (davit::container_plan))
+  CAF_ADD_TYPE_ID(davit, (davit::container_status))
+  CAF_ADD_TYPE_ID(davit, (davit::container_summary))
+  CAF_ADD_TYPE_ID(davit, (davit::engine_event))
+  CAF_ADD_TYPE_ID(davit, (davit::log_batch))
+  CAF_ADD_TYPE_ID(davit, (davit::log_lease))
+  CAF_ADD_TYPE_ID(davit, (davit::log_page))
+  CAF_ADD_TYPE_ID(davit, (davit::log_query))
+  CAF_ADD_TYPE_ID(davit, (davit::log_request))
+  CAF_ADD_TYPE_ID(davit, (davit::log_summary))
+  CAF_ADD_TYPE_ID(davit, (davit::wiring))
+  CAF_ADD_TYPE_ID(davit, (davit::continuation))
+  CAF_ADD_TYPE_ID(davit, (davit::live_executors))
+  CAF_ADD_TYPE_ID(davit, (davit::duration))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::task_id>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<std::string>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::claimed_attempt>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::container_summary>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::engine_event>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::engine_status>))
+  CAF_ADD_TYPE_ID(davit, (std::vector<davit::task_event>))
+  CAF_ADD_TYPE_ID(davit, (std::optional<davit::attempt_status>))
+
+  CAF_ADD_ATOM(davit, davit, accept_atom)
+  CAF_ADD_ATOM(davit, davit, attach_atom)
+  CAF_ADD_ATOM(davit, davit, cancel_atom)
+  CAF_ADD_ATOM(davit, davit, claim_atom)
+  CAF_ADD_ATOM(davit, davit, close_atom)
+  CAF_ADD_ATOM(davit, davit, commit_atom)
+  CAF_ADD_ATOM(davit, davit, count_atom)
+  CAF_ADD_ATOM(davit, davit, create_atom)
+  CAF_ADD_ATOM(davit, davit, drain_atom)
+  CAF_ADD_ATOM(davit, davit, ended_atom)
+  CAF_ADD_ATOM(davit, davit, engines_atom)
+  CAF_ADD_ATOM(davit, davit, events_atom)
+  CAF_ADD_ATOM(davit, davit, expire_atom)
+  CAF_ADD_ATOM(davit, davit, finish_atom)
+  CAF_ADD_ATOM(davit, davit, find_atom)
+  CAF_ADD_ATOM(davit, davit, forget_atom)
+  CAF_ADD_ATOM(davit, davit, history_atom)
+  CAF_ADD_ATOM(davit, davit, images_atom)
+  CAF_ADD_ATOM(davit, davit, inspect_atom)
+  CAF_ADD_ATOM(davit, davit, list_atom)
+  CAF_ADD_ATOM(davit, davit, log_atom)
+  CAF_ADD_ATOM(davit, davit, note_atom)
+  CAF_ADD_ATOM(davit, davit, open_atom)
+  CAF_ADD_ATOM(davit, davit, ping_atom)
+  CAF_ADD_ATOM(davit, davit, progress_atom)
+  CAF_ADD_ATOM(davit, davit, pull_atom)
+  CAF_ADD_ATOM(davit, davit, read_atom)
+  CAF_ADD_ATOM(davit, davit, reap_atom)
+  CAF_ADD_ATOM(davit, davit, record_atom)
+  CAF_ADD_ATOM(davit, davit, remove_atom)
+  CAF_ADD_ATOM(davit, davit, restart_atom)
+  CAF_ADD_ATOM(davit, davit, start_atom)
+  CAF_ADD_ATOM(davit, davit, stop_atom)
+  CAF_ADD_ATOM(davit, davit, take_over_atom)
+  CAF_ADD_ATOM(davit, davit, tick_atom)
+  CAF_ADD_ATOM(davit, davit, wait_atom)
+  CAF_ADD_ATOM(davit, davit, wire_atom)
+  CAF_ADD_ATOM(davit, davit, withdraw_atom)
+
+CAF_END_TYPE_ID_BLOCK(davit)
+
+CAF_ERROR_CODE_ENUM(davit::store_errc)
+CAF_ERROR_CODE_ENUM(davit::engine_errc)
+CAF_ERROR_CODE_ENUM(davit::log_errc)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::wiring)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::continuation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::live_executors)

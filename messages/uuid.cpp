@@ -1,0 +1,106 @@
+#include "messages/uuid.hpp"
+
+#include <chrono>
+#include <mutex>
+#include <random>
+
+namespace davit {
+
+namespace {
+
+uuid random_bytes() {
+  thread_local std::random_device source;
+  uuid result;
+  for (std::size_t i = 0; i < 16; i += 4) {
+    auto word = source();
+    for (std::size_t j = 0; j < 4; ++j)
+      result.bytes[i + j] = static_cast<std::uint8_t>(word >> (8 * j));
+  }
+  return result;
+}
+
+void stamp(uuid& id, std::uint8_t version) {
+  id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0f) | version << 4);
+  id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3f) | 0x80);
+}
+
+} // namespace
+
+uuid uuid::make_v4() {
+  auto result = random_bytes();
+  stamp(result, 4);
+  return result;
+}
+
+uuid uuid::make_v7() {
+  // RFC 9562, 6.2, method 1: twelve bits of counter behind the millisecond keep the order within it.
+  static std::mutex mutex;
+  static std::uint64_t last_millisecond = 0;
+  static std::uint32_t counter = 0;
+  auto result = random_bytes();
+  auto now = static_cast<std::uint64_t>(
+    std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  std::uint32_t ordinal = 0;
+  {
+    std::lock_guard guard{mutex};
+    if (now > last_millisecond) {
+      last_millisecond = now;
+      counter = 0;
+    } else if (++counter > 0xfff) {
+      ++last_millisecond;
+      counter = 0;
+    }
+    now = last_millisecond;
+    ordinal = counter;
+  }
+  for (std::size_t i = 0; i < 6; ++i)
+    result.bytes[i] = static_cast<std::uint8_t>(now >> (8 * (5 - i)));
+  result.bytes[6] = static_cast<std::uint8_t>(ordinal >> 8);
+  result.bytes[7] = static_cast<std::uint8_t>(ordinal);
+  stamp(result, 7);
+  return result;
+}
+
+std::string to_string(const uuid& id) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(36);
+  for (std::size_t i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10)
+      text += '-';
+    text += digits[id.bytes[i] >> 4];
+    text += digits[id.bytes[i] & 15];
+  }
+  return text;
+}
+
+bool from_string(std::string_view text, uuid& id) {
+  if (text.size() != 36)
+    return false;
+  auto nibble = [](char c) -> int {
+    if (c >= '0' && c <= '9')
+      return c - '0';
+    if (c >= 'a' && c <= 'f')
+      return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+      return c - 'A' + 10;
+    return -1;
+  };
+  uuid result;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) {
+      if (text[at++] != '-')
+        return false;
+    }
+    auto high = nibble(text[at]), low = nibble(text[at + 1]);
+    if (high < 0 || low < 0)
+      return false;
+    result.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
+    at += 2;
+  }
+  id = result;
+  return true;
+}
+
+} // namespace davit

@@ -1,0 +1,26 @@
+// Which engine takes a task, and why an engine does not. Pure.
+#pragma once
+
+#include "messages/attempt.hpp"
+#include "messages/engine.hpp"
+
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// Whether an engine carries all the labels that a task wants.
+bool carries(const std::vector<std::string>& engine_labels, const std::vector<std::string>& wanted);
+
+/// The offer that takes a task with these wishes: the one with the largest share of free slots, the first of equals; null
+/// if none can.
+const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted);
+
+/// Why a queued task is not on this engine: one sentence. Empty: nothing is in its way.
+std::string why_not(const task_spec& spec, const engine_status& engine);
+
+/// When the task is tried again after `number` attempts of which the last ended so; no value: it is not.
+/// `draw` is a random number in [0, 1): the jitter takes up to half of the wait away.
+std::optional<duration> retry_delay(const retry_policy& retry, std::int32_t number, outcome last, double draw);
+
+} // namespace davit

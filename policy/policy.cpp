@@ -1,0 +1,220 @@
+#include "policy/policy.hpp"
+
+#include <re2/re2.h>
+
+#include <algorithm>
+#include <array>
+
+namespace davit {
+
+namespace {
+
+bool is_registry(std::string_view part) {
+  return part == "localhost" || part.find_first_of(".:") != std::string_view::npos
+         || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+RE2::Options quiet() {
+  RE2::Options options;
+  options.set_log_errors(false);
+  options.set_never_nl(false);
+  return options;
+}
+
+/// The name without what Docker adds: `docker.io/library/alpine:3` is `alpine:3`.
+std::string familiar(const std::string& normal) {
+  for (std::string_view prefix : {"docker.io/library/", "docker.io/"})
+    if (normal.starts_with(prefix))
+      return normal.substr(prefix.size());
+  return normal;
+}
+
+/// Paths that must not come from the host in any way: whoever has the engine's socket owns the host.
+constexpr std::array engine_sockets{"docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock"};
+
+} // namespace
+
+std::optional<std::string> normalise_image(std::string_view reference) {
+  if (reference.empty() || reference.size() > 512)
+    return std::nullopt;
+  static const RE2 image_id{"sha256:[0-9a-f]{64}", quiet()};
+  if (RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, image_id))
+    return std::string{reference};
+  // name[:tag][@digest]
+  auto at = reference.find('@');
+  auto digest = at == std::string_view::npos ? std::string_view{} : reference.substr(at);
+  auto named = reference.substr(0, at);
+  auto slash = named.rfind('/');
+  auto colon = named.rfind(':');
+  std::string tag;
+  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
+    tag = named.substr(colon);
+    named = named.substr(0, colon);
+  }
+  std::string name{named};
+  auto first = name.substr(0, name.find('/'));
+  if (name.find('/') == std::string::npos)
+    name = "docker.io/library/" + name;
+  else if (!is_registry(first))
+    name = "docker.io/" + name;
+  else if (first == "index.docker.io")
+    name = "docker.io" + name.substr(first.size());
+  if (name.starts_with("docker.io/") && name.find('/', 10) == std::string::npos)
+    name = "docker.io/library/" + name.substr(10);
+  if (tag.empty() && digest.empty())
+    tag = ":latest";
+  static const RE2 grammar{
+    R"((?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?)"
+    R"((?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+(?::\w[\w.-]{0,127})?(?:@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,})?)",
+    quiet()};
+  auto whole = name + tag + std::string{digest};
+  if (!RE2::FullMatch(whole, grammar))
+    return std::nullopt;
+  return whole;
+}
+
+struct policy::patterns {
+  std::vector<std::unique_ptr<RE2>> allow;
+  std::vector<std::unique_ptr<RE2>> deny;
+};
+
+policy::policy(policy_settings settings, std::unique_ptr<patterns> compiled)
+  : settings_(std::move(settings)), patterns_(std::move(compiled)) {
+}
+
+policy::~policy() = default;
+
+std::shared_ptr<const policy> policy::make(policy_settings settings, std::string& error) {
+  auto compiled = std::make_unique<patterns>();
+  auto compile = [&](const std::vector<std::string>& texts, std::vector<std::unique_ptr<RE2>>& into, const char* option) {
+    for (const auto& text : texts) {
+      if (text.find_first_not_of(" \t") == std::string::npos) {
+        error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
+        return false;
+      }
+      into.push_back(std::make_unique<RE2>(text, quiet()));
+      if (!into.back()->ok()) {
+        error = std::string{option} + ": \"" + text + "\" is no RE2 pattern: " + into.back()->error();
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!compile(settings.images_allow, compiled->allow, "davit.policy.images.allow")
+      || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny"))
+    return nullptr;
+  return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
+}
+
+judgement policy::judge(const task_spec& spec) const {
+  judgement result;
+  result.effective = spec;
+  auto& effective = result.effective;
+  auto refuse = [&](std::string rule, std::string field, std::string message) {
+    result.violations.push_back({std::move(rule), std::move(field), std::move(message)});
+  };
+  // -- image ---
+  auto normal = normalise_image(spec.image);
+  if (!normal) {
+    refuse("image.reference", "image", "\"" + spec.image + "\" is no image reference; write [registry/]name[:tag][@digest]");
+  } else {
+    auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
+      return std::any_of(patterns.begin(), patterns.end(),
+                         [&](const auto& one) { return RE2::FullMatch(*normal, *one) || RE2::FullMatch(short_name, *one); });
+    };
+    if (matches(patterns_->deny))
+      refuse("images.deny", "image", *normal + " is on the list of images that are denied");
+    else if (!patterns_->allow.empty() && !matches(patterns_->allow))
+      refuse("images.allow", "image", *normal + " is not on the list of images that are allowed");
+  }
+  // -- mounts ---
+  for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+    const auto& one = spec.mounts[i];
+    auto field = "mounts[" + std::to_string(i) + "]";
+    if (one.type == mount_type::bind) {
+      auto socket = std::any_of(engine_sockets.begin(), engine_sockets.end(),
+                                [&](std::string_view name) { return one.source.find(name) != std::string::npos; });
+      if (socket)
+        refuse("mounts.engine-socket", field, "mounting " + one.source + " would hand the task the engine, and with it the host");
+      else
+        refuse("mounts.bind", field, "mounting the host's " + one.source + " is not allowed; use a volume or tmpfs");
+    }
+    if (one.type == mount_type::volume && !one.source.empty()) {
+      static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]*", quiet()};
+      if (!RE2::FullMatch(one.source, volume_name))
+        refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume (a path would be a mount of the host)");
+    }
+    if (one.type == mount_type::tmpfs && !one.source.empty())
+      refuse("mounts.tmpfs", field, "a tmpfs has no source");
+    if (!one.target.starts_with('/') || one.target == "/" || (one.target + "/").find("/../") != std::string::npos)
+      refuse("mounts.target", field, "the target \"" + one.target + "\" must be an absolute path below /");
+  }
+  // -- network ---
+  if (!spec.network)
+    effective.network = settings_.default_network;
+  const auto& allowed = settings_.networks_allow;
+  if (std::find(allowed.begin(), allowed.end(), *effective.network) == allowed.end()) {
+    std::string list;
+    for (const auto& one : allowed)
+      list += (list.empty() ? "" : ", ") + one;
+    refuse("networks.allow", "network", "the network \"" + *effective.network + "\" is not allowed; allowed: " + (list.empty() ? "none at all" : list));
+  }
+  // -- labels ---
+  for (const auto& [name, value] : spec.labels)
+    if (name == "davit" || name.starts_with("davit."))
+      refuse("labels.reserved", "labels." + name, "labels that start with davit. are davit's own");
+  // -- limits ---
+  auto limit = [&](auto member, const char* name, auto least, auto text) {
+    auto& value = effective.resources.*member;
+    if (!value)
+      value = settings_.defaults.*member;
+    const auto& ceiling = settings_.ceilings.*member;
+    if (value && *value < least)
+      refuse(std::string{"limits."} + name, std::string{"resources."} + name, "must be at least " + text(least));
+    else if (ceiling && (!value || *value > *ceiling)) {
+      if (!(spec.resources.*member))
+        value = ceiling;
+      else
+        refuse(std::string{"limits."} + name, std::string{"resources."} + name,
+               text(*value) + " is over the limit of " + text(*ceiling));
+    }
+  };
+  auto number = [](auto value) { return std::to_string(value); };
+  auto size = [](byte_size value) { return to_string(value); };
+  limit(&resource_limits::cpus, "cpus", 0.01, number);
+  limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
+  limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
+  limit(&resource_limits::shm, "shm", byte_size{1}, size);
+  if (!effective.timeout)
+    effective.timeout = settings_.default_timeout ? settings_.default_timeout : settings_.max_timeout;
+  if (effective.timeout && effective.timeout->count() <= 0)
+    refuse("limits.timeout", "timeout", "must be more than 0");
+  else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)
+    refuse("limits.timeout", "timeout", format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
+  // -- the rest ---
+  for (const auto& [name, value] : spec.env)
+    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos || value.find('\0') != std::string::npos)
+      refuse("env.name", "env", "\"" + name + "\" can't be the name of an environment variable, or its value has a NUL byte");
+  if (!spec.workdir.empty() && !spec.workdir.starts_with('/'))
+    refuse("workdir", "workdir", "must be an absolute path");
+  if (spec.retry.attempts < 1 || spec.retry.attempts > 100)
+    refuse("retry.attempts", "retry.attempts", "must be from 1 to 100");
+  if (spec.validator)
+    if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
+      refuse("validator.regex", "validator.regex", "is no RE2 pattern: " + complaint);
+  return result;
+}
+
+std::string check_regex(const std::string& pattern) {
+  RE2 compiled{pattern, quiet()};
+  return compiled.ok() ? std::string{} : compiled.error();
+}
+
+bool validate_output(const output_validator& validator, std::string_view output) {
+  RE2::Options options = quiet();
+  options.set_dot_nl(false);
+  RE2 compiled{validator.regex, options};
+  return compiled.ok() && RE2::PartialMatch(re2::StringPiece{output.data(), output.size()}, compiled);
+}
+
+} // namespace davit

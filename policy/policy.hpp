@@ -1,0 +1,71 @@
+// What a task may ask of an engine. Pure functions: no clock, no engine, no store.
+#pragma once
+
+#include "messages/task.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// The `davit.policy` group of the configuration. The defaults are the baseline profile's.
+struct policy_settings {
+  std::vector<std::string> images_allow; ///< RE2, each for the whole name; empty: every image that is not denied.
+  std::vector<std::string> images_deny;  ///< RE2, each for the whole name; goes before allow.
+  std::vector<std::string> networks_allow{"none", "bridge"};
+  std::string default_network = "bridge";
+  resource_limits defaults{1.0, byte_size{512ull << 20}, 512, std::nullopt};
+  resource_limits ceilings; ///< What is not set has none.
+  std::optional<duration> default_timeout;
+  std::optional<duration> max_timeout;
+};
+
+/// One thing that a task may not have.
+struct violation {
+  std::string rule;    ///< Stable name, such as `mounts.bind`: see docs/security.md.
+  std::string field;   ///< Of the task spec.
+  std::string message; ///< For people: what, why, what to do.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, violation& x) {
+  return f.object(x).fields(f.field("rule", x.rule), f.field("field", x.field), f.field("message", x.message));
+}
+
+struct judgement {
+  std::vector<violation> violations; ///< Empty: allowed.
+  task_spec effective;               ///< The spec with what the policy adds where it says nothing.
+};
+
+/// The whole name that an image reference stands for: `alpine` is `docker.io/library/alpine:latest`. No value: it is no
+/// image reference. Source: distribution/reference, grammar and normalisation.
+std::optional<std::string> normalise_image(std::string_view reference);
+
+class policy {
+public:
+  /// Compiles the patterns. On a mistake returns nothing and says in `error` which pattern and why.
+  static std::shared_ptr<const policy> make(policy_settings settings, std::string& error);
+
+  /// Thread-safe.
+  judgement judge(const task_spec& spec) const;
+
+  const policy_settings& settings() const noexcept { return settings_; }
+
+  ~policy();
+
+private:
+  struct patterns;
+  policy(policy_settings settings, std::unique_ptr<patterns> compiled);
+  policy_settings settings_;
+  std::unique_ptr<patterns> patterns_;
+};
+
+/// Whether RE2 takes the pattern; empty if so, else its complaint.
+std::string check_regex(const std::string& pattern);
+
+/// Whether the validator accepts the output.
+bool validate_output(const output_validator& validator, std::string_view output);
+
+} // namespace davit

@@ -1,0 +1,537 @@
+#include "store/attempt_log.hpp"
+
+#include "json/read.hpp"
+#include "json/write.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+namespace davit::store {
+
+namespace {
+
+constexpr std::size_t header_bytes = 16;
+constexpr std::size_t block_bytes = 1024 * 1024;
+constexpr std::uint32_t longest_record = 64 * 1024 * 1024;
+
+// Zstandard seekable format: contrib/seekable_format/zstd_seekable_compression_format.md
+constexpr std::uint32_t skippable_magic = 0x184D2A5E;
+constexpr std::uint32_t seekable_magic = 0x8F92EAB1;
+
+struct file {
+  int fd = -1;
+  file() = default;
+  explicit file(int opened) : fd(opened) {}
+  file(file&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
+  file& operator=(file&& other) noexcept {
+    std::swap(fd, other.fd);
+    return *this;
+  }
+  ~file() {
+    if (fd >= 0)
+      ::close(fd);
+  }
+  explicit operator bool() const { return fd >= 0; }
+};
+
+log_error system_error(const std::filesystem::path& path, const char* what) {
+  return {log_errc::unwritable, path.string() + ": " + what + ": " + std::strerror(errno)};
+}
+
+/// Reads up to `size` bytes at `offset`; fewer at the file's end; -1 on an error.
+ssize_t read_at(int fd, char* into, std::size_t size, std::uint64_t offset) {
+  std::size_t done = 0;
+  while (done < size) {
+    auto count = ::pread(fd, into + done, size - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return -1;
+    if (count == 0)
+      break;
+    done += static_cast<std::size_t>(count);
+  }
+  return static_cast<ssize_t>(done);
+}
+
+bool write_all(int fd, const char* from, std::size_t size) {
+  while (size != 0) {
+    auto count = ::write(fd, from, size);
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      return false;
+    from += count;
+    size -= static_cast<std::size_t>(count);
+  }
+  return true;
+}
+
+struct header {
+  std::uint32_t length = 0;
+  log_stream stream = log_stream::none;
+  timestamp at;
+};
+
+void put_header(std::string& to, const header& h) {
+  char bytes[header_bytes]{};
+  auto stream = static_cast<std::uint8_t>(h.stream);
+  auto at = h.at.time_since_epoch().count();
+  std::memcpy(bytes, &h.length, 4);
+  std::memcpy(bytes + 4, &stream, 1);
+  std::memcpy(bytes + 8, &at, 8);
+  to.append(bytes, header_bytes);
+}
+
+/// False: these bytes are no header.
+bool get_header(const char* bytes, header& h) {
+  std::uint8_t stream = 0;
+  std::int64_t at = 0;
+  std::memcpy(&h.length, bytes, 4);
+  std::memcpy(&stream, bytes + 4, 1);
+  std::memcpy(&at, bytes + 8, 8);
+  h.stream = static_cast<log_stream>(stream);
+  h.at = timestamp{std::chrono::nanoseconds{at}};
+  return stream <= 3 && bytes[5] == 0 && bytes[6] == 0 && bytes[7] == 0 && h.length <= longest_record;
+}
+
+/// Bytes of the log as if it were not compressed, wherever they lie.
+class source {
+public:
+  static log_result<std::optional<source>> open(const std::filesystem::path& path) {
+    source result;
+    result.path_ = path.string() + ".log";
+    result.file_ = file{::open(result.path_.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (result.file_)
+      return std::optional{std::move(result)};
+    result.path_ += ".zst";
+    result.file_ = file{::open(result.path_.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!result.file_)
+      return errno == ENOENT ? log_result<std::optional<source>>{std::nullopt} : system_error(result.path_, "open");
+    result.compressed_ = true;
+    if (!result.read_table())
+      return log_error{log_errc::damaged, result.path_ + ": its seek table is damaged"};
+    return std::optional{std::move(result)};
+  }
+
+  log_result<std::size_t> read(char* into, std::size_t size, std::uint64_t offset) {
+    if (!compressed_) {
+      auto count = read_at(file_.fd, into, size, offset);
+      if (count < 0)
+        return system_error(path_, "read");
+      return static_cast<std::size_t>(count);
+    }
+    std::size_t done = 0;
+    while (done < size) {
+      auto frame = std::find_if(frames_.begin(), frames_.end(), [&](const auto& one) { return offset + done < one.raw_begin + one.raw_size; });
+      if (frame == frames_.end())
+        break;
+      if (!decompress(*frame))
+        return log_error{log_errc::damaged, path_ + ": a block is damaged"};
+      auto at = offset + done - frame->raw_begin;
+      auto count = std::min<std::uint64_t>(size - done, frame->raw_size - at);
+      std::memcpy(into + done, block_.data() + at, count);
+      done += count;
+    }
+    return done;
+  }
+
+private:
+  struct frame {
+    std::uint64_t begin, size, raw_begin, raw_size;
+  };
+
+  bool read_table() {
+    struct stat info {};
+    if (::fstat(file_.fd, &info) != 0 || info.st_size < 17)
+      return false;
+    auto end = static_cast<std::uint64_t>(info.st_size);
+    char footer[9];
+    if (read_at(file_.fd, footer, 9, end - 9) != 9)
+      return false;
+    std::uint32_t count = 0, magic = 0;
+    std::memcpy(&count, footer, 4);
+    std::memcpy(&magic, footer + 5, 4);
+    if (magic != seekable_magic || std::uint64_t{count} * 8 + 17 > end)
+      return false;
+    std::vector<std::uint32_t> entries(std::size_t{count} * 2);
+    auto bytes = entries.size() * 4;
+    if (read_at(file_.fd, reinterpret_cast<char*>(entries.data()), bytes, end - 9 - bytes) != static_cast<ssize_t>(bytes))
+      return false;
+    std::uint64_t at = 0, raw = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      frames_.push_back({at, entries[2 * i], raw, entries[2 * i + 1]});
+      at += entries[2 * i];
+      raw += entries[2 * i + 1];
+      if (at > end || entries[2 * i + 1] > 2 * block_bytes)
+        return false;
+    }
+    return true;
+  }
+
+  bool decompress(const frame& one) {
+    if (loaded_ == one.begin && !block_.empty())
+      return true;
+    std::vector<char> packed(one.size);
+    if (read_at(file_.fd, packed.data(), packed.size(), one.begin) != static_cast<ssize_t>(packed.size()))
+      return false;
+    block_.resize(one.raw_size);
+    auto count = ZSTD_decompress(block_.data(), block_.size(), packed.data(), packed.size());
+    loaded_ = one.begin;
+    return !ZSTD_isError(count) && count == one.raw_size;
+  }
+
+  std::string path_;
+  file file_;
+  bool compressed_ = false;
+  std::vector<frame> frames_;
+  std::vector<char> block_;
+  std::uint64_t loaded_ = 0;
+};
+
+struct ledger_text {
+  std::uint64_t out_bytes = 0, out_hash = 0, err_bytes = 0, err_hash = 0, dropped = 0;
+  bool gaps = false;
+};
+template <class Inspector>
+bool inspect(Inspector& f, ledger_text& x) {
+  return f.object(x).fields(f.field("out_bytes", x.out_bytes), f.field("out_hash", x.out_hash), f.field("err_bytes", x.err_bytes),
+                            f.field("err_hash", x.err_hash), f.field("dropped", x.dropped), f.field("gaps", x.gaps));
+}
+
+struct hash_state {
+  XXH3_state_t* state = XXH3_createState();
+  hash_state() { XXH3_64bits_reset(state); }
+  hash_state(const hash_state&) = delete;
+  hash_state& operator=(const hash_state&) = delete;
+  ~hash_state() { XXH3_freeState(state); }
+};
+
+} // namespace
+
+std::filesystem::path log_path(const std::filesystem::path& folder, const attempt_key& key) {
+  auto id = to_string(key.task);
+  // The last two digits are random, the first are time: folders fill evenly.
+  return folder / id.substr(34) / id / std::to_string(key.number);
+}
+
+log_result<void> remove_logs(const std::filesystem::path& folder, task_id task) {
+  std::error_code ec;
+  auto path = log_path(folder, {task, 1}).parent_path();
+  std::filesystem::remove_all(path, ec);
+  if (ec)
+    return log_error{log_errc::unwritable, path.string() + ": " + ec.message()};
+  return {};
+}
+
+// -- log_writer ------------------------------------------------------------------------------------------------------
+
+struct log_writer::state {
+  std::filesystem::path path;
+  file out;
+  std::uint64_t size = 0;
+  std::uint64_t limit = 0;
+  bool limit_noted = false;
+  bool closed = false;
+  log_cursor cursor;
+  log_summary totals;
+  hash_state out_hash;
+  hash_state err_hash;
+
+  /// Counts a record, of which `kept` bytes were written.
+  void count(log_stream stream, std::string_view kept) {
+    if (stream != log_stream::out && stream != log_stream::err)
+      return;
+    auto& ledger = stream == log_stream::err ? totals.err : totals.out;
+    ledger.bytes += kept.size();
+    XXH3_64bits_update((stream == log_stream::err ? err_hash : out_hash).state, kept.data(), kept.size());
+  }
+
+  void advance(const log_record& record) {
+    if (record.stream == log_stream::note) {
+      totals.gaps |= record.bytes.find("missing here") != std::string::npos;
+      return;
+    }
+    auto& at = cursor.of(record.stream);
+    if (at.ordinal != 0 && at.at == record.at)
+      ++at.ordinal;
+    else
+      at = {record.at, 1};
+  }
+
+  log_result<void> recover();
+};
+
+log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {
+}
+
+log_writer::~log_writer() = default;
+
+log_result<void> log_writer::state::recover() {
+  auto opened = source::open(path);
+  if (!opened)
+    return opened.error();
+  if (!*opened)
+    return {};
+  auto& reader = **opened;
+  std::vector<char> buffer;
+  std::uint64_t at = 0;
+  while (true) {
+    char bytes[header_bytes];
+    auto got = reader.read(bytes, header_bytes, at);
+    if (!got)
+      return got.error();
+    header h;
+    if (*got < header_bytes || !get_header(bytes, h))
+      break;
+    buffer.resize(h.length);
+    got = reader.read(buffer.data(), h.length, at + header_bytes);
+    if (!got)
+      return got.error();
+    if (*got < h.length)
+      break;
+    at += header_bytes + h.length;
+    if (h.stream == log_stream::none) {
+      auto ledger = json::read<ledger_text>({buffer.data(), buffer.size()}, json::unknown_fields::ignore);
+      if (ledger)
+        totals.dropped = ledger->dropped;
+      closed = true;
+      break;
+    }
+    log_record record{h.stream, h.at, {buffer.data(), buffer.size()}};
+    limit_noted |= h.stream == log_stream::note && record.bytes.starts_with("the log limit");
+    count(h.stream, record.bytes);
+    advance(record);
+  }
+  size = at;
+  return {};
+}
+
+log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::path& path, std::uint64_t limit) {
+  auto s = std::make_unique<state>();
+  s->path = path;
+  s->limit = limit;
+  std::error_code ec;
+  std::filesystem::create_directories(path.parent_path(), ec);
+  if (ec)
+    return log_error{log_errc::unwritable, path.parent_path().string() + ": " + ec.message()};
+  if (auto recovered = s->recover(); !recovered)
+    return recovered.error();
+  if (!s->closed) {
+    auto name = path.string() + ".log";
+    s->out = file{::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640)};
+    if (!s->out || ::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0
+        || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)
+      return system_error(name, "open");
+  }
+  return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
+}
+
+log_result<void> log_writer::append(const std::vector<log_record>& records) {
+  auto& s = *state_;
+  if (s.closed)
+    return log_error{log_errc::stale, s.path.string() + ": the log has ended"};
+  std::string bytes;
+  for (const auto& record : records)
+    bytes.reserve(bytes.size() + header_bytes + record.bytes.size());
+  auto before = s.totals.out.bytes + s.totals.err.bytes;
+  std::size_t kept_records = 0;
+  bool note_limit = false;
+  for (const auto& record : records) {
+    if (s.limit != 0 && record.stream != log_stream::note && before + record.bytes.size() > s.limit) {
+      if (!s.limit_noted && !note_limit) {
+        note_limit = true;
+        std::string text = "the log limit of " + to_string(byte_size{s.limit}) + " is reached; what the task prints from here on is not kept\n";
+        put_header(bytes, {static_cast<std::uint32_t>(text.size()), log_stream::note, record.at});
+        bytes += text;
+      }
+      continue;
+    }
+    ++kept_records;
+    before += record.stream == log_stream::note ? 0 : record.bytes.size();
+    put_header(bytes, {static_cast<std::uint32_t>(record.bytes.size()), record.stream, record.at});
+    bytes += record.bytes;
+  }
+  if (!write_all(s.out.fd, bytes.data(), bytes.size())) {
+    auto e = system_error(s.path, "write");
+    // Nothing half-written stays: the batch will come again.
+    if (::ftruncate(s.out.fd, static_cast<off_t>(s.size)) == 0)
+      ::lseek(s.out.fd, static_cast<off_t>(s.size), SEEK_SET);
+    return e;
+  }
+  s.size += bytes.size();
+  s.limit_noted |= note_limit;
+  auto total = s.totals.out.bytes + s.totals.err.bytes;
+  for (const auto& record : records) {
+    s.advance(record);
+    if (record.stream == log_stream::note)
+      continue;
+    if (s.limit != 0 && total + record.bytes.size() > s.limit) {
+      s.totals.dropped += record.bytes.size();
+    } else {
+      total += record.bytes.size();
+      s.count(record.stream, record.bytes);
+    }
+  }
+  return {};
+}
+
+log_result<void> log_writer::close() {
+  auto& s = *state_;
+  if (s.closed)
+    return {};
+  auto totals = summary();
+  auto text = json::write(ledger_text{totals.out.bytes, totals.out.hash, totals.err.bytes, totals.err.hash, totals.dropped, totals.gaps});
+  std::string bytes;
+  put_header(bytes, {static_cast<std::uint32_t>(text.size()), log_stream::none, {}});
+  bytes += text;
+  if (!write_all(s.out.fd, bytes.data(), bytes.size()) || ::fdatasync(s.out.fd) != 0)
+    return system_error(s.path, "write");
+  s.size += bytes.size();
+  s.closed = true;
+  s.out = file{};
+  return {};
+}
+
+bool log_writer::closed() const noexcept {
+  return state_->closed;
+}
+
+const log_cursor& log_writer::cursor() const noexcept {
+  return state_->cursor;
+}
+
+log_summary log_writer::summary() const {
+  auto totals = state_->totals;
+  totals.out.hash = XXH3_64bits_digest(state_->out_hash.state);
+  totals.err.hash = XXH3_64bits_digest(state_->err_hash.state);
+  return totals;
+}
+
+std::string log_writer::tail(std::size_t most) const {
+  std::string text;
+  std::uint64_t at = 0;
+  // Long logs are read from near their end; the first whole record there can't be told, so from a page's start.
+  while (true) {
+    auto page = read_log(state_->path, at, 1024 * 1024);
+    if (!page || page->records.empty())
+      break;
+    for (const auto& record : page->records)
+      if (record.stream == log_stream::out || record.stream == log_stream::err)
+        text += record.bytes;
+    if (text.size() > 2 * most)
+      text.erase(0, text.size() - most);
+    at = page->next;
+  }
+  if (text.size() > most)
+    text.erase(0, text.size() - most);
+  return text;
+}
+
+// -- reading ---------------------------------------------------------------------------------------------------------
+
+log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t max_bytes) {
+  auto opened = source::open(path);
+  if (!opened)
+    return opened.error();
+  log_page page;
+  page.next = offset;
+  if (!*opened)
+    return page;
+  std::vector<char> buffer(std::clamp<std::size_t>(max_bytes, 4096, 4 * block_bytes));
+  while (true) {
+    auto got = (*opened)->read(buffer.data(), buffer.size(), page.next);
+    if (!got)
+      return got.error();
+    std::size_t at = 0;
+    header h;
+    bool too_small = false;
+    while (at + header_bytes <= *got) {
+      if (!get_header(buffer.data() + at, h))
+        return log_error{log_errc::damaged, path.string() + ": no record begins at offset " + std::to_string(page.next + at)};
+      if (h.stream == log_stream::none) {
+        page.next += at;
+        page.finished = true;
+        return page;
+      }
+      if (at + header_bytes + h.length > *got) {
+        too_small = at == 0 && *got == buffer.size();
+        break;
+      }
+      page.records.push_back({h.stream, h.at, {buffer.data() + at + header_bytes, h.length}});
+      at += header_bytes + h.length;
+      page.ends.push_back(page.next + at);
+    }
+    if (too_small) { // a record that is longer than a page comes alone
+      buffer.resize(header_bytes + h.length);
+      continue;
+    }
+    page.next += at;
+    return page;
+  }
+}
+
+// -- log_compressor --------------------------------------------------------------------------------------------------
+
+struct log_compressor::state {
+  std::filesystem::path path;
+  file in;
+  file out;
+  std::uint64_t at = 0;
+  std::vector<std::uint32_t> table;
+  std::vector<char> raw = std::vector<char>(block_bytes);
+  std::vector<char> packed = std::vector<char>(ZSTD_compressBound(block_bytes));
+};
+
+log_compressor::log_compressor(std::filesystem::path path) : state_(std::make_unique<state>()) {
+  state_->path = std::move(path);
+}
+
+log_compressor::~log_compressor() = default;
+
+log_result<bool> log_compressor::step() {
+  auto& s = *state_;
+  auto plain = s.path.string() + ".log", partial = plain + ".part", final_name = plain + ".zst";
+  if (!s.in) {
+    s.in = file{::open(plain.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!s.in)
+      return system_error(plain, "open");
+    s.out = file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+    if (!s.out)
+      return system_error(partial, "open");
+  }
+  auto count = read_at(s.in.fd, s.raw.data(), s.raw.size(), s.at);
+  if (count < 0)
+    return system_error(plain, "read");
+  if (count > 0) {
+    auto size = ZSTD_compress(s.packed.data(), s.packed.size(), s.raw.data(), static_cast<std::size_t>(count), 3);
+    if (ZSTD_isError(size) || !write_all(s.out.fd, s.packed.data(), size))
+      return system_error(partial, "write");
+    s.table.push_back(static_cast<std::uint32_t>(size));
+    s.table.push_back(static_cast<std::uint32_t>(count));
+    s.at += static_cast<std::uint64_t>(count);
+    return false;
+  }
+  std::string tail;
+  auto put = [&](std::uint32_t word) { tail.append(reinterpret_cast<const char*>(&word), 4); };
+  put(skippable_magic);
+  put(static_cast<std::uint32_t>(s.table.size() * 4 + 9));
+  for (auto word : s.table)
+    put(word);
+  put(static_cast<std::uint32_t>(s.table.size() / 2));
+  tail += '\0';
+  put(seekable_magic);
+  if (!write_all(s.out.fd, tail.data(), tail.size()) || ::fdatasync(s.out.fd) != 0 || ::rename(partial.c_str(), final_name.c_str()) != 0)
+    return system_error(partial, "write");
+  ::unlink(plain.c_str()); // readers that have it open read on
+  return true;
+}
+
+} // namespace davit::store

@@ -1,0 +1,83 @@
+// One attempt's log on disk: exact bytes, each record with its stream and its time.
+//
+// While it is written: `<number>.log`, records one after the other, each behind a header of 16 bytes (u32 length, u8
+// stream, 3 zero bytes, i64 nanoseconds; little endian). A record of stream `none` ends the log and holds its ledger as
+// JSON. Later, if it is long: `<number>.log.zst` in Zstandard's seekable format, which `zstd -dc` reads too.
+#pragma once
+
+#include "messages/errors.hpp"
+#include "messages/log.hpp"
+
+#include <boost/assert/source_location.hpp>
+#include <boost/system/result.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace davit::store {
+
+struct log_error {
+  log_errc code = log_errc::none;
+  std::string message;
+};
+
+template <class T>
+using log_result = boost::system::result<T, log_error>;
+
+[[noreturn]] inline void throw_exception_from_error(const log_error& e, const boost::source_location&) {
+  throw std::runtime_error(e.message);
+}
+
+/// Where an attempt's log lies under `folder`, without its ending.
+std::filesystem::path log_path(const std::filesystem::path& folder, const attempt_key& key);
+
+/// Removes the logs of all attempts of a task.
+log_result<void> remove_logs(const std::filesystem::path& folder, task_id task);
+
+/// Writes one log. Not thread-safe.
+class log_writer {
+public:
+  /// Opens it, or makes it; what an earlier writer has written is read once, a half-written record at the end is cut off.
+  /// `limit`: bytes of output to keep; 0 for all.
+  static log_result<std::unique_ptr<log_writer>> open(const std::filesystem::path& path, std::uint64_t limit);
+  ~log_writer();
+
+  /// Appends; over the limit it keeps nothing but a remark, once, and counts.
+  log_result<void> append(const std::vector<log_record>& records);
+
+  /// Writes the ledger and makes all durable. Nothing can be appended afterwards.
+  log_result<void> close();
+
+  bool closed() const noexcept;
+  const log_cursor& cursor() const noexcept;
+  log_summary summary() const;
+
+  /// The last bytes of stdout and stderr, in the order they came.
+  std::string tail(std::size_t most) const;
+
+private:
+  struct state;
+  explicit log_writer(std::unique_ptr<state> s);
+  std::unique_ptr<state> state_;
+};
+
+/// Reads a page. A log that is not there is an empty page.
+log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t max_bytes);
+
+/// Compresses a closed log, a block at a time.
+class log_compressor {
+public:
+  explicit log_compressor(std::filesystem::path path);
+  ~log_compressor();
+
+  /// Works for a few milliseconds; true when all is done and the plain file is gone. An error leaves the plain file.
+  log_result<bool> step();
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+} // namespace davit::store

@@ -1,0 +1,676 @@
+#include "store/schema.hpp"
+#include "store/task_store.hpp"
+
+#include "json/read.hpp"
+#include "json/write.hpp"
+
+#include <soci/soci.h>
+#include <soci/sqlite3/soci-sqlite3.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+namespace davit::store {
+
+namespace {
+
+using soci::into;
+using soci::use;
+
+/// What a bound value is when it may be NULL.
+template <class T>
+struct nullable {
+  T value{};
+  soci::indicator state = soci::i_null;
+
+  nullable() = default;
+  explicit nullable(std::optional<T> from) {
+    if (from) {
+      value = std::move(*from);
+      state = soci::i_ok;
+    }
+  }
+  std::optional<T> get() const { return state == soci::i_ok ? std::optional<T>{value} : std::nullopt; }
+};
+
+using number = long long;
+
+nullable<number> bind_time(std::optional<timestamp> at) {
+  return nullable<number>{at ? std::optional<number>{at->time_since_epoch().count()} : std::nullopt};
+}
+
+std::optional<timestamp> read_time(const nullable<number>& from) {
+  auto value = from.get();
+  return value ? std::optional{timestamp{std::chrono::nanoseconds{*value}}} : std::nullopt;
+}
+
+template <class Enum>
+Enum read_enum(const std::string& text) {
+  Enum value{};
+  if (!from_string(text, value))
+    throw std::runtime_error("the database holds \"" + text + "\", which is not " + expected_text(value));
+  return value;
+}
+
+std::optional<outcome> read_outcome(const nullable<std::string>& from) {
+  auto text = from.get();
+  return text ? std::optional{read_enum<outcome>(*text)} : std::nullopt;
+}
+
+nullable<std::string> bind_outcome(std::optional<outcome> value) {
+  return nullable<std::string>{value ? std::optional{to_string(*value)} : std::nullopt};
+}
+
+uuid read_id(const std::string& text) {
+  uuid id;
+  if (!from_string(text, id))
+    throw std::runtime_error("the database holds \"" + text + "\", which is no id");
+  return id;
+}
+
+template <class T>
+T read_json(const std::string& text) {
+  // Ignores what a newer davit may have added: a rolled-back upgrade can still read.
+  auto value = json::read<T>(std::string_view{text}, json::unknown_fields::ignore);
+  if (!value)
+    throw std::runtime_error("the database holds malformed JSON: " + value.error().text());
+  return std::move(*value);
+}
+
+number now_number() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+/// Turns what the database threw into words.
+error describe(const std::exception& e, const std::string& path) {
+  std::string text = e.what();
+  if (text.find("malformed") != std::string::npos || text.find("not a database") != std::string::npos)
+    return {errc::unavailable, "the store " + path + " is damaged (" + text
+                                 + "); stop the agent, keep a copy of the file, restore a backup or run: sqlite3 " + path + " .recover"};
+  if (text.find("disk is full") != std::string::npos || text.find("disk I/O") != std::string::npos)
+    return {errc::unavailable, "the store " + path + " can't be written: " + text};
+  if (text.find("readonly") != std::string::npos)
+    return {errc::unavailable, "the store " + path + " can't be written: it, or its folder, is read-only"};
+  return {errc::unavailable, "the store " + path + ": " + text};
+}
+
+class sqlite_store final : public task_store {
+public:
+  explicit sqlite_store(std::string path) : path_(std::move(path)) {}
+
+  result<void> open() {
+    return guarded<void>([&] {
+      sql_.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
+      sql_ << "PRAGMA journal_mode = WAL";
+      sql_ << "PRAGMA synchronous = FULL"; // NORMAL loses commits in a power cut
+      sql_ << "PRAGMA wal_autocheckpoint = 1000";
+      migrate();
+    });
+  }
+
+  result<void> batch(const std::function<void()>& work) override {
+    auto outcome = guarded<void>([&] {
+      sql_ << "BEGIN IMMEDIATE";
+      batching_ = true;
+      work();
+      batching_ = false;
+      if (broken_)
+        throw std::runtime_error(*std::exchange(broken_, std::nullopt));
+      sql_ << "COMMIT";
+    });
+    if (!outcome) {
+      batching_ = false;
+      broken_.reset();
+      undo();
+    }
+    return outcome;
+  }
+
+  result<task_receipt> accept(const new_task& task) override {
+    return transaction<task_receipt>([&]() -> result<task_receipt> {
+      auto id = to_string(task.id), spec = json::write(task.spec);
+      if (!task.spec.dedupe_key.empty()) {
+        std::string existing, old_spec;
+        sql_ << "SELECT id, spec FROM task WHERE dedupe_key = :key", use(task.spec.dedupe_key), into(existing), into(old_spec);
+        if (sql_.got_data()) {
+          if (old_spec != spec)
+            return error{errc::conflict, "the key \"" + task.spec.dedupe_key + "\" was used for another task, " + existing};
+          return task_receipt{read_id(existing), false};
+        }
+      }
+      std::set<std::string> wanted{task.spec.engine.labels.begin(), task.spec.engine.labels.end()};
+      auto placement = json::write(wanted);
+      number priority = task.spec.priority, created = task.created_at.time_since_epoch().count();
+      auto until = queue_end(task.spec, created);
+      nullable<std::string> key{task.spec.dedupe_key.empty() ? std::nullopt : std::optional{task.spec.dedupe_key}};
+      sql_ << "INSERT INTO task (id, name, state, priority, placement, pinned, spec, created_at, not_before, cancel_requested,"
+              " attempts, message, dedupe_key, queue_until) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :spec, :created, 0, 0, 0, '', :key, :until)",
+        use(id), use(task.spec.name), use(priority), use(placement), use(task.pinned), use(spec), use(created), use(key.value, key.state), use(until);
+      for (const auto& [name, value] : task.spec.labels)
+        sql_ << "INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", use(name), use(value), use(id);
+      add_event(id, 0, "accepted", task_state::queued, std::nullopt, "");
+      return task_receipt{task.id, true};
+    });
+  }
+
+  result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) override {
+    return transaction<claim_answer>([&]() -> result<claim_answer> {
+      claim_answer answer;
+      auto offers = request.offers;
+      auto now = now_number();
+      struct candidate {
+        std::string id, placement;
+        number attempts = 0;
+      };
+      // Tasks that no offer can take must not hide the ones behind them: placements that failed are left out.
+      std::set<std::string> hopeless;
+      std::vector<std::pair<candidate, engine_offer>> chosen;
+      std::string pin_rule = private_only ? "pinned = :agent" : "pinned IN ('', :agent)";
+      for (bool more = true; more && choose(offers, {});) {
+        more = false;
+        std::string query = "SELECT id, placement, attempts FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
+                            + pin_rule;
+        for (const auto& one : hopeless) {
+          query += " AND placement <> '";
+          for (char c : one)
+            query.append(c == '\'' ? "''" : std::string(1, c));
+          query += "'";
+        }
+        query += " ORDER BY priority DESC, id";
+        candidate row;
+        soci::statement rows = (sql_.prepare << query, use(now), use(request.agent), into(row.id), into(row.placement), into(row.attempts));
+        rows.execute();
+        while (rows.fetch()) {
+          if (std::any_of(chosen.begin(), chosen.end(), [&](const auto& one) { return one.first.id == row.id; }))
+            continue;
+          if (hopeless.contains(row.placement))
+            continue;
+          auto offer = choose(offers, read_json<std::vector<std::string>>(row.placement));
+          if (!offer) {
+            hopeless.insert(row.placement);
+            more = choose(offers, {}) != nullptr;
+            break;
+          }
+          auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& one) { return &one == offer; });
+          chosen.emplace_back(row, *offer);
+          --taken->free;
+          if (!choose(offers, {}))
+            break;
+        }
+      }
+      for (auto& [row, offer] : chosen) {
+        number attempt_number = row.attempts + 1;
+        auto incarnation = to_string(request.incarnation);
+        sql_ << "UPDATE task SET state = 'starting', attempts = :n WHERE id = :id", use(attempt_number), use(row.id);
+        sql_ << "INSERT INTO attempt (task, number, agent, incarnation, engine, engine_id, container, image_id, created_at, phases, message, evidence)"
+                " VALUES (:task, :number, :agent, :incarnation, :engine, :engine_id, '', '', :at, '{}', '', '{}')",
+          use(row.id), use(attempt_number), use(request.agent), use(incarnation), use(offer.name), use(offer.id), use(now);
+        add_event(row.id, attempt_number, "claimed", task_state::starting, std::nullopt, "by " + request.agent + " for engine " + offer.name);
+        answer.attempts.push_back({{{read_id(row.id), static_cast<std::int32_t>(attempt_number)}, request.incarnation}, load(row.id), false});
+      }
+      nullable<number> due;
+      sql_ << "SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > :now", use(now), into(due.value, due.state);
+      answer.next_due = read_time(due);
+      return answer;
+    });
+  }
+
+  result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) override {
+    return transaction<std::vector<claimed_attempt>>([&]() -> result<std::vector<claimed_attempt>> {
+      std::vector<std::pair<std::string, number>> open;
+      std::string id;
+      number attempt_number = 0;
+      soci::statement rows = (sql_.prepare << "SELECT task, number FROM attempt WHERE agent = :agent AND outcome IS NULL ORDER BY task",
+                              use(agent), into(id), into(attempt_number));
+      rows.execute();
+      while (rows.fetch())
+        open.emplace_back(id, attempt_number);
+      auto text = to_string(incarnation);
+      sql_ << "UPDATE attempt SET agent = :heir, incarnation = :incarnation WHERE agent = :agent AND outcome IS NULL", use(heir), use(text), use(agent);
+      sql_ << "UPDATE task SET pinned = :heir WHERE pinned = :agent AND state <> 'finished'", use(heir), use(agent);
+      std::vector<claimed_attempt> attempts;
+      for (const auto& [task, n] : open)
+        attempts.push_back({{{read_id(task), static_cast<std::int32_t>(n)}, incarnation}, load(task), true});
+      return attempts;
+    });
+  }
+
+  result<std::uint32_t> expire(timestamp at) override {
+    auto due = guarded<std::vector<std::string>>([&]() -> result<std::vector<std::string>> {
+      return ids_of("SELECT id FROM task WHERE state = 'queued' AND queue_until > 0 AND queue_until <= :at", at.time_since_epoch().count());
+    });
+    if (!due)
+      return due.error();
+    if (due->empty()) // mostly: nothing is written then
+      return std::uint32_t{0};
+    return transaction<std::uint32_t>([&]() -> result<std::uint32_t> {
+      number now = at.time_since_epoch().count();
+      std::string message = "it waited in the queue for longer than its queue_timeout";
+      for (const auto& id : *due) {
+        sql_ << "UPDATE task SET state = 'finished', outcome = 'timed_out', finished_at = :now, message = :message WHERE id = :id AND state = 'queued'", use(now),
+          use(message), use(id);
+        add_event(id, 0, "finished", task_state::finished, outcome::timed_out, message);
+      }
+      return static_cast<std::uint32_t>(due->size());
+    });
+  }
+
+  result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) override {
+    return guarded<std::vector<task_id>>([&]() -> result<std::vector<task_id>> {
+      std::vector<task_id> tasks;
+      for (const auto& id : ids_of("SELECT id FROM task WHERE state = 'finished' AND finished_at < :at ORDER BY finished_at LIMIT " + std::to_string(limit),
+                                   before.time_since_epoch().count()))
+        tasks.push_back(read_id(id));
+      return tasks;
+    });
+  }
+
+  result<void> forget(const std::vector<task_id>& tasks) override {
+    return transaction<void>([&]() -> result<void> {
+      for (auto task : tasks) {
+        auto id = to_string(task);
+        std::string state;
+        sql_ << "SELECT state FROM task WHERE id = :id", use(id), into(state);
+        if (!sql_.got_data() || state != "finished")
+          continue;
+        for (auto statement : {"DELETE FROM event WHERE task = :id", "DELETE FROM attempt WHERE task = :id", "DELETE FROM label WHERE task = :id", "DELETE FROM task WHERE id = :id"})
+          sql_ << statement, use(id);
+      }
+      return {};
+    });
+  }
+
+  result<void> image_pulled(const std::string& engine_id, const std::string& name) override {
+    return transaction<void>([&]() -> result<void> {
+      auto now = now_number();
+      sql_ << "INSERT INTO image (engine_id, name, used_at) VALUES (:engine, :name, :now) ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at", use(engine_id),
+        use(name), use(now);
+      return {};
+    });
+  }
+
+  result<std::vector<std::string>> images_unused(const std::string& engine_id, timestamp before) override {
+    return guarded<std::vector<std::string>>([&]() -> result<std::vector<std::string>> {
+      std::vector<std::string> names;
+      std::string name;
+      number at = before.time_since_epoch().count();
+      soci::statement rows = (sql_.prepare << "SELECT name FROM image WHERE engine_id = :engine AND used_at < :at ORDER BY used_at", use(engine_id), use(at), into(name));
+      rows.execute();
+      while (rows.fetch())
+        names.push_back(name);
+      return names;
+    });
+  }
+
+  result<void> forget_image(const std::string& engine_id, const std::string& name) override {
+    return transaction<void>([&]() -> result<void> {
+      sql_ << "DELETE FROM image WHERE engine_id = :engine AND name = :name", use(engine_id), use(name);
+      return {};
+    });
+  }
+
+  result<void> record(const attempt_progress& progress) override {
+    return transaction<void>([&]() -> result<void> {
+      auto id = to_string(progress.token.key.task), incarnation = to_string(progress.token.incarnation), state = to_string(progress.state);
+      number n = progress.token.key.number;
+      auto started = bind_time(progress.started_at);
+      soci::statement update
+        = (sql_.prepare << "UPDATE attempt SET container = :container, image_id = :image, started_at = :started"
+                           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+           use(progress.container), use(progress.image_id), use(started.value, started.state), use(id), use(n), use(incarnation));
+      update.execute(true);
+      if (update.get_affected_rows() == 0)
+        return fenced(progress.token);
+      std::string before;
+      sql_ << "SELECT state FROM task WHERE id = :id", use(id), into(before);
+      if (before != state) {
+        sql_ << "UPDATE task SET state = :state WHERE id = :id", use(state), use(id);
+        if (progress.state == task_state::running)
+          add_event(id, n, "started", progress.state, std::nullopt, "");
+      }
+      return {};
+    });
+  }
+
+  result<task> finish(const attempt_result& ended) override {
+    return transaction<task>([&]() -> result<task> {
+      auto id = to_string(ended.token.key.task), incarnation = to_string(ended.token.incarnation);
+      number n = ended.token.key.number;
+      auto finished = bind_time(ended.finished_at);
+      auto outcome = bind_outcome(ended.outcome);
+      nullable<number> code{ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt};
+      auto phases = json::write(ended.phases), evidence = json::write(ended.evidence);
+      soci::statement update
+        = (sql_.prepare << "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
+                           " phases = :phases, evidence = :evidence"
+                           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+           use(finished.value, finished.state), use(outcome.value, outcome.state), use(code.value, code.state), use(ended.message),
+           use(phases), use(evidence), use(id), use(n), use(incarnation));
+      update.execute(true);
+      if (update.get_affected_rows() == 0)
+        return fenced(ended.token);
+      auto now = now_number();
+      sql_ << "UPDATE image SET used_at = :now WHERE engine_id = (SELECT engine_id FROM attempt WHERE task = :task AND number = :number)"
+              " AND name = (SELECT json_extract(spec, '$.image') FROM task WHERE id = :id)",
+        use(now), use(id), use(n), use(id);
+      number cancelled = 0;
+      sql_ << "SELECT cancel_requested FROM task WHERE id = :id", use(id), into(cancelled);
+      if (ended.retry_at && cancelled == 0) {
+        number due = ended.retry_at->time_since_epoch().count();
+        std::string spec;
+        sql_ << "SELECT spec FROM task WHERE id = :id", use(id), into(spec);
+        auto until = queue_end(read_json<task_spec>(spec), due);
+        sql_ << "UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", use(due), use(until), use(ended.message),
+          use(id);
+        add_event(id, n, "retrying", task_state::queued, ended.outcome, ended.message);
+      } else {
+        sql_ << "UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id",
+          use(outcome.value, outcome.state), use(code.value, code.state), use(ended.message), use(finished.value, finished.state), use(id);
+        add_event(id, n, "finished", task_state::finished, ended.outcome, ended.message);
+      }
+      return load(id);
+    });
+  }
+
+  result<task> cancel(task_id task) override {
+    return transaction<davit::task>([&]() -> result<davit::task> {
+      auto id = to_string(task);
+      if (!cancel_row(id))
+        return missing(task);
+      return load(id);
+    });
+  }
+
+  result<void> cancel_pinned(const std::string& agent) override {
+    return transaction<void>([&]() -> result<void> {
+      std::vector<std::string> ids;
+      std::string id;
+      soci::statement rows = (sql_.prepare << "SELECT id FROM task WHERE pinned = :agent AND state <> 'finished'", use(agent), into(id));
+      rows.execute();
+      while (rows.fetch())
+        ids.push_back(id);
+      for (const auto& one : ids)
+        cancel_row(one);
+      return {};
+    });
+  }
+
+  result<task> get(task_id id) override {
+    return guarded<task>([&]() -> result<task> {
+      auto text = to_string(id);
+      number found = 0;
+      sql_ << "SELECT COUNT(*) FROM task WHERE id = :id", use(text), into(found);
+      if (found == 0)
+        return missing(id);
+      return load(text);
+    });
+  }
+
+  result<task_page> list(const task_query& query) override {
+    return guarded<task_page>([&]() -> result<task_page> {
+      std::string text = "SELECT id FROM task t WHERE 1 = 1";
+      std::vector<std::string> values;
+      auto add = [&](const std::string& condition, std::string value) {
+        text += condition + std::to_string(values.size());
+        values.push_back(std::move(value));
+      };
+      if (query.state)
+        add(" AND state = :v", to_string(*query.state));
+      if (!query.name.empty())
+        add(" AND name = :v", query.name);
+      if (query.before)
+        add(" AND id < :v", to_string(*query.before));
+      for (const auto& [name, value] : query.labels) {
+        add(" AND EXISTS (SELECT 1 FROM label l WHERE l.task = t.id AND l.name = :v", name);
+        if (!value.empty())
+          add(" AND l.value = :v", value);
+        text += ")";
+      }
+      auto limit = std::clamp<std::uint32_t>(query.limit, 1, 1000);
+      text += " ORDER BY id DESC LIMIT " + std::to_string(limit + 1);
+      std::vector<std::string> ids;
+      std::string id;
+      soci::statement rows(sql_);
+      rows.exchange(into(id));
+      for (const auto& value : values)
+        rows.exchange(use(value));
+      rows.alloc();
+      rows.prepare(text);
+      rows.define_and_bind();
+      rows.execute();
+      while (rows.fetch())
+        ids.push_back(id);
+      task_page page;
+      if (ids.size() > limit) {
+        ids.resize(limit);
+        page.next = read_id(ids.back());
+      }
+      for (const auto& one : ids)
+        page.tasks.push_back(load(one));
+      return page;
+    });
+  }
+
+  result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) override {
+    return guarded<std::vector<task_event>>([&]() -> result<std::vector<task_event>> {
+      std::vector<task_event> list;
+      number after = sequence, most = std::clamp<std::uint32_t>(limit, 1, 10'000), seq = 0, attempt_number = 0, at = 0;
+      std::string task, kind, state, message, wanted = only.nil() ? std::string{} : to_string(only);
+      nullable<std::string> outcome;
+      std::string condition = only.nil() ? "'' = :task" : "task = :task";
+      soci::statement rows = (sql_.prepare << "SELECT sequence, task, attempt, at, kind, state, outcome, message FROM event WHERE " + condition
+                                                + " AND sequence > :after ORDER BY sequence LIMIT :most",
+                              use(wanted), use(after), use(most), into(seq), into(task), into(attempt_number), into(at), into(kind), into(state),
+                              into(outcome.value, outcome.state), into(message));
+      rows.execute();
+      while (rows.fetch())
+        list.push_back({seq, read_id(task), static_cast<std::int32_t>(attempt_number), timestamp{std::chrono::nanoseconds{at}}, kind,
+                        read_enum<task_state>(state), read_outcome(outcome), message});
+      return list;
+    });
+  }
+
+  result<std::int64_t> last_event() override {
+    return guarded<std::int64_t>([&]() -> result<std::int64_t> {
+      nullable<number> last;
+      sql_ << "SELECT MAX(sequence) FROM event", into(last.value, last.state);
+      return static_cast<std::int64_t>(last.get().value_or(0));
+    });
+  }
+
+  result<task_counts> counts() override {
+    return guarded<task_counts>([&]() -> result<task_counts> {
+      task_counts counts;
+      std::string state;
+      number count = 0;
+      soci::statement rows = (sql_.prepare << "SELECT state, COUNT(*) FROM task WHERE state <> 'finished' GROUP BY state", into(state), into(count));
+      rows.execute();
+      while (rows.fetch())
+        (state == "queued" ? counts.queued : state == "starting" ? counts.starting : counts.running) = count;
+      return counts;
+    });
+  }
+
+private:
+  /// Runs `work`; what the database throws becomes an error here, at the folder's edge.
+  template <class T, class Work>
+  result<T> guarded(Work work) {
+    try {
+      if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
+        work();
+        return {};
+      } else {
+        return work();
+      }
+    } catch (const std::exception& e) {
+      auto described = describe(e, path_);
+      if (batching_)
+        broken_ = e.what();
+      return described;
+    }
+  }
+
+  /// As guarded, in a transaction of its own unless a batch is open. A refusal writes nothing.
+  template <class T, class Work>
+  result<T> transaction(Work work) {
+    if (batching_)
+      return guarded<T>(work);
+    auto outcome = guarded<T>([&]() -> result<T> {
+      sql_ << "BEGIN IMMEDIATE";
+      result<T> inner = work();
+      sql_ << (inner ? "COMMIT" : "ROLLBACK");
+      return inner;
+    });
+    if (!outcome)
+      undo();
+    return outcome;
+  }
+
+  void undo() {
+    try {
+      sql_ << "ROLLBACK";
+    } catch (const soci::soci_error&) {
+      // There is none open: the failure came before BEGIN, or SQLite has rolled back by itself.
+    }
+  }
+
+  void migrate() {
+    number version = 0;
+    sql_ << "BEGIN IMMEDIATE"; // two that start together: the second finds the work done
+    sql_ << "PRAGMA user_version", into(version);
+    auto newest = static_cast<number>(schema_steps().size());
+    if (version > newest) {
+      sql_ << "ROLLBACK";
+      throw std::runtime_error("its schema has version " + std::to_string(version) + ", this davit knows " + std::to_string(newest)
+                               + " at most; run a newer davit, or restore the backup from before the upgrade");
+    }
+    for (auto step = version; step < newest; ++step)
+      for (auto statement : schema_steps()[static_cast<std::size_t>(step)])
+        sql_ << std::string{statement};
+    sql_ << "PRAGMA user_version = " + std::to_string(newest);
+    sql_ << "COMMIT";
+  }
+
+  /// False: there is no such task.
+  bool cancel_row(const std::string& id) {
+    std::string state;
+    number requested = 0;
+    sql_ << "SELECT state, cancel_requested FROM task WHERE id = :id", use(id), into(state), into(requested);
+    if (!sql_.got_data())
+      return false;
+    if (state == "queued") {
+      auto now = now_number();
+      sql_ << "UPDATE task SET state = 'finished', cancel_requested = 1, outcome = 'cancelled', finished_at = :now,"
+              " message = 'cancelled while it was queued' WHERE id = :id",
+        use(now), use(id);
+      add_event(id, 0, "finished", task_state::finished, outcome::cancelled, "cancelled while it was queued");
+    } else if (state != "finished" && requested == 0) {
+      sql_ << "UPDATE task SET cancel_requested = 1 WHERE id = :id", use(id);
+      add_event(id, 0, "cancel_requested", read_enum<task_state>(state), std::nullopt, "");
+    }
+    return true;
+  }
+
+  static number queue_end(const task_spec& spec, number from) {
+    return spec.queue_timeout ? from + static_cast<number>(std::chrono::nanoseconds{*spec.queue_timeout}.count()) : 0;
+  }
+
+  /// The ids that a query with one number `:at` finds.
+  std::vector<std::string> ids_of(const std::string& query, number at) {
+    std::vector<std::string> ids;
+    std::string id;
+    soci::statement rows = (sql_.prepare << query, use(at), into(id));
+    rows.execute();
+    while (rows.fetch())
+      ids.push_back(id);
+    return ids;
+  }
+
+  void add_event(const std::string& task, number attempt_number, const std::string& kind, task_state state, std::optional<outcome> ended,
+                 const std::string& message) {
+    auto at = now_number();
+    auto state_text = to_string(state);
+    auto outcome_text = bind_outcome(ended);
+    sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)",
+      use(task), use(attempt_number), use(at), use(kind), use(state_text), use(outcome_text.value, outcome_text.state), use(message);
+  }
+
+  static error fenced(const attempt_token& token) {
+    return {errc::fenced, "attempt " + std::to_string(token.key.number) + " of task " + to_string(token.key.task)
+                            + " has ended or belongs to another incarnation of an agent; the write is refused"};
+  }
+
+  static error missing(task_id id) { return {errc::not_found, "there is no task " + to_string(id)}; }
+
+  task load(const std::string& id) {
+    task one;
+    std::string state, spec;
+    nullable<std::string> outcome;
+    nullable<number> code, finished;
+    number cancelled = 0, created = 0, not_before = 0;
+    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec FROM task WHERE id = :id",
+      use(id), into(one.name), into(state), into(outcome.value, outcome.state), into(code.value, code.state), into(one.message),
+      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec);
+    one.id = read_id(id);
+    one.state = read_enum<task_state>(state);
+    one.outcome = read_outcome(outcome);
+    one.exit_code = code.get();
+    one.cancel_requested = cancelled != 0;
+    one.created_at = timestamp{std::chrono::nanoseconds{created}};
+    if (not_before != 0)
+      one.not_before = timestamp{std::chrono::nanoseconds{not_before}};
+    one.finished_at = read_time(finished);
+    one.spec = read_json<task_spec>(spec);
+    attempt row;
+    number n = 0;
+    nullable<number> a_created, a_started, a_finished, a_code;
+    nullable<std::string> a_outcome;
+    std::string phases, evidence;
+    soci::statement rows = (sql_.prepare << "SELECT number, agent, engine, engine_id, container, image_id, created_at, started_at, finished_at,"
+                                            " phases, outcome, exit_code, message, evidence FROM attempt WHERE task = :id ORDER BY number",
+                            use(id), into(n), into(row.agent), into(row.engine), into(row.engine_id), into(row.container), into(row.image_id),
+                            into(a_created.value, a_created.state), into(a_started.value, a_started.state),
+                            into(a_finished.value, a_finished.state), into(phases), into(a_outcome.value, a_outcome.state),
+                            into(a_code.value, a_code.state), into(row.message), into(evidence));
+    rows.execute();
+    while (rows.fetch()) {
+      row.number = static_cast<std::int32_t>(n);
+      row.created_at = read_time(a_created);
+      row.started_at = read_time(a_started);
+      row.finished_at = read_time(a_finished);
+      row.outcome = read_outcome(a_outcome);
+      row.exit_code = a_code.get();
+      row.phases = read_json<phase_seconds>(phases);
+      row.evidence = read_json<davit::evidence>(evidence);
+      one.attempts.push_back(row);
+    }
+    return one;
+  }
+
+  std::string path_;
+  soci::session sql_;
+  bool batching_ = false;
+  std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.
+};
+
+} // namespace
+
+result<std::unique_ptr<task_store>> task_store::open(const std::string& url) {
+  constexpr std::string_view scheme = "sqlite://";
+  if (!url.starts_with(scheme) || url.size() == scheme.size())
+    return error{errc::unavailable, "\"" + url + "\" is no store; write sqlite:///path/to/davit.db"};
+  auto path = url.substr(scheme.size());
+  if (path.find_first_of(" '\"") != std::string::npos)
+    return error{errc::unavailable, "the store's path \"" + path + "\" has blanks or quotes, which are not supported"};
+  auto folder = std::filesystem::path{path}.parent_path();
+  std::error_code ec;
+  if (!folder.empty() && !std::filesystem::is_directory(folder, ec))
+    return error{errc::unavailable, "the store's folder " + folder.string() + " is not there"};
+  auto made = std::make_unique<sqlite_store>(path);
+  if (auto opened = made->open(); !opened)
+    return opened.error();
+  return std::unique_ptr<task_store>{std::move(made)};
+}
+
+} // namespace davit::store

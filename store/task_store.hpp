@@ -1,0 +1,98 @@
+// Where tasks live. An accepted task is here before anybody is told so.
+#pragma once
+
+#include "messages/attempt.hpp"
+#include "messages/errors.hpp"
+
+#include <boost/system/result.hpp>
+#include <boost/assert/source_location.hpp>
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace davit::store {
+
+using errc = store_errc;
+
+struct error {
+  errc code = errc::none;
+  std::string message;
+};
+
+template <class T>
+using result = boost::system::result<T, error>;
+
+[[noreturn]] inline void throw_exception_from_error(const error& e, const boost::source_location&) {
+  throw std::runtime_error(e.message);
+}
+
+struct new_task {
+  task_id id;
+  task_spec spec;
+  std::string pinned; ///< The only agent that may claim it; empty: any.
+  timestamp created_at;
+};
+
+/// One session. Not thread-safe. Every function is one transaction of its own, unless it runs within a batch().
+class task_store {
+public:
+  virtual ~task_store() = default;
+
+  /// `sqlite:///path/to/file.db`. Makes the file and brings its schema up to date. A database of a newer schema, a file
+  /// that is none, a folder that is not there: `unavailable`, and nothing is changed.
+  static result<std::unique_ptr<task_store>> open(const std::string& url);
+
+  /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened.
+  virtual result<void> batch(const std::function<void()>& work) = 0;
+
+  /// Durable once this (or the batch around it) has returned.
+  virtual result<task_receipt> accept(const new_task& task) = 0;
+
+  /// Makes attempts for the queued tasks with the highest priority, oldest first, that `choose` finds an offer for; it
+  /// gets the offers with what is left of their room and the task's engine labels. `private_only`: pinned ones alone.
+  using chooser = std::function<const engine_offer*(const std::vector<engine_offer>&, const std::vector<std::string>&)>;
+  virtual result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) = 0;
+
+  /// Hands all unfinished attempts and pinned tasks of `agent` to `heir` under `incarnation`.
+  virtual result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) = 0;
+
+  /// Finishes, as `timed_out`, the queued tasks whose queue timeout is over by `now`; answers how many.
+  virtual result<std::uint32_t> expire(timestamp now) = 0;
+
+  /// Tasks that were finished before `before`, at most `limit` of them, oldest first.
+  virtual result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) = 0;
+
+  /// Forgets tasks with all that belongs to them. Those that are not finished stay.
+  virtual result<void> forget(const std::vector<task_id>& tasks) = 0;
+
+  /// Writes down that davit has pulled an image, now.
+  virtual result<void> image_pulled(const std::string& engine_id, const std::string& name) = 0;
+
+  /// Images that davit has pulled to the engine and that no attempt has used since `before`, longest unused first.
+  virtual result<std::vector<std::string>> images_unused(const std::string& engine_id, timestamp before) = 0;
+  virtual result<void> forget_image(const std::string& engine_id, const std::string& name) = 0;
+
+  virtual result<void> record(const attempt_progress& progress) = 0;
+
+  /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task as it is then.
+  virtual result<task> finish(const attempt_result& result) = 0;
+
+  /// Marks the task; a queued one is finished at once. Cancelling a finished one changes nothing.
+  virtual result<task> cancel(task_id id) = 0;
+
+  /// Cancels all tasks that are pinned to `agent`.
+  virtual result<void> cancel_pinned(const std::string& agent) = 0;
+
+  virtual result<task> get(task_id id) = 0;
+  virtual result<task_page> list(const task_query& query) = 0;
+
+  /// Events after `sequence`, oldest first; of one task, or of all (nil).
+  virtual result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) = 0;
+  virtual result<std::int64_t> last_event() = 0;
+  virtual result<task_counts> counts() = 0;
+};
+
+} // namespace davit::store

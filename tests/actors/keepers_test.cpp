@@ -1,0 +1,167 @@
+// The store keeper and the log keeper, each alone in a system of its own.
+#include "actors/agent_context.hpp"
+#include "actors/log_keeper.hpp"
+#include "actors/metrics.hpp"
+#include "actors/store_keeper.hpp"
+#include "cli/configuration.hpp"
+#include "fixture/test_engine.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <set>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture {
+  scratch_folder folder;
+  caf_configuration config;
+  transport::io_runtime io;
+  caf::actor_system system{config};
+  context_ptr context = [this] {
+    agent_settings settings;
+    settings.name = "a";
+    settings.data_dir = folder.path();
+    settings.store_url = "sqlite://" + (folder / "davit.db");
+    settings.logs.max_bytes = byte_size{1000};
+    std::string wrong;
+    auto rules = policy::make(settings.policy, wrong);
+    return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system)});
+  }();
+  caf::scoped_actor self{system};
+
+  ~fixture() { io.stop(); }
+
+  template <class Result, class Actor, class... Args>
+  Result ask(const Actor& whom, Args... args) {
+    std::optional<Result> result;
+    self->request(whom, 30s, std::move(args)...).receive([&](Result& answer) { result = std::move(answer); }, [](const caf::error& e) { FAIL(text_of(e)); });
+    return std::move(*result);
+  }
+
+  template <class Actor, class... Args>
+  caf::error failure(const Actor& whom, Args... args) {
+    caf::error result;
+    self->request(whom, 30s, std::move(args)...).receive([] {}, [&](const caf::error& e) { result = e; });
+    return result;
+  }
+};
+
+task_spec spec_of(std::string name) {
+  task_spec spec;
+  spec.image = "a";
+  spec.name = std::move(name);
+  return spec;
+}
+
+log_batch batch_of(const attempt_key& key, const log_lease& lease, std::string bytes) {
+  return {key, lease.source, bytes.size(), {{log_stream::out, std::chrono::system_clock::now(), bytes}}};
+}
+
+} // namespace
+
+TEST_CASE_METHOD(fixture, "what comes together is committed together, and each is answered after the commit") {
+  auto keeper = spawn_store_keeper(system, context);
+  constexpr int count = 2000;
+  int answered = 0;
+  std::set<task_id> ids;
+  for (int i = 0; i < count; ++i)
+    self->send(keeper, accept_atom_v, spec_of(std::to_string(i)));
+  self->receive_while([&] { return answered < count; })(
+    [&](const task_receipt& receipt) {
+      ++answered;
+      ids.insert(receipt.id);
+    },
+    caf::after(60s) >> [&] { FAIL("only " << answered << " were answered"); });
+  CHECK(ids.size() == count);
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  self->wait_for(keeper);
+  // Another session sees all: they were durable before they were answered.
+  auto second = spawn_store_keeper(system, context);
+  CHECK(ask<task_counts>(second, count_atom_v).queued == count);
+  caf::anon_send_exit(second, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(fixture, "a store keeper that can't open its store ends with the reason") {
+  std::filesystem::create_directory(folder / "davit.db");
+  auto keeper = spawn_store_keeper(system, context);
+  caf::error why;
+  self->monitor(keeper);
+  self->receive([&](const caf::down_msg& down) { why = down.reason; }, caf::after(10s) >> [] { FAIL("it lives"); });
+  CHECK(text_of(why).find("davit.db") != std::string::npos);
+}
+
+TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older one off") {
+  auto keeper = spawn_log_keeper(system, context);
+  attempt_key key{uuid::make_v7(), 1};
+  auto first = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK_FALSE(failure(keeper, batch_of(key, first, "one\n")));
+  auto second = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK(second.cursor.out.ordinal == 1); // goes on behind what the first has written
+  CHECK(failure(keeper, batch_of(key, first, "again\n")) == log_errc::stale);
+  CHECK_FALSE(failure(keeper, batch_of(key, second, "two\n")));
+  CHECK_FALSE(failure(keeper, close_atom_v, key));
+  auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 4096, 0s});
+  REQUIRE(page.records.size() == 2);
+  CHECK(page.records[0].bytes == "one\n");
+  CHECK(page.records[1].bytes == "two\n");
+  CHECK(page.finished);
+  // Each record's end is where a reader can go on.
+  auto rest = ask<log_page>(keeper, read_atom_v, log_query{key, page.ends[0], 4096, 0s});
+  REQUIRE(rest.records.size() == 1);
+  CHECK(rest.records[0] == page.records[1]);
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(fixture, "a reader that waits is served by the next record, by the end, or let go when its time is over") {
+  auto keeper = spawn_log_keeper(system, context);
+  attempt_key key{uuid::make_v7(), 1};
+  auto lease = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK(ask<log_page>(keeper, read_atom_v, log_query{key, 0, 4096, 10ms}).records.empty());
+  std::uint64_t next = 0;
+  auto wait = self->request(keeper, 30s, read_atom_v, log_query{key, 0, 4096, 20s});
+  self->send(keeper, batch_of(key, lease, "now\n"));
+  std::move(wait).receive(
+    [&](const log_page& page) {
+      REQUIRE(page.records.size() == 1);
+      next = page.next;
+    },
+    [](const caf::error& e) { FAIL(text_of(e)); });
+  self->receive([] {}, caf::after(1s) >> [] {}); // the answer to the batch
+  auto last = self->request(keeper, 30s, read_atom_v, log_query{key, next, 4096, 20s});
+  self->send(keeper, close_atom_v, key);
+  std::move(last).receive(
+    [&](const log_page& page) {
+      CHECK(page.records.empty());
+      CHECK(page.finished);
+    },
+    [](const caf::error& e) { FAIL(text_of(e)); });
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(fixture, "a log keeper that is started anew goes on with the log; over the limit it says so once") {
+  attempt_key key{uuid::make_v7(), 1};
+  auto keeper = spawn_log_keeper(system, context);
+  auto lease = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK_FALSE(failure(keeper, batch_of(key, lease, std::string(900, 'x') + "\n")));
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  self->wait_for(keeper);
+  keeper = spawn_log_keeper(system, context);
+  lease = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK(lease.cursor.out.ordinal == 1);
+  for (int i = 0; i < 3; ++i)
+    CHECK_FALSE(failure(keeper, batch_of(key, lease, std::string(500, 'y') + "\n")));
+  auto totals = ask<log_summary>(keeper, inspect_atom_v, key, false);
+  CHECK(totals.dropped > 0);
+  auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 65536, 0s});
+  CHECK(std::count_if(page.records.begin(), page.records.end(), [](const log_record& one) { return one.stream == log_stream::note; }) == 1);
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}

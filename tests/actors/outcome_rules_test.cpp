@@ -1,0 +1,81 @@
+#include "actors/outcome_rules.hpp"
+#include "actors/restart_budget.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit;
+using namespace std::chrono_literals;
+
+namespace {
+
+container_facts exited(std::int64_t code) {
+  container_facts facts;
+  facts.status.state = "exited";
+  facts.status.exit_code = code;
+  return facts;
+}
+
+} // namespace
+
+TEST_CASE("the outcome of a container that ended by itself") {
+  CHECK(judge_container(exited(0)).outcome == outcome::succeeded);
+  CHECK(judge_container(exited(1)).outcome == outcome::failed);
+  CHECK(judge_container(exited(137)).outcome == outcome::failed);
+  CHECK(judge_container(exited(137)).message.find("SIGKILL, which davit did not send") != std::string::npos);
+  auto oom = exited(137);
+  oom.status.oom_killed = true;
+  CHECK(judge_container(oom).outcome == outcome::oom_killed);
+  oom.status.exit_code = 0; // a child was killed and the task got over it
+  CHECK(judge_container(oom).outcome == outcome::succeeded);
+}
+
+TEST_CASE("what davit stopped is told apart from what ended by itself just then") {
+  auto facts = exited(137);
+  facts.wanted = ending::timed_out;
+  CHECK(judge_container(facts).outcome == outcome::failed); // the stop found it ended
+  facts.stopped_by_davit = true;
+  CHECK(judge_container(facts).outcome == outcome::timed_out);
+  CHECK(judge_container(facts).exit_code == 137);
+  facts.wanted = ending::cancelled;
+  CHECK(judge_container(facts).outcome == outcome::cancelled);
+}
+
+TEST_CASE("after an engine restart 0, 137, 143 and 255 need corroboration") {
+  for (int code : {0, 137, 143, 255}) {
+    auto facts = exited(code);
+    facts.engine_restarted = true;
+    CHECK(judge_container(facts).outcome == outcome::engine_lost);
+    CHECK_FALSE(judge_container(facts).exit_code);
+    facts.live_restore = true; // the shims have kept the code; 255 is what the engine says where they have not
+    CHECK(judge_container(facts).outcome == (code == 0 ? outcome::succeeded : code == 255 ? outcome::engine_lost : outcome::failed));
+    facts.live_restore = false;
+    facts.start_remembered = true;
+    CHECK(judge_container(facts).outcome == (code == 0 ? outcome::succeeded : outcome::failed));
+  }
+  auto facts = exited(3); // no restart makes a 3
+  facts.engine_restarted = true;
+  CHECK(judge_container(facts).outcome == outcome::failed);
+  CHECK(judge_container(facts).exit_code == 3);
+}
+
+TEST_CASE("a container that did not start: the command's fault, the engine's, or neither's") {
+  container_status status;
+  status.state = "created";
+  status.exit_code = 127;
+  CHECK(judge_start_failure(status, "not found", false).outcome == outcome::failed);
+  CHECK(judge_start_failure(status, "not found", true).exit_code == 127);
+  status.exit_code = 128;
+  CHECK(judge_start_failure(status, "no such user", false).outcome == outcome::failed);
+  CHECK_FALSE(judge_start_failure(status, "no such user", false).exit_code);
+  CHECK(judge_start_failure(status, "already exists", true).outcome == outcome::engine_lost);
+}
+
+TEST_CASE("a restart budget: a few, with growing waits, then no more") {
+  restart_budget budget{3, 10s, 10ms, 1s};
+  auto now = restart_budget::clock::now();
+  CHECK(budget.spend(now) == 10ms);
+  CHECK(budget.spend(now) == 40ms);
+  CHECK(budget.spend(now) == 160ms);
+  CHECK_FALSE(budget.spend(now));
+  CHECK(budget.spend(now + 11s) == 10ms);
+}

@@ -1,0 +1,101 @@
+// Promises 1, 2, 3, 4, 5 and 7 at every point where an agent can die: kill -9 there, start again, look at everything.
+#include "actors/crash_point.hpp"
+#include "fixture/test_daemon.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// How often each container was created and started, from the engine's own account.
+struct engine_account {
+  std::map<std::string, int> created, started;
+
+  explicit engine_account(const test_engine& engine, const std::string& since) {
+    std::istringstream lines{engine.docker("events --since " + since + " --until \"$(date +%s.%N)\" --filter type=container --format '{{.Action}} {{.Actor.Attributes.name}}'")};
+    std::string action, name;
+    while (lines >> action >> name) {
+      if (action == "create")
+        ++created[name];
+      else if (action == "start")
+        ++started[name];
+    }
+  }
+};
+
+std::string engine_seconds() {
+  return shell("date +%s.%N | tr -d '\\n'");
+}
+
+void check_crash_at(const test_engine& engine, std::string_view point, bool at_most_once) {
+  INFO("kill -9 at: " << point << (at_most_once ? ", at_most_once" : ""));
+  test_daemon agent{{engine.settings(4)}, {}, DAVIT_CRASHING};
+  auto since = engine_seconds();
+  agent.start({"DAVIT_CRASH_AT=" + std::string{point}});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("for i in $(seq 8); do echo line $i; sleep 0.1; done; exit 7");
+  spec.at_most_once = at_most_once;
+  spec.dedupe_key = "the one"; // a client that got no answer asks again
+  spec.retry.backoff = {10ms, 10ms};
+  task_id id;
+  try {
+    id = agent.submit(spec);
+  } catch (const std::exception&) {
+    CHECK(point == "task accepted"); // only then is there no answer
+  }
+  auto end = agent.wait_end();
+  REQUIRE(end.exit_code == 128 + 9); // it died where it was told to
+  agent.start();
+  if (id.nil()) {
+    auto answer = agent.http("GET", "/v1/tasks");
+    CHECK(answer.body.find("\"name\"") != std::string::npos); // accepted is accepted, answered or not
+    id = agent.submit(spec);
+    std::size_t tasks = 0;
+    auto all = agent.http("GET", "/v1/tasks").body;
+    for (std::size_t at = 0; (at = all.find("\"cancel_requested\"", at)) != std::string::npos; ++at)
+      ++tasks;
+    CHECK(tasks == 1);
+  }
+  auto ended = agent.wait(id);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 7);
+  CHECK(ended.attempts.size() == 1); // an agent's death is not the task's
+  auto output = agent.logs(id);
+  CHECK(output.out == "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n");
+  CHECK(output.notes == "");
+  // The reaper takes what the crash left, if the executor had no chance to.
+  CHECK(eventually([&] { return engine.docker("ps -aq").empty(); }));
+  engine_account account{engine, since};
+  auto name = "davit-" + to_string(id) + "-1";
+  CHECK(account.created[name] == 1);
+  CHECK(account.started[name] == 1);
+  CHECK(account.started.size() == 1);
+  auto events = agent.http("GET", "/v1/tasks/" + to_string(id) + "/events").body;
+  std::size_t finished = 0;
+  for (std::size_t at = 0; (at = events.find("\"kind\":\"finished\"", at)) != std::string::npos; ++at)
+    ++finished;
+  CHECK(finished == 1); // reported exactly once
+}
+
+} // namespace
+
+TEST_CASE("kill -9 of the agent at every point: the task ends once, with its own code and its whole log, and nothing is left", "[crash]") {
+  test_engine engine{"a"};
+  for (auto point : crash_points)
+    if (point != "start announced") // only written for tasks that run at most once
+      check_crash_at(engine, point, false);
+}
+
+TEST_CASE("kill -9 of the agent at every point: a task that runs at most once is started once", "[crash]") {
+  test_engine engine{"a"};
+  for (auto point : crash_points)
+    check_crash_at(engine, point, true);
+}

@@ -1,0 +1,167 @@
+// What the store's disk can do: each is told, and nothing that was accepted is lost.
+#include "fixture/test_daemon.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+engine_settings nowhere() {
+  engine_settings engine;
+  engine.name = "nowhere";
+  engine.endpoint = "unix:///nonexistent/docker.sock";
+  engine.grace = 10s;
+  return engine;
+}
+
+/// A file system of a few megabytes.
+struct small_disk {
+  explicit small_disk(const std::string& path, const std::string& size) : where(path) {
+    std::filesystem::create_directories(where);
+    shell("mount -t tmpfs -o size=" + size + " davit-test " + where);
+  }
+  ~small_disk() {
+    try {
+      shell("umount -l " + where);
+    } catch (const std::exception&) {
+      // It is gone with the folder's own removal, or was never there.
+    }
+  }
+  std::string where;
+};
+
+std::string read_file(const std::string& name) {
+  std::ostringstream all;
+  all << std::ifstream{name, std::ios::binary}.rdbuf();
+  return all.str();
+}
+
+} // namespace
+
+TEST_CASE("a store that is damaged is refused at the start, left as it is, and the message says how to restore it", "[store]") {
+  test_daemon agent{{nowhere()}};
+  agent.start();
+  for (int i = 0; i < 200; ++i)
+    agent.submit(busybox("true"));
+  agent.kill();
+  auto file = agent.data() + "/davit.db";
+  std::filesystem::remove(file + "-wal"); // all is in one file then, or lost: it is damaged anyway
+  std::filesystem::remove(file + "-shm");
+  {
+    std::fstream damage{file, std::ios::in | std::ios::out | std::ios::binary};
+    damage.seekp(0);
+    damage << std::string(200, 'x');
+  }
+  auto before = read_file(file);
+  agent.launch();
+  auto end = agent.wait_end();
+  CHECK(end.exit_code == 1);
+  CHECK(end.err.find("is damaged") != std::string::npos);
+  CHECK(end.err.find("restore a backup") != std::string::npos);
+  CHECK(read_file(file) == before);
+}
+
+TEST_CASE("a store of a newer davit is refused and left as it is", "[store]") {
+  test_daemon agent{{nowhere()}};
+  std::filesystem::create_directories(agent.data());
+  agent.start();
+  agent.kill();
+  shell("sqlite3 " + agent.data() + "/davit.db 'PRAGMA user_version = 99'");
+  agent.launch();
+  auto end = agent.wait_end();
+  CHECK(end.exit_code == 1);
+  CHECK(end.err.find("run a newer davit") != std::string::npos);
+}
+
+TEST_CASE("a full disk: nothing is accepted and nothing that was is lost; with room again all goes on", "[store]") {
+  test_engine engine{"a"};
+  test_daemon agent{{engine.settings(2)}, {"--davit.agent.min-free-disk=1m"}};
+  small_disk disk{agent.data(), "6m"};
+  agent.start();
+  agent.await_engine("a", engine_state::ready);
+  auto running = agent.submit(busybox("for i in $(seq 60); do echo line $i; sleep 0.1; done; exit 9"));
+  agent.await_state(running, task_state::running);
+  shell("head -c 20m /dev/zero > " + disk.where + "/filler 2>/dev/null; true");
+  std::vector<task_id> accepted;
+  bool refused = false;
+  for (int i = 0; i < 200 && !refused; ++i) {
+    auto answer = agent.http("POST", "/v1/tasks", {}, R"({"image":"busybox:test","command":["true"],"env":{"A":")" + std::string(4000, 'x') + R"("}})");
+    if (answer.status == 202) {
+      uuid id;
+      REQUIRE(from_string(answer.body.substr(answer.body.find("\"id\":\"") + 6, 36), id));
+      accepted.push_back(id);
+    } else {
+      CHECK(answer.status == 503);
+      CHECK(answer.body.find("can't be written") != std::string::npos);
+      refused = true;
+    }
+  }
+  CHECK(refused);
+  CHECK(eventually([&] { return agent.http("GET", "/readyz").body.find("min-free-disk") != std::string::npos; }));
+  shell("sleep 7"); // the container ends while nothing can be written
+  CHECK(agent.find(running).state != task_state::finished);
+  std::filesystem::remove(disk.where + "/filler");
+  auto ended = agent.wait(running);
+  CHECK(ended.exit_code == 9);
+  std::string expected;
+  for (int i = 1; i <= 60; ++i)
+    expected += "line " + std::to_string(i) + "\n";
+  CHECK(agent.logs(running).out == expected);
+  for (auto id : accepted)
+    CHECK(agent.wait(id).outcome == outcome::succeeded);
+}
+
+TEST_CASE("a store that is locked for a while makes writers wait, not fail", "[store]") {
+  test_daemon agent{{nowhere()}};
+  agent.start();
+  auto first = agent.submit(busybox("true"));
+  process locker{{"/bin/sh", "-c", "(echo 'BEGIN IMMEDIATE;'; echo '.shell echo locked'; sleep 3; echo 'ROLLBACK;') | sqlite3 " + agent.data() + "/davit.db"}};
+  REQUIRE(locker.await_out("locked"));
+  auto second = agent.submit(busybox("true"));
+  CHECK(agent.find(first).state == task_state::queued);
+  CHECK(agent.find(second).state == task_state::queued);
+  locker.wait();
+}
+
+TEST_CASE("a power cut: whatever was answered before it is there, though all that was not synced is gone", "[store]") {
+  int answered = 0;
+  for (int round = 0; round < 8; ++round) {
+    test_daemon agent{{nowhere()}};
+    scratch_folder synced;
+    agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(), "DAVIT_POWER_CUT_TO=" + synced.path().string()});
+    std::vector<task_id> accepted;
+    std::thread cut{[&, wait = 150 * (round + 1)] {
+      std::this_thread::sleep_for(std::chrono::milliseconds{wait}); // the moment is what is tried
+      agent.signal(SIGKILL);
+    }};
+    try {
+      while (true)
+        accepted.push_back(agent.submit(busybox("true")));
+    } catch (const std::exception&) {
+      // The line is dead.
+    }
+    cut.join();
+    agent.wait_end();
+    REQUIRE_FALSE(accepted.empty());
+    // The machine comes up with what its disk holds.
+    std::filesystem::remove_all(agent.data());
+    std::filesystem::create_directories(agent.data());
+    for (auto name : {"davit.db", "davit.db-wal"})
+      if (std::filesystem::exists(synced / name))
+        std::filesystem::copy_file(synced / name, agent.data() + "/" + name);
+    agent.start();
+    for (auto id : accepted)
+      REQUIRE(agent.http("GET", "/v1/tasks/" + to_string(id)).status == 200);
+    answered += static_cast<int>(accepted.size());
+  }
+  WARN(answered << " tasks were accepted before 8 power cuts, and all of them were there");
+}

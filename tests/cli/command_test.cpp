@@ -1,0 +1,99 @@
+// The binary as a user meets it, where no engine is needed.
+#include "fixture/process.hpp"
+#include "fixture/test_engine.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <fstream>
+#include <sstream>
+
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// davit without anything of this machine's environment.
+process_result run_davit(std::vector<std::string> arguments, const scratch_folder& home, std::vector<std::string> environment = {}) {
+  environment.push_back("XDG_STATE_HOME=" + home.path().string());
+  environment.push_back("DOCKER_HOST=unix://" + (home / "no-docker.sock"));
+  arguments.insert(arguments.begin(), DAVIT_BINARY);
+  return run_process(std::move(arguments), {}, std::move(environment));
+}
+
+std::string read_file(const std::string& name) {
+  std::ostringstream all;
+  all << std::ifstream{name}.rdbuf();
+  return all.str();
+}
+
+} // namespace
+
+TEST_CASE("what is not understood ends with code 2 and says so on stderr; stdout stays empty") {
+  scratch_folder home;
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"frobnicate"}, {"ps", "--colour"}, {"logs"}, {}}) {
+    auto result = run_davit(arguments, home);
+    CHECK(result.exit_code == 2);
+    CHECK(result.out.empty());
+    CHECK_FALSE(result.err.empty());
+  }
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"run"}, {"run", "--timeout", "soon", "a"}, {"run", "--memory", "much", "a"}, {"run", "--env-file", "/nowhere", "a"}}) {
+    auto result = run_davit(arguments, home);
+    CHECK(result.exit_code == 125); // as docker run does it
+    CHECK(result.err.starts_with("davit: "));
+  }
+}
+
+TEST_CASE("the version is told to people and to programs") {
+  scratch_folder home;
+  CHECK(run_davit({"version"}, home).out.starts_with("davit "));
+  CHECK(run_davit({"version", "--json"}, home).out.starts_with("{\"version\":\""));
+}
+
+TEST_CASE("config/davit.conf is what check-config --defaults prints, and every file in config/ is good") {
+  scratch_folder home;
+  CHECK(run_davit({"check-config", "--defaults"}, home).out == read_file(DAVIT_SOURCE "/config/davit.conf"));
+  for (auto name : {"davit.conf", "host-socket.conf", "dind.conf"}) {
+    auto result = run_davit({"check-config", std::string{DAVIT_SOURCE "/config/"} + name}, home);
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+  }
+}
+
+TEST_CASE("check-config names file, line and option of every mistake") {
+  scratch_folder home;
+  auto file = home / "davit.conf";
+  std::ofstream{file} << "davit {\n  agent {\n    nmae = \"a\"\n  }\n  api {\n    listen = 7\n  }\n}\n";
+  auto result = run_davit({"check-config", file}, home);
+  CHECK(result.exit_code == 2);
+  CHECK(result.err.find(file + ":3: davit.agent.nmae: unknown option, did you mean \"name\"?") != std::string::npos);
+  CHECK(result.err.find(file + ":6: davit.api.listen: must be a text in quotes") != std::string::npos);
+  auto agent = run_davit({"agent", "--config-file=" + file}, home);
+  CHECK(agent.exit_code == 2);
+  CHECK(agent.err.find(":3: davit.agent.nmae") != std::string::npos);
+  CHECK(run_davit({"agent", "--config-file", file}, home).err.find(":3: davit.agent.nmae") != std::string::npos);
+  CHECK(run_davit({"agent", "--config-file=/nowhere/davit.conf"}, home).exit_code == 2);
+}
+
+TEST_CASE("without an agent, commands that need one say where they looked") {
+  scratch_folder home;
+  auto result = run_davit({"ps"}, home, {"DAVIT_HOST=unix://" + (home / "none.sock")});
+  CHECK(result.exit_code == 125);
+  CHECK(result.err.find(home / "none.sock") != std::string::npos);
+  CHECK(result.err.find("is a davit agent running there?") != std::string::npos);
+}
+
+TEST_CASE("run without an engine ends with 125, says why, and leaves no task behind that would start later") {
+  scratch_folder home;
+  auto result = run_davit({"run", "busybox:test", "--", "true"}, home);
+  CHECK(result.exit_code == 125);
+  CHECK(result.err.find("no engine is ready: there is no socket at " + (home / "no-docker.sock")) != std::string::npos);
+  CHECK(result.out.empty());
+}
+
+TEST_CASE("the doctor names what is wrong and how to mend it") {
+  scratch_folder home;
+  auto result = run_davit({"doctor"}, home);
+  CHECK(result.exit_code == 1);
+  CHECK(result.out.find("there is no socket at") != std::string::npos);
+  CHECK(result.out.find("fix:") != std::string::npos);
+}

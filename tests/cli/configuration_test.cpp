@@ -1,0 +1,120 @@
+#include "cli/configuration.hpp"
+#include "fixture/test_engine.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <fstream>
+
+using namespace davit;
+using namespace std::chrono_literals;
+
+namespace {
+
+configuration read(const std::string& text, std::vector<std::string> overrides = {}) {
+  davit::test::scratch_folder folder;
+  auto file = folder / "davit.conf";
+  std::ofstream{file} << text;
+  auto config = read_configuration(file, overrides);
+  for (auto& one : config.mistakes)
+    if (!one.file.empty())
+      one.file = "davit.conf";
+  return config;
+}
+
+bool names(const configuration& config, const std::string& start) {
+  for (const auto& one : config.mistakes)
+    if (one.text().starts_with(start))
+      return true;
+  return false;
+}
+
+} // namespace
+
+TEST_CASE("every option of the configuration file arrives") {
+  auto config = read(R"(davit {
+  agent {
+    name = "a1"
+    data-dir = "/data"
+    drain-timeout = 10min
+  }
+  api {
+    listen = "unix:///run/davit.sock"
+  }
+  engines {
+    host {
+      endpoint = "unix:///var/run/docker.sock"
+      slots = 8
+      labels = ["host-socket"]
+    }
+    dind {
+      endpoint = "tcp://docker-in-docker:2376"
+      tls-ca = "/certs/ca.pem"
+      tls-certificate = "/certs/cert.pem"
+      tls-key = "/certs/key.pem"
+      grace = 2min
+    }
+  }
+  policy {
+    images {
+      allow = ["alpine:.*"]
+    }
+    defaults {
+      memory = "256m"
+    }
+    ceilings {
+      timeout = 2h
+    }
+  }
+}
+caf {
+  scheduler {
+    max-threads = 3
+  }
+}
+)", {"--davit.agent.name=a2", "--davit.engines.host.slots=2"});
+  for (const auto& one : config.mistakes)
+    FAIL_CHECK(one.text());
+  const auto& agent = config.agent;
+  CHECK(agent.name == "a2"); // flags go over the file
+  CHECK(agent.store_url == "sqlite:///data/davit.db");
+  CHECK(agent.drain_timeout == 10min);
+  REQUIRE(agent.engines.size() == 2);
+  CHECK(agent.engines[0].name == "dind");
+  CHECK(agent.engines[0].grace == 2min);
+  CHECK(agent.engines[0].tls_key == "/certs/key.pem");
+  CHECK(agent.engines[1].slots == 2);
+  CHECK(agent.engines[1].labels == std::vector<std::string>{"host-socket"});
+  CHECK(agent.policy.images_allow.size() == 1);
+  CHECK(agent.policy.defaults.memory->bytes == 256ull << 20);
+  CHECK(agent.policy.max_timeout == 2h);
+}
+
+TEST_CASE("every mistake is named with its line and option") {
+  auto config = read("davit {\n  agent {\n    nmae = \"x\"\n  }\n  engines {\n    a {\n      slots = \"many\"\n      endpoint = \"nonsense\"\n    }\n  }\n"
+                     "  api {\n    listen = \"0.0.0.0:7300\"\n  }\n  policy {\n    images {\n      allow = [\"(\"]\n    }\n  }\n}\ncaf {\n  no-such = 1\n}\n");
+  CHECK(names(config, "davit.conf:3: davit.agent.nmae: unknown option, did you mean \"name\"?"));
+  CHECK(names(config, "davit.conf:7: davit.engines.a.slots: must be a whole number"));
+  CHECK(names(config, "davit.conf:8: davit.engines.a.endpoint:"));
+  CHECK(names(config, "davit.conf:12: davit.api.listen:"));
+  CHECK(names(config, "davit.conf:16: davit.policy.images.allow:"));
+  CHECK(names(config, "davit.conf:21: caf.no-such: CAF has no such option"));
+  CHECK(config.mistakes.size() == 6);
+  CHECK_FALSE(read("davit { agent { name = }").mistakes.empty());
+  CHECK_FALSE(read_configuration("/no/such/file.conf", {}).mistakes.empty());
+  CHECK_FALSE(read("", {"--nonsense"}).mistakes.empty());
+}
+
+TEST_CASE("the defaults that are printed are the defaults that hold") {
+  auto config = read(default_configuration());
+  CHECK(config.mistakes.empty());
+  auto plain = read("");
+  CHECK(config.agent.policy.defaults.cpus == plain.agent.policy.defaults.cpus);
+  CHECK(config.agent.policy.defaults.memory == plain.agent.policy.defaults.memory);
+  CHECK(config.agent.policy.defaults.pids == plain.agent.policy.defaults.pids);
+  CHECK(config.agent.policy.networks_allow == plain.agent.policy.networks_allow);
+  CHECK(config.agent.api_listen == plain.agent.api_listen);
+  CHECK(config.agent.logs.max_bytes == plain.agent.logs.max_bytes);
+  CHECK(config.agent.drain_timeout == plain.agent.drain_timeout);
+  CHECK(config.agent.pull_timeout == plain.agent.pull_timeout);
+  CHECK(config.agent.fleet == plain.agent.fleet);
+}

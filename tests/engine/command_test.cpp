@@ -1,0 +1,212 @@
+// `davit run` and its like, as a user meets them, on a real engine: with an agent and without.
+#include "fixture/process.hpp"
+#include "fixture/test_agent.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <csignal>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Runs the binary against an engine, with the state of its own embedded agents.
+struct shell_user {
+  const test_engine& engine;
+  scratch_folder home;
+  std::vector<std::string> more;
+
+  std::vector<std::string> environment() const {
+    auto all = more;
+    all.push_back("XDG_STATE_HOME=" + home.path().string());
+    all.push_back("DOCKER_HOST=unix://" + engine.socket());
+    return all;
+  }
+  std::vector<std::string> words(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), DAVIT_BINARY);
+    return arguments;
+  }
+  process_result davit(std::vector<std::string> arguments, std::string input = {}) const { return run_process(words(std::move(arguments)), std::move(input), environment()); }
+  std::unique_ptr<process> start(std::vector<std::string> arguments) const { return std::make_unique<process>(words(std::move(arguments)), "", environment()); }
+};
+
+std::vector<std::string> run(std::vector<std::string> flags, std::string script) {
+  std::vector<std::string> all{"run", "--network", "none", "--stop-timeout", "1s"};
+  all.insert(all.end(), flags.begin(), flags.end());
+  for (const auto& word : std::vector<std::string>{"busybox:test", "--", "sh", "-c", std::move(script)})
+    all.push_back(word);
+  return all;
+}
+
+void check_commands(const shell_user& user) {
+  SECTION("the container's bytes and code, and nothing else on stdout") {
+    auto result = user.davit(run({}, "echo out; echo err >&2; exit 42"));
+    CHECK(result.exit_code == 42);
+    CHECK(result.out == "out\n");
+    CHECK(result.err == "err\n");
+  }
+  SECTION("flags reach the container") {
+    auto result = user.davit(run({"-e", "A=1", "-e", "B=two words", "-w", "/tmp", "-u", "1000", "--memory", "64m", "-l", "x=y"}, "echo $A $B; pwd; id -u"));
+    CHECK(result.out == "1 two words\n/tmp\n1000\n");
+  }
+  SECTION("standard input is passed on") {
+    CHECK(user.davit(run({"-i"}, "tr a-z A-Z"), "from a pipe\n").out == "FROM A PIPE\n");
+  }
+  SECTION("a timeout is 124, a missing command 127, a missing image 125; each says why") {
+    auto late = user.davit(run({"--timeout", "300ms"}, "sleep 60"));
+    CHECK(late.exit_code == 124);
+    CHECK(late.err.find("timed_out") != std::string::npos);
+    auto missing = user.davit({"run", "--network", "none", "busybox:test", "--", "no-such-command"});
+    CHECK(missing.exit_code == 127);
+    CHECK(missing.err.find("no-such-command") != std::string::npos);
+    auto image = user.davit({"run", "--network", "none", "--pull", "never", "no-such-image", "--", "true"});
+    CHECK(image.exit_code == 125);
+    CHECK(image.err.find("image_unavailable") != std::string::npos);
+  }
+  SECTION("the first Ctrl-C cancels and removes the container") {
+    auto running = user.start(run({}, "echo up; sleep 600"));
+    REQUIRE(running->await_out("up\n"));
+    running->signal(SIGINT);
+    auto result = running->wait();
+    CHECK(result.exit_code == 130);
+    CHECK(user.engine.docker("ps -q") == "");
+  }
+  SECTION("the second one leaves at once") {
+    std::vector<std::string> stubborn{"run", "--network", "none", "--stop-timeout", "60s", "busybox:test", "--", "sh", "-c", "trap '' TERM; echo up; while true; do sleep 1; done"};
+    auto running = user.start(stubborn);
+    REQUIRE(running->await_out("up\n"));
+    running->signal(SIGINT);
+    shell("sleep 0.3"); // a person's second thought
+    running->signal(SIGINT);
+    CHECK(running->wait(20s).exit_code == 130);
+    user.engine.docker("ps -aq | xargs -r docker -H unix://" + user.engine.socket() + " rm -f");
+  }
+  SECTION("terminal escapes in what davit itself says are made visible") {
+    auto result = user.davit({"run", "--network", "none", "busybox:test", "--", "no-such\x1b]0;evil\x07"});
+    CHECK(result.err.find('\x1b') == std::string::npos);
+    CHECK(result.exit_code == 127);
+  }
+  SECTION("what ends after a reader has gone still ends") {
+    auto result = shell("XDG_STATE_HOME=" + user.home.path().string() + " DOCKER_HOST=unix://" + user.engine.socket() + (user.more.empty() ? "" : " " + user.more.front())
+                        + " " DAVIT_BINARY " run --network none busybox:test -- sh -c 'seq 1000000' | head -n 2");
+    CHECK(result.starts_with("1\n2\n"));
+  }
+}
+
+} // namespace
+
+TEST_CASE("davit run without an agent", "[command]") {
+  static const test_engine engine{"a"};
+  shell_user user{engine, {}, {}};
+  check_commands(user);
+}
+
+TEST_CASE("a davit run that was killed leaves its container to the next one, which cancels and removes it", "[command]") {
+  test_engine engine{"a"};
+  shell_user user{engine, {}, {}};
+  auto first = user.start(run({}, "echo up; sleep 600"));
+  REQUIRE(first->await_out("up\n"));
+  auto beside = user.start(run({}, "echo up; sleep 5; echo mine; exit 8")); // lives: none of the heir's business
+  REQUIRE(beside->await_out("up\n"));
+  first->signal(SIGKILL);
+  first->wait();
+  CHECK(user.davit(run({}, "exit 3")).exit_code == 3);
+  auto other = beside->wait();
+  CHECK(other.exit_code == 8);
+  CHECK(other.out == "up\nmine\n");
+  CHECK(engine.docker("ps -aq") == "");
+}
+
+TEST_CASE("davit run through an agent", "[command]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  shell_user user{engine, {}, {"DAVIT_HOST=unix://" + agent.socket()}};
+  check_commands(user);
+}
+
+TEST_CASE("on a terminal a line tells what a task is at, and is gone when the task speaks", "[command]") {
+  test_engine engine{"a"};
+  test_agent agent{{engine.settings(1)}};
+  auto blocker = agent.submit(busybox("sleep 2"));
+  agent.await_state(blocker, task_state::running);
+  auto screen = shell("DAVIT_HOST=unix://" + agent.socket() + " script -qec '" DAVIT_BINARY " run --network none busybox:test -- echo hello' /dev/null < /dev/null");
+  auto queued = screen.find("queued; engine a all its 1 slots are taken"), erased = screen.rfind("\r\x1b[K"), hello = screen.find("hello");
+  CHECK(queued != std::string::npos);
+  REQUIRE(hello != std::string::npos);
+  CHECK(erased < hello);
+  CHECK(queued < erased);
+}
+
+TEST_CASE("submit, logs, wait, inspect, ps, events, engines, agents tell of the same task", "[command]") {
+  test_engine engine{"a"};
+  test_agent agent{{engine.settings(1)}};
+  shell_user user{engine, {}, {"DAVIT_HOST=unix://" + agent.socket()}};
+  auto submitted = user.davit({"submit", "--network", "none", "--name", "build", "busybox:test", "--", "sh", "-c", "echo one; echo two >&2; exit 3"});
+  REQUIRE(submitted.exit_code == 0);
+  auto id = submitted.out.substr(0, submitted.out.find('\n'));
+  CHECK(user.davit({"wait", id}).exit_code == 3);
+  auto logs = user.davit({"logs", id});
+  CHECK(logs.out == "one\n");
+  CHECK(logs.err == "two\n");
+  CHECK(user.davit({"logs", "--stream", "stderr", id}).err == "two\n");
+  CHECK(user.davit({"logs", "--stream", "stderr", id}).out == "");
+  CHECK(user.davit({"ps"}).out.find(id + "  finished  failed   3") != std::string::npos);
+  CHECK(user.davit({"ps", "--name", "build", "--json"}).out.find("\"exit_code\":3") != std::string::npos);
+  CHECK(user.davit({"ps", "--name", "other", "--json"}).out == "");
+  CHECK(user.davit({"inspect", id}).out.find("\"exit_code\": 3") != std::string::npos);
+  CHECK(user.davit({"events", id}).out.find("finished failed") != std::string::npos);
+  CHECK(user.davit({"engines"}).out.find("ready") != std::string::npos);
+  CHECK(user.davit({"agents"}).out.find("test") != std::string::npos);
+  CHECK(user.davit({"doctor"}).exit_code == 0);
+  // A task that waits says why.
+  auto first = user.davit({"submit", "--network", "none", "busybox:test", "--", "sleep", "600"}).out;
+  agent.await_state([&] { uuid read; from_string(first.substr(0, 36), read); return read; }(), task_state::running);
+  auto second = user.davit({"submit", "--network", "none", "busybox:test", "--", "true"}).out.substr(0, 36);
+  CHECK(user.davit({"inspect", second}).out.find("all its 1 slots are taken") != std::string::npos);
+  CHECK(user.davit({"wait", "--timeout", "100ms", second}).exit_code == 124);
+  CHECK(user.davit({"cancel", first.substr(0, 36)}).exit_code == 0);
+  CHECK(user.davit({"wait", first.substr(0, 36)}).exit_code == 130);
+  CHECK(user.davit({"wait", second}).exit_code == 0);
+  CHECK(user.davit({"wait", "019a6f0e-52b1-7c58-9d2c-6f5d7f0f4f4a"}).exit_code == 125);
+}
+
+TEST_CASE("a follower that is cut off in the middle goes on with Last-Event-ID: every record once", "[api]") {
+  test_engine engine{"a"};
+  test_agent agent{{engine.settings(1)}};
+  auto id = agent.submit(busybox("for i in $(seq 100); do echo line $i; done; sleep 1; printf 'last \\377'"));
+  std::string all, last;
+  auto read = [&](std::size_t records) {
+    auto path = "/v1/tasks/" + to_string(id) + "/logs?follow=1";
+    auto text = agent.stream(path, last.empty() ? test_agent::headers{} : test_agent::headers{{"Last-Event-ID", last}}, [&](const std::string& got) {
+      std::size_t count = 0;
+      for (std::size_t at = 0; (at = got.find("\n\n", at)) != std::string::npos; at += 2)
+        ++count;
+      return count >= records;
+    });
+    // Only whole events count, and only so many: the rest is read again.
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < records; ++i) {
+      auto end = text.find("\n\n", at);
+      if (end == std::string::npos)
+        return false;
+      auto event = text.substr(at, end - at);
+      at = end + 2;
+      if (event.starts_with("event: end"))
+        return false;
+      if (auto where = event.find("id: "); where != std::string::npos) {
+        last = event.substr(where + 4, event.find('\n', where) - where - 4);
+        auto data = event.find("\"text\":\"");
+        all += event.substr(data + 8, event.find('"', data + 8) - data - 8) + (event.find("base64\":\"bGFzdCD/\"") != std::string::npos ? "+base64" : "");
+      }
+    }
+    return true;
+  };
+  for (std::size_t pieces = 1; read(pieces); pieces = pieces % 7 + 1)
+    continue;
+  std::string expected;
+  for (int i = 1; i <= 100; ++i)
+    expected += "line " + std::to_string(i) + "\\n";
+  CHECK(all == expected + "last \xef\xbf\xbd+base64");
+}

@@ -1,0 +1,146 @@
+#include "policy/placement.hpp"
+#include "policy/policy.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::shared_ptr<const policy> make(policy_settings settings) {
+  std::string error;
+  auto made = policy::make(std::move(settings), error);
+  INFO(error);
+  REQUIRE(made);
+  return made;
+}
+
+std::string broken_rule(const policy& rules, const task_spec& spec) {
+  auto judged = rules.judge(spec);
+  return judged.violations.empty() ? "" : judged.violations.front().rule;
+}
+
+task_spec with_image(std::string image) {
+  task_spec spec;
+  spec.image = std::move(image);
+  return spec;
+}
+
+} // namespace
+
+TEST_CASE("an image name stands for its whole name") {
+  CHECK(normalise_image("alpine") == "docker.io/library/alpine:latest");
+  CHECK(normalise_image("alpine:3.20") == "docker.io/library/alpine:3.20");
+  CHECK(normalise_image("user/app") == "docker.io/user/app:latest");
+  CHECK(normalise_image("ghcr.io/a/b:1") == "ghcr.io/a/b:1");
+  CHECK(normalise_image("localhost:5000/a") == "localhost:5000/a:latest");
+  CHECK(normalise_image("docker.io/alpine") == "docker.io/library/alpine:latest");
+  auto digest = "@sha256:" + std::string(64, 'a');
+  CHECK(normalise_image("alpine" + digest) == "docker.io/library/alpine" + digest);
+  for (auto wrong : {"", "UPPER", "a//b", "a:b:c", "-a", "a b", "a\nb", "../a"})
+    CHECK_FALSE(normalise_image(wrong));
+}
+
+TEST_CASE("an allow-list matches the whole name: none of the original agent's mistakes") {
+  policy_settings settings;
+  settings.images_allow = {"alpine:.*"};
+  auto rules = make(settings);
+  CHECK(broken_rule(*rules, with_image("alpine:3.20")) == "");
+  CHECK(broken_rule(*rules, with_image("alpine")) == "");
+  CHECK(broken_rule(*rules, with_image("evil.example/alpinex:1")) == "images.allow");
+  CHECK(broken_rule(*rules, with_image("evil.example/alpine:1")) == "images.allow");
+  CHECK(broken_rule(*rules, with_image("evil/alpine:1")) == "images.allow");
+  settings.images_deny = {".*:latest"};
+  CHECK(broken_rule(*make(settings), with_image("alpine")) == "images.deny");
+  std::string error;
+  settings.images_allow = {" "};
+  CHECK_FALSE(policy::make(settings, error));
+  CHECK(error.find("blank") != std::string::npos);
+  settings.images_allow = {"("};
+  CHECK_FALSE(policy::make(settings, error));
+}
+
+TEST_CASE("what baseline refuses, each with the rule's name") {
+  auto rules = make({});
+  auto mounted = [](mount_type type, std::string source, std::string target) {
+    auto spec = with_image("alpine");
+    spec.mounts = {{type, std::move(source), std::move(target), false, {}}};
+    return spec;
+  };
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/var/run/docker.sock", "/s")) == "mounts.engine-socket");
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/run/containerd/containerd.sock", "/s")) == "mounts.engine-socket");
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/", "/host")) == "mounts.bind");
+  CHECK(broken_rule(*rules, mounted(mount_type::volume, "/etc", "/host")) == "mounts.volume-name");
+  CHECK(broken_rule(*rules, mounted(mount_type::volume, "../x", "/host")) == "mounts.volume-name");
+  CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/")) == "mounts.target");
+  CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/a/../..")) == "mounts.target");
+  CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/cache")) == "");
+  CHECK(broken_rule(*rules, mounted(mount_type::tmpfs, "", "/tmp")) == "");
+  for (auto network : {"host", "container:abc", "my-net", ""}) {
+    auto spec = with_image("alpine");
+    spec.network = network;
+    CHECK(broken_rule(*rules, spec) == "networks.allow");
+  }
+  auto spec = with_image("alpine");
+  spec.labels["davit.task"] = "x";
+  CHECK(broken_rule(*rules, spec) == "labels.reserved");
+  spec = with_image("alpine");
+  spec.resources.memory = byte_size{1024};
+  CHECK(broken_rule(*rules, spec) == "limits.memory");
+}
+
+TEST_CASE("limits: defaults where nothing is said, ceilings where too much is") {
+  policy_settings settings;
+  settings.ceilings.memory = byte_size{1 << 30};
+  settings.max_timeout = 1h;
+  auto rules = make(settings);
+  auto judged = rules->judge(with_image("alpine"));
+  CHECK(judged.violations.empty());
+  CHECK(judged.effective.resources.memory->bytes == 512ull << 20);
+  CHECK(judged.effective.resources.pids == 512);
+  CHECK(judged.effective.network == "bridge");
+  CHECK(judged.effective.timeout == 1h);
+  auto spec = with_image("alpine");
+  spec.resources.memory = byte_size{2ull << 30};
+  spec.timeout = 2h;
+  CHECK(rules->judge(spec).violations.size() == 2);
+}
+
+TEST_CASE("the engine with the largest share of free slots takes the task") {
+  std::vector<engine_offer> offers{{"a", "1", {"x"}, 8, 2}, {"b", "2", {"x", "gpu"}, 4, 2}, {"c", "3", {}, 4, 0}};
+  CHECK(choose_engine(offers, {})->name == "b");
+  CHECK(choose_engine(offers, {"x"})->name == "b");
+  CHECK(choose_engine(offers, {"gpu", "x"})->name == "b");
+  CHECK(choose_engine(offers, {"no"}) == nullptr);
+  offers[1].free = 0;
+  CHECK(choose_engine(offers, {})->name == "a");
+}
+
+TEST_CASE("a task is tried again where its policy says so, after a growing wait") {
+  retry_policy retry;
+  retry.backoff = {1s, 5s};
+  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0) == 1s);
+  CHECK(retry_delay(retry, 2, outcome::agent_lost, 0) == 2s);
+  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0.99) >= 505ms);
+  CHECK_FALSE(retry_delay(retry, 3, outcome::engine_lost, 0));
+  CHECK_FALSE(retry_delay(retry, 1, outcome::failed, 0));
+  retry.attempts = 10;
+  CHECK(retry_delay(retry, 9, outcome::engine_lost, 0) == 5s);
+}
+
+TEST_CASE("why a task waits is told for each engine") {
+  engine_status engine;
+  engine.slots = 2;
+  engine.labels = {"x"};
+  auto spec = with_image("alpine");
+  engine.state = engine_state::down;
+  engine.message = "connection refused";
+  CHECK(why_not(spec, engine) == "is down: connection refused");
+  engine.state = engine_state::ready;
+  CHECK(why_not(spec, engine) == "");
+  engine.busy = 2;
+  CHECK(why_not(spec, engine) == "all its 2 slots are taken");
+  spec.engine.labels = {"gpu"};
+  CHECK(why_not(spec, engine) == "does not carry the label \"gpu\"");
+}

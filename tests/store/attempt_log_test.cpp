@@ -1,0 +1,132 @@
+#include "fixture/test_engine.hpp"
+#include "store/attempt_log.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <random>
+
+using namespace davit;
+using namespace davit::store;
+using davit::test::scratch_folder;
+using namespace std::chrono_literals;
+
+namespace {
+
+timestamp at(int second) {
+  return timestamp{std::chrono::seconds{1'000'000 + second}};
+}
+
+std::vector<log_record> read_all(const std::filesystem::path& path, std::uint32_t page_bytes, bool& finished) {
+  std::vector<log_record> all;
+  std::uint64_t offset = 0;
+  while (true) {
+    auto page = read_log(path, offset, page_bytes);
+    REQUIRE(page.has_value());
+    all.insert(all.end(), page->records.begin(), page->records.end());
+    finished = page->finished;
+    if (page->records.empty() || page->finished)
+      return all;
+    offset = page->next;
+  }
+}
+
+std::vector<log_record> some_records(std::size_t count) {
+  std::minstd_rand random{42};
+  std::vector<log_record> records;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string bytes(random() % 2000, '\0');
+    for (auto& c : bytes)
+      c = static_cast<char>(random());
+    records.push_back({i % 3 == 0 ? log_stream::err : log_stream::out, at(static_cast<int>(i / 2)), std::move(bytes)});
+  }
+  return records;
+}
+
+} // namespace
+
+TEST_CASE("a log reads back as it was written: in any page size, open, closed and compressed") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  auto records = some_records(3000);
+  auto writer = std::move(*log_writer::open(path, 0));
+  for (std::size_t i = 0; i < records.size(); i += 100)
+    REQUIRE(writer->append({records.begin() + static_cast<std::ptrdiff_t>(i), records.begin() + static_cast<std::ptrdiff_t>(i + 100)}).has_value());
+  bool finished = true;
+  CHECK(read_all(path, 5000, finished) == records);
+  CHECK_FALSE(finished);
+  auto totals = writer->summary();
+  REQUIRE(writer->close().has_value());
+  CHECK(read_all(path, 100'000, finished) == records);
+  CHECK(finished);
+  log_compressor compressor{path};
+  for (bool done = false; !done;) {
+    auto step = compressor.step();
+    REQUIRE(step.has_value());
+    done = *step;
+  }
+  CHECK_FALSE(std::filesystem::exists(path.string() + ".log"));
+  CHECK(read_all(path, 5000, finished) == records);
+  CHECK(finished);
+  auto again = std::move(*log_writer::open(path, 0));
+  CHECK(again->closed());
+  CHECK(again->summary().out.hash == totals.out.hash);
+  CHECK(again->summary().err.bytes == totals.err.bytes);
+}
+
+TEST_CASE("a log that was cut off in the middle of a record goes on behind the last whole one") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  auto records = some_records(20);
+  {
+    auto writer = std::move(*log_writer::open(path, 0));
+    REQUIRE(writer->append(records).has_value());
+  }
+  auto name = path.string() + ".log";
+  std::filesystem::resize_file(name, std::filesystem::file_size(name) - 1);
+  auto writer = std::move(*log_writer::open(path, 0));
+  // The cursor says what is still to come, so that it is asked for again.
+  CHECK(writer->cursor().out.at == records[17].at);
+  REQUIRE(writer->append({records.back()}).has_value());
+  bool finished = true;
+  CHECK(read_all(path, 100'000, finished) == records);
+}
+
+TEST_CASE("over the limit one remark is kept, and the rest is counted") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  auto writer = std::move(*log_writer::open(path, 10));
+  REQUIRE(writer->append({{log_stream::out, at(1), "12345678"}, {log_stream::out, at(2), "abc"}}).has_value());
+  REQUIRE(writer->append({{log_stream::err, at(3), "defg"}}).has_value());
+  bool finished = true;
+  auto all = read_all(path, 100'000, finished);
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].bytes == "12345678");
+  CHECK(all[1].stream == log_stream::note);
+  CHECK(all[1].bytes.find("the log limit of 10 is reached") != std::string::npos);
+  CHECK(writer->summary().dropped == 7);
+  CHECK(writer->cursor().err.at == at(3)); // what is dropped is not asked for again
+}
+
+TEST_CASE("the tail is the end of both streams, whatever the log's length") {
+  scratch_folder folder;
+  auto writer = std::move(*log_writer::open(folder.path() / "1", 0));
+  for (int i = 0; i < 50; ++i)
+    REQUIRE(writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
+  REQUIRE(writer->append({{log_stream::err, at(99), "the end"}}).has_value());
+  auto tail = writer->tail(1000);
+  CHECK(tail.size() == 1000);
+  CHECK(tail.ends_with("xthe end"));
+}
+
+TEST_CASE("a log that is damaged is an error, not an end") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  {
+    auto writer = std::move(*log_writer::open(path, 0));
+    REQUIRE(writer->append({{log_stream::out, at(1), "good"}}).has_value());
+  }
+  davit::test::shell("printf 'this is no record header' >> " + path.string() + ".log");
+  auto page = read_log(path, 20, 1000);
+  CHECK_FALSE(page.has_value());
+  CHECK(page.error().code == log_errc::damaged);
+}

@@ -1,0 +1,14 @@
+// Base64, RFC 4648, by OpenSSL.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace davit::transport {
+
+std::string base64_encode(std::string_view bytes);
+
+/// The alphabet of section 5 (`-` and `_`), with padding, as Docker wants its credentials.
+std::string base64url_encode(std::string_view bytes);
+
+} // namespace davit::transport

@@ -1,0 +1,465 @@
+#include "transport/engine_client.hpp"
+
+#include "json/write.hpp"
+#include "json/read.hpp"
+#include "transport/docker_json.hpp"
+
+#include <boost/asio/strand.hpp>
+
+#include <charconv>
+#include <deque>
+
+namespace davit::transport {
+
+namespace asio = boost::asio;
+
+namespace {
+
+error status_error(int status, std::string_view body) {
+  auto code = status == 404   ? engine_errc::not_found
+              : status == 409 ? engine_errc::conflict
+              : status >= 500 ? engine_errc::failed
+                              : engine_errc::refused;
+  return {code, status, read_message(body)};
+}
+
+std::string filters_json(const std::vector<std::pair<std::string, std::string>>& filters) {
+  std::map<std::string, std::vector<std::string>> grouped;
+  for (const auto& [key, value] : filters)
+    grouped[key].push_back(value);
+  return url_encode(json::write(grouped));
+}
+
+} // namespace
+
+std::strong_ordering compare_versions(std::string_view a, std::string_view b) {
+  auto take = [](std::string_view& text) {
+    int number = 0;
+    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (!text.empty())
+      text.remove_prefix(1);
+    return number;
+  };
+  while (!a.empty() || !b.empty())
+    if (auto order = take(a) <=> take(b); order != 0)
+      return order;
+  return std::strong_ordering::equal;
+}
+
+result<std::string> choose_version(std::string_view engine_least, std::string_view engine_most) {
+  if (compare_versions(engine_most, least_api_version) < 0)
+    return error{engine_errc::version, 0,
+                 "the engine offers API " + std::string{engine_most} + " at most, davit needs " + std::string{least_api_version}
+                   + " (Docker 19.03) at least; upgrade the engine"};
+  if (compare_versions(engine_least, most_api_version) > 0)
+    return error{engine_errc::version, 0,
+                 "the engine wants API " + std::string{engine_least} + " at least, davit speaks " + std::string{most_api_version}
+                   + " at most; upgrade davit"};
+  return std::string{compare_versions(engine_most, most_api_version) < 0 ? engine_most : most_api_version};
+}
+
+std::pair<std::string, std::string> split_image(std::string_view name) {
+  if (auto at = name.find('@'); at != std::string_view::npos)
+    return {std::string{name.substr(0, at)}, std::string{name.substr(at + 1)}};
+  auto colon = name.rfind(':');
+  if (colon == std::string_view::npos || name.find('/', colon) != std::string_view::npos)
+    return {std::string{name}, "latest"};
+  return {std::string{name.substr(0, colon)}, std::string{name.substr(colon + 1)}};
+}
+
+// -- event_stream ----------------------------------------------------------------------------------------------------
+
+struct event_stream::state {
+  std::unique_ptr<response_stream> stream;
+  line_splitter lines;
+  std::deque<engine_event> events;
+};
+
+event_stream::event_stream(std::unique_ptr<response_stream> stream) : state_(std::make_unique<state>()) {
+  state_->stream = std::move(stream);
+}
+
+event_stream::~event_stream() = default;
+
+awaitable<result<std::optional<engine_event>>> event_stream::next(deadline until) {
+  auto& s = *state_;
+  while (s.events.empty()) {
+    auto piece = co_await s.stream->read(until);
+    if (!piece)
+      co_return piece.error();
+    if (piece->empty())
+      co_return std::optional<engine_event>{};
+    auto fed = s.lines.feed(*piece, [&](std::string_view line) -> result<void> {
+      auto event = read_event(line);
+      if (!event)
+        return event.error();
+      s.events.push_back(std::move(*event));
+      return {};
+    });
+    if (!fed)
+      co_return fed.error();
+  }
+  std::optional<engine_event> event{std::move(s.events.front())};
+  s.events.pop_front();
+  co_return event;
+}
+
+// -- engine_client ---------------------------------------------------------------------------------------------------
+
+engine_client::engine_client(asio::io_context& context, endpoint where)
+  : http_(std::make_shared<http_client>(asio::make_strand(context), std::move(where))) {
+}
+
+asio::any_io_executor engine_client::executor() const {
+  return http_->executor();
+}
+
+const endpoint& engine_client::where() const {
+  return http_->where();
+}
+
+void engine_client::drop_idle() {
+  http_->drop_idle();
+}
+
+std::string engine_client::versioned(const std::string& path) const {
+  return api_version_.empty() ? path : "/v" + api_version_ + path;
+}
+
+awaitable<result<http_response>> engine_client::call(std::string method, std::string path, std::string body,
+                                                     call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = std::move(method);
+  request.target = versioned(path);
+  request.body = std::move(body);
+  auto response = co_await http_->request(std::move(request), std::move(options));
+  if (!response)
+    co_return response.error();
+  if (response->status >= 400)
+    co_return status_error(response->status, response->body);
+  co_return response;
+}
+
+awaitable<result<std::unique_ptr<response_stream>>>
+engine_client::open(std::string method, std::string path, call_options options,
+                    std::vector<std::pair<std::string, std::string>> headers) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = std::move(method);
+  request.target = versioned(path);
+  request.headers = std::move(headers);
+  auto until = options.until;
+  auto opened = co_await http_->open(std::move(request), std::move(options));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  if (stream->status() < 400)
+    co_return stream;
+  std::string body;
+  while (body.size() < 64 * 1024) {
+    auto piece = co_await stream->read(until);
+    if (!piece || piece->empty())
+      break;
+    body.append(*piece);
+  }
+  co_return status_error(stream->status(), body);
+}
+
+awaitable<result<engine_info>> engine_client::connect(call_options options) {
+  auto self = shared_from_this();
+  api_version_.clear();
+  auto pinged = co_await call("GET", "/_ping", {}, options);
+  if (!pinged) {
+    auto e = pinged.error();
+    if (e.message.find("HTTP request to an HTTPS server") != std::string::npos)
+      e = {engine_errc::tls, 0, to_string(where()) + " speaks TLS; set tls-ca, tls-certificate and tls-key (or DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH)"};
+    co_return e;
+  }
+  auto most = pinged->header("Api-Version");
+  std::string least = "1.0";
+  auto versions = co_await call("GET", "/version", {}, options);
+  if (!versions)
+    co_return versions.error();
+  {
+    json::parser parser;
+    auto root = parser.parse(versions->body);
+    if (!root)
+      co_return error{engine_errc::protocol, 0, "the answer to /version is malformed: " + root.error().text()};
+    std::string_view text;
+    if ((*root)["MinAPIVersion"].get(text) == simdjson::SUCCESS)
+      least = text;
+    if (most.empty() && (*root)["ApiVersion"].get(text) == simdjson::SUCCESS)
+      most = text;
+  }
+  if (most.empty())
+    co_return error{engine_errc::protocol, 0, to_string(where()) + " is no Docker engine: it tells no API version"};
+  auto chosen = choose_version(least, most);
+  if (!chosen)
+    co_return chosen.error();
+  api_version_ = *chosen;
+  api_range_ = least + "-" + most;
+  co_return co_await info(options);
+}
+
+awaitable<result<void>> engine_client::ping(call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/_ping", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return result<void>{};
+}
+
+awaitable<result<engine_info>> engine_client::info(call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/info", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  auto info = read_info(response->body);
+  if (info) {
+    info->api_version = api_version_;
+    info->api_range = api_range_;
+  }
+  co_return info;
+}
+
+awaitable<result<image_info>> engine_client::inspect_image(std::string name, call_options options) {
+  auto self = shared_from_this();
+  // An image's name has slashes, which the engine wants to see as they are.
+  std::string path = "/images/";
+  for (std::size_t at = 0; at <= name.size();) {
+    auto slash = std::min(name.find('/', at), name.size());
+    path += url_encode(name.substr(at, slash - at));
+    path += slash < name.size() ? "/" : "";
+    at = slash + 1;
+  }
+  auto response = co_await call("GET", path + "/json", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_image(response->body);
+}
+
+awaitable<result<void>> engine_client::pull_image(std::string name, registry_auth auth,
+                                                  std::function<void(const pull_progress&)> progress,
+                                                  call_options options) {
+  auto self = shared_from_this();
+  auto [image, tag] = split_image(name);
+  std::vector<std::pair<std::string, std::string>> headers;
+  if (!auth.header.empty())
+    headers.emplace_back("X-Registry-Auth", auth.header);
+  auto opened = co_await open("POST", "/images/create?fromImage=" + url_encode(image) + "&tag=" + url_encode(tag), options,
+                              std::move(headers));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  pull_reader reader{name};
+  line_splitter lines;
+  while (true) {
+    auto piece = co_await stream->read(options.until);
+    if (!piece)
+      co_return piece.error();
+    if (piece->empty())
+      break;
+    auto fed = lines.feed(*piece, [&](std::string_view line) { return reader.line(line); });
+    if (!fed)
+      co_return fed.error();
+    if (progress)
+      progress(reader.progress());
+  }
+  co_return result<void>{};
+}
+
+awaitable<result<std::string>> engine_client::create_container(container_plan plan, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST", "/containers/create?name=" + url_encode(plan.name), create_body(plan), std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_id(response->body);
+}
+
+awaitable<result<bool>> engine_client::start_container(std::string id, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/start", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return response->status != 304;
+}
+
+awaitable<result<std::int64_t>> engine_client::wait_container(std::string id, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/wait?condition=not-running", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  // The header comes before the result: an engine that dies meanwhile leaves 200 and an empty body.
+  json::parser parser;
+  auto root = parser.parse(response->body);
+  std::int64_t code = 0;
+  if (!root || (*root)["StatusCode"].get_int64().get(code) != simdjson::SUCCESS)
+    co_return error{engine_errc::lost, 0, "the engine ended the wait without a result"};
+  co_return code;
+}
+
+awaitable<result<container_status>> engine_client::inspect_container(std::string id_or_name, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/containers/" + url_encode(id_or_name) + "/json", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_container(response->body);
+}
+
+awaitable<result<bool>> engine_client::stop_container(std::string id, duration grace, call_options options) {
+  auto self = shared_from_this();
+  auto seconds = std::to_string((grace.count() + 999) / 1000);
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/stop?t=" + seconds, {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return response->status != 304;
+}
+
+awaitable<result<bool>> engine_client::remove_image(std::string name, call_options options) {
+  auto self = shared_from_this();
+  // A name's slashes are part of the path here.
+  auto response = co_await call("DELETE", "/images/" + name + "?force=0", {}, std::move(options));
+  if (!response && response.error().code != engine_errc::not_found)
+    co_return response.error();
+  co_return response.has_value();
+}
+
+awaitable<result<void>> engine_client::kill_container(std::string id, std::string signal, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/kill?signal=" + url_encode(signal), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return result<void>{};
+}
+
+awaitable<result<void>> engine_client::remove_container(std::string id, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("DELETE", "/containers/" + url_encode(id) + "?v=1&force=1", {}, std::move(options));
+  if (!response && response.error().code != engine_errc::not_found)
+    co_return response.error();
+  co_return result<void>{};
+}
+
+awaitable<result<std::vector<container_summary>>> engine_client::list_containers(std::vector<std::string> labels,
+                                                                                 call_options options) {
+  auto self = shared_from_this();
+  std::vector<std::pair<std::string, std::string>> filters;
+  for (auto& label : labels)
+    filters.emplace_back("label", std::move(label));
+  auto response = co_await call("GET", "/containers/json?all=1&filters=" + filters_json(filters), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_containers(response->body);
+}
+
+awaitable<result<std::unique_ptr<response_stream>>> engine_client::logs(std::string id, log_options what, call_options options) {
+  auto self = shared_from_this();
+  std::string path = "/containers/" + url_encode(id) + "/logs?stdout=1&stderr=1&timestamps=1";
+  if (what.follow)
+    path += "&follow=1";
+  if (!what.since.empty())
+    path += "&since=" + what.since;
+  co_return co_await open("GET", path, std::move(options));
+}
+
+awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_options what, call_options options) {
+  auto self = shared_from_this();
+  std::string path = "/events?filters=" + filters_json(what.filters);
+  if (!what.since.empty())
+    path += "&since=" + what.since;
+  if (!what.until.empty())
+    path += "&until=" + what.until;
+  auto opened = co_await open("GET", path, std::move(options));
+  if (!opened)
+    co_return opened.error();
+  co_return std::make_unique<event_stream>(std::move(*opened));
+}
+
+awaitable<result<hijacked_stream>> engine_client::attach(std::string id, bool output, call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = "POST";
+  request.target = versioned("/containers/" + url_encode(id) + "/attach?stream=1&stdin=1" + (output ? "&stdout=1&stderr=1" : ""));
+  auto hijacked = co_await http_->hijack(std::move(request), std::move(options));
+  if (!hijacked && hijacked.error().status != 0)
+    co_return status_error(hijacked.error().status, hijacked.error().message);
+  co_return hijacked;
+}
+
+awaitable<result<void>> engine_client::resize_tty(std::string id, unsigned rows, unsigned columns, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST",
+                                "/containers/" + url_encode(id) + "/resize?h=" + std::to_string(rows) + "&w=" + std::to_string(columns),
+                                {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return result<void>{};
+}
+
+awaitable<result<std::string>> engine_client::create_exec(std::string container, exec_plan plan, call_options options) {
+  auto self = shared_from_this();
+  json::array env;
+  for (const auto& [name, value] : plan.env)
+    env.push_back(json::to_value(name + '=' + value));
+  json::object body{{"Cmd", json::to_value(plan.command)}, {"Env", std::move(env)},      {"Tty", plan.tty},
+                    {"AttachStdin", plan.open_stdin},      {"AttachStdout", true},       {"AttachStderr", true},
+                    {"WorkingDir", plan.workdir},          {"User", plan.user}};
+  auto response = co_await call("POST", "/containers/" + url_encode(container) + "/exec", json::write(json::value(std::move(body))), std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_id(response->body);
+}
+
+awaitable<result<hijacked_stream>> engine_client::start_exec(std::string exec, bool tty, call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = "POST";
+  request.target = versioned("/exec/" + url_encode(exec) + "/start");
+  request.body = tty ? R"({"Detach":false,"Tty":true})" : R"({"Detach":false,"Tty":false})";
+  auto hijacked = co_await http_->hijack(std::move(request), std::move(options));
+  if (!hijacked && hijacked.error().status != 0)
+    co_return status_error(hijacked.error().status, hijacked.error().message);
+  co_return hijacked;
+}
+
+awaitable<result<exec_status>> engine_client::inspect_exec(std::string exec, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/exec/" + url_encode(exec) + "/json", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  json::parser parser;
+  auto root = parser.parse(response->body);
+  exec_status status;
+  if (!root || (*root)["Running"].get_bool().get(status.running) != simdjson::SUCCESS)
+    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: an exec without Running"};
+  if (!status.running && (*root)["ExitCode"].get_int64().get(status.exit_code) != simdjson::SUCCESS)
+    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: an ended exec without ExitCode"};
+  co_return status;
+}
+
+awaitable<result<std::string>> engine_client::download_archive(std::string container, std::string path, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return std::move(response->body);
+}
+
+awaitable<result<void>> engine_client::upload_archive(std::string container, std::string path, std::string tar, call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = "PUT";
+  request.target = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
+  request.body = std::move(tar);
+  request.content_type = "application/x-tar";
+  auto response = co_await http_->request(std::move(request), std::move(options));
+  if (!response)
+    co_return response.error();
+  if (response->status >= 400)
+    co_return status_error(response->status, response->body);
+  co_return result<void>{};
+}
+
+} // namespace davit::transport

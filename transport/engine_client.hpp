@@ -1,0 +1,160 @@
+// The Docker Engine API, each call a coroutine. Knows nothing of tasks or actors.
+// Source of paths, parameters and statuses: Docker Engine API reference, v1.41.
+#pragma once
+
+#include "messages/log.hpp"
+#include "transport/http_client.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace davit::transport {
+
+/// The API versions that davit speaks. It takes the highest that the engine has too.
+inline constexpr std::string_view least_api_version = "1.40";
+inline constexpr std::string_view most_api_version = "1.47";
+
+/// Registry credentials for a pull, as the `X-Registry-Auth` header takes them (base64url of JSON); may be empty.
+struct registry_auth {
+  std::string header;
+};
+
+struct log_options {
+  bool follow = true;
+  std::string since; ///< `seconds.nanoseconds`, inclusive; empty: from the beginning.
+};
+
+struct event_options {
+  std::string since; ///< `seconds.nanoseconds`; empty: from now.
+  std::string until; ///< Empty: for ever.
+  std::vector<std::pair<std::string, std::string>> filters; ///< `{"label", "davit.fleet=x"}`, `{"container", id}`...
+};
+
+struct exec_plan {
+  std::vector<std::string> command;
+  std::map<std::string, std::string> env;
+  std::string workdir;
+  std::string user;
+  bool tty = false;
+  bool open_stdin = false;
+};
+
+struct exec_status {
+  bool running = false;
+  std::int64_t exit_code = 0;
+};
+
+/// A stream of JSON lines, such as /events.
+class event_stream {
+public:
+  explicit event_stream(std::unique_ptr<response_stream> stream);
+  ~event_stream();
+
+  /// The next event; no value at the stream's end.
+  awaitable<result<std::optional<engine_event>>> next(deadline until);
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// One engine. All coroutines run on its own strand: co_spawn them on executor(). Keep it in a shared_ptr.
+///
+/// Errors: a status of 400 and above becomes an error with the engine's own message (404 not_found, 409 conflict, other
+/// 4xx refused, 5xx failed).
+class engine_client : public std::enable_shared_from_this<engine_client> {
+public:
+  engine_client(boost::asio::io_context& context, endpoint where);
+
+  boost::asio::any_io_executor executor() const;
+  const endpoint& where() const;
+
+  /// The API version agreed on; empty before connect().
+  const std::string& api_version() const noexcept { return api_version_; }
+
+  /// Pings, agrees on a version (from the `Api-Version` header of `/_ping`, and `/version`), reads `/info`.
+  awaitable<result<engine_info>> connect(call_options options);
+
+  /// HEAD-less `/_ping`: on a kept connection.
+  awaitable<result<void>> ping(call_options options);
+
+  awaitable<result<engine_info>> info(call_options options);
+  awaitable<result<image_info>> inspect_image(std::string name, call_options options);
+
+  /// `progress` is called on the strand. Fails with the engine's (that is, the registry's) message.
+  awaitable<result<void>> pull_image(std::string name, registry_auth auth, std::function<void(const pull_progress&)> progress,
+                                     call_options options);
+
+  /// Takes the name from the image, and the image with its last name. True: done; false: it was not there. One that a container
+  /// uses, even one that was only created: conflict.
+  awaitable<result<bool>> remove_image(std::string name, call_options options);
+
+  /// The container's id. A name that is taken: conflict.
+  awaitable<result<std::string>> create_container(container_plan plan, call_options options);
+
+  /// True: started now; false: it was running already.
+  awaitable<result<bool>> start_container(std::string id, call_options options);
+
+  /// Returns when the container does not run. The code is a hint: inspect decides. Call it after start alone: a container
+  /// that was only created counts as not running.
+  awaitable<result<std::int64_t>> wait_container(std::string id, call_options options);
+
+  awaitable<result<container_status>> inspect_container(std::string id_or_name, call_options options);
+
+  /// SIGTERM (or the image's own stop signal), and SIGKILL after `grace`. True: it was running.
+  awaitable<result<bool>> stop_container(std::string id, duration grace, call_options options);
+
+  awaitable<result<void>> kill_container(std::string id, std::string signal, call_options options);
+
+  /// With its anonymous volumes; a running one is killed. Not being there is no error.
+  awaitable<result<void>> remove_container(std::string id, call_options options);
+
+  /// Those that carry all the labels (`name=value`, or `name` alone), in every state.
+  awaitable<result<std::vector<container_summary>>> list_containers(std::vector<std::string> labels, call_options options);
+
+  /// The raw answer of /logs?timestamps=1, for log_parser.
+  awaitable<result<std::unique_ptr<response_stream>>> logs(std::string id, log_options what, call_options options);
+
+  awaitable<result<std::unique_ptr<event_stream>>> events(event_options what, call_options options);
+
+  /// Attaches standard input alone, or (for interactive use) all streams.
+  awaitable<result<hijacked_stream>> attach(std::string id, bool output, call_options options);
+
+  awaitable<result<void>> resize_tty(std::string id, unsigned rows, unsigned columns, call_options options);
+
+  awaitable<result<std::string>> create_exec(std::string container, exec_plan plan, call_options options);
+  awaitable<result<hijacked_stream>> start_exec(std::string exec, bool tty, call_options options);
+  awaitable<result<exec_status>> inspect_exec(std::string exec, call_options options);
+
+  /// A tar archive of `path` in the container; at most options.max_body bytes.
+  awaitable<result<std::string>> download_archive(std::string container, std::string path, call_options options);
+
+  /// Unpacks a tar archive into the folder `path` of the container.
+  awaitable<result<void>> upload_archive(std::string container, std::string path, std::string tar, call_options options);
+
+  /// Closes the connections that wait, for instance after the engine was away.
+  void drop_idle();
+
+private:
+  awaitable<result<http_response>> call(std::string method, std::string path, std::string body, call_options options);
+  awaitable<result<std::unique_ptr<response_stream>>> open(std::string method, std::string path, call_options options,
+                                                           std::vector<std::pair<std::string, std::string>> headers = {});
+  std::string versioned(const std::string& path) const;
+
+  std::shared_ptr<http_client> http_;
+  std::string api_version_;
+  std::string api_range_;
+};
+
+/// Compares `1.9` and `1.41` as versions.
+std::strong_ordering compare_versions(std::string_view a, std::string_view b);
+
+/// The version to speak with an engine that offers `engine_least`..`engine_most`.
+result<std::string> choose_version(std::string_view engine_least, std::string_view engine_most);
+
+/// Splits `registry/name:tag@digest` into what `fromImage` and `tag` of a pull want; no tag becomes `latest`.
+std::pair<std::string, std::string> split_image(std::string_view name);
+
+} // namespace davit::transport

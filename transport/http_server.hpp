@@ -1,0 +1,82 @@
+// An HTTP/1.1 server that gives each request to a function and takes the answer from any thread, at any time.
+#pragma once
+
+#include "transport/endpoint.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace davit::transport {
+
+struct server_request {
+  std::string method;
+  std::string path;                                        ///< Decoded, without the query.
+  std::vector<std::string> segments;                       ///< The path's, decoded each.
+  std::vector<std::pair<std::string, std::string>> query;  ///< Decoded, in order.
+  std::map<std::string, std::string> headers;              ///< Names in lower case.
+  std::string body;
+
+  /// The first value of that name; empty if there is none.
+  std::string parameter(std::string_view name) const;
+  std::string header(const std::string& lower_case_name) const;
+};
+
+struct server_response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+/// One request under way. All functions are thread-safe. After the client has gone, what is written is dropped.
+class exchange {
+public:
+  virtual ~exchange() = default;
+  virtual const server_request& request() const = 0;
+
+  /// The whole answer. Once, and not after begin().
+  virtual void respond(server_response response) = 0;
+
+  /// Starts an answer of unknown length (chunked); `response.body` is its first piece.
+  virtual void begin(server_response response) = 0;
+
+  /// Adds to it. `written` is called when the bytes have gone to the system, with false if the client has gone.
+  virtual void write(std::string bytes, std::function<void(bool)> written) = 0;
+  virtual void finish() = 0;
+
+  /// Called once if the client goes before the answer has ended; at once if it has gone.
+  virtual void on_closed(std::function<void()> closed) = 0;
+};
+
+using exchange_ptr = std::shared_ptr<exchange>;
+
+struct server_limits {
+  std::size_t header_bytes = 16 * 1024;
+  std::size_t body_bytes = 4 * 1024 * 1024;
+  std::size_t connections = 2048;
+  duration idle{60'000};      ///< For a request to come whole.
+  duration stalled{300'000};  ///< For a reader that takes nothing.
+};
+
+class http_server {
+public:
+  /// Listens at once. For port 0 the system chooses one. A unix socket is made with mode 0660; a stale one is replaced, a
+  /// live one is an error.
+  static result<std::shared_ptr<http_server>> listen(boost::asio::io_context& context, const endpoint& where,
+                                                     server_limits limits, std::function<void(exchange_ptr)> handler);
+  virtual ~http_server() = default;
+
+  /// Where it really listens.
+  virtual endpoint where() const = 0;
+
+  /// Takes no further connections, and closes those that it has. Thread-safe.
+  virtual void stop() = 0;
+};
+
+} // namespace davit::transport

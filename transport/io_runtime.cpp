@@ -1,0 +1,26 @@
+#include "transport/io_runtime.hpp"
+
+#include <csignal>
+
+namespace davit::transport {
+
+io_runtime::io_runtime(unsigned threads)
+  : context_(static_cast<int>(threads)), work_(boost::asio::make_work_guard(context_)) {
+  std::signal(SIGPIPE, SIG_IGN); // OpenSSL writes to sockets without MSG_NOSIGNAL
+  for (unsigned i = 0; i < threads; ++i)
+    threads_.emplace_back([this] { context_.run(); });
+}
+
+io_runtime::~io_runtime() {
+  stop();
+}
+
+void io_runtime::stop() {
+  work_.reset();
+  context_.stop();
+  for (auto& thread : threads_)
+    thread.join();
+  threads_.clear();
+}
+
+} // namespace davit::transport

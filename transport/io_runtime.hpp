@@ -1,0 +1,31 @@
+// The process's one io_context and the threads that run it.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+
+#include <thread>
+#include <vector>
+
+namespace davit::transport {
+
+/// Owned by main (or by a test). Whoever gives work to it must be gone, or have cancelled it, before stop().
+class io_runtime {
+public:
+  explicit io_runtime(unsigned threads = 2);
+  io_runtime(const io_runtime&) = delete;
+  io_runtime& operator=(const io_runtime&) = delete;
+  ~io_runtime();
+
+  boost::asio::io_context& context() noexcept { return context_; }
+
+  /// Ends the threads after what they are at; what waits is dropped. Idempotent.
+  void stop();
+
+private:
+  boost::asio::io_context context_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
+  std::vector<std::thread> threads_;
+};
+
+} // namespace davit::transport

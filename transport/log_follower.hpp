@@ -1,0 +1,62 @@
+// Reads one container's log from a cursor on, as fast as its reader grants credit.
+#pragma once
+
+#include "transport/engine_client.hpp"
+#include "transport/log_parser.hpp"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace davit::transport {
+
+/// A quiet log may be quiet for hours; but a connection that says nothing for this long is made anew, as a peer that
+/// vanished without a word looks the same.
+inline constexpr duration quiet_reconnect = std::chrono::seconds{90};
+
+struct follow_options {
+  std::string container;
+  bool tty = false;
+  bool follow = true;    ///< False: what is there by now, then the end.
+  log_cursor from;
+  std::uint64_t credit = 1024 * 1024; ///< Wire bytes that may be under way before the first grant.
+};
+
+class log_follower : public std::enable_shared_from_this<log_follower> {
+public:
+  /// Some records in order, and how many wire bytes they took: to be granted again once they are written.
+  using sink = std::function<void(std::vector<log_record>, std::uint64_t)>;
+
+  /// The end: of the log (no error), or of the connection. With where it stands.
+  using end = std::function<void(result<void>, log_cursor)>;
+
+  log_follower(std::shared_ptr<engine_client> client, follow_options options, sink on_records, end on_end);
+
+  /// Both functions are called on the client's strand; `on_end` once, as the last.
+  void start();
+
+  /// Thread-safe.
+  void grant(std::uint64_t wire_bytes);
+
+  /// Thread-safe; on_end is still called, with `cancelled`.
+  void cancel();
+
+private:
+  awaitable<void> run();
+  awaitable<result<void>> run_once(bool& reconnect);
+  awaitable<void> wait_for_credit();
+
+  std::shared_ptr<engine_client> client_;
+  follow_options options_;
+  sink on_records_;
+  end on_end_;
+  log_cursor cursor_;
+  std::int64_t credit_;
+  boost::asio::steady_timer credit_arrived_;
+  control_ptr control_ = std::make_shared<call_control>();
+};
+
+} // namespace davit::transport
