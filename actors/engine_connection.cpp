@@ -105,9 +105,26 @@ void spawn_call(self_pointer self, awaitable<result<T>> work, std::function<void
                         });
 }
 
+/// A container that is not there may be there on the engine that was meant: whoever says so must still be the same.
+template <class T>
+awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::string engine_id, call_options options, awaitable<result<T>> work) {
+  auto value = co_await std::move(work);
+  if (value || value.error().code != engine_errc::not_found || engine_id.empty())
+    co_return value;
+  auto info = co_await client->info(std::move(options));
+  if (!info)
+    co_return info.error();
+  if (info->id != engine_id)
+    co_return transport::error{engine_errc::lost, 0, "another engine answers at the address now"};
+  co_return value;
+}
+
+/// What a call is about, and so what `not found` is said of.
+enum class subject { container, image };
+
 /// A request of an executor's: calls the engine and answers with what it says. `make` gets the call's deadline and control.
 template <class T, class Make>
-caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make) {
+caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make, subject about = subject::container) {
   auto& state = self->state;
   using promise_type = caf::typed_response_promise<T>;
   auto promise = self->make_response_promise<T>();
@@ -119,7 +136,8 @@ caf::result<T> call(self_pointer self, const char* what, duration limit, std::op
   options.until = within(limit);
   options.control = entry.control;
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<T>(self, make(std::move(options)), [=](result<T> value) {
+  auto work = about == subject::container ? from_the_same<T>(state.client, state.status.info.id, options, make(options)) : make(options);
+  spawn_call<T>(self, std::move(work), [=](result<T> value) {
     auto& state = self->state;
     auto found = state.calls.find(id);
     auto promise = *std::static_pointer_cast<promise_type>(found->second.promise);
@@ -492,16 +510,16 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
             self->send(self->state.addresses.scheduler, progress_atom_v, key, now);
         });
       };
-      return call<void>(self, "pull", limit, key, [=](call_options options) { return client->pull_image(image, {}, progress, options); });
+      return call<void>(self, "pull", limit, key, [=](call_options options) { return client->pull_image(image, {}, progress, options); }, subject::image);
     },
     [=](find_atom, const std::string& image) {
-      return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); });
+      return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); }, subject::image);
     },
     [=](images_atom, remove_atom, const std::string& image) {
-      return call<bool>(self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); });
+      return call<bool>(self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); }, subject::image);
     },
     [=](create_atom, const container_plan& plan) {
-      return call<std::string>(self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); });
+      return call<std::string>(self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); }, subject::image);
     },
     [=](start_atom, const std::string& id) {
       return call<bool>(self, "start", 120s, {}, [=](call_options options) { return client->start_container(id, options); });
