@@ -85,13 +85,15 @@ void publish(self_pointer self) {
   }
 }
 
-void commit(self_pointer self) {
+void commit(self_pointer self, metrics& metrics) {
   auto& state = self->state;
   auto writes = std::exchange(state.writes, {});
+  auto begun = std::chrono::steady_clock::now();
   auto done = state.store->batch([&] {
     for (auto& one : writes)
       one.run();
   });
+  metrics.store_committed(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   if (done) {
     for (auto& one : writes)
       one.answer(nullptr);
@@ -103,8 +105,12 @@ void commit(self_pointer self) {
     // One bad write must not take the others with it.
     for (auto& one : writes) {
       auto single = state.store->batch(one.run);
-      auto e = single.error();
-      one.answer(single ? nullptr : &e);
+      if (single) {
+        one.answer(nullptr);
+      } else {
+        auto e = single.error();
+        one.answer(&e);
+      }
     }
   }
   publish(self);
@@ -177,7 +183,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
         return to_caf(counts.error());
       return caf::unit;
     },
-    [=](commit_atom) { commit(self); },
+    [=](commit_atom) { commit(self, *context->metrics); },
     [=](wire_atom, const wiring& addresses) { self->state.listeners = addresses.listeners; },
   };
 }

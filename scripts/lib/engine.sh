@@ -56,7 +56,7 @@ need_dind_root() {
   rm -rf "$work"
 }
 
-# clear_leftovers: what a test that was killed has left: its processes (they name its folder), mounts and folders.
+# clear_leftovers: what a test that was killed has left: its processes (they name its folder), mounts, folders and network namespaces.
 clear_leftovers() {
   local folder
   for folder in /tmp/davit-test-*; do
@@ -65,4 +65,5 @@ clear_leftovers() {
     grep -o "$folder[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true
     rm -rf "$folder"
   done
+  ip netns list 2>/dev/null | grep -o '^davit-test-[0-9]*' | xargs -r -n1 ip netns del || true
 }

@@ -132,6 +132,35 @@ TEST_CASE("a store that is locked for a while makes writers wait, not fail", "[s
   locker.wait();
 }
 
+TEST_CASE("a disk whose every sync takes a second: writes share the waits, and no task comes to harm", "[store]") {
+  test_engine engine{"a"};
+  test_daemon agent{{engine.settings(8)}};
+  agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_SLOW_SYNC=1000"});
+  agent.await_engine("a", engine_state::ready);
+  std::vector<std::thread> submitters;
+  std::vector<task_id> accepted(40);
+  for (std::size_t i = 0; i < accepted.size(); ++i)
+    submitters.emplace_back([&, i] {
+      // Each a client of its own, as users are.
+      auto answer = run_process({DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none", "busybox:test", "--", "sh", "-c",
+                                 "echo task " + std::to_string(i) + "; exit " + std::to_string(i % 7)});
+      if (answer.exit_code == 0)
+        from_string(answer.out.substr(0, 36), accepted[i]);
+    });
+  for (auto& one : submitters)
+    one.join();
+  for (std::size_t i = 0; i < accepted.size(); ++i) {
+    REQUIRE(accepted[i] != task_id{});
+    auto ended = agent.wait(accepted[i], 5min);
+    INFO(ended.message);
+    CHECK(ended.exit_code == static_cast<std::int64_t>(i % 7));
+    CHECK(ended.attempts.size() == 1);
+    CHECK(agent.logs(accepted[i]).out == "task " + std::to_string(i) + "\n");
+  }
+  // One by one, forty tasks would have taken a hundred commits and more.
+  CHECK(agent.metric("davit_store_commit_seconds_count") < 100);
+}
+
 TEST_CASE("a power cut: whatever was answered before it is there, though all that was not synced is gone", "[store]") {
   int answered = 0;
   for (int round = 0; round < 8; ++round) {

@@ -122,6 +122,75 @@ TEST_CASE("an engine with live-restore is restarted: the container goes on, its 
     CHECK(output.out == expected);
 }
 
+TEST_CASE("one of three engines swallows every packet: the others' tasks do not notice, its own wait and are not run twice", "[isolation][network]") {
+  test_network far;
+  test_engine first{"first"}, second{"second"}, third{"third", {"-H", "tcp://" + far.address() + ":2375", "--tls=false"}, far.prefix()};
+  auto distant = third.settings(4);
+  distant.endpoint = "tcp://" + far.address() + ":2375";
+  distant.grace = 5min;
+  test_agent agent{{first.settings(4), second.settings(4), distant}};
+  two_crews crews{agent, first, third};
+  std::vector<task_id> others;
+  for (int i = 0; i < 8; ++i)
+    others.push_back(agent.submit(on(second, "echo begin; sleep 1; echo end")));
+  far.swallow(true);
+  crews.check_healthy(agent);
+  for (auto id : others)
+    CHECK(agent.wait(id).outcome == outcome::succeeded);
+  agent.await_engine("third", engine_state::down);
+  far.swallow(false);
+  for (auto id : crews.sick) {
+    auto ended = agent.wait(id, 5min);
+    INFO(ended.message);
+    CHECK(ended.outcome == outcome::succeeded);
+    CHECK(ended.attempts.size() == 1);
+    CHECK(agent.logs(id).out == "begin\nend\n");
+  }
+}
+
+TEST_CASE("an engine is upgraded from 20.10 to 26 on its data: what waited runs on the new one, and nothing is believed that it can't know", "[isolation][upgrade]") {
+  if (!dind_engine::available())
+    SKIP("DAVIT_DIND_ROOT names no file system with the newer engine (scripts/test makes one)");
+  test_engine engine{"a"};
+  auto settings = engine.settings(2);
+  settings.grace = 3min;
+  test_agent agent{{settings}};
+  auto before = agent.run(busybox("echo before"));
+  CHECK(before.outcome == outcome::succeeded);
+  auto spec = busybox("echo attempt $DAVIT_ATTEMPT; test $DAVIT_ATTEMPT = 2 && exit 7; sleep 600");
+  spec.retry.backoff = {10ms, 10ms};
+  auto running = agent.submit(spec);
+  auto once = busybox("sleep 600");
+  once.at_most_once = true;
+  auto only = agent.submit(once);
+  agent.await_state(running, task_state::running);
+  agent.await_state(only, task_state::running);
+  std::vector<task_id> waiting;
+  for (int i = 0; i < 5; ++i)
+    waiting.push_back(agent.submit(busybox("echo waited; exit " + std::to_string(i))));
+  engine.stop();
+  agent.await_engine("a", engine_state::down);
+  engine.upgrade();
+  engine.start();
+  for (std::size_t i = 0; i < waiting.size(); ++i) {
+    auto ended = agent.wait(waiting[i], 3min);
+    INFO(ended.message);
+    CHECK(ended.exit_code == static_cast<std::int64_t>(i));
+    CHECK(ended.attempts.size() == 1);
+    CHECK(agent.logs(waiting[i]).out == "waited\n");
+  }
+  auto again = agent.wait(running);
+  INFO(again.message);
+  CHECK(again.exit_code == 7);
+  REQUIRE(again.attempts.size() == 2);
+  CHECK(again.attempts[0].outcome == outcome::engine_lost);
+  CHECK(agent.wait(only).outcome == outcome::engine_lost);
+  CHECK(agent.logs(before.id).out == "before\n");
+  auto engines = agent.call("GET", "/v1/engines");
+  CHECK(engines.find("26.1") != std::string::npos);
+  CHECK(eventually([&] { return engine.docker("ps -aq") == ""; }));
+}
+
 TEST_CASE("a lost stream is never a verdict: cut, refused and silent connections", "[isolation][streams]") {
   test_engine engine{"a"};
   cutting_proxy proxy{engine.socket()};
