@@ -28,6 +28,26 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.mounts = spec.mounts;
   plan.resources = spec.resources;
   plan.stop_timeout = spec.stop_timeout.value_or(std::chrono::seconds{10});
+  plan.privileged = spec.privileged;
+  plan.no_new_privileges = !spec.privileged;
+  plan.read_only = spec.read_only.value_or(false);
+  plan.cap_add = spec.cap_add;
+  plan.cap_drop = spec.cap_drop;
+  plan.devices = spec.devices;
+  plan.pid = spec.pid;
+  plan.ipc = spec.ipc;
+  plan.uts = spec.uts;
+  plan.userns_mode = spec.userns_mode;
+  plan.cgroup = spec.cgroup;
+  plan.cgroup_parent = spec.cgroup_parent;
+  plan.security_opt = spec.security_opt;
+  plan.sysctls = spec.sysctls;
+  plan.ulimits = spec.ulimits;
+  plan.runtime = spec.runtime;
+  plan.group_add = spec.group_add;
+  plan.extra_hosts = spec.extra_hosts;
+  plan.dns = spec.dns;
+  plan.hostname = spec.hostname;
   // docs/decisions/0002-log-driver.md: exact bytes, blocking, and no rotation below what a log can hold.
   plan.log_driver = "local";
   plan.log_options = {{"mode", "blocking"}, {"max-size", "1000g"}, {"max-file", "1"}, {"compress", "false"}};

@@ -492,6 +492,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
   state.status.labels = settings.labels;
   state.status.slots = settings.slots;
   state.status.grace = settings.grace;
+  state.status.profile = settings.profile.value_or(context->settings.policy.profile);
   state.status.since = std::chrono::system_clock::now();
   auto where = transport::endpoint_of(settings);
   if (!where) { // the configuration was checked before

@@ -7,7 +7,7 @@
 namespace davit {
 
 void executor_state::judge() {
-  auto judged = context->policy->judge(work.task.spec);
+  auto judged = context->policy->judge(work.task.spec, engine.profile);
   spec = std::move(judged.effective);
   const auto& attempt = work.task.attempts.back();
   auto queued_since = work.task.not_before.value_or(work.task.created_at);

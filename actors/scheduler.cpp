@@ -169,8 +169,11 @@ void claim(self_pointer self) {
   claim_request request{state.context->settings.name, state.incarnation, {}};
   for (const auto& [name, engine] : state.engines) {
     auto busy = busy_slots(state, name);
-    if (engine.state == engine_state::ready && busy < engine.slots && blocked_by(state, engine).empty())
-      request.offers.push_back({name, engine.info.id, engine.labels, engine.slots, engine.slots - busy});
+    if (engine.state == engine_state::ready && busy < engine.slots && blocked_by(state, engine).empty()) {
+      auto labels = labels_of(engine.profile);
+      labels.insert(labels.end(), engine.labels.begin(), engine.labels.end());
+      request.offers.push_back({name, engine.info.id, std::move(labels), engine.slots, engine.slots - busy});
+    }
   }
   if (request.offers.empty())
     return;

@@ -3,6 +3,7 @@
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
 #include "policy/placement.hpp"
+#include "policy/profiles.hpp"
 #include "store/task_store.hpp"
 
 #include <caf/actor_system.hpp>
@@ -131,7 +132,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [=, &store](accept_atom, const task_spec& spec) {
       return write<task_receipt>(self, [=, &store]() -> store::result<task_receipt> {
         const auto& settings = context->settings;
-        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now()});
+        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}});
         if (receipt && receipt->created)
           context->metrics->task_accepted();
         return receipt;

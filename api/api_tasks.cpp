@@ -27,7 +27,8 @@ void submit(self_pointer self, exchange_ptr client) {
       return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
     spec->dedupe_key = key;
   }
-  if (auto judged = self->state.context->policy->judge(*spec); !judged.violations.empty())
+  const auto& settings = self->state.context->settings;
+  if (auto judged = self->state.context->policy->judge(*spec, widest_profile(settings.engines, settings.policy.profile, *spec)); !judged.violations.empty())
     return respond(self, client, policy_problem(judged.violations));
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));

@@ -158,6 +158,12 @@ std::string take(const config_value& value, std::uint32_t& into) {
   return {};
 }
 
+std::string take(const config_value& value, policy_profile& into) {
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be \"restricted\", \"baseline\" or \"privileged\"";
+}
+
 std::string take(const config_value& value, std::vector<std::string>& into) {
   auto list = caf::get_if<config_value::list>(&value);
   if (!list)
@@ -215,8 +221,10 @@ const std::vector<option>& options() {
     make_option("api.listen", "\"127.0.0.1:7300\"", "host:port, or \"unix:///run/davit.sock\".", DAVIT_AT(agent.api_listen)),
     make_option("store.url", "# sqlite:///<data-dir>/davit.db", "Where tasks live.", DAVIT_AT(agent.store_url)),
     make_option("store.retention", "720h", "How long finished tasks and their logs are kept; 0s: for ever.", DAVIT_AT(agent.retention)),
+    make_option("policy.profile", "\"baseline\"", "What tasks may ask of an engine: \"restricted\", \"baseline\" or \"privileged\" (docs/security.md).", DAVIT_AT(agent.policy.profile)),
     make_option("policy.images.allow", "[]", "RE2 patterns, each for the whole name (docker.io/library/alpine:3.20, or alpine:3.20 for short); empty: all that are not denied.", DAVIT_AT(agent.policy.images_allow)),
     make_option("policy.images.deny", "[]", "The same; goes before allow.", DAVIT_AT(agent.policy.images_deny)),
+    make_option("policy.images.require-digest", "false", "true: an image must be named by its digest (name@sha256:...).", DAVIT_AT(agent.policy.require_digest)),
     make_option("policy.networks.allow", "[\"none\", \"bridge\"]", "Networks that a task may name.", DAVIT_AT(agent.policy.networks_allow)),
     make_option("policy.networks.default", "\"bridge\"", "For tasks that name none.", DAVIT_AT(agent.policy.default_network)),
     make_option("policy.defaults.cpus", "1", "For tasks that say nothing.", DAVIT_AT(agent.policy.defaults.cpus)),
@@ -252,6 +260,7 @@ const std::vector<engine_option>& engine_options() {
     make("endpoint", "\"unix:///var/run/docker.sock\"", "unix:///path, or tcp://host:port.", &engine_settings::endpoint),
     make("slots", "4", "How many tasks run there at once.", &engine_settings::slots),
     make("labels", "[]", "What tasks can ask for (engine.labels).", &engine_settings::labels),
+    make("profile", "# the policy's", "What tasks may ask of this engine: \"restricted\", \"baseline\" or \"privileged\".", &engine_settings::profile),
     make("tls-ca", "# none", "PEM file: who may have signed the engine's certificate. Any tls- option switches TLS on.", &engine_settings::tls_ca),
     make("tls-certificate", "# none", "PEM file: shown to the engine.", &engine_settings::tls_certificate),
     make("tls-key", "# none", "PEM file: the certificate's key.", &engine_settings::tls_key),
@@ -379,6 +388,9 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     mistake(wrong.substr(0, wrong.find(':')), wrong.substr(std::min(wrong.size(), wrong.find(':') + 2)));
   for (const auto& engine : agent.engines) {
     auto name = "davit.engines." + engine.name;
+    for (const auto& label : engine.labels)
+      if (label.starts_with("davit."))
+        mistake(name + ".labels", "labels that start with davit. are davit's own");
     if (engine.endpoint.empty())
       mistake(name, "the engine has no endpoint");
     else if (auto where = transport::endpoint_of(engine); !where)

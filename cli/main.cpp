@@ -1,6 +1,7 @@
 // The command line. Data goes to stdout, all else to stderr.
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
+#include "cli/explain.hpp"
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
@@ -16,6 +17,16 @@
 namespace davit {
 
 namespace {
+
+std::string read_file_or_stdin(const std::string& file, const char* what) {
+  std::ifstream in;
+  if (file != "-") {
+    in.open(file);
+    if (!in)
+      usage(std::string{what} + ": " + file + " can't be read");
+  }
+  return {std::istreambuf_iterator<char>{file == "-" ? std::cin : in}, {}};
+}
 
 int check_config(const std::string& file, bool defaults) {
   if (defaults) {
@@ -78,7 +89,7 @@ int dispatch(int argc, char** argv) {
                "davit"};
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout;
+  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile;
   std::vector<std::string> label_filter;
   task_flags flags;
   bool as_json = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
@@ -124,6 +135,10 @@ int dispatch(int argc, char** argv) {
   auto check_command = app.add_subcommand("check-config", "Name every mistake of a configuration file");
   check_command->add_option("file", file);
   check_command->add_flag("--defaults", defaults, "Print every option with its default");
+  auto explain_command = app.add_subcommand("explain-policy", "What of a task spec would be allowed, refused and added, by which rule");
+  explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
+  explain_command->add_option("--config-file", file, "The agent's configuration");
+  explain_command->add_option("--profile", profile, "Judge by this profile: restricted, baseline or privileged");
   auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
   doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
@@ -131,7 +146,7 @@ int dispatch(int argc, char** argv) {
                        drain_command, events_command})
     host_option(command);
   for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command, agents_command, events_command,
-                       doctor_command, version_command})
+                       doctor_command, explain_command, version_command})
     json_option(command);
   try {
     app.parse(argc, argv);
@@ -147,6 +162,20 @@ int dispatch(int argc, char** argv) {
     return check_config(file, defaults);
   if (*doctor_command)
     return doctor(file, as_json);
+  if (*explain_command) {
+    auto config = read_configuration(file, {});
+    for (const auto& one : config.mistakes)
+      std::cerr << one.text() << '\n';
+    if (!config.mistakes.empty())
+      return 2;
+    std::optional<policy_profile> named;
+    if (policy_profile value; !profile.empty()) {
+      if (!from_string(profile, value))
+        usage("--profile: must be " + expected_text(value));
+      named = value;
+    }
+    return explain_policy(config, read_file_or_stdin(spec_file, "the task spec"), named, as_json);
+  }
   if (*version_command) {
     std::cout << (as_json ? R"({"version":")" DAVIT_VERSION "\"}" : "davit " DAVIT_VERSION) << '\n';
     return 0;
@@ -179,13 +208,7 @@ int dispatch(int argc, char** argv) {
   if (*submit_command) {
     std::string body;
     if (!flags.file.empty()) {
-      std::ifstream in;
-      if (flags.file != "-") {
-        in.open(flags.file);
-        if (!in)
-          usage("-f: " + flags.file + " can't be read");
-      }
-      body.assign(std::istreambuf_iterator<char>{flags.file == "-" ? std::cin : in}, {});
+      body = read_file_or_stdin(flags.file, "-f");
     } else {
       body = json::write(make_spec(flags, submit_command->remaining()));
     }

@@ -29,6 +29,27 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--network", flags.network, "none, bridge or host (as the policy allows)");
   app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")->allow_extra_args(false);
   app.add_option("--tmpfs", flags.tmpfs, "PATH[:size=64m]")->allow_extra_args(false);
+  app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter one than the agent's");
+  app.add_flag("--privileged", flags.privileged, "As docker run has it (as the policy allows, like all that follows up to --dns)");
+  app.add_flag("--read-only", flags.read_only, "The root file system can't be written");
+  auto list = [&](const char* name, std::vector<std::string>& into, const char* help) { app.add_option(name, into, help)->allow_extra_args(false); };
+  list("--cap-add", flags.cap_add, "A capability to have");
+  list("--cap-drop", flags.cap_drop, "A capability not to have, or ALL");
+  list("--device", flags.devices, "/dev/name[:/dev/name[:rwm]]");
+  list("--security-opt", flags.security_opt, "Such as no-new-privileges");
+  list("--sysctl", flags.sysctls, "NAME=VALUE");
+  list("--ulimit", flags.ulimits, "NAME=SOFT[:HARD]");
+  list("--group-add", flags.group_add, "A group more");
+  list("--add-host", flags.add_hosts, "NAME:ADDRESS");
+  list("--dns", flags.dns, "A name server's address");
+  app.add_option("--pid", flags.pid, "PID namespace");
+  app.add_option("--ipc", flags.ipc, "IPC namespace");
+  app.add_option("--uts", flags.uts, "UTS namespace");
+  app.add_option("--userns", flags.userns, "User namespace");
+  app.add_option("--cgroupns", flags.cgroupns, "Cgroup namespace");
+  app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup");
+  app.add_option("--runtime", flags.runtime, "Such as runc or runsc");
+  app.add_option("--hostname", flags.hostname, "The container's own name");
   app.add_option("-l,--label", flags.labels, "Label NAME=VALUE")->allow_extra_args(false);
   app.add_option("--engine-label", flags.engine_labels, "The engine must carry this label")->allow_extra_args(false);
   app.add_option("--timeout", flags.timeout, "Stop the task after this time, such as 10m");
@@ -134,6 +155,40 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     }
     spec.mounts.push_back(std::move(made));
   }
+  if (!flags.profile.empty()) {
+    policy_profile profile;
+    if (!from_string(flags.profile, profile))
+      usage("--profile: must be " + expected_text(profile));
+    spec.profile = profile;
+  }
+  spec.privileged = flags.privileged;
+  if (flags.read_only)
+    spec.read_only = true;
+  spec.cap_add = flags.cap_add;
+  spec.cap_drop = flags.cap_drop;
+  spec.devices = flags.devices;
+  spec.security_opt = flags.security_opt;
+  auto pairs = [](const std::vector<std::string>& texts, std::map<std::string, std::string>& into, const char* flag) {
+    for (const auto& one : texts) {
+      auto equals = one.find('=');
+      if (equals == std::string::npos || equals == 0)
+        usage(std::string{flag} + ": write NAME=VALUE, not \"" + one + "\"");
+      into[one.substr(0, equals)] = one.substr(equals + 1);
+    }
+  };
+  pairs(flags.sysctls, spec.sysctls, "--sysctl");
+  pairs(flags.ulimits, spec.ulimits, "--ulimit");
+  spec.group_add = flags.group_add;
+  spec.extra_hosts = flags.add_hosts;
+  spec.dns = flags.dns;
+  spec.pid = flags.pid;
+  spec.ipc = flags.ipc;
+  spec.uts = flags.uts;
+  spec.userns_mode = flags.userns;
+  spec.cgroup = flags.cgroupns;
+  spec.cgroup_parent = flags.cgroup_parent;
+  spec.runtime = flags.runtime;
+  spec.hostname = flags.hostname;
   spec.engine.labels = flags.engine_labels;
   spec.workdir = flags.workdir;
   spec.user = flags.user;

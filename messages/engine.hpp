@@ -71,6 +71,7 @@ struct engine_settings {
   byte_size image_gc_below{0}; ///< With less free, images that davit pulled and that were not used for image_gc_age are removed.
   duration image_gc_age{3'600'000};
   byte_size min_free_disk{256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
+  std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
 };
 
 template <class Inspector>
@@ -79,7 +80,7 @@ bool inspect(Inspector& f, engine_settings& x) {
                             f.field("labels", x.labels), f.field("tls_ca", x.tls_ca),
                             f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
                             f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
-                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age));
+                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile));
 }
 
 /// What an engine says of itself.
@@ -131,6 +132,7 @@ struct engine_status {
   /// Grows whenever the engine may have been restarted: its event stream ended, or it refused a connection.
   std::uint64_t epoch = 0;
   duration grace{0};
+  policy_profile profile = policy_profile::baseline; ///< What tasks may ask of it.
   std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.
   engine_info info;
 };
@@ -140,7 +142,7 @@ bool inspect(Inspector& f, engine_status& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("message", x.message),
                             f.field("since", x.since), f.field("labels", x.labels), f.field("slots", x.slots),
                             f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch), f.field("grace", x.grace),
-                            f.field("disk_free", x.disk_free), f.field("info", x.info));
+                            f.field("profile", x.profile), f.field("disk_free", x.disk_free), f.field("info", x.info));
 }
 
 // -- images ----------------------------------------------------------------------------------------------------------
@@ -192,6 +194,21 @@ struct container_plan {
   resource_limits resources;
   duration stop_timeout{10'000};
   bool no_new_privileges = true;
+  bool privileged = false;
+  bool read_only = false;         ///< The root file system.
+  std::vector<std::string> cap_add;
+  std::vector<std::string> cap_drop;
+  std::vector<std::string> devices;      ///< As `docker run --device`.
+  std::string pid, ipc, uts, userns_mode, cgroup; ///< Namespaces; empty: the container's own.
+  std::string cgroup_parent;
+  std::vector<std::string> security_opt; ///< Beside no-new-privileges.
+  std::map<std::string, std::string> sysctls;
+  std::map<std::string, std::string> ulimits; ///< `soft[:hard]`.
+  std::string runtime;
+  std::vector<std::string> group_add;
+  std::vector<std::string> extra_hosts;
+  std::vector<std::string> dns;
+  std::string hostname;
   std::string log_driver; ///< Empty: the engine's own choice.
   std::map<std::string, std::string> log_options;
 };
@@ -204,6 +221,11 @@ bool inspect(Inspector& f, container_plan& x) {
     f.field("workdir", x.workdir), f.field("user", x.user), f.field("tty", x.tty), f.field("open_stdin", x.open_stdin),
     f.field("network", x.network), f.field("mounts", x.mounts), f.field("resources", x.resources),
     f.field("stop_timeout", x.stop_timeout), f.field("no_new_privileges", x.no_new_privileges),
+    f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add), f.field("cap_drop", x.cap_drop),
+    f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts), f.field("userns_mode", x.userns_mode),
+    f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls),
+    f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts),
+    f.field("dns", x.dns), f.field("hostname", x.hostname),
     f.field("log_driver", x.log_driver), f.field("log_options", x.log_options));
 }
 

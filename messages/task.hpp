@@ -66,6 +66,14 @@ bool inspect(Inspector& f, mount& x) {
                             f.field("read_only", x.read_only), f.field("size", x.size));
 }
 
+/// What a task may ask of an engine, named as Kubernetes' Pod Security Standards name it; each allows what those before it do.
+enum class policy_profile : std::uint8_t {
+  restricted, ///< No root, no capability, a root file system that can't be written, no network unless it is named.
+  baseline,   ///< Nothing that is known to lead from a container to its host.
+  privileged, ///< Everything but the engine's own socket.
+};
+DAVIT_ENUM_TEXT(policy_profile, 3, "restricted", "baseline", "privileged")
+
 struct engine_selector {
   std::vector<std::string> labels; ///< The engine must carry each of them.
 
@@ -142,6 +150,23 @@ struct task_spec {
   std::optional<duration> queue_timeout; ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
   std::optional<std::string> network;   ///< `none`, `bridge`, `host`; the policy's default if not said.
   std::vector<mount> mounts;
+  std::optional<policy_profile> profile; ///< A stricter one than the agent would hold it to.
+  // What the profiles judge; names and values as the Compose specification has them.
+  bool privileged = false;
+  std::optional<bool> read_only;         ///< The root file system.
+  std::vector<std::string> cap_add;
+  std::vector<std::string> cap_drop;
+  std::vector<std::string> devices;      ///< `/dev/host[:/dev/container[:rwm]]`.
+  std::string pid, ipc, uts, userns_mode, cgroup; ///< Namespaces: empty for the container's own, or `host`, `private`...
+  std::string cgroup_parent;
+  std::vector<std::string> security_opt;
+  std::map<std::string, std::string> sysctls;
+  std::map<std::string, std::string> ulimits; ///< `soft[:hard]`, -1 for unlimited.
+  std::string runtime;
+  std::vector<std::string> group_add;
+  std::vector<std::string> extra_hosts;  ///< `name:address`.
+  std::vector<std::string> dns;
+  std::string hostname;
   pull_policy pull = pull_policy::missing;
   std::map<std::string, std::string> labels;
   engine_selector engine;
@@ -162,7 +187,11 @@ bool inspect(Inspector& f, task_spec& x) {
     f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty),
     f.field("resources", x.resources), f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout),
     f.field("pull_timeout", x.pull_timeout), f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
-    f.field("pull", x.pull), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
+    f.field("profile", x.profile), f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add),
+    f.field("cap_drop", x.cap_drop), f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts),
+    f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt),
+    f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add),
+    f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
     f.field("retry", x.retry), f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
     f.field("dedupe_key", x.dedupe_key));
 }

@@ -1,5 +1,7 @@
 #include "policy/placement.hpp"
 
+#include "policy/profiles.hpp"
+
 #include <algorithm>
 
 namespace davit {
@@ -26,6 +28,8 @@ std::string why_not(const task_spec& spec, const engine_status& engine) {
   for (const auto& label : spec.engine.labels)
     if (!carries(engine.labels, {label}))
       return "does not carry the label \"" + label + "\"";
+  if (auto least = least_profile(spec); !least || *least > engine.profile)
+    return "lets tasks ask for no more than the profile " + to_string(engine.profile) + " allows";
   if (engine.state != engine_state::ready)
     return "is " + to_string(engine.state) + (engine.message.empty() ? "" : ": " + engine.message);
   if (!engine.blocked.empty())
@@ -33,6 +37,14 @@ std::string why_not(const task_spec& spec, const engine_status& engine) {
   if (engine.busy >= engine.slots)
     return "all its " + std::to_string(engine.slots) + " slots are taken";
   return {};
+}
+
+policy_profile widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec) {
+  std::optional<policy_profile> widest;
+  for (const auto& engine : engines)
+    if (carries(engine.labels, spec.engine.labels))
+      widest = std::max(widest.value_or(policy_profile::restricted), engine.profile.value_or(otherwise));
+  return widest.value_or(otherwise);
 }
 
 std::optional<duration> retry_delay(const retry_policy& retry, std::int32_t number, outcome last, double draw) {

@@ -19,6 +19,9 @@ const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const
 /// Why a queued task is not on this engine: one sentence. Empty: nothing is in its way.
 std::string why_not(const task_spec& spec, const engine_status& engine);
 
+/// The most that any engine which the task could go to lets it ask for; `otherwise` is for engines that name no profile.
+policy_profile widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec);
+
 /// When the task is tried again after `number` attempts of which the last ended so; no value: it is not.
 /// `draw` is a random number in [0, 1): the jitter takes up to half of the wait away.
 std::optional<duration> retry_delay(const retry_policy& retry, std::int32_t number, outcome last, double draw);

@@ -3,7 +3,6 @@
 #include <re2/re2.h>
 
 #include <algorithm>
-#include <array>
 
 namespace davit {
 
@@ -28,9 +27,6 @@ std::string familiar(const std::string& normal) {
       return normal.substr(prefix.size());
   return normal;
 }
-
-/// Paths that must not come from the host in any way: whoever has the engine's socket owns the host.
-constexpr std::array engine_sockets{"docker.sock", "containerd.sock", "podman.sock", "crio.sock", "dockershim.sock", "buildkitd.sock"};
 
 } // namespace
 
@@ -106,10 +102,20 @@ std::shared_ptr<const policy> policy::make(policy_settings settings, std::string
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
 }
 
-judgement policy::judge(const task_spec& spec) const {
+judgement policy::judge(const task_spec& spec, policy_profile profile) const {
+  if (spec.profile)
+    profile = std::min(profile, *spec.profile);
   judgement result;
   result.effective = spec;
   auto& effective = result.effective;
+  effective.profile = profile;
+  result.additions = apply_profile(profile, effective);
+  auto add = [&](std::string rule, std::string field, std::string value) { result.additions.push_back({std::move(rule), std::move(field), std::move(value)}); };
+  if (!effective.network) {
+    effective.network = settings_.default_network;
+    add("networks.default", "network", *effective.network);
+  }
+  result.violations = check_profile(profile, effective);
   auto refuse = [&](std::string rule, std::string field, std::string message) {
     result.violations.push_back({std::move(rule), std::move(field), std::move(message)});
   };
@@ -126,32 +132,10 @@ judgement policy::judge(const task_spec& spec) const {
       refuse("images.deny", "image", *normal + " is on the list of images that are denied");
     else if (!patterns_->allow.empty() && !matches(patterns_->allow))
       refuse("images.allow", "image", *normal + " is not on the list of images that are allowed");
-  }
-  // -- mounts ---
-  for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
-    const auto& one = spec.mounts[i];
-    auto field = "mounts[" + std::to_string(i) + "]";
-    if (one.type == mount_type::bind) {
-      auto socket = std::any_of(engine_sockets.begin(), engine_sockets.end(),
-                                [&](std::string_view name) { return one.source.find(name) != std::string::npos; });
-      if (socket)
-        refuse("mounts.engine-socket", field, "mounting " + one.source + " would hand the task the engine, and with it the host");
-      else
-        refuse("mounts.bind", field, "mounting the host's " + one.source + " is not allowed; use a volume or tmpfs");
-    }
-    if (one.type == mount_type::volume && !one.source.empty()) {
-      static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]*", quiet()};
-      if (!RE2::FullMatch(one.source, volume_name))
-        refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume (a path would be a mount of the host)");
-    }
-    if (one.type == mount_type::tmpfs && !one.source.empty())
-      refuse("mounts.tmpfs", field, "a tmpfs has no source");
-    if (!one.target.starts_with('/') || one.target == "/" || (one.target + "/").find("/../") != std::string::npos)
-      refuse("mounts.target", field, "the target \"" + one.target + "\" must be an absolute path below /");
+    if (settings_.require_digest && normal->find("@sha256:") == std::string::npos && !normal->starts_with("sha256:"))
+      refuse("images.digest", "image", *normal + " can become another image at any time; name it by its digest (name@sha256:...)");
   }
   // -- network ---
-  if (!spec.network)
-    effective.network = settings_.default_network;
   const auto& allowed = settings_.networks_allow;
   if (std::find(allowed.begin(), allowed.end(), *effective.network) == allowed.end()) {
     std::string list;
@@ -159,34 +143,40 @@ judgement policy::judge(const task_spec& spec) const {
       list += (list.empty() ? "" : ", ") + one;
     refuse("networks.allow", "network", "the network \"" + *effective.network + "\" is not allowed; allowed: " + (list.empty() ? "none at all" : list));
   }
-  // -- labels ---
-  for (const auto& [name, value] : spec.labels)
-    if (name == "davit" || name.starts_with("davit."))
-      refuse("labels.reserved", "labels." + name, "labels that start with davit. are davit's own");
   // -- limits ---
   auto limit = [&](auto member, const char* name, auto least, auto text) {
     auto& value = effective.resources.*member;
-    if (!value)
+    if (!value && settings_.defaults.*member) {
       value = settings_.defaults.*member;
+      add("limits.default", std::string{"resources."} + name, text(*value));
+    }
     const auto& ceiling = settings_.ceilings.*member;
     if (value && *value < least)
       refuse(std::string{"limits."} + name, std::string{"resources."} + name, "must be at least " + text(least));
     else if (ceiling && (!value || *value > *ceiling)) {
-      if (!(spec.resources.*member))
+      if (!(spec.resources.*member)) {
         value = ceiling;
-      else
+        add("limits.ceiling", std::string{"resources."} + name, text(*value));
+      } else
         refuse(std::string{"limits."} + name, std::string{"resources."} + name,
                text(*value) + " is over the limit of " + text(*ceiling));
     }
   };
-  auto number = [](auto value) { return std::to_string(value); };
+  auto number = [](auto value) {
+    auto text = std::to_string(value);
+    if (text.find('.') != std::string::npos) // 1.500000 is 1.5
+      text.erase(std::max(text.find_last_not_of('0'), text.find('.') + 1) + 1);
+    return text;
+  };
   auto size = [](byte_size value) { return to_string(value); };
   limit(&resource_limits::cpus, "cpus", 0.01, number);
   limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
   limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
   limit(&resource_limits::shm, "shm", byte_size{1}, size);
-  if (!effective.timeout)
+  if (!effective.timeout && (settings_.default_timeout || settings_.max_timeout)) {
     effective.timeout = settings_.default_timeout ? settings_.default_timeout : settings_.max_timeout;
+    add("limits.default", "timeout", format_duration(*effective.timeout));
+  }
   if (effective.timeout && effective.timeout->count() <= 0)
     refuse("limits.timeout", "timeout", "must be more than 0");
   else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/task.hpp"
+#include "policy/profiles.hpp"
 
 #include <memory>
 #include <optional>
@@ -10,10 +11,12 @@
 
 namespace davit {
 
-/// The `davit.policy` group of the configuration. The defaults are the baseline profile's.
+/// The `davit.policy` group of the configuration.
 struct policy_settings {
+  policy_profile profile = policy_profile::baseline; ///< For engines that name none of their own.
   std::vector<std::string> images_allow; ///< RE2, each for the whole name; empty: every image that is not denied.
   std::vector<std::string> images_deny;  ///< RE2, each for the whole name; goes before allow.
+  bool require_digest = false;           ///< An image must be named by its digest.
   std::vector<std::string> networks_allow{"none", "bridge"};
   std::string default_network = "bridge";
   resource_limits defaults{1.0, byte_size{512ull << 20}, 512, std::nullopt};
@@ -22,21 +25,10 @@ struct policy_settings {
   std::optional<duration> max_timeout;
 };
 
-/// One thing that a task may not have.
-struct violation {
-  std::string rule;    ///< Stable name, such as `mounts.bind`: see docs/security.md.
-  std::string field;   ///< Of the task spec.
-  std::string message; ///< For people: what, why, what to do.
-};
-
-template <class Inspector>
-bool inspect(Inspector& f, violation& x) {
-  return f.object(x).fields(f.field("rule", x.rule), f.field("field", x.field), f.field("message", x.message));
-}
-
 struct judgement {
   std::vector<violation> violations; ///< Empty: allowed.
-  task_spec effective;               ///< The spec with what the policy adds where it says nothing.
+  std::vector<addition> additions;   ///< What the policy adds where the task says nothing.
+  task_spec effective;               ///< The spec with these.
 };
 
 /// The whole name that an image reference stands for: `alpine` is `docker.io/library/alpine:latest`. No value: it is no
@@ -48,8 +40,8 @@ public:
   /// Compiles the patterns. On a mistake returns nothing and says in `error` which pattern and why.
   static std::shared_ptr<const policy> make(policy_settings settings, std::string& error);
 
-  /// Thread-safe.
-  judgement judge(const task_spec& spec) const;
+  /// Judges a task for an engine with this profile (or for the stricter one that the task names itself). Thread-safe.
+  judgement judge(const task_spec& spec, policy_profile profile) const;
 
   const policy_settings& settings() const noexcept { return settings_; }
 

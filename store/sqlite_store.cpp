@@ -140,6 +140,7 @@ public:
         }
       }
       std::set<std::string> wanted{task.spec.engine.labels.begin(), task.spec.engine.labels.end()};
+      wanted.insert(task.wants.begin(), task.wants.end());
       auto placement = json::write(wanted);
       number priority = task.spec.priority, created = task.created_at.time_since_epoch().count();
       auto until = queue_end(task.spec, created);

@@ -34,6 +34,7 @@ struct new_task {
   task_spec spec;
   std::string pinned; ///< The only agent that may claim it; empty: any.
   timestamp created_at;
+  std::vector<std::string> wants{}; ///< Labels that an engine must offer beside those that the spec names.
 };
 
 /// One session. Not thread-safe. Every function is one transaction of its own, unless it runs within a batch().

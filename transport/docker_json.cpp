@@ -148,6 +148,16 @@ bool inspect(Inspector& f, raw_pull_line& x) {
                             f.field("progressDetail", x.progressDetail));
 }
 
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts{""};
+  for (char c : text)
+    if (c == at)
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  return parts;
+}
+
 } // namespace
 
 std::string create_body(const container_plan& plan) {
@@ -186,15 +196,61 @@ std::string create_body(const container_plan& plan) {
     host["PidsLimit"] = *plan.resources.pids;
   if (plan.resources.shm)
     host["ShmSize"] = plan.resources.shm->bytes;
-  if (plan.no_new_privileges)
-    host["SecurityOpt"] = json::array{"no-new-privileges"};
+  auto options = plan.security_opt;
+  if (plan.no_new_privileges && std::find(options.begin(), options.end(), "no-new-privileges") == options.end())
+    options.push_back("no-new-privileges");
+  if (!options.empty())
+    host["SecurityOpt"] = json::to_value(options);
+  if (plan.privileged)
+    host["Privileged"] = true;
+  if (plan.read_only)
+    host["ReadonlyRootfs"] = true;
+  auto put = [](json::object& into, const char* name, const auto& value) {
+    if (!value.empty())
+      into[name] = json::to_value(value);
+  };
+  put(host, "CapAdd", plan.cap_add);
+  put(host, "CapDrop", plan.cap_drop);
+  put(host, "PidMode", plan.pid);
+  put(host, "IpcMode", plan.ipc);
+  put(host, "UTSMode", plan.uts);
+  put(host, "UsernsMode", plan.userns_mode);
+  put(host, "CgroupnsMode", plan.cgroup);
+  put(host, "CgroupParent", plan.cgroup_parent);
+  put(host, "Sysctls", plan.sysctls);
+  put(host, "Runtime", plan.runtime);
+  put(host, "GroupAdd", plan.group_add);
+  put(host, "ExtraHosts", plan.extra_hosts);
+  put(host, "Dns", plan.dns);
+  put(body, "Hostname", plan.hostname);
+  if (!plan.devices.empty()) {
+    json::array devices;
+    for (const auto& one : plan.devices) {
+      auto parts = split(one, ':');
+      devices.push_back(json::object{{"PathOnHost", parts[0]}, {"PathInContainer", parts.size() > 1 ? parts[1] : parts[0]}, {"CgroupPermissions", parts.size() > 2 ? parts[2] : "rwm"}});
+    }
+    host["Devices"] = std::move(devices);
+  }
+  if (!plan.ulimits.empty()) {
+    json::array ulimits;
+    for (const auto& [name, value] : plan.ulimits) {
+      auto parts = split(value, ':');
+      auto number = [](const std::string& text) { return std::strtoll(text.c_str(), nullptr, 10); };
+      ulimits.push_back(json::object{{"Name", name}, {"Soft", number(parts[0])}, {"Hard", number(parts.back())}});
+    }
+    host["Ulimits"] = std::move(ulimits);
+  }
   json::array mounts;
   for (const auto& one : plan.mounts) {
     json::object entry{{"Type", to_string(one.type)}, {"Target", one.target}, {"ReadOnly", one.read_only}};
     if (!one.source.empty())
       entry["Source"] = one.source;
-    if (one.type == mount_type::tmpfs && one.size)
-      entry["TmpfsOptions"] = json::object{{"SizeBytes", one.size->bytes}};
+    if (one.type == mount_type::tmpfs) {
+      json::object tmpfs{{"Mode", 01777}}; // else it has the mode of the image's folder, in which the task's user may not write
+      if (one.size)
+        tmpfs["SizeBytes"] = one.size->bytes;
+      entry["TmpfsOptions"] = std::move(tmpfs);
+    }
     if (one.type == mount_type::volume) {
       json::object labels;
       for (const auto& [name, value] : plan.labels)

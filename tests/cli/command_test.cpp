@@ -97,3 +97,31 @@ TEST_CASE("the doctor names what is wrong and how to mend it") {
   CHECK(result.out.find("there is no socket at") != std::string::npos);
   CHECK(result.out.find("fix:") != std::string::npos);
 }
+
+TEST_CASE("explain-policy tells what is refused, added and allowed, and by which rule") {
+  scratch_folder home;
+  auto spec = home / "spec.json";
+  std::ofstream{spec} << R"({"image":"alpine","privileged":true,"user":"0"})";
+  auto refused = run_davit({"explain-policy", spec}, home);
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.out.find("refused  privileged        privileged") != std::string::npos);
+  CHECK(refused.out.find("added    resources.memory  limits.default    512m") != std::string::npos);
+  CHECK(refused.out.find("allowed  user") != std::string::npos);
+  CHECK(refused.out.find("allowed  privileged") == std::string::npos);
+  CHECK(refused.err.find("privileged") != std::string::npos);
+  auto wide = run_davit({"explain-policy", spec, "--profile", "privileged", "--json"}, home);
+  CHECK(wide.exit_code == 0);
+  CHECK(wide.out.find(R"("allowed":true)") != std::string::npos);
+  CHECK(wide.out.find(R"("least_profile":"privileged")") != std::string::npos);
+  std::ofstream{home / "davit.conf"} << "davit {\n  policy {\n    profile = \"privileged\"\n  }\n  engines {\n    a {\n      endpoint = \"unix:///x\"\n      profile = \"restricted\"\n    }\n  }\n}\n";
+  auto by_engine = run_davit({"explain-policy", spec, "--config-file", home / "davit.conf", "--json"}, home);
+  INFO(by_engine.err);
+  CHECK(by_engine.exit_code == 1);
+  CHECK(by_engine.out.find(R"("profile":"restricted")") != std::string::npos);
+  CHECK(by_engine.out.find(R"("rule":"user")") != std::string::npos);
+  CHECK(run_davit({"explain-policy", home / "nowhere.json"}, home).exit_code == 125);
+  std::ofstream{spec} << R"({"image":"alpine","priviledged":true})";
+  auto wrong = run_davit({"explain-policy", spec}, home);
+  CHECK(wrong.exit_code == 125);
+  CHECK(wrong.err.find("did you mean") != std::string::npos);
+}

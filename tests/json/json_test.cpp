@@ -21,7 +21,7 @@ TEST_CASE("a mistake in a task spec is named by the field's path, with what was 
   CHECK(complaint(R"({"image":"a","command":["a",2]})") == "command[1]: must be a string, not a number");
   CHECK(complaint(R"({"image":"a","timeout":"soon"})").starts_with("timeout: \"soon\" is not a duration"));
   CHECK(complaint(R"({"image":"a","retry":{"on":["engine_lots"]}})").substr(0, 52) == "retry.on[0]: \"engine_lots\" is not one of succeeded, ");
-  CHECK(complaint(R"({"image":"a","privileged":true})").starts_with("privileged: unknown field"));
+  CHECK(complaint(R"({"image":"a","priviledged":true})").starts_with("priviledged: unknown field"));
   CHECK(complaint(R"({"image":"a","tty":1})") == "tty: must be true or false, not a number");
   CHECK(complaint(R"({"image":"a","priority":9999999999})") == "priority: the number 9999999999 is out of range");
   CHECK(complaint("[]") == "must be an object, not an array");

@@ -17,7 +17,7 @@ std::shared_ptr<const policy> make(policy_settings settings) {
 }
 
 std::string broken_rule(const policy& rules, const task_spec& spec) {
-  auto judged = rules.judge(spec);
+  auto judged = rules.judge(spec, policy_profile::baseline);
   return judged.violations.empty() ? "" : judged.violations.front().rule;
 }
 
@@ -70,17 +70,18 @@ TEST_CASE("what baseline refuses, each with the rule's name") {
   };
   CHECK(broken_rule(*rules, mounted(mount_type::bind, "/var/run/docker.sock", "/s")) == "mounts.engine-socket");
   CHECK(broken_rule(*rules, mounted(mount_type::bind, "/run/containerd/containerd.sock", "/s")) == "mounts.engine-socket");
-  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/", "/host")) == "mounts.bind");
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/", "/host")) == "mounts.engine-socket");
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/etc", "/host")) == "mounts.bind");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "/etc", "/host")) == "mounts.volume-name");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "../x", "/host")) == "mounts.volume-name");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/")) == "mounts.target");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/a/../..")) == "mounts.target");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/cache")) == "");
   CHECK(broken_rule(*rules, mounted(mount_type::tmpfs, "", "/tmp")) == "");
-  for (auto network : {"host", "container:abc", "my-net", ""}) {
+  for (auto [network, rule] : {std::pair{"host", "network"}, {"container:abc", "network"}, {"my-net", "networks.allow"}, {"", "networks.allow"}}) {
     auto spec = with_image("alpine");
     spec.network = network;
-    CHECK(broken_rule(*rules, spec) == "networks.allow");
+    CHECK(broken_rule(*rules, spec) == rule);
   }
   auto spec = with_image("alpine");
   spec.labels["davit.task"] = "x";
@@ -95,7 +96,7 @@ TEST_CASE("limits: defaults where nothing is said, ceilings where too much is") 
   settings.ceilings.memory = byte_size{1 << 30};
   settings.max_timeout = 1h;
   auto rules = make(settings);
-  auto judged = rules->judge(with_image("alpine"));
+  auto judged = rules->judge(with_image("alpine"), policy_profile::baseline);
   CHECK(judged.violations.empty());
   CHECK(judged.effective.resources.memory->bytes == 512ull << 20);
   CHECK(judged.effective.resources.pids == 512);
@@ -104,7 +105,7 @@ TEST_CASE("limits: defaults where nothing is said, ceilings where too much is") 
   auto spec = with_image("alpine");
   spec.resources.memory = byte_size{2ull << 30};
   spec.timeout = 2h;
-  CHECK(rules->judge(spec).violations.size() == 2);
+  CHECK(rules->judge(spec, policy_profile::baseline).violations.size() == 2);
 }
 
 TEST_CASE("the engine with the largest share of free slots takes the task") {
