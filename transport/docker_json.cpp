@@ -246,7 +246,7 @@ std::string create_body(const container_plan& plan) {
     if (!one.source.empty())
       entry["Source"] = one.source;
     if (one.type == mount_type::tmpfs) {
-      json::object tmpfs{{"Mode", 01777}}; // else it has the mode of the image's folder, in which the task's user may not write
+      json::object tmpfs{{"Mode", 01777}}; // where the image has no such folder; else the engine takes that one's
       if (one.size)
         tmpfs["SizeBytes"] = one.size->bytes;
       entry["TmpfsOptions"] = std::move(tmpfs);

@@ -37,6 +37,7 @@ make_busybox() {
   local host=$1 name=$2 root applet
   root=$(mktemp -d)
   mkdir -p "$root/bin" "$root/tmp"
+  chmod 1777 "$root/tmp"
   cp /bin/busybox "$root/bin/"
   for applet in $(/bin/busybox --list | grep -vx busybox); do ln -s busybox "$root/bin/$applet"; done
   tar -C "$root" -c . | docker -H "$host" import -c 'CMD ["sh"]' - "$name" >/dev/null
