@@ -1,6 +1,7 @@
 // What every actor of an agent is given at its start: settings and the few things that are shared.
 #pragma once
 
+#include "messages/access.hpp"
 #include "messages/engine.hpp"
 #include "messages/units.hpp"
 #include "messages/uuid.hpp"
@@ -38,6 +39,7 @@ struct agent_settings {
   byte_size min_free_disk{256ull << 20};  ///< With less in the data directory, nothing is claimed.
   std::string store_url;
   std::string api_listen;
+  access_settings access;
   std::string fleet = "default";
   duration pull_timeout{1'800'000};
   std::vector<engine_settings> engines;

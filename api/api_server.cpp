@@ -8,6 +8,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace davit {
 
 namespace api {
@@ -22,7 +24,13 @@ caf::weak_actor_ptr weak(self_pointer self) {
 }
 
 void respond(self_pointer self, const exchange_ptr& client, server_response response) {
-  self->state.context->metrics->http_request(response.status);
+  auto& state = self->state;
+  state.context->metrics->http_request(response.status);
+  if (auto audited = state.audited.find(client.get()); audited != state.audited.end()) {
+    auto location = std::find_if(response.headers.begin(), response.headers.end(), [](const auto& one) { return one.first == "Location"; });
+    state.access->audit(audited->second, client->request(), response.status, location == response.headers.end() ? "" : location->second);
+    state.audited.erase(audited);
+  }
   client->respond(std::move(response));
 }
 
@@ -32,7 +40,44 @@ void respond_json(self_pointer self, const exchange_ptr& client, int status, con
 
 namespace {
 
-void route(self_pointer self, exchange_ptr client) {
+/// What a request needs; none: it is everybody's.
+std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
+  const auto& path = request.segments;
+  if (path.size() == 1 && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json" || (path[0] == "metrics" && settings.open_metrics)))
+    return std::nullopt;
+  if (request.method == "GET" || request.method == "HEAD")
+    return api_scope::read;
+  if (path.size() == 2 && path[1] == "tasks")
+    return api_scope::submit;
+  if (path.size() == 4 && path[1] == "tasks" && path[3] == "cancel")
+    return api_scope::cancel;
+  return api_scope::admin;
+}
+
+void route(self_pointer self, exchange_ptr client, const caller& who);
+
+/// Lets in who may come in, and writes down who did or was turned away from what.
+void admit(self_pointer self, exchange_ptr client) {
+  auto& state = self->state;
+  const auto& request = client->request();
+  auto scope = scope_of(request, state.context->settings.access);
+  if (!scope)
+    return route(self, client, {});
+  auto [who, refusal] = state.access->admit(request);
+  if (!refusal && !allows(who.scopes, *scope)) {
+    std::string has;
+    for (auto one : who.scopes)
+      has += (has.empty() ? "" : ", ") + to_string(one);
+    refusal = problem(403, "this needs the scope " + to_string(*scope) + "; " + who.name + " has " + (has.empty() ? "none" : has));
+  }
+  if (refusal || (request.method != "GET" && request.method != "HEAD"))
+    state.audited[client.get()] = who;
+  if (refusal)
+    return respond(self, client, std::move(*refusal));
+  route(self, client, who);
+}
+
+void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   const auto& path = request.segments;
   auto is = [&](const char* method) { return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET"); };
@@ -55,7 +100,7 @@ void route(self_pointer self, exchange_ptr client) {
     if (path.size() == 2 && path[1] == "tasks") {
       if (is("GET"))
         return list(self, client);
-      return only("POST", [&] { submit(self, client); });
+      return only("POST", [&] { submit(self, client, who); });
     }
     if (path.size() >= 3 && path[1] == "tasks") {
       uuid id;
@@ -91,11 +136,15 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
   state.collector.min_scrape_interval(caf::timespan{0});
   auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos ? "tcp://" + context->settings.api_listen
                                                                                                         : context->settings.api_listen);
+  const auto& access = context->settings.access;
+  state.access = std::make_unique<access_control>(access, context->settings.data_dir);
+  if (where && !access.tls_certificate.empty())
+    where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
   auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
                        : transport::http_server::listen(context->io.context(), *where, {}, [actor = weak(self), self](exchange_ptr client) {
                            if (!actor.lock())
                              return client->respond(problem(503, "the API is being restarted"));
-                           resume(actor, [=] { route(self, client); });
+                           resume(actor, [=] { admit(self, client); });
                          });
   if (!server) {
     self->quit(make_failure(server.error().code, server.error().message));

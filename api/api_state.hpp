@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/agent_context.hpp"
+#include "api/access.hpp"
 #include "api/log_stream.hpp"
 #include "api/problem.hpp"
 #include "json/write.hpp"
@@ -55,6 +56,8 @@ struct api_state {
   context_ptr context;
   wiring addresses;
   std::shared_ptr<transport::http_server> server;
+  std::unique_ptr<access_control> access;
+  std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
   std::multimap<task_id, waiting_client> waiting;
   std::list<std::shared_ptr<log_stream_state>> logs;
   std::list<std::shared_ptr<event_stream_state>> events;
@@ -76,7 +79,7 @@ inline auto refuse(self_pointer self, exchange_ptr client) {
 
 // -- tasks: api_tasks.cpp ------------------------------------------------------------------------------------------------
 
-void submit(self_pointer self, exchange_ptr client);
+void submit(self_pointer self, exchange_ptr client, const caller& who);
 void list(self_pointer self, exchange_ptr client);
 void show(self_pointer self, exchange_ptr client, task_id id);
 void cancel(self_pointer self, exchange_ptr client, task_id id);

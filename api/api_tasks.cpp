@@ -15,7 +15,7 @@ constexpr duration longest_wait = 1h;
 
 } // namespace
 
-void submit(self_pointer self, exchange_ptr client) {
+void submit(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   auto spec = json::read<task_spec>(std::string_view{request.body}, json::unknown_fields::refuse);
   if (!spec)
@@ -27,6 +27,8 @@ void submit(self_pointer self, exchange_ptr client) {
       return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
     spec->dedupe_key = key;
   }
+  if (who.profile)
+    spec->profile = std::min(spec->profile.value_or(*who.profile), *who.profile);
   const auto& settings = self->state.context->settings;
   if (auto judged = self->state.context->policy->judge(*spec, widest_profile(settings.engines, settings.policy.profile, *spec)); !judged.violations.empty())
     return respond(self, client, policy_problem(judged.violations));

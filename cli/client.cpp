@@ -4,6 +4,7 @@
 #include <boost/asio/detached.hpp>
 
 #include <cstdlib>
+#include <filesystem>
 
 namespace davit {
 
@@ -51,7 +52,15 @@ transport::endpoint agent_endpoint(const std::string& host) {
     text = "127.0.0.1:7300";
   if (text.find("://") == std::string::npos)
     text = "tcp://" + text;
-  auto where = transport::parse_endpoint(text);
+  std::optional<transport::tls_settings> tls;
+  if (auto folder = std::getenv("DAVIT_CERT_PATH"); folder && *folder && text.starts_with("https://")) {
+    auto file = [&](const char* name) {
+      auto path = std::filesystem::path{folder} / name;
+      return std::filesystem::exists(path) ? path.string() : std::string{};
+    };
+    tls = transport::tls_settings{file("ca.pem"), file("cert.pem"), file("key.pem")};
+  }
+  auto where = transport::parse_endpoint(text, tls);
   if (!where)
     throw command_failure{"--host or DAVIT_HOST: " + where.error().message, 2};
   return *where;
@@ -69,15 +78,28 @@ command_failure failure_of(int status, const std::string& body) {
 
 std::string printable(std::string_view text) {
   std::string result;
-  for (char c : text) {
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\x%02x", byte);
-      result += c == '\t' || c == '\n' ? " " : code;
-    } else {
-      result += c;
-    }
+  auto show = [&](unsigned char byte) {
+    char code[8];
+    std::snprintf(code, sizeof code, "\\x%02x", byte);
+    result += code;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    auto byte = static_cast<unsigned char>(text[i]);
+    auto next = [&](std::size_t ahead) { return i + ahead < text.size() ? static_cast<unsigned char>(text[i + ahead]) : 0u; };
+    std::size_t hidden = 0;
+    if (byte == 0xc2 && next(1) >= 0x80 && next(1) <= 0x9f) // C1 controls: some terminals take U+009B for ESC [
+      hidden = 2;
+    else if (byte == 0xe2 && ((next(1) == 0x80 && ((next(2) >= 0x8b && next(2) <= 0x8f) || (next(2) >= 0xaa && next(2) <= 0xae))) || (next(1) == 0x81 && next(2) >= 0xa6 && next(2) <= 0xa9)))
+      hidden = 3; // what turns the direction of writing around, or has no width: a text that reads as another
+    else if (byte == '\t' || byte == '\n')
+      result += ' ';
+    else if (byte < 0x20 || byte == 0x7f)
+      hidden = 1;
+    else
+      result += text[i];
+    for (std::size_t k = 0; k < hidden; ++k)
+      show(static_cast<unsigned char>(text[i + k]));
+    i += hidden > 1 ? hidden - 1 : 0;
   }
   return result;
 }

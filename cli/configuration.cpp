@@ -178,6 +178,20 @@ std::string take(const config_value& value, std::vector<std::string>& into) {
   return {};
 }
 
+std::string take(const config_value& value, std::vector<api_scope>& into) {
+  std::vector<std::string> names;
+  std::vector<api_scope> scopes;
+  auto wrong = take(value, names);
+  for (const auto& name : names)
+    if (api_scope scope; from_string(name, scope))
+      scopes.push_back(scope);
+    else
+      wrong = "must be a list of submit, read, cancel and admin";
+  if (wrong.empty())
+    into = std::move(scopes);
+  return wrong;
+}
+
 template <class T>
 std::string take(const config_value& value, std::optional<T>& into) {
   T inner{};
@@ -219,6 +233,14 @@ const std::vector<option>& options() {
     make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed.", DAVIT_AT(agent.min_free_disk)),
     make_option("agent.pull-timeout", "30min", "For pulling an image, unless the task says.", DAVIT_AT(agent.pull_timeout)),
     make_option("api.listen", "\"127.0.0.1:7300\"", "host:port, or \"unix:///run/davit.sock\".", DAVIT_AT(agent.api_listen)),
+    make_option("api.tokens-file", "# none", "Who may call (davit token create writes it). Without it: processes of this machine alone, over loopback or the unix socket.", DAVIT_AT(agent.access.tokens_file)),
+    make_option("api.local-scopes", "[\"admin\"]", "What callers without a token may do, on the unix socket or (if there is no tokens-file) on loopback: submit, read, cancel, admin.", DAVIT_AT(agent.access.local_scopes)),
+    make_option("api.tls-certificate", "# none", "PEM file: shown to callers; switches TLS on. Read again when it has changed.", DAVIT_AT(agent.access.tls_certificate)),
+    make_option("api.tls-key", "# none", "PEM file: the certificate's key.", DAVIT_AT(agent.access.tls_key)),
+    make_option("api.tls-client-ca", "# none", "PEM file: callers must show a certificate that this authority has signed, beside their token.", DAVIT_AT(agent.access.tls_client_ca)),
+    make_option("api.rate-limit", "200", "Requests per second and token (twice as many at once); 0: any number.", DAVIT_AT(agent.access.rate_limit)),
+    make_option("api.open-metrics", "false", "true: /metrics asks for no token.", DAVIT_AT(agent.access.open_metrics)),
+    make_option("api.audit-log", "# <data-dir>/audit.log", "Who did what, and who was turned away: a JSON object on each line.", DAVIT_AT(agent.access.audit_log)),
     make_option("store.url", "# sqlite:///<data-dir>/davit.db", "Where tasks live.", DAVIT_AT(agent.store_url)),
     make_option("store.retention", "720h", "How long finished tasks and their logs are kept; 0s: for ever.", DAVIT_AT(agent.retention)),
     make_option("policy.profile", "\"baseline\"", "What tasks may ask of an engine: \"restricted\", \"baseline\" or \"privileged\" (docs/security.md).", DAVIT_AT(agent.policy.profile)),
@@ -400,8 +422,16 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
   auto where = transport::parse_endpoint(listen);
   if (!where)
     mistake("davit.api.listen", where.error().message);
-  else if (!where->is_unix() && where->host != "localhost" && where->host != "::1" && !where->host.starts_with("127."))
-    mistake("davit.api.listen", "the API has neither TLS nor tokens yet, so it listens on loopback or a unix socket alone, not on " + where->host);
+  const auto& access = agent.access;
+  auto everywhere = where && !where->is_unix() && where->host != "localhost" && where->host != "::1" && !where->host.starts_with("127.");
+  if (everywhere && (access.tokens_file.empty() || access.tls_certificate.empty()))
+    mistake("davit.api.listen", where->host + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) and tokens (tokens-file); or listen on loopback or a unix socket");
+  if (access.tls_certificate.empty() != access.tls_key.empty())
+    mistake(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate", "tls-certificate and tls-key go together");
+  if (!access.tls_client_ca.empty() && access.tls_certificate.empty())
+    mistake("davit.api.tls-client-ca", "client certificates need TLS: set tls-certificate and tls-key");
+  if (where && where->is_unix() && !access.tls_certificate.empty())
+    mistake("davit.api.tls-certificate", "there is no TLS on a unix socket");
   if (agent.drain_action != "leave" && agent.drain_action != "stop")
     mistake("davit.agent.drain-action", "must be \"leave\" or \"stop\", not \"" + agent.drain_action + "\"");
   if (!agent.store_url.starts_with("sqlite://"))

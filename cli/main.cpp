@@ -5,6 +5,7 @@
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
+#include "cli/token.hpp"
 #include "json/write.hpp"
 
 #include <CLI/CLI.hpp>
@@ -89,13 +90,13 @@ int dispatch(int argc, char** argv) {
                "davit"};
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile;
-  std::vector<std::string> label_filter;
+  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file;
+  std::vector<std::string> label_filter, scopes;
   task_flags flags;
   bool as_json = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
   int tail = -1, attempt = 0;
   std::size_t limit = 100;
-  auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port or unix:///path (DAVIT_HOST)"); };
+  auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port, https://host:port or unix:///path (DAVIT_HOST)"); };
   auto json_option = [&](CLI::App* command) { command->add_flag("--json", as_json, "JSON on stdout"); };
 
   auto agent_command = app.add_subcommand("agent", "The daemon: davit agent [--config-file=FILE] [--davit.agent.name=NAME ...]")->prefix_command();
@@ -139,6 +140,21 @@ int dispatch(int argc, char** argv) {
   explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
   explain_command->add_option("--config-file", file, "The agent's configuration");
   explain_command->add_option("--profile", profile, "Judge by this profile: restricted, baseline or privileged");
+  auto token_command = app.add_subcommand("token", "Who may call an agent's API");
+  token_command->require_subcommand(1);
+  auto create_token_command = token_command->add_subcommand("create", "Make a token and print it");
+  create_token_command->add_option("name", name, "For people, and for the audit log")->required();
+  create_token_command->add_option("--scope", scopes, "What it is for: submit, read, cancel, admin; several with commas")->delimiter(',')->required();
+  create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
+  create_token_command->add_option("--expires", expires, "After this time, such as 720h");
+  auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
+  auto revoke_token_command = token_command->add_subcommand("revoke", "Make a token worthless");
+  revoke_token_command->add_option("name", name, "Its name or id")->required();
+  for (auto command : {create_token_command, list_tokens_command, revoke_token_command}) {
+    command->add_option("--tokens-file", tokens_file, "The file that the agent's api.tokens-file names");
+    command->add_option("--config-file", file, "The agent's configuration, which names it");
+  }
+  json_option(list_tokens_command);
   auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
   doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
@@ -162,6 +178,15 @@ int dispatch(int argc, char** argv) {
     return check_config(file, defaults);
   if (*doctor_command)
     return doctor(file, as_json);
+  if (*token_command) {
+    if (tokens_file.empty() && !file.empty())
+      tokens_file = read_configuration(file, {}).agent.access.tokens_file;
+    if (tokens_file.empty())
+      usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has api.tokens-file");
+    if (*create_token_command)
+      return create_token(tokens_file, name, scopes, profile, expires);
+    return *list_tokens_command ? list_tokens(tokens_file, as_json) : revoke_token(tokens_file, name);
+  }
   if (*explain_command) {
     auto config = read_configuration(file, {});
     for (const auto& one : config.mistakes)

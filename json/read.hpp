@@ -121,9 +121,15 @@ public:
       if (source_.get_object().get(members) != simdjson::SUCCESS)
         return fail("must be an object, not " + kind_of(source_));
       target.clear();
-      for (auto member : members)
-        if (!nested(member.key, member.value, target[std::string{member.key}]))
+      for (auto member : members) {
+        auto [entry, made] = target.try_emplace(std::string{member.key});
+        if (!made && unknown_ == unknown_fields::refuse) {
+          error.path = member.key;
+          return fail("is given twice");
+        }
+        if (!nested(member.key, member.value, entry->second))
           return false;
+      }
       return true;
     } else if constexpr (requires { target.push_back(typename T::value_type{}); }) {
       if (source_.is_null()) // what Go writes for an empty slice
@@ -161,11 +167,23 @@ private:
     simdjson::dom::object members;
     if (source_.get_object().get(members) != simdjson::SUCCESS)
       return fail("must be an object, not " + kind_of(source_));
+    static_assert(sizeof...(Fields) <= 64);
+    std::uint64_t seen = 0;
     for (auto member : members) {
-      bool known = false, good = true;
-      ((field.name == member.key ? (known = true, good = nested(member.key, member.value, *field.value)) : false), ...);
+      bool known = false, good = true, again = false;
+      unsigned index = 0;
+      auto mark = [&](unsigned at) {
+        again = (seen >> at & 1) != 0;
+        seen |= std::uint64_t{1} << at;
+        return known = true;
+      };
+      ((field.name == member.key ? (mark(index), good = nested(member.key, member.value, *field.value)) : false, ++index), ...);
       if (!good)
         return false;
+      if (again && unknown_ == unknown_fields::refuse) { // readers differ in which of the two they take
+        error.path = member.key;
+        return fail("is given twice");
+      }
       if (!known && unknown_ == unknown_fields::refuse) {
         error.path = member.key;
         error.message = unknown_field_message(member.key, {field.name...});

@@ -7,6 +7,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
@@ -17,10 +18,16 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
 #include <algorithm>
+#include <cstring>
 #include <deque>
+#include <filesystem>
 #include <list>
 #include <mutex>
+#include <poll.h>
 #include <set>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -240,14 +247,88 @@ private:
   bool closed_ = false;
 };
 
-template <class Protocol>
-class server_of final : public http_server, public std::enable_shared_from_this<server_of<Protocol>> {
+/// The certificate and key of a TLS server, read again when their files have changed.
+class server_certificate {
 public:
-  using stream_type = beast::basic_stream<Protocol>;
+  explicit server_certificate(tls_settings settings) : settings_(std::move(settings)) {}
+
+  /// What a new connection is to use; an error if there never was anything good.
+  result<std::shared_ptr<asio::ssl::context>> current() {
+    std::lock_guard guard{mutex_};
+    auto seen = stamps();
+    if (context_ && seen == seen_)
+      return context_;
+    auto made = load();
+    if (made) {
+      context_ = *made;
+      seen_ = seen;
+    } else if (!context_) { // half a renewal: the old one serves on
+      return made.error();
+    }
+    return context_;
+  }
+
+private:
+  using stamp_list = std::vector<std::filesystem::file_time_type>;
+
+  stamp_list stamps() const {
+    stamp_list all;
+    std::error_code ec;
+    for (const auto* file : {&settings_.certificate, &settings_.key, &settings_.ca})
+      if (!file->empty())
+        all.push_back(std::filesystem::last_write_time(*file, ec));
+    return all;
+  }
+
+  result<std::shared_ptr<asio::ssl::context>> load() const {
+    auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+    auto handle = context->native_handle();
+    SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
+    ERR_clear_error();
+    auto fail = [](const std::string& what) {
+      auto code = ERR_get_error();
+      auto reason = code ? ERR_reason_error_string(code) : nullptr;
+      return error{engine_errc::tls, 0, what + (reason ? std::string{": "} + reason : std::string{})};
+    };
+    if (SSL_CTX_use_certificate_chain_file(handle, settings_.certificate.c_str()) != 1)
+      return fail(settings_.certificate + " holds no certificate in PEM");
+    if (SSL_CTX_use_PrivateKey_file(handle, settings_.key.c_str(), SSL_FILETYPE_PEM) != 1)
+      return fail(settings_.key + " holds no key that fits " + settings_.certificate);
+    if (!settings_.ca.empty()) {
+      if (SSL_CTX_load_verify_locations(handle, settings_.ca.c_str(), nullptr) != 1)
+        return fail(settings_.ca + " holds no certificate authority in PEM");
+      context->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
+    }
+    return context;
+  }
+
+  tls_settings settings_;
+  std::mutex mutex_;
+  std::shared_ptr<asio::ssl::context> context_;
+  stamp_list seen_;
+};
+
+std::string common_name(SSL* session) {
+  std::unique_ptr<X509, decltype(&X509_free)> shown{SSL_get1_peer_certificate(session), &X509_free};
+  if (!shown)
+    return {};
+  char name[256]{};
+  X509_NAME_get_text_by_NID(X509_get_subject_name(shown.get()), NID_commonName, name, sizeof name);
+  return name;
+}
+
+template <class Protocol, bool Secure = false>
+class server_of final : public http_server, public std::enable_shared_from_this<server_of<Protocol, Secure>> {
+public:
+  using plain_stream = beast::basic_stream<Protocol>;
+  using stream_type = std::conditional_t<Secure, asio::ssl::stream<plain_stream>, plain_stream>;
 
   server_of(asio::io_context& context, endpoint where, server_limits limits, std::function<void(exchange_ptr)> handler)
-    : context_(context), acceptor_(asio::make_strand(context)), where_(std::move(where)), limits_(limits), handler_(std::move(handler)) {
+    : context_(context), acceptor_(asio::make_strand(context)), where_(std::move(where)), limits_(limits), handler_(std::move(handler)),
+      certificate_(where_.tls.value_or(tls_settings{})) {
   }
+
+  server_certificate& certificate() { return certificate_; }
 
   typename Protocol::acceptor& acceptor() { return acceptor_; }
 
@@ -273,18 +354,88 @@ public:
     for (auto stream : open_)
       asio::post(stream->get_executor(), [weak = stream->weak_from_this()] {
         if (auto connection = weak.lock())
-          connection->stream.close();
+          connection->lowest().close();
       });
   }
 
 private:
   struct connection : std::enable_shared_from_this<connection> {
-    explicit connection(typename Protocol::socket socket) : stream(std::move(socket)) {}
+    template <class... Context>
+    explicit connection(typename Protocol::socket socket, Context&&... context) : stream(plain_stream{std::move(socket)}, std::forward<Context>(context)...) {}
     auto get_executor() { return stream.get_executor(); }
+    plain_stream& lowest() {
+      if constexpr (Secure)
+        return stream.next_layer();
+      else
+        return stream;
+    }
+    std::shared_ptr<asio::ssl::context> context; ///< Of the TLS session.
     stream_type stream;
     beast::flat_buffer buffer;
+    server_peer peer;
+    std::optional<std::chrono::steady_clock::time_point> idle_since = std::chrono::steady_clock::now(); ///< No request is being answered. Guarded by the server's mutex.
   };
   using connection_ptr = std::shared_ptr<connection>;
+
+  /// Null: there is no certificate to show at the moment.
+  connection_ptr make_connection(typename Protocol::socket socket) {
+    if constexpr (Secure) {
+      auto context = certificate_.current();
+      if (!context)
+        return nullptr;
+      auto made = std::make_shared<connection>(std::move(socket), **context);
+      made->context = *context;
+      return made;
+    } else {
+      return std::make_shared<connection>(std::move(socket));
+    }
+  }
+
+  static server_peer peer_of(typename Protocol::socket& socket) {
+    server_peer peer;
+    if constexpr (std::is_same_v<Protocol, asio::ip::tcp>) {
+      error_code ec;
+      auto remote = socket.remote_endpoint(ec);
+      if (!ec)
+        peer.address = remote.address().to_string();
+    } else {
+      ucred who{};
+      socklen_t size = sizeof who;
+      if (::getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
+        peer.local = true;
+        peer.uid = who.uid;
+        peer.gid = who.gid;
+        peer.pid = who.pid;
+      }
+    }
+    return peer;
+  }
+
+  /// Whoever holds connections open without asking for anything must not keep others out. Call with the mutex.
+  bool make_room() {
+    if (open_.size() < limits_.connections)
+      return true;
+    connection* longest = nullptr;
+    for (auto one : open_)
+      if (one->idle_since && (!longest || *one->idle_since < *longest->idle_since))
+        longest = one;
+    if (!longest)
+      return false;
+    longest->idle_since.reset(); // not to be chosen again
+    asio::post(longest->get_executor(), [weak = longest->weak_from_this()] {
+      if (auto one = weak.lock())
+        one->lowest().close();
+    });
+    return true;
+  }
+
+  void mark(const connection_ptr& one, bool idle) {
+    std::lock_guard guard{mutex_};
+    if (idle)
+      one->idle_since = std::chrono::steady_clock::now();
+    else
+      one->idle_since.reset();
+  }
 
   awaitable<void> accept() {
     while (true) {
@@ -298,10 +449,14 @@ private:
       }
       // A named lvalue: g++ 12 miscounts the lifetime of a structured binding captured by a coroutine lambda.
       typename Protocol::socket accepted{std::move(socket)};
-      auto made = std::make_shared<connection>(std::move(accepted));
+      auto peer = peer_of(accepted);
+      auto made = make_connection(std::move(accepted));
+      if (!made)
+        continue;
+      made->peer = std::move(peer);
       {
         std::lock_guard guard{mutex_};
-        if (stopping_ || open_.size() >= limits_.connections)
+        if (stopping_ || !make_room())
           continue; // closed by going out of scope
         open_.insert(made.get());
       }
@@ -310,8 +465,8 @@ private:
         [self = this->shared_from_this(), made]() -> awaitable<void> {
           co_await self->serve(made);
           error_code ignored;
-          made->stream.socket().shutdown(asio::socket_base::shutdown_both, ignored);
-          made->stream.close();
+          made->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
+          made->lowest().close();
           std::lock_guard guard{self->mutex_};
           self->open_.erase(made.get());
         },
@@ -321,7 +476,7 @@ private:
 
   awaitable<bool> send(connection_ptr to, std::string bytes) {
     // A reader may be slow, not dead: each write has the time, and a write is one piece.
-    to->stream.expires_after(limits_.stalled);
+    to->lowest().expires_after(limits_.stalled);
     auto [ec, count] = co_await asio::async_write(to->stream, asio::buffer(bytes), as_awaitable);
     co_return !ec;
   }
@@ -334,8 +489,8 @@ private:
     if (co_await send(from, render_header(response, false, false, false))) {
       // Closing on a client that still sends resets the connection, and the answer with it: let it come to an end, for a while.
       error_code ec;
-      from->stream.socket().shutdown(asio::socket_base::shutdown_send, ec);
-      from->stream.expires_after(linger_time);
+      from->lowest().socket().shutdown(asio::socket_base::shutdown_send, ec);
+      from->lowest().expires_after(linger_time);
       std::vector<char> rest(64 * 1024);
       for (std::size_t total = 0; !ec && total < linger_bytes;) {
         auto [read_ec, count] = co_await from->stream.async_read_some(asio::buffer(rest), as_awaitable);
@@ -347,17 +502,39 @@ private:
   }
 
   awaitable<void> serve(connection_ptr from) {
+    if constexpr (Secure) {
+      from->lowest().expires_after(limits_.header);
+      auto [ec] = co_await from->stream.async_handshake(asio::ssl::stream_base::server, as_awaitable);
+      if (ec)
+        co_return;
+      from->peer.certificate = common_name(from->stream.native_handle());
+    }
     bool go_on = true;
-    while (go_on)
+    while (go_on) {
+      mark(from, true);
       go_on = co_await serve_one(from);
+    }
   }
 
   awaitable<bool> serve_one(connection_ptr from) {
     http::request_parser<http::string_body> parser;
     parser.header_limit(static_cast<std::uint32_t>(limits_.header_bytes));
     parser.body_limit(limits_.body_bytes);
-    from->stream.expires_after(limits_.idle);
-    auto [ec, count] = co_await http::async_read(from->stream, from->buffer, parser, as_awaitable);
+    if (from->buffer.size() == 0) {
+      from->lowest().expires_after(limits_.idle);
+      auto [ec, count] = co_await from->stream.async_read_some(from->buffer.prepare(4096), as_awaitable);
+      if (ec || count == 0)
+        co_return false;
+      from->buffer.commit(count);
+    }
+    from->lowest().expires_after(limits_.header);
+    auto [ec, count] = co_await http::async_read_header(from->stream, from->buffer, parser, as_awaitable);
+    mark(from, ec.failed());
+    if (!ec && !parser.is_done()) {
+      from->lowest().expires_after(limits_.body);
+      auto [body_ec, body_count] = co_await http::async_read(from->stream, from->buffer, parser, as_awaitable);
+      ec = body_ec;
+    }
     if (ec == http::error::body_limit)
       co_return co_await refuse(from, 413, "the body is longer than " + std::to_string(limits_.body_bytes) + " bytes");
     if (ec == http::error::header_limit)
@@ -370,6 +547,7 @@ private:
     if (ec)
       co_return false;
     server_request request;
+    request.peer = from->peer;
     auto& message = parser.get();
     request.method = std::string{message.method_string()};
     for (const auto& field : message) {
@@ -414,20 +592,18 @@ private:
       }
     }
     state->close(!good);
-    from->stream.socket().cancel();
+    from->lowest().socket().cancel();
     co_return good && keep_alive;
   }
 
   /// Sees a client that goes while its answer is being made.
   void watch(connection_ptr from, std::shared_ptr<exchange_state> state) {
-    auto& socket = from->stream.socket();
-    socket.async_wait(asio::socket_base::wait_read, asio::bind_executor(from->get_executor(), [from, state](error_code ec) {
+    from->lowest().socket().async_wait(asio::socket_base::wait_read, asio::bind_executor(from->get_executor(), [from, state](error_code ec) {
       if (ec)
         return;
-      char byte;
-      auto fd = from->stream.socket().native_handle();
-      auto count = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-      if (count == 0 || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK))
+      // Behind what it may have sent on top (a request more, or TLS' own farewell) the end is seen all the same.
+      pollfd look{from->lowest().socket().native_handle(), POLLRDHUP, 0};
+      if (::poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
         state->close(true);
     }));
   }
@@ -440,6 +616,7 @@ private:
   std::mutex mutex_;
   std::set<connection*> open_;
   bool stopping_ = false;
+  server_certificate certificate_;
 };
 
 template <class Protocol>
@@ -487,12 +664,19 @@ result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& conte
   auto addresses = resolver.resolve(where.host, std::to_string(where.port), tcp::resolver::passive | tcp::resolver::numeric_service, ec);
   if (ec || addresses.empty())
     return fail({engine_errc::unreachable, 0, ec.message()});
-  auto server = std::make_shared<server_of<tcp>>(context, where, limits, std::move(handler));
-  auto e = listen_on<tcp>(server->acceptor(), addresses.begin()->endpoint());
-  if (e.code != engine_errc::none)
-    return fail(e);
-  server->run();
-  return std::shared_ptr<http_server>{server};
+  auto start = [&](auto server) -> result<std::shared_ptr<http_server>> {
+    auto e = listen_on<tcp>(server->acceptor(), addresses.begin()->endpoint());
+    if (e.code != engine_errc::none)
+      return fail(e);
+    server->run();
+    return std::shared_ptr<http_server>{server};
+  };
+  if (!where.tls)
+    return start(std::make_shared<server_of<tcp>>(context, where, limits, std::move(handler)));
+  auto server = std::make_shared<server_of<tcp, true>>(context, where, limits, std::move(handler));
+  if (auto good = server->certificate().current(); !good)
+    return fail(good.error());
+  return start(std::move(server));
 }
 
 } // namespace davit::transport

@@ -5,6 +5,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,7 +15,17 @@
 
 namespace davit::transport {
 
+/// Who is at the other end of a connection.
+struct server_peer {
+  bool local = false;       ///< A process of this machine, over the unix socket.
+  std::uint32_t uid = 0, gid = 0; ///< Of a local one (SO_PEERCRED).
+  std::int32_t pid = 0;
+  std::string address;      ///< Of one that came over tcp.
+  std::string certificate;  ///< The common name of the client certificate that it showed, if it had to.
+};
+
 struct server_request {
+  server_peer peer;
   std::string method;
   std::string path;                                        ///< Decoded, without the query.
   std::vector<std::string> segments;                       ///< The path's, decoded each.
@@ -59,15 +70,18 @@ using exchange_ptr = std::shared_ptr<exchange>;
 struct server_limits {
   std::size_t header_bytes = 16 * 1024;
   std::size_t body_bytes = 4 * 1024 * 1024;
-  std::size_t connections = 2048;
-  duration idle{60'000};      ///< For a request to come whole.
+  std::size_t connections = 2048; ///< With more, the one that has been idle for longest is closed.
+  duration idle{60'000};      ///< Between requests.
+  duration header{10'000};    ///< For a request's header to come whole, and for a TLS handshake.
+  duration body{60'000};      ///< For its body to come whole.
   duration stalled{300'000};  ///< For a reader that takes nothing.
 };
 
 class http_server {
 public:
   /// Listens at once. For port 0 the system chooses one. A unix socket is made with mode 0660; a stale one is replaced, a
-  /// live one is an error.
+  /// live one is an error. With `where.tls`: its certificate and key are shown, and if it names a CA, clients must show a
+  /// certificate that it has signed. The files are read again when they have changed.
   static result<std::shared_ptr<http_server>> listen(boost::asio::io_context& context, const endpoint& where,
                                                      server_limits limits, std::function<void(exchange_ptr)> handler);
   virtual ~http_server() = default;

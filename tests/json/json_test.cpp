@@ -24,6 +24,8 @@ TEST_CASE("a mistake in a task spec is named by the field's path, with what was 
   CHECK(complaint(R"({"image":"a","priviledged":true})").starts_with("priviledged: unknown field"));
   CHECK(complaint(R"({"image":"a","tty":1})") == "tty: must be true or false, not a number");
   CHECK(complaint(R"({"image":"a","priority":9999999999})") == "priority: the number 9999999999 is out of range");
+  CHECK(complaint(R"({"image":"a","image":"a"})") == "image: is given twice");
+  CHECK(complaint(R"({"image":"a","env":{"A":"1","A":"2"}})") == "env.A: is given twice");
   CHECK(complaint("[]") == "must be an object, not an array");
   CHECK(complaint("{").starts_with("not valid JSON"));
   CHECK(complaint(std::string(100'000, '[')).starts_with("not valid JSON"));

@@ -1,0 +1,127 @@
+#include "api/tokens.hpp"
+
+#include "json/read.hpp"
+#include "json/write.hpp"
+#include "transport/base64.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace davit {
+
+namespace {
+
+std::string random_bytes(std::size_t count) {
+  std::string bytes(count, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1)
+    throw std::runtime_error("the system gives no random numbers");
+  return bytes;
+}
+
+std::string hex(std::string_view bytes) {
+  std::string text;
+  for (unsigned char byte : bytes) {
+    char digits[3];
+    std::snprintf(digits, sizeof digits, "%02x", byte);
+    text += digits;
+  }
+  return text;
+}
+
+/// The secret has 256 random bits, so that one round of a plain hash is enough: there is nothing to be guessed.
+std::string hash_of(std::string_view salt, std::string_view secret) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int size = 0;
+  auto input = std::string{salt} + std::string{secret};
+  EVP_Digest(input.data(), input.size(), digest.data(), &size, EVP_sha256(), nullptr);
+  return transport::base64_encode(std::string_view{reinterpret_cast<const char*>(digest.data()), size});
+}
+
+} // namespace
+
+new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile, std::optional<timestamp> expires_at) {
+  new_token made;
+  auto secret = hex(random_bytes(32));
+  made.entry = {hex(random_bytes(6)), std::move(name), std::move(scopes), profile, transport::base64_encode(random_bytes(16)), "", std::chrono::system_clock::now(), expires_at};
+  made.entry.hash = hash_of(made.entry.salt, secret);
+  made.text = "davit_" + made.entry.id + "_" + secret;
+  return made;
+}
+
+bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
+  return std::any_of(scopes.begin(), scopes.end(), [&](api_scope one) { return one == wanted || one == api_scope::admin; });
+}
+
+std::optional<token_list> token_list::load(const std::filesystem::path& file, std::string& error) {
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0) {
+    error = file.string() + ": " + std::strerror(errno) + " (davit token create makes it)";
+    return std::nullopt;
+  }
+  if ((info.st_mode & (S_IWGRP | S_IWOTH | S_IROTH)) != 0) {
+    error = file.string() + " can be read by everybody or written by others than its owner; chmod 640 it";
+    return std::nullopt;
+  }
+  std::ifstream in{file};
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) {
+    error = file.string() + " can't be read: " + std::strerror(errno);
+    return std::nullopt;
+  }
+  auto content = text.str();
+  auto list = json::read<token_list>(std::string_view{content}, json::unknown_fields::refuse);
+  if (!list) {
+    error = file.string() + " is no list of tokens: " + list.error().text();
+    return std::nullopt;
+  }
+  return std::move(*list);
+}
+
+std::string token_list::save(const std::filesystem::path& file) const {
+  auto part = file.string() + ".part";
+  auto text = json::write(*this) + "\n";
+  ::unlink(part.c_str());
+  auto fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  auto good = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+  auto why = errno;
+  if (fd >= 0)
+    ::close(fd);
+  if (good && ::rename(part.c_str(), file.c_str()) == 0)
+    return {};
+  if (good)
+    why = errno;
+  ::unlink(part.c_str());
+  return file.string() + " can't be written: " + std::strerror(why);
+}
+
+const api_token* token_list::find(std::string_view presented, timestamp now) const {
+  constexpr std::string_view prefix = "davit_";
+  if (!presented.starts_with(prefix))
+    return nullptr;
+  presented.remove_prefix(prefix.size());
+  auto middle = presented.find('_');
+  if (middle == std::string_view::npos)
+    return nullptr;
+  auto id = presented.substr(0, middle), secret = presented.substr(middle + 1);
+  for (const auto& one : tokens)
+    if (one.id == id) {
+      auto hash = hash_of(one.salt, secret);
+      if (hash.size() == one.hash.size() && CRYPTO_memcmp(hash.data(), one.hash.data(), hash.size()) == 0 && (!one.expires_at || now < *one.expires_at))
+        return &one;
+    }
+  return nullptr;
+}
+
+} // namespace davit

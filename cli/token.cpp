@@ -1,0 +1,106 @@
+#include "cli/token.hpp"
+
+#include "api/tokens.hpp"
+#include "cli/print.hpp"
+#include "cli/task_flags.hpp"
+#include "json/write.hpp"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <iostream>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace davit {
+
+namespace {
+
+/// Keeps other davit token commands off the file while it is changed.
+class file_lock {
+public:
+  explicit file_lock(const std::filesystem::path& file) : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0)
+      usage(file.string() + ".lock can't be locked");
+  }
+  ~file_lock() { ::close(fd_); }
+
+private:
+  int fd_;
+};
+
+token_list load(const std::filesystem::path& file, bool may_be_missing) {
+  if (may_be_missing && !std::filesystem::exists(file))
+    return {};
+  std::string error;
+  auto list = token_list::load(file, error);
+  if (!list)
+    usage(error);
+  return std::move(*list);
+}
+
+void save(const token_list& list, const std::filesystem::path& file) {
+  if (auto error = list.save(file); !error.empty())
+    usage(error);
+}
+
+} // namespace
+
+int create_token(const std::filesystem::path& file, const std::string& name, const std::vector<std::string>& scope_names, const std::string& profile_name, const std::string& expires) {
+  if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@") != std::string::npos)
+    usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
+  std::vector<api_scope> scopes;
+  for (const auto& one : scope_names) {
+    api_scope scope;
+    if (!from_string(one, scope))
+      usage("--scope: \"" + one + "\" must be " + expected_text(scope));
+    scopes.push_back(scope);
+  }
+  std::optional<policy_profile> profile;
+  if (policy_profile value; !profile_name.empty()) {
+    if (!from_string(profile_name, value))
+      usage("--profile: must be " + expected_text(value));
+    profile = value;
+  }
+  std::optional<timestamp> expires_at;
+  if (!expires.empty())
+    expires_at = std::chrono::system_clock::now() + read_duration(expires, "--expires");
+  file_lock lock{file};
+  auto list = load(file, true);
+  if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
+    usage("there is a token of the name " + name + " already; revoke it first, or take another name");
+  auto made = make_token(name, std::move(scopes), profile, expires_at);
+  list.tokens.push_back(std::move(made.entry));
+  save(list, file);
+  std::cout << made.text << '\n';
+  std::cerr << "This is the one time that the token can be seen; " << file.string() << " has a hash of it.\n";
+  return 0;
+}
+
+int list_tokens(const std::filesystem::path& file, bool as_json) {
+  auto list = load(file, false);
+  std::vector<std::vector<std::string>> rows{{"ID", "NAME", "SCOPES", "PROFILE", "CREATED", "EXPIRES"}};
+  for (auto& one : list.tokens) {
+    std::string scopes;
+    for (auto scope : one.scopes)
+      scopes += (scopes.empty() ? "" : ",") + to_string(scope);
+    rows.push_back({one.id, printable(one.name), scopes, one.profile ? to_string(*one.profile) : "", format_timestamp(one.created_at), one.expires_at ? format_timestamp(*one.expires_at) : "never"});
+    one.salt.clear();
+    one.hash.clear();
+    if (as_json)
+      std::cout << json::write(one) << '\n';
+  }
+  if (!as_json)
+    print_table(rows);
+  return 0;
+}
+
+int revoke_token(const std::filesystem::path& file, const std::string& name) {
+  file_lock lock{file};
+  auto list = load(file, false);
+  if (std::erase_if(list.tokens, [&](const api_token& one) { return one.name == name || one.id == name; }) == 0)
+    usage("there is no token of the name or id " + name);
+  save(list, file);
+  return 0;
+}
+
+} // namespace davit

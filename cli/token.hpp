@@ -1,0 +1,19 @@
+// davit token: who may call an agent's API.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace davit {
+
+/// Makes a token, adds it to the file (which is made if it is not there), and prints it: the one time that it can be seen.
+/// `expires`: a duration from now; empty: never. Throws a command_failure.
+int create_token(const std::filesystem::path& file, const std::string& name, const std::vector<std::string>& scopes, const std::string& profile, const std::string& expires);
+
+int list_tokens(const std::filesystem::path& file, bool as_json);
+
+/// Takes the token of this name, or id, from the file; agents notice within a second.
+int revoke_token(const std::filesystem::path& file, const std::string& name);
+
+} // namespace davit
