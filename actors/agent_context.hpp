@@ -17,6 +17,7 @@
 
 namespace davit::transport {
 class io_runtime;
+class secret_box;
 }
 
 namespace davit {
@@ -41,11 +42,14 @@ struct agent_settings {
   std::string api_listen;
   access_settings access;
   std::string fleet = "default";
+  std::filesystem::path secrets_key; ///< File; empty: secrets.key in the data directory.
+  std::filesystem::path docker_config; ///< A docker config.json with registry credentials; empty: none.
   duration pull_timeout{1'800'000};
   std::vector<engine_settings> engines;
   policy_settings policy;
   log_settings logs;
 
+  std::filesystem::path secrets_key_file() const { return secrets_key.empty() ? data_dir / "secrets.key" : secrets_key; }
   std::filesystem::path log_folder() const { return data_dir / "logs"; }
 };
 
@@ -55,6 +59,7 @@ struct agent_context {
   transport::io_runtime& io;
   std::shared_ptr<const davit::policy> policy;
   std::shared_ptr<davit::metrics> metrics;
+  std::shared_ptr<const transport::secret_box> secrets;
 };
 
 using context_ptr = std::shared_ptr<const agent_context>;

@@ -6,7 +6,7 @@ std::string container_name(const attempt_key& key) {
   return "davit-" + to_string(key.task) + "-" + std::to_string(key.number);
 }
 
-container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec) {
+container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec, const std::map<std::string, secret>& secrets) {
   container_plan plan;
   plan.name = container_name(key);
   plan.image = spec.image;
@@ -15,6 +15,7 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.env = spec.env;
   plan.env.emplace("DAVIT_TASK_ID", to_string(key.task));
   plan.env.emplace("DAVIT_ATTEMPT", std::to_string(key.number));
+  plan.secrets = secrets;
   plan.labels = spec.labels;
   plan.labels["davit.task"] = to_string(key.task);
   plan.labels["davit.attempt"] = std::to_string(key.number);

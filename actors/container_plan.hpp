@@ -10,6 +10,6 @@ namespace davit {
 std::string container_name(const attempt_key& key);
 
 /// The container that a task's attempt wants; `spec` has been judged.
-container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec);
+container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec, const std::map<std::string, secret>& secrets);
 
 } // namespace davit

@@ -3,6 +3,8 @@
 #include "actors/metrics.hpp"
 #include "transport/engine_client.hpp"
 #include "transport/log_follower.hpp"
+#include "transport/registry_credentials.hpp"
+#include "transport/secret_masker.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -45,6 +47,7 @@ struct pending_log {
   bool ended = false;              ///< The follower has; acknowledgements may be missing.
   std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
   caf::error failure;
+  std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
 };
 
 struct engine_connection_state {
@@ -372,6 +375,12 @@ void pass_on(self_pointer self, log_batch batch) {
   auto entry = find_log(self, key, source);
   if (!entry)
     return;
+  if (entry->masker) {
+    std::vector<log_record> decided;
+    for (auto& record : batch.records)
+      entry->masker->add(std::move(record), decided);
+    batch.records = std::move(decided);
+  }
   if (batch.records.empty()) {
     entry->follower->grant(wire_bytes);
     return;
@@ -406,6 +415,7 @@ caf::result<void> follow_log(self_pointer self, const log_request& request) {
   auto key = request.key;
   auto source = request.lease.source;
   auto actor = weak(self);
+  auto follow = request.follow;
   transport::follow_options options{request.container, request.tty, request.follow, request.lease.cursor};
   auto on_records = [=](std::vector<log_record> records, std::uint64_t wire_bytes) {
     auto batch = std::make_shared<log_batch>(log_batch{key, source, wire_bytes, std::move(records)});
@@ -419,12 +429,24 @@ caf::result<void> follow_log(self_pointer self, const log_request& request) {
       entry->ended = true;
       if (!outcome && !entry->failure)
         entry->failure = to_caf(outcome.error());
+      // Nothing comes after this; but whoever followed is read after, and what was kept back here is read again then.
+      if (entry->masker && !follow && !entry->failure) {
+        log_batch rest{key, source, 0, {}};
+        entry->masker->finish(rest.records);
+        entry->masker.reset();
+        pass_on(self, std::move(rest));
+      }
       settle_log(self, key);
     });
   };
   auto follower = std::make_shared<transport::log_follower>(state.client, std::move(options), std::move(on_records), std::move(on_end));
   auto promise = self->make_response_promise<void>();
-  state.logs.emplace(key, pending_log{source, follower, promise, false, 0, {}});
+  auto& entry = state.logs.emplace(key, pending_log{source, follower, promise, false, 0, {}, {}}).first->second;
+  std::vector<std::string> hidden;
+  for (const auto& one : request.secrets)
+    hidden.push_back(one.value);
+  if (!hidden.empty())
+    entry.masker = std::make_unique<transport::secret_masker>(hidden);
   follower->start();
   return promise;
 }
@@ -448,6 +470,18 @@ awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::
     if (!count || *count == 0)
       co_return result<void>{};
   }
+}
+
+/// With the task's own credentials, or else those that the agent's config.json has for the image's registry.
+awaitable<result<void>> pull(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, secret own, std::string image,
+                             std::function<void(const pull_progress&)> progress, call_options options) {
+  auto config = own.value.empty() ? transport::registry_credentials::load(docker_config) : transport::registry_credentials::parse(own.value, "the secret DOCKER_AUTH_CONFIG");
+  if (!config)
+    co_return config.error();
+  auto auth = co_await config->of_image(image, options.until);
+  if (!auth)
+    co_return auth.error();
+  co_return co_await client->pull_image(image, std::move(*auth), std::move(progress), options);
 }
 
 std::string engine_time(timestamp at) {
@@ -504,14 +538,14 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
   connect(self);
   return {
     [=](ping_atom) { return self->state.status; },
-    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit) {
+    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) {
       auto progress = [actor = weak(self), self, key](const pull_progress& now) {
         resume(actor, [=] {
           if (self->state.addresses.scheduler)
             self->send(self->state.addresses.scheduler, progress_atom_v, key, now);
         });
       };
-      return call<void>(self, "pull", limit, key, [=](call_options options) { return client->pull_image(image, {}, progress, options); }, subject::image);
+      return call<void>(self, "pull", limit, key, [=](call_options options) { return pull(client, self->state.context->settings.docker_config, credentials, image, progress, options); }, subject::image);
     },
     [=](find_atom, const std::string& image) {
       return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); }, subject::image);
@@ -543,6 +577,12 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     },
     [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
       return call<void>(self, "attach", 30s, key, [=](call_options options) { return write_stdin(client, id, bytes, options); });
+    },
+    [=](files_atom, const std::string& id, const std::string& path, std::uint64_t most) {
+      return call<std::string>(self, "archive", 60s, {}, [=](call_options options) {
+        options.max_body = most;
+        return client->download_archive(id, path, options);
+      });
     },
     [=](history_atom, const std::string& id, timestamp since) {
       return call<std::vector<engine_event>>(self, "events", 15s, {},

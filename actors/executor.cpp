@@ -1,10 +1,18 @@
 #include "actors/executor_state.hpp"
 
 #include "actors/container_plan.hpp"
+#include "transport/secret_box.hpp"
 
 #include <algorithm>
 
 namespace davit {
+
+namespace {
+
+/// As GitLab's runners have it: a docker config.json for the task's own image.
+const std::string registry_secret = "DOCKER_AUTH_CONFIG";
+
+} // namespace
 
 void executor_state::judge() {
   auto judged = context->policy->judge(work.task.spec, engine.profile);
@@ -21,6 +29,8 @@ void executor_state::judge() {
     fail(outcome::rejected, text);
     return;
   }
+  if (!unseal())
+    return;
   if (work.task.cancel_requested)
     wanted = ending::cancelled;
   crash_point("attempt judged");
@@ -32,6 +42,27 @@ void executor_state::judge() {
     pull();
   else
     create();
+}
+
+/// False: they can't be read, and the attempt has ended.
+bool executor_state::unseal() {
+  for (const auto& [name, sealed] : spec.secrets) {
+    auto value = context->secrets->unseal(name, sealed.value);
+    if (!value) {
+      fail(outcome::rejected, "secrets." + name + ": it was sealed with another key than " + context->settings.secrets_key_file().string()
+                                + " holds now; put that key back, or submit the task again");
+      return false;
+    }
+    secrets[name] = {std::move(*value), false};
+  }
+  return true;
+}
+
+std::vector<secret> executor_state::masked_values() const {
+  std::vector<secret> values;
+  for (const auto& [name, hidden] : secrets)
+    values.push_back(hidden);
+  return values;
 }
 
 /// The attempt was under way before: its container tells how far.
@@ -165,7 +196,7 @@ void executor_state::pull() {
         self->request(addresses.store, caf::infinite, pull_atom_v, engine.info.id, spec.image).then([] {}, [](const caf::error&) {});
         create();
       },
-      pull_atom_v, key(), spec.image, limit);
+      pull_atom_v, key(), spec.image, limit, secrets.contains(registry_secret) ? secrets[registry_secret] : secret{});
 }
 
 void executor_state::create() {
@@ -197,7 +228,7 @@ void executor_state::create() {
         container = id;
         announce();
       },
-      create_atom_v, plan_container(context->settings, key(), spec));
+      create_atom_v, plan_container(context->settings, key(), spec, secrets));
   crash_point("container asked");
 }
 

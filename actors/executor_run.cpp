@@ -32,7 +32,7 @@ void executor_state::follow_log() {
         if (!address)
           return;
         crash_point("log followed");
-        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease})
+        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease, masked_values()})
           .then([] {}, // the container has ended, or is about to
                 [this](const caf::error& e) {
                   if (now != step::run || e == log_errc::stale)
@@ -127,7 +127,7 @@ void executor_state::read_rest(container_status ended) {
               self->request(addresses.logs, caf::infinite, note_atom_v, key(), "some bytes are missing here: the engine did not give the rest of the log (" + text_of(e) + ")")
                 .then([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { corroborate(ended); });
             },
-            [this, ended] { corroborate(ended); }, log_atom_v, log_request{key(), container, spec.tty, false, lease});
+            [this, ended] { corroborate(ended); }, log_atom_v, log_request{key(), container, spec.tty, false, lease, masked_values()});
       },
       [this, ended](const caf::error& e) {
         spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));

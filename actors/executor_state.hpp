@@ -71,6 +71,9 @@ struct executor_state {
   void remove();
   void leave();
 
+  bool unseal();
+  std::vector<secret> masked_values() const;
+
   // -- beside the steps --------------------------------------------------------------------------------------------------
 
   void follow_log();
@@ -112,6 +115,7 @@ struct executor_state {
   context_ptr context;
   claimed_attempt work;
   task_spec spec;             ///< As the policy lets it run.
+  std::map<std::string, secret> secrets; ///< In clear.
   engine_status engine;
   wiring addresses;
 

@@ -45,6 +45,9 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
   const auto& path = request.segments;
   if (path.size() == 1 && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json" || (path[0] == "metrics" && settings.open_metrics)))
     return std::nullopt;
+  // What lies in a container is nearer to who runs it than to who watches.
+  if (path.size() == 4 && path[1] == "tasks" && path[3] == "files")
+    return api_scope::submit;
   if (request.method == "GET" || request.method == "HEAD")
     return api_scope::read;
   if (path.size() == 2 && path[1] == "tasks")
@@ -114,6 +117,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
         return only("GET", [&] { wait(self, client, id); });
       if (path.size() == 4 && path[3] == "logs")
         return only("GET", [&] { logs(self, client, id); });
+      if (path.size() == 4 && path[3] == "files")
+        return only("GET", [&] { files(self, client, id); });
       if (path.size() == 4 && path[3] == "events")
         return only("GET", [&] { events(self, client, id); });
     }

@@ -83,6 +83,8 @@ void submit(self_pointer self, exchange_ptr client, const caller& who);
 void list(self_pointer self, exchange_ptr client);
 void show(self_pointer self, exchange_ptr client, task_id id);
 void cancel(self_pointer self, exchange_ptr client, task_id id);
+/// Files of a task whose container is there, as a tar.
+void files(self_pointer self, exchange_ptr client, task_id id);
 void wait(self_pointer self, exchange_ptr client, task_id id);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);

@@ -2,6 +2,7 @@
 
 #include "json/read.hpp"
 #include "policy/placement.hpp"
+#include "transport/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
 
@@ -12,6 +13,9 @@ namespace davit::api {
 namespace {
 
 constexpr duration longest_wait = 1h;
+
+/// Of a tar that is passed on: it is held in memory.
+constexpr std::uint64_t most_files = 64 << 20;
 
 } // namespace
 
@@ -34,6 +38,9 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
     return respond(self, client, policy_problem(judged.violations));
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
+  // From here on nobody sees them but the attempt's executor.
+  for (auto& [name, hidden] : spec->secrets)
+    hidden = {self->state.context->secrets->seal(name, hidden.value), true};
   self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(*spec))
     .then(
       [=](const task_receipt& receipt) {
@@ -120,6 +127,30 @@ void cancel(self_pointer self, exchange_ptr client, task_id id) {
   self->request(self->state.addresses.store, caf::infinite, cancel_atom_v, id)
     .then([=](const task& now) { respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now)); },
           refuse(self, client));
+}
+
+void files(self_pointer self, exchange_ptr client, task_id id) {
+  auto path = client->request().parameter("path");
+  if (!path.starts_with('/') || path.find('\0') != std::string::npos || path.size() > 4096)
+    return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& found) {
+        if (found.attempts.empty() || found.state != task_state::running)
+          return respond(self, client, problem(409, "the task is " + to_string(found.state) + ": its files can be read while it runs, for its container goes with its end"));
+        const auto& last = found.attempts.back();
+        auto engine = self->state.addresses.engines.find(last.engine);
+        if (engine == self->state.addresses.engines.end())
+          return respond(self, client, problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent + ", which this agent does not reach"));
+        self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
+          .then([=](std::string& tar) { respond(self, client, {200, "application/x-tar", std::move(tar), {}}); },
+                [=](const caf::error& e) {
+                  auto code = engine_code(e);
+                  auto status = code == engine_errc::not_found ? 404 : code == engine_errc::protocol ? 413 : is_connection_trouble(code) ? 503 : 502;
+                  respond(self, client, problem(status, text_of(e)));
+                });
+      },
+      refuse(self, client));
 }
 
 void wait(self_pointer self, exchange_ptr client, task_id id) {

@@ -5,6 +5,7 @@
 #include "api/api_server.hpp"
 #include "store/task_store.hpp"
 #include "transport/io_runtime.hpp"
+#include "transport/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
@@ -16,6 +17,8 @@
 #include <csignal>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <poll.h>
 #include <unistd.h>
@@ -63,10 +66,15 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
     ::close(s->lock);
     return nullptr;
   }
+  auto secrets = transport::secret_box::open(settings.secrets_key_file(), error);
+  if (!secrets) {
+    ::close(s->lock);
+    return nullptr;
+  }
   s->system = std::make_unique<caf::actor_system>(*s->config.caf);
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
-  auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system)});
+  auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets});
   s->supervisor = spawn_supervisor(*s->system, context, spawn_api);
   s->supervisor->attach_functor([down = s->down, reason = s->down_reason](const caf::error& why) {
     *reason = text_of(why);
@@ -152,7 +160,14 @@ constexpr duration stop_limit{60'000};
 
 } // namespace
 
+void hide_memory() {
+  rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+}
+
 int run_agent(configuration config) {
+  hide_memory();
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
   // Blocked before any thread starts, so that all inherit it, and read from a descriptor: no handler runs anywhere.
   sigset_t signals;

@@ -38,6 +38,9 @@ private:
   std::unique_ptr<state> state_;
 };
 
+/// Keeps what this process has in its memory (secrets, keys) out of core dumps and from other processes of its user.
+void hide_memory();
+
 /// `davit agent`: runs until a signal ends it. SIGTERM, SIGINT and SIGQUIT drain; the second one ends at once.
 int run_agent(configuration config);
 

@@ -3,6 +3,7 @@
 #include "json/read.hpp"
 #include "messages/actors.hpp"
 #include "transport/endpoint.hpp"
+#include "transport/registry_credentials.hpp"
 
 #include <caf/init_global_meta_objects.hpp>
 #include <caf/io/middleman.hpp>
@@ -207,6 +208,7 @@ std::string take(const config_value& value, std::optional<T>& into) {
 struct raw_settings {
   agent_settings agent;
   std::string data_dir = "/var/lib/davit";
+  std::string secrets_key, docker_config;
 };
 
 struct option {
@@ -232,6 +234,8 @@ const std::vector<option>& options() {
     make_option("agent.drain-action", "\"leave\"", "What happens to tasks that run longer than that: \"leave\" them running, or \"stop\" them (they end as agent_lost and go by their retry policy).", DAVIT_AT(agent.drain_action)),
     make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed.", DAVIT_AT(agent.min_free_disk)),
     make_option("agent.pull-timeout", "30min", "For pulling an image, unless the task says.", DAVIT_AT(agent.pull_timeout)),
+    make_option("agent.secrets-key", "# <data-dir>/secrets.key", "File with the key that seals tasks' secrets in the store: 32 bytes in base64; made if it is not there. All agents of a fleet need the same.", DAVIT_AT(secrets_key)),
+    make_option("agent.docker-config", "# none", "A docker config.json with the credentials of registries (auths, credHelpers, credsStore).", DAVIT_AT(docker_config)),
     make_option("api.listen", "\"127.0.0.1:7300\"", "host:port, or \"unix:///run/davit.sock\".", DAVIT_AT(agent.api_listen)),
     make_option("api.tokens-file", "# none", "Who may call (davit token create writes it). Without it: processes of this machine alone, over loopback or the unix socket.", DAVIT_AT(agent.access.tokens_file)),
     make_option("api.local-scopes", "[\"admin\"]", "What callers without a token may do, on the unix socket or (if there is no tokens-file) on loopback: submit, read, cancel, admin.", DAVIT_AT(agent.access.local_scopes)),
@@ -247,6 +251,7 @@ const std::vector<option>& options() {
     make_option("policy.images.allow", "[]", "RE2 patterns, each for the whole name (docker.io/library/alpine:3.20, or alpine:3.20 for short); empty: all that are not denied.", DAVIT_AT(agent.policy.images_allow)),
     make_option("policy.images.deny", "[]", "The same; goes before allow.", DAVIT_AT(agent.policy.images_deny)),
     make_option("policy.images.require-digest", "false", "true: an image must be named by its digest (name@sha256:...).", DAVIT_AT(agent.policy.require_digest)),
+    make_option("policy.images.always-pull", "false", "true: also what an engine has already is pulled, so that a registry judges each task's credentials.", DAVIT_AT(agent.policy.always_pull)),
     make_option("policy.networks.allow", "[\"none\", \"bridge\"]", "Networks that a task may name.", DAVIT_AT(agent.policy.networks_allow)),
     make_option("policy.networks.default", "\"bridge\"", "For tasks that name none.", DAVIT_AT(agent.policy.default_network)),
     make_option("policy.defaults.cpus", "1", "For tasks that say nothing.", DAVIT_AT(agent.policy.defaults.cpus)),
@@ -408,6 +413,8 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
   std::string wrong;
   if (!policy::make(agent.policy, wrong))
     mistake(wrong.substr(0, wrong.find(':')), wrong.substr(std::min(wrong.size(), wrong.find(':') + 2)));
+  if (auto known = transport::registry_credentials::load(agent.docker_config); !known)
+    mistake("davit.agent.docker-config", known.error().message);
   for (const auto& engine : agent.engines) {
     auto name = "davit.engines." + engine.name;
     for (const auto& label : engine.labels)
@@ -526,6 +533,8 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   if (agent.name.empty())
     agent.name = host_name();
   agent.data_dir = read.raw.data_dir;
+  agent.secrets_key = read.raw.secrets_key;
+  agent.docker_config = read.raw.docker_config;
   if (agent.api_listen.empty())
     agent.api_listen = "127.0.0.1:7300";
   if (agent.store_url.empty())

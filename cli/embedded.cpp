@@ -62,9 +62,21 @@ std::filesystem::path state_folder() {
   usage("neither XDG_STATE_HOME nor HOME is set: there is no place for the embedded agent's store");
 }
 
+/// Where docker's own command line has its credentials; empty if there is no such file.
+std::filesystem::path docker_config_file() {
+  std::filesystem::path file;
+  if (auto text = std::getenv("DOCKER_CONFIG"); text && *text)
+    file = std::filesystem::path{text} / "config.json";
+  else if (auto home = std::getenv("HOME"); home && *home)
+    file = std::filesystem::path{home} / ".docker/config.json";
+  std::error_code ec;
+  return std::filesystem::exists(file, ec) ? file : std::filesystem::path{};
+}
+
 } // namespace
 
 embedded_agent::embedded_agent() {
+  hide_memory();
   auto folder = state_folder();
   std::error_code ec;
   std::filesystem::create_directories(folder, ec);
@@ -78,6 +90,7 @@ embedded_agent::embedded_agent() {
   if (!config.mistakes.empty())
     usage(config.mistakes.front().text());
   config.agent.private_tasks = true;
+  config.agent.docker_config = docker_config_file();
   config.agent.heritage = life_sign::dead(folder);
   alive_ = std::make_unique<life_sign>(folder, name);
   spdlog::set_level(spdlog::level::critical);

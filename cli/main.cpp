@@ -1,4 +1,5 @@
 // The command line. Data goes to stdout, all else to stderr.
+#include "cli/copy.hpp"
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
 #include "cli/explain.hpp"
@@ -90,7 +91,7 @@ int dispatch(int argc, char** argv) {
                "davit"};
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file;
+  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file, source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
   bool as_json = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
@@ -125,6 +126,9 @@ int dispatch(int argc, char** argv) {
   wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
   auto inspect_command = app.add_subcommand("inspect", "Everything about a task; of a queued one, why it waits");
   inspect_command->add_option("task", id)->required();
+  auto cp_command = app.add_subcommand("cp", "Copy files out of a running task's container");
+  cp_command->add_option("source", source, "TASK:/PATH")->required();
+  cp_command->add_option("folder", folder, "Where to: a folder that is there, or -, for a tar on stdout")->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
   cancel_command->add_option("task", id)->required();
   auto engines_command = app.add_subcommand("engines", "List the engines and how they fare");
@@ -158,7 +162,7 @@ int dispatch(int argc, char** argv) {
   auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
   doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
-  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command, engines_command, agents_command,
+  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command, cp_command, engines_command, agents_command,
                        drain_command, events_command})
     host_option(command);
   for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command, agents_command, events_command,
@@ -213,7 +217,7 @@ int dispatch(int argc, char** argv) {
       if (!detach)
         return run_task(client, spec, {quiet, as_json});
       json::parser parser;
-      auto text = client.call("POST", "/v1/tasks", json::write(spec));
+      auto text = client.call("POST", "/v1/tasks", submission(spec));
       std::cout << (as_json ? text : text_at(parse(parser, text), "id") + "\n");
       return 0;
     }
@@ -235,7 +239,7 @@ int dispatch(int argc, char** argv) {
     if (!flags.file.empty()) {
       body = read_file_or_stdin(flags.file, "-f");
     } else {
-      body = json::write(make_spec(flags, submit_command->remaining()));
+      body = submission(make_spec(flags, submit_command->remaining()));
     }
     auto text = client.call("POST", "/v1/tasks", body);
     json::parser parser;
@@ -290,6 +294,8 @@ int dispatch(int argc, char** argv) {
     auto text = client.call("POST", "/v1/tasks/" + transport::url_encode(id) + "/cancel");
     if (as_json)
       std::cout << text;
+  } else if (*cp_command) {
+    copy_files(client, source, folder);
   } else if (*engines_command) {
     print_engines(client, as_json);
   } else if (*agents_command) {

@@ -1,5 +1,7 @@
 #include "cli/run.hpp"
 
+#include "cli/task_flags.hpp"
+
 #include "json/write.hpp"
 #include "transport/demultiplexer.hpp"
 
@@ -247,7 +249,7 @@ int exit_code_of(const task& finished) {
 
 int run_task(api_client& client, const task_spec& spec, run_options options) {
   std::string_view id;
-  auto receipt = client.call("POST", "/v1/tasks", json::write(spec));
+  auto receipt = client.call("POST", "/v1/tasks", submission(spec));
   json::parser parser;
   auto root = parser.parse(receipt);
   if (!root || (*root)["id"].get(id) != simdjson::SUCCESS)

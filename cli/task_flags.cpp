@@ -19,6 +19,7 @@ void usage(std::string message) {
 void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")->allow_extra_args(false);
   app.add_option("--env-file", flags.env_files, "File with a NAME=VALUE on each line")->allow_extra_args(false);
+  app.add_option("--secret", flags.secrets, "NAME, or id=NAME[,env=VARIABLE][,src=FILE]: a variable that is stored sealed, masked in the log and never shown")->allow_extra_args(false);
   app.add_option("-w,--workdir", flags.workdir, "Working directory in the container");
   app.add_option("-u,--user", flags.user, "User[:group] in the container");
   app.add_option("--entrypoint", flags.entrypoint, "Replaces the image's entrypoint");
@@ -89,6 +90,45 @@ void add_env(task_spec& spec, const std::string& text, const std::string& where)
     spec.env[text] = value;
 }
 
+/// As `docker build --secret` has it; a value is never written on the command line, where every process can see it.
+void add_secret(task_spec& spec, const std::string& text) {
+  std::string id, variable, file;
+  std::istringstream parts{text};
+  std::string part;
+  if (text.find_first_of("=,") == std::string::npos) {
+    id = text;
+  } else {
+    while (std::getline(parts, part, ',')) {
+      auto equals = part.find('=');
+      auto key = part.substr(0, equals), value = equals == std::string::npos ? "" : part.substr(equals + 1);
+      if (key == "id")
+        id = value;
+      else if (key == "env")
+        variable = value;
+      else if (key == "src" || key == "source")
+        file = value;
+      else
+        usage("--secret: write NAME, or id=NAME,env=VARIABLE or id=NAME,src=FILE; a secret itself would be seen by every process");
+    }
+  }
+  if (id.empty())
+    usage("--secret: it has no name");
+  std::string value;
+  if (!file.empty()) {
+    std::ifstream in{file, std::ios::binary};
+    if (!in)
+      usage("--secret " + id + ": " + file + " can't be read");
+    value.assign(std::istreambuf_iterator<char>{in}, {});
+  } else if (auto found = std::getenv((variable.empty() ? id : variable).c_str())) {
+    value = found;
+  } else {
+    usage("--secret " + id + ": the variable " + (variable.empty() ? id : variable) + " is not set");
+  }
+  if (json::detail::valid_utf8(value) != value)
+    usage("--secret " + id + ": must be UTF-8 text");
+  spec.secrets[id] = {std::move(value), false};
+}
+
 mount read_mount(const std::string& text) {
   mount result;
   std::istringstream parts{text};
@@ -116,6 +156,15 @@ mount read_mount(const std::string& text) {
 
 } // namespace
 
+std::string submission(const task_spec& spec) {
+  auto body = json::to_value(spec).as_object();
+  json::object secrets;
+  for (const auto& [name, hidden] : spec.secrets)
+    secrets[name] = json::to_value(hidden.value);
+  body["secrets"] = std::move(secrets);
+  return json::write(json::value(std::move(body)));
+}
+
 task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   task_spec spec;
   if (rest.empty())
@@ -136,6 +185,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   }
   for (const auto& one : flags.env)
     add_env(spec, one, "-e");
+  for (const auto& one : flags.secrets)
+    add_secret(spec, one);
   for (const auto& one : flags.labels) {
     auto equals = one.find('=');
     spec.labels[one.substr(0, equals)] = equals == std::string::npos ? "" : one.substr(equals + 1);

@@ -14,6 +14,7 @@ namespace davit {
 
 /// What `run` and `submit` take from the command line, before it becomes a task spec.
 struct task_flags {
+  std::vector<std::string> secrets;
   std::vector<std::string> env, env_files, labels, engine_labels, mounts, tmpfs;
   std::vector<std::string> cap_add, cap_drop, devices, security_opt, sysctls, ulimits, group_add, add_hosts, dns;
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
@@ -31,6 +32,9 @@ struct task_flags {
 void add_task_flags(CLI::App& app, task_flags& flags);
 
 duration read_duration(const std::string& text, const char* flag);
+
+/// The body of a submission: the one place where secrets are written in clear.
+std::string submission(const task_spec& spec);
 
 /// The task that the flags describe; `rest` is the image, and the command behind it. Throws a command_failure.
 task_spec make_spec(const task_flags& flags, std::vector<std::string> rest);

@@ -80,8 +80,9 @@ using log_actor = caf::typed_actor<
 using engine_actor = caf::typed_actor<
   // Say how the engine fares.
   caf::result<engine_status>(ping_atom),
-  // Pull an image within a time, telling progress to the attempt's executor.
-  caf::result<void>(pull_atom, attempt_key, std::string, duration),
+  // Pull an image within a time, telling progress to the attempt's executor; with the task's own registry credentials (a docker
+  // config.json), or else the agent's.
+  caf::result<void>(pull_atom, attempt_key, std::string, duration, secret),
   // Say what an image name stands for.
   caf::result<image_info>(find_atom, std::string),
   // Remove an image that no container uses; false: it was not there.
@@ -102,6 +103,8 @@ using engine_actor = caf::typed_actor<
   caf::result<std::vector<container_summary>>(list_atom, std::vector<std::string>),
   // Give bytes to a container's standard input and close it.
   caf::result<void>(attach_atom, attempt_key, std::string, std::string),
+  // Give a tar of what is at a path of a container, at most so many bytes.
+  caf::result<std::string>(files_atom, std::string, std::string, std::uint64_t),
   // Give the engine's remembered events about a container since a time.
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
   // Read a container's log into the log keeper; answered when it has ended and is written.

@@ -184,6 +184,7 @@ struct container_plan {
   std::vector<std::string> command;
   std::optional<std::vector<std::string>> entrypoint;
   std::map<std::string, std::string> env;
+  std::map<std::string, secret> secrets; ///< Variables too, in clear.
   std::map<std::string, std::string> labels;
   std::string workdir;
   std::string user;
@@ -217,7 +218,7 @@ template <class Inspector>
 bool inspect(Inspector& f, container_plan& x) {
   return f.object(x).fields(
     f.field("name", x.name), f.field("image", x.image), f.field("command", x.command),
-    f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("labels", x.labels),
+    f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets), f.field("labels", x.labels),
     f.field("workdir", x.workdir), f.field("user", x.user), f.field("tty", x.tty), f.field("open_stdin", x.open_stdin),
     f.field("network", x.network), f.field("mounts", x.mounts), f.field("resources", x.resources),
     f.field("stop_timeout", x.stop_timeout), f.field("no_new_privileges", x.no_new_privileges),

@@ -101,12 +101,13 @@ struct log_request {
   bool tty = false;
   bool follow = true; ///< False: what is there by now.
   log_lease lease;
+  std::vector<secret> secrets; ///< In clear: what is masked before it is written.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_request& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
-                            f.field("follow", x.follow), f.field("lease", x.lease));
+                            f.field("follow", x.follow), f.field("lease", x.lease), f.field("secrets", x.secrets));
 }
 
 /// Asks for a piece of an attempt's log.

@@ -14,6 +14,27 @@ namespace davit {
 
 // -- task spec -------------------------------------------------------------------------------------------------------
 
+/// A value that nobody is to see. Its text form is `***` for whoever writes it down or out: who needs the value must name it.
+struct secret {
+  std::string value;   ///< In clear as a user gave it, or sealed (transport/secret_box.hpp).
+  bool sealed = false;
+
+  static constexpr std::string_view shown = "***";
+  bool operator==(const secret&) const = default;
+};
+
+inline std::string to_string(const secret&) { return std::string{secret::shown}; }
+inline bool from_string(std::string_view text, secret& s) {
+  s = {std::string{text}, false};
+  return true;
+}
+inline std::string expected_text(const secret&) { return "a text"; }
+
+template <class Inspector>
+bool inspect(Inspector& f, secret& x) {
+  return inspect_as_text(f, x);
+}
+
 enum class pull_policy : std::uint8_t { missing, always, never };
 DAVIT_ENUM_TEXT(pull_policy, 3, "missing", "always", "never")
 
@@ -139,6 +160,7 @@ struct task_spec {
   std::vector<std::string> command;
   std::optional<std::vector<std::string>> entrypoint;
   std::map<std::string, std::string> env;
+  std::map<std::string, secret> secrets; ///< Variables too, but sealed in the store, masked in the log and never shown.
   std::string workdir;
   std::string user;
   std::optional<std::string> stdin_text; ///< Written to the container's standard input, which is then closed.
@@ -183,7 +205,7 @@ struct task_spec {
 template <class Inspector>
 bool inspect(Inspector& f, task_spec& x) {
   return f.object(x).fields(
-    f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint), f.field("env", x.env),
+    f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets),
     f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty),
     f.field("resources", x.resources), f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout),
     f.field("pull_timeout", x.pull_timeout), f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),

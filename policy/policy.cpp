@@ -135,6 +135,12 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     if (settings_.require_digest && normal->find("@sha256:") == std::string::npos && !normal->starts_with("sha256:"))
       refuse("images.digest", "image", *normal + " can become another image at any time; name it by its digest (name@sha256:...)");
   }
+  if (settings_.always_pull && effective.pull == pull_policy::missing) {
+    effective.pull = pull_policy::always;
+    add("images.always-pull", "pull", "always");
+  } else if (settings_.always_pull && effective.pull == pull_policy::never) {
+    refuse("images.always-pull", "pull", "images must be pulled, so that the registry judges who may use them");
+  }
   // -- network ---
   const auto& allowed = settings_.networks_allow;
   if (std::find(allowed.begin(), allowed.end(), *effective.network) == allowed.end()) {
@@ -185,6 +191,25 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos || value.find('\0') != std::string::npos)
       refuse("env.name", "env", "\"" + name + "\" can't be the name of an environment variable, or its value has a NUL byte");
+  std::size_t secret_bytes = 0;
+  for (const auto& [name, hidden] : spec.secrets) {
+    auto field = "secrets." + name;
+    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos || name.starts_with("DAVIT_"))
+      refuse("secrets.name", "secrets", "\"" + name + "\" can't be the name of a secret: it becomes an environment variable (DAVIT_... is davit's own)");
+    if (spec.env.contains(name))
+      refuse("secrets.name", field, "env has a variable of this name too");
+    if (hidden.sealed) // judged when it was given
+      continue;
+    secret_bytes += hidden.value.size();
+    if (hidden.value == secret::shown)
+      refuse("secrets.value", field, "*** is what davit shows in a secret's place; give the secret itself");
+    else if (hidden.value.size() < 4)
+      refuse("secrets.value", field, "is shorter than 4 characters: it could not be kept out of the log");
+    else if (hidden.value.find('\0') != std::string::npos)
+      refuse("secrets.value", field, "has a NUL byte, which no environment variable can have");
+  }
+  if (secret_bytes > 64 * 1024)
+    refuse("secrets.value", "secrets", "can have 64 KiB together; put what is larger into a volume");
   if (!spec.workdir.empty() && !spec.workdir.starts_with('/'))
     refuse("workdir", "workdir", "must be an absolute path");
   if (spec.retry.attempts < 1 || spec.retry.attempts > 100)

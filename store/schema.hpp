@@ -42,6 +42,10 @@ inline const std::vector<std::vector<std::string_view>>& schema_steps() {
       "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (engine_id, name)) WITHOUT ROWID",
       "CREATE INDEX task_finished ON task (finished_at) WHERE state = 'finished'",
     },
+    {
+      // A task's secrets, sealed: a JSON object. The spec has none of it.
+      "ALTER TABLE task ADD COLUMN secrets TEXT NOT NULL DEFAULT ''",
+    },
   };
   return steps;
 }

@@ -82,6 +82,23 @@ number now_number() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+/// The spec without its secrets.
+std::string spec_text(task_spec spec) {
+  spec.secrets.clear();
+  return json::write(spec);
+}
+
+/// The secrets, which are sealed by now; empty if there are none.
+std::string secrets_text(const task_spec& spec) {
+  std::map<std::string, std::string> sealed;
+  for (const auto& [name, one] : spec.secrets) {
+    if (!one.sealed)
+      throw std::runtime_error("a secret must be sealed before it is stored");
+    sealed[name] = one.value;
+  }
+  return sealed.empty() ? std::string{} : json::write(sealed);
+}
+
 /// Turns what the database threw into words.
 error describe(const std::exception& e, const std::string& path) {
   std::string text = e.what();
@@ -129,12 +146,12 @@ public:
 
   result<task_receipt> accept(const new_task& task) override {
     return transaction<task_receipt>([&]() -> result<task_receipt> {
-      auto id = to_string(task.id), spec = json::write(task.spec);
+      auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
       if (!task.spec.dedupe_key.empty()) {
-        std::string existing, old_spec;
-        sql_ << "SELECT id, spec FROM task WHERE dedupe_key = :key", use(task.spec.dedupe_key), into(existing), into(old_spec);
+        std::string existing, old_spec, old_secrets;
+        sql_ << "SELECT id, spec, secrets FROM task WHERE dedupe_key = :key", use(task.spec.dedupe_key), into(existing), into(old_spec), into(old_secrets);
         if (sql_.got_data()) {
-          if (old_spec != spec)
+          if (old_spec != spec || old_secrets != secrets)
             return error{errc::conflict, "the key \"" + task.spec.dedupe_key + "\" was used for another task, " + existing};
           return task_receipt{read_id(existing), false};
         }
@@ -146,8 +163,8 @@ public:
       auto until = queue_end(task.spec, created);
       nullable<std::string> key{task.spec.dedupe_key.empty() ? std::nullopt : std::optional{task.spec.dedupe_key}};
       sql_ << "INSERT INTO task (id, name, state, priority, placement, pinned, spec, created_at, not_before, cancel_requested,"
-              " attempts, message, dedupe_key, queue_until) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :spec, :created, 0, 0, 0, '', :key, :until)",
-        use(id), use(task.spec.name), use(priority), use(placement), use(task.pinned), use(spec), use(created), use(key.value, key.state), use(until);
+              " attempts, message, dedupe_key, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :spec, :created, 0, 0, 0, '', :key, :until, :secrets)",
+        use(id), use(task.spec.name), use(priority), use(placement), use(task.pinned), use(spec), use(created), use(key.value, key.state), use(until), use(secrets);
       for (const auto& [name, value] : task.spec.labels)
         sql_ << "INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", use(name), use(value), use(id);
       add_event(id, 0, "accepted", task_state::queued, std::nullopt, "");
@@ -606,13 +623,13 @@ private:
 
   task load(const std::string& id) {
     task one;
-    std::string state, spec;
+    std::string state, spec, secrets;
     nullable<std::string> outcome;
     nullable<number> code, finished;
     number cancelled = 0, created = 0, not_before = 0;
-    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec FROM task WHERE id = :id",
+    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec, secrets FROM task WHERE id = :id",
       use(id), into(one.name), into(state), into(outcome.value, outcome.state), into(code.value, code.state), into(one.message),
-      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec);
+      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec), into(secrets);
     one.id = read_id(id);
     one.state = read_enum<task_state>(state);
     one.outcome = read_outcome(outcome);
@@ -623,6 +640,9 @@ private:
       one.not_before = timestamp{std::chrono::nanoseconds{not_before}};
     one.finished_at = read_time(finished);
     one.spec = read_json<task_spec>(spec);
+    if (!secrets.empty())
+      for (auto& [name, sealed] : read_json<std::map<std::string, std::string>>(secrets))
+        one.spec.secrets[name] = {std::move(sealed), true};
     attempt row;
     number n = 0;
     nullable<number> a_created, a_started, a_finished, a_code;

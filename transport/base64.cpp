@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <cctype>
 
 namespace davit::transport {
 
@@ -19,6 +20,22 @@ std::string base64url_encode(std::string_view bytes) {
   std::replace(text.begin(), text.end(), '+', '-');
   std::replace(text.begin(), text.end(), '/', '_');
   return text;
+}
+
+std::optional<std::string> base64_decode(std::string_view text) {
+  if (text.size() % 4 != 0)
+    return std::nullopt;
+  auto padding = text.ends_with("==") ? 2u : text.ends_with("=") ? 1u : 0u;
+  // OpenSSL passes over blanks at both ends, and takes any padding for a zero.
+  auto letters = text.substr(0, text.size() - padding);
+  if (std::any_of(letters.begin(), letters.end(), [](unsigned char c) { return !std::isalnum(c) && c != '+' && c != '/'; }))
+    return std::nullopt;
+  std::string bytes(text.size() / 4 * 3, '\0');
+  auto length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  if (length < 0)
+    return std::nullopt;
+  bytes.resize(static_cast<std::size_t>(length) - padding);
+  return bytes;
 }
 
 } // namespace davit::transport

@@ -1,6 +1,7 @@
 // Base64, RFC 4648, by OpenSSL.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,5 +11,8 @@ std::string base64_encode(std::string_view bytes);
 
 /// The alphabet of section 5 (`-` and `_`), with padding, as Docker wants its credentials.
 std::string base64url_encode(std::string_view bytes);
+
+/// The bytes of a text in the plain alphabet, with padding; none if it is no such text.
+std::optional<std::string> base64_decode(std::string_view text);
 
 } // namespace davit::transport

@@ -170,6 +170,8 @@ std::string create_body(const container_plan& plan) {
   json::array env;
   for (const auto& [name, value] : plan.env)
     env.push_back(json::to_value(name + '=' + value));
+  for (const auto& [name, hidden] : plan.secrets)
+    env.push_back(json::to_value(name + '=' + hidden.value));
   body["Env"] = std::move(env);
   body["Labels"] = json::to_value(plan.labels);
   if (!plan.workdir.empty())

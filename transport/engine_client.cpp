@@ -48,6 +48,13 @@ std::strong_ordering compare_versions(std::string_view a, std::string_view b) {
 }
 
 result<std::string> choose_version(std::string_view engine_least, std::string_view engine_most) {
+  // It becomes a part of every request's path.
+  for (auto text : {engine_least, engine_most}) {
+    auto dot = text.find('.');
+    auto digits = [](std::string_view part) { return !part.empty() && part.size() <= 4 && part.find_first_not_of("0123456789") == std::string_view::npos; };
+    if (dot == std::string_view::npos || !digits(text.substr(0, dot)) || !digits(text.substr(dot + 1)))
+      return error{engine_errc::protocol, 0, "this is no Docker engine: it tells an API version that is none"};
+  }
   if (compare_versions(engine_most, least_api_version) < 0)
     return error{engine_errc::version, 0,
                  "the engine offers API " + std::string{engine_most} + " at most, davit needs " + std::string{least_api_version}

@@ -34,7 +34,7 @@ struct fixture {
     settings.logs.max_bytes = byte_size{1000};
     std::string wrong;
     auto rules = policy::make(settings.policy, wrong);
-    return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system)});
+    return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
   }();
   caf::scoped_actor self{system};
 

@@ -1,0 +1,159 @@
+#include "transport/registry_credentials.hpp"
+
+#include "json/read.hpp"
+#include "json/write.hpp"
+#include "transport/base64.hpp"
+#include "transport/helper_process.hpp"
+
+#include <fstream>
+#include <sstream>
+
+namespace davit::transport {
+
+namespace {
+
+constexpr std::string_view docker_hub = "https://index.docker.io/v1/";
+constexpr std::size_t longest_file = 1024 * 1024;
+
+struct file_entry {
+  std::string auth, username, password, identitytoken, registrytoken;
+};
+template <class Inspector>
+bool inspect(Inspector& f, file_entry& x) {
+  return f.object(x).fields(f.field("auth", x.auth), f.field("username", x.username), f.field("password", x.password), f.field("identitytoken", x.identitytoken),
+                            f.field("registrytoken", x.registrytoken));
+}
+
+struct file_content {
+  std::map<std::string, file_entry> auths;
+  std::map<std::string, std::string> helpers;
+  std::string store;
+};
+template <class Inspector>
+bool inspect(Inspector& f, file_content& x) {
+  return f.object(x).fields(f.field("auths", x.auths), f.field("credHelpers", x.helpers), f.field("credsStore", x.store));
+}
+
+struct helper_answer {
+  std::string user, secret;
+};
+template <class Inspector>
+bool inspect(Inspector& f, helper_answer& x) {
+  return f.object(x).fields(f.field("Username", x.user), f.field("Secret", x.secret));
+}
+
+error wrong(const std::string& source, const std::string& what) {
+  return {engine_errc::refused, 0, source + " is no docker config.json: " + what};
+}
+
+/// `https://registry.example/v2/` and `registry.example` are the same place; Docker Hub has names of its own.
+std::string place_of(std::string_view key) {
+  if (auto scheme = key.find("://"); scheme != std::string_view::npos)
+    key.remove_prefix(scheme + 3);
+  auto host = key.substr(0, key.find('/'));
+  return host == "index.docker.io" || host == "docker.io" || host == "registry-1.docker.io" ? "docker.io" : std::string{host};
+}
+
+/// Helpers are named by docker's own rule, so that no name leads to another program.
+bool is_helper_name(const std::string& name) {
+  return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos;
+}
+
+} // namespace
+
+result<registry_credentials> registry_credentials::parse(std::string_view text, const std::string& source) {
+  auto content = json::read<file_content>(text, json::unknown_fields::ignore);
+  if (!content) // what is wrong with a value could quote it
+    return wrong(source, content.error().path.empty() ? "it is not JSON" : "look at " + content.error().path);
+  registry_credentials all;
+  for (auto& [registry, from] : content->auths) {
+    entry one{std::move(from.username), std::move(from.password), std::move(from.identitytoken), std::move(from.registrytoken)};
+    if (!from.auth.empty()) {
+      auto decoded = base64_decode(from.auth);
+      auto colon = decoded ? decoded->find(':') : std::string::npos;
+      if (colon == std::string::npos)
+        return wrong(source, "auths[" + registry + "].auth is not the base64 of user:password");
+      one.username = decoded->substr(0, colon);
+      one.password = decoded->substr(colon + 1);
+      one.password.erase(one.password.find_last_not_of('\0') + 1);
+    }
+    if (!one.username.empty() || !one.identity_token.empty() || !one.registry_token.empty())
+      all.auths_[place_of(registry)] = std::move(one);
+  }
+  for (auto& [registry, helper] : content->helpers) {
+    if (!is_helper_name(helper))
+      return wrong(source, "credHelpers[" + registry + "] is no name of a credential helper");
+    all.helpers_[place_of(registry)] = std::move(helper);
+  }
+  if (!content->store.empty() && !is_helper_name(content->store))
+    return wrong(source, "credsStore is no name of a credential helper");
+  all.store_ = std::move(content->store);
+  return all;
+}
+
+result<registry_credentials> registry_credentials::load(const std::filesystem::path& file) {
+  if (file.empty())
+    return registry_credentials{};
+  std::ifstream in{file, std::ios::binary};
+  std::string text(longest_file + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!in.is_open() || in.bad())
+    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + " can't be read"};
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > longest_file)
+    return wrong(file.string(), "it is larger than 1 MiB");
+  return parse(text, file.string());
+}
+
+std::string registry_credentials::registry_of(std::string_view image) {
+  auto slash = image.find('/');
+  auto first = image.substr(0, slash);
+  if (slash == std::string_view::npos || (first != "localhost" && first.find_first_of(".:") == std::string_view::npos) || place_of(first) == "docker.io")
+    return std::string{docker_hub};
+  return std::string{first};
+}
+
+awaitable<result<registry_auth>> registry_credentials::of_image(std::string image, deadline until) const {
+  auto registry = registry_of(image);
+  auto place = place_of(registry);
+  json::object auth;
+  auth["serveraddress"] = registry;
+  auto helper = store_;
+  if (auto found = helpers_.find(place); found != helpers_.end())
+    helper = found->second;
+  auto stored = auths_.find(place);
+  if (!helper.empty() && (helpers_.contains(place) || stored == auths_.end())) {
+    std::vector<std::string> words(1, "get"); // g++ 12 has trouble with initializer lists in coroutines
+    auto answer = co_await run_helper("docker-credential-" + helper, std::move(words), registry + "\n", until);
+    if (!answer)
+      co_return error{engine_errc::refused, 0, "no credentials for " + registry + ": " + answer.error().message};
+    if (answer->exit_code != 0) {
+      // The helpers' own word for "I have none"; a public image needs none.
+      if (answer->output.find("credentials not found") != std::string::npos)
+        co_return registry_auth{};
+      co_return error{engine_errc::refused, 0, "no credentials for " + registry + ": docker-credential-" + helper + " ended with exit code " + std::to_string(answer->exit_code)};
+    }
+    auto given = json::read<helper_answer>(std::string_view{answer->output}, json::unknown_fields::ignore);
+    if (!given)
+      co_return error{engine_errc::refused, 0, "no credentials for " + registry + ": docker-credential-" + helper + " did not answer as a credential helper does"};
+    if (given->user == "<token>") {
+      auth["identitytoken"] = given->secret;
+    } else {
+      auth["username"] = given->user;
+      auth["password"] = given->secret;
+    }
+  } else if (stored != auths_.end()) {
+    const auto& one = stored->second;
+    if (!one.registry_token.empty())
+      auth["registrytoken"] = one.registry_token;
+    if (!one.identity_token.empty())
+      auth["identitytoken"] = one.identity_token;
+    auth["username"] = one.username;
+    auth["password"] = one.password;
+  } else {
+    co_return registry_auth{};
+  }
+  co_return registry_auth{base64url_encode(json::write(json::value(std::move(auth))))};
+}
+
+} // namespace davit::transport

@@ -1,0 +1,43 @@
+// Credentials of image registries, from the file that `docker login` writes.
+// Source: docker CLI, cli/config/configfile and docker-credential-helpers.
+#pragma once
+
+#include "transport/engine_client.hpp"
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace davit::transport {
+
+/// What one `config.json` says. Immutable.
+class registry_credentials {
+public:
+  /// No credentials at all.
+  registry_credentials() = default;
+
+  /// Reads `auths`, `credHelpers` and `credsStore`; other keys are docker's own affair. `source` names the text in errors, which never
+  /// quote it.
+  static result<registry_credentials> parse(std::string_view text, const std::string& source);
+
+  /// The file as it is now. An empty name is no file and no error.
+  static result<registry_credentials> load(const std::filesystem::path& file);
+
+  /// What the engine is to be given with a pull of the image; empty if nothing is known of its registry. A credential helper is a program
+  /// `docker-credential-NAME` on the PATH, which is killed at the deadline.
+  awaitable<result<registry_auth>> of_image(std::string image, deadline until) const;
+
+  /// The key under which a config.json has the image's registry: `https://index.docker.io/v1/` for Docker Hub, else `host[:port]`.
+  static std::string registry_of(std::string_view image);
+
+private:
+  struct entry {
+    std::string username, password, identity_token, registry_token;
+  };
+  std::map<std::string, entry> auths_;
+  std::map<std::string, std::string> helpers_; ///< By registry.
+  std::string store_;                          ///< The helper for all others.
+};
+
+} // namespace davit::transport
