@@ -370,7 +370,7 @@ private:
       auto& settings = engines[engine];
       settings.name = engine;
       for (const auto& [key, field] : *fields) {
-        auto found = std::find_if(engine_options().begin(), engine_options().end(), [&](const engine_option& one) { return one.name == key; });
+        auto found = std::find_if(engine_options().begin(), engine_options().end(), [&key = key](const engine_option& one) { return one.name == key; });
         if (found == engine_options().end())
           unknown(name + '.' + key);
         else if (auto wrong = found->set(settings, field); !wrong.empty())

@@ -122,6 +122,8 @@ std::string write_indented(element x) {
 
 result<element> parser::parse(std::string_view text) {
   element root;
+  if (text.empty())
+    return error{"", "not valid JSON: it is empty"};
   if (auto code = parser_.parse(text.data(), text.size(), true).get(root); code != simdjson::SUCCESS)
     return error{"", std::string{"not valid JSON: "} + simdjson::error_message(code)};
   return root;

@@ -32,6 +32,9 @@ public:
   static std::string registry_of(std::string_view image);
 
 private:
+  /// `https://registry.example/v2/` and `registry.example` are the same place; Docker Hub has names of its own.
+  static std::string place_of(std::string_view key);
+
   struct entry {
     std::string username, password, identity_token, registry_token;
   };
