@@ -24,6 +24,14 @@ namespace davit {
 
 class metrics;
 
+/// How the agents of a fleet reach each other. Certificates are PEM files, and not optional.
+struct fleet_settings {
+  std::string listen;          ///< host:port; empty: this agent has no peers, and hears of news from the store alone.
+  std::string advertise;       ///< host:port that others reach it at; empty: as `listen`.
+  std::vector<std::string> peers; ///< Beside those that the store names.
+  std::string tls_ca, tls_certificate, tls_key;
+};
+
 struct log_settings {
   byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
 };
@@ -42,6 +50,10 @@ struct agent_settings {
   std::string api_listen;
   access_settings access;
   std::string fleet = "default";
+  bool shared_store = false;     ///< Found out at the start: other agents may work with the store.
+  duration lease{20'000};        ///< How long after an agent's last sign of life others take over what it has left.
+  uuid home;                     ///< Of the data directory.
+  fleet_settings peers;
   std::filesystem::path secrets_key; ///< File; empty: secrets.key in the data directory.
   std::filesystem::path docker_config; ///< A docker config.json with registry credentials; empty: none.
   duration pull_timeout{1'800'000};

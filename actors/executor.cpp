@@ -142,6 +142,9 @@ void executor_state::go_on_from(container_state there, const container_status& f
         lose_engine();
       } else if (there == container_state::foreign) {
         fail(outcome::engine_lost, "the engine has a container of the name " + container_name(key()) + " that is not davit's");
+      } else if (work.adopted) {
+        evidence.note = "the container was started by an agent that is gone, and is gone too";
+        fail(outcome::agent_lost, "the agent that ran it is gone, and so is the container; how it ended is not known");
       } else {
         evidence.note = "the container was started and is gone";
         fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended");
@@ -314,6 +317,7 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
   return {
     [self](cancel_atom) { self->state.end_it(ending::cancelled); },
     [self](stop_atom) { self->state.end_it(ending::drained); },
+    [self](fence_atom) { self->state.fence(); },
     [self](const engine_status& status) {
       auto& state = self->state;
       state.engine = status;

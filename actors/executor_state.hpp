@@ -109,6 +109,7 @@ struct executor_state {
   engine_actor engine_address() const;
   bool same_engine() const;
   void lose_engine();
+  void fence();
   const attempt_key& key() const { return work.token.key; }
 
   self_pointer self;

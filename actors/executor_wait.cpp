@@ -1,5 +1,7 @@
 #include "actors/executor_state.hpp"
 
+#include "actors/container_plan.hpp"
+
 #include <spdlog/spdlog.h>
 
 namespace davit {
@@ -73,6 +75,24 @@ void executor_state::give_up() {
   auto text = "the engine " + engine.name + " did not answer for " + format_duration(engine.grace) + " (" + progress.waiting + ")";
   evidence.note = "the engine could not be asked how the container ended; the container, if there is one, may still run";
   fail(outcome::engine_lost, text);
+}
+
+/// Whoever takes the attempt over must find nothing of it running here. There is no time to wait for an engine that is away.
+void executor_state::fence() {
+  if (now >= step::remove)
+    return;
+  auto whole = container.empty() ? container_name(key()) : container;
+  auto made = create_sent || !container.empty();
+  enter(step::remove);
+  for (auto& timer : timers)
+    timer.dispose();
+  again.clear();
+  auto address = engine_address();
+  if (!made || !address) {
+    leave();
+    return;
+  }
+  self->request(address, context->settings.lease / 4, remove_atom_v, whole).then([this] { leave(); }, [this](const caf::error&) { leave(); });
 }
 
 /// Ends the attempt without a container's exit to tell of.

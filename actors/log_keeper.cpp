@@ -3,6 +3,7 @@
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
 #include "store/attempt_log.hpp"
+#include "transport/base64.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -18,6 +19,7 @@ namespace davit {
 namespace {
 
 constexpr std::uint64_t least_to_compress = 64 * 1024;
+constexpr std::uint32_t most_shipped = 256;          // blocks of 1 MiB, compressed
 constexpr std::size_t tail_bytes = 1024 * 1024; // what a validator sees
 
 /// A reader that has seen all there is and waits for more.
@@ -25,6 +27,12 @@ struct waiting_reader {
   log_query query;
   caf::typed_response_promise<log_page> promise;
   std::chrono::steady_clock::time_point until;
+};
+
+/// A reader of a log that is being fetched.
+struct pending_page {
+  log_query query;
+  caf::typed_response_promise<log_page> promise;
 };
 
 struct open_log {
@@ -37,7 +45,11 @@ struct log_keeper_state {
 
   std::map<attempt_key, open_log> open;
   std::multimap<attempt_key, waiting_reader> readers;
-  std::deque<store::log_compressor> to_compress;
+  std::deque<std::pair<attempt_key, store::log_compressor>> to_compress;
+  std::deque<attempt_key> to_ship;  ///< To the store that all agents share.
+  bool shipping = false;
+  std::map<attempt_key, std::vector<pending_page>> fetching; ///< From there; who waits for what.
+  store_actor store;
   std::uint64_t last_source = 0;
   bool ticking = false;
 };
@@ -47,6 +59,8 @@ using self_pointer = log_actor::stateful_pointer<log_keeper_state>;
 caf::error to_caf(const store::log_error& e) {
   return make_failure(e.code, e.message);
 }
+
+void ship_block(self_pointer self, const context_ptr& context, attempt_key key, std::uint32_t index);
 
 void keep_ticking(self_pointer self) {
   auto& state = self->state;
@@ -88,15 +102,92 @@ store::log_result<open_log*> open(self_pointer self, const context_ptr& context,
   return &open.emplace(key, open_log{std::move(*writer), 0}).first->second;
 }
 
-void tick(self_pointer self) {
+/// Puts finished logs into the store, one after the other, where every agent can serve them.
+void ship(self_pointer self, const context_ptr& context) {
+  auto& state = self->state;
+  if (state.shipping || state.to_ship.empty() || !state.store)
+    return;
+  state.shipping = true;
+  ship_block(self, context, state.to_ship.front(), 0);
+}
+
+void ship_block(self_pointer self, const context_ptr& context, attempt_key key, std::uint32_t index) {
+  auto path = store::log_path(context->settings.log_folder(), key);
+  auto count = store::packed_blocks(path);
+  auto next = [self, context] {
+    self->state.shipping = false;
+    self->state.to_ship.pop_front();
+    ship(self, context);
+  };
+  if (index >= count || count > most_shipped) {
+    if (count > most_shipped)
+      spdlog::warn("the log of task {} is too large for the store: it is kept here alone", to_string(key.task));
+    return next();
+  }
+  auto bytes = store::read_packed(path, index);
+  if (!bytes) {
+    spdlog::warn("a log was not put into the store: {}", bytes.error().message);
+    return next();
+  }
+  self->request(self->state.store, caf::infinite, log_atom_v, key, index, count, transport::base64_encode(*bytes))
+    .then([=] { ship_block(self, context, key, index + 1); },
+          [=](const caf::error& e) {
+            spdlog::warn("a log was not put into the store yet: {}", text_of(e));
+            self->run_delayed(std::chrono::seconds{2}, [=] { ship_block(self, context, key, index); });
+          });
+}
+
+/// Gives those who wait for a log what there is of it now.
+void end_fetch(self_pointer self, const context_ptr& context, const attempt_key& key) {
+  for (auto& one : std::exchange(self->state.fetching[key], {})) {
+    auto page = store::read_log(store::log_path(context->settings.log_folder(), key), one.query.offset, one.query.max_bytes);
+    if (page)
+      one.promise.deliver(std::move(*page));
+    else
+      one.promise.deliver(to_caf(page.error()));
+  }
+  self->state.fetching.erase(key);
+}
+
+void fetch_block(self_pointer self, const context_ptr& context, attempt_key key, std::shared_ptr<store::packed_writer> to, std::uint32_t index) {
+  self->request(self->state.store, caf::infinite, log_atom_v, key, index)
+    .then(
+      [=](const log_block& block) {
+        auto bytes = block.count == 0 ? std::nullopt : transport::base64_decode(block.bytes);
+        if (!bytes || !to->add(*bytes))
+          return end_fetch(self, context, key);
+        if (index + 1 < block.count)
+          return fetch_block(self, context, key, to, index + 1);
+        if (auto done = to->finish(); !done)
+          spdlog::warn("a log from the store was not kept: {}", done.error().message);
+        end_fetch(self, context, key);
+      },
+      [=](const caf::error&) { end_fetch(self, context, key); });
+}
+
+/// Reads a log that is not on this disk: it may be in the store.
+caf::result<log_page> fetch(self_pointer self, const context_ptr& context, const log_query& query) {
+  auto promise = self->make_response_promise<log_page>();
+  auto& waiting = self->state.fetching[query.key];
+  waiting.push_back({query, promise});
+  if (waiting.size() == 1)
+    fetch_block(self, context, query.key, std::make_shared<store::packed_writer>(store::log_path(context->settings.log_folder(), query.key)), 0);
+  return promise;
+}
+
+void tick(self_pointer self, const context_ptr& context) {
   auto& state = self->state;
   state.ticking = false;
   if (!state.to_compress.empty()) {
-    auto done = state.to_compress.front().step();
+    auto& [key, compressor] = state.to_compress.front();
+    auto done = compressor.step();
     if (!done)
       spdlog::warn("a log stays uncompressed: {}", done.error().message);
+    else if (*done && context->settings.shared_store)
+      state.to_ship.push_back(key);
     if (!done || *done)
       state.to_compress.pop_front();
+    ship(self, context);
   }
   auto now = std::chrono::steady_clock::now();
   for (auto reader = state.readers.begin(); reader != state.readers.end();) {
@@ -169,8 +260,8 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto totals = (*log)->writer->summary();
       self->state.open.erase(key);
       serve(self, context, key);
-      if (totals.out.bytes + totals.err.bytes >= least_to_compress)
-        self->state.to_compress.emplace_back(store::log_path(context->settings.log_folder(), key));
+      if (totals.out.bytes + totals.err.bytes >= least_to_compress || context->settings.shared_store)
+        self->state.to_compress.emplace_back(key, store::log_compressor{store::log_path(context->settings.log_folder(), key)});
       keep_ticking(self);
       return caf::unit;
     },
@@ -183,14 +274,22 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto page = store::read_log(store::log_path(context->settings.log_folder(), query.key), query.offset, query.max_bytes);
       if (!page)
         return to_caf(page.error());
-      if (!page->records.empty() || page->finished || query.wait.count() == 0)
+      if (!page->records.empty() || page->finished)
+        return std::move(*page);
+      if (query.offset == 0 && context->settings.shared_store && self->state.store && !store::log_exists(store::log_path(context->settings.log_folder(), query.key)))
+        return fetch(self, context, query);
+      if (query.wait.count() == 0)
         return std::move(*page);
       auto promise = self->make_response_promise<log_page>();
       self->state.readers.emplace(query.key, waiting_reader{query, promise, std::chrono::steady_clock::now() + query.wait});
       keep_ticking(self);
       return promise;
     },
-    [=](tick_atom) { tick(self); },
+    [=](tick_atom) { tick(self, context); },
+    [=](wire_atom, const wiring& addresses) {
+      self->state.store = addresses.store;
+      ship(self, context);
+    },
   };
 }
 

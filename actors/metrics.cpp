@@ -38,6 +38,7 @@ metrics::metrics(caf::actor_system& system) {
   orphans_ = registry.counter_singleton("davit", "orphans-removed", "Containers of davit's that no attempt owned any more.", "1", true);
   images_removed_ = registry.counter_singleton("davit", "images-removed", "Images that were removed for want of disk.", "1", true);
   resumed_ = registry.counter_singleton("davit", "attempts-resumed", "Running containers that were taken up again after a restart.", "1", true);
+  adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts that were taken over from agents that were gone.", "1", true);
   commits_ = registry.histogram_singleton<double>("davit", "store-commit", request_buckets, "Time that the store took to commit what had gathered.", "seconds");
   disk_free_ = registry.gauge_singleton("davit", "disk-free", "Free space in the agent's data directory.", "bytes");
   registry.gauge_family("davit", "build-info", {"version"}, "Always 1; the version is in the label.")
@@ -93,6 +94,10 @@ void metrics::image_removed() {
 
 void metrics::attempt_resumed() {
   resumed_->inc();
+}
+
+void metrics::attempt_adopted() {
+  adopted_->inc();
 }
 
 void metrics::store_committed(double seconds) {

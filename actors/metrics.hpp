@@ -32,6 +32,7 @@ public:
   void orphan_removed();
   void image_removed();
   void attempt_resumed();
+  void attempt_adopted();
   void store_committed(double seconds);
   void disk_free(std::int64_t bytes);
 
@@ -57,6 +58,7 @@ private:
   counter* orphans_;
   counter* images_removed_;
   counter* resumed_;
+  counter* adopted_;
   histogram* commits_;
   gauge* disk_free_;
 };

@@ -4,6 +4,7 @@
 #include "actors/executor.hpp"
 #include "actors/metrics.hpp"
 #include "actors/restart_budget.hpp"
+#include "policy/placement.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -21,6 +22,8 @@ using namespace std::chrono_literals;
 
 /// Events are the wake-up call; this is for the case that one was lost with an actor.
 constexpr duration look_interval = 1000ms;
+
+using steady = std::chrono::steady_clock;
 
 struct live_attempt {
   executor_actor executor;
@@ -42,6 +45,11 @@ struct scheduler_state {
   bool claiming = false;
   bool claim_again = false;
   bool draining = false;
+  std::optional<steady::time_point> lease_from;  ///< When the heartbeat was sent that the lease rests on.
+  std::optional<steady::time_point> leased_since; ///< Without a break.
+  std::optional<steady::time_point> beaten_at;   ///< When the last heartbeat was sent.
+  bool beating = false, adopting = false;
+  bool refused = false; ///< Another agent has this one's name.
   std::string blocked; ///< Why nothing is claimed, if the agent itself is the reason.
   std::vector<caf::typed_response_promise<void>> drained;
 };
@@ -72,6 +80,8 @@ engine_status status_of(const scheduler_state& state, const std::string& engine)
 std::string blocked_by(const scheduler_state& state, const engine_status& engine) {
   if (state.draining)
     return "the agent is draining";
+  if (state.context->settings.shared_store && !state.lease_from)
+    return state.refused ? "another agent of the name " + state.context->settings.name + " works with the store" : "the agent has no lease in the store: it can't reach it, or has just come back";
   if (!state.blocked.empty())
     return state.blocked;
   const auto& all = state.context->settings.engines;
@@ -106,6 +116,11 @@ void start_executor(self_pointer self, claimed_attempt work) {
   auto [entry, added] = state.live.try_emplace(key, live_attempt{{}, engine, true, work, restart_budget{}});
   entry->second.executor = spawn_executor(self, state.context, std::move(work), status_of(state, engine), state.addresses);
   self->monitor(entry->second.executor);
+}
+
+/// The one whose writes about the attempt are taken.
+uuid key_incarnation(const live_attempt& one) {
+  return one.work.token.incarnation;
 }
 
 void settle_drain(self_pointer self) {
@@ -160,7 +175,7 @@ void take_over(self_pointer self) {
 
 void claim(self_pointer self) {
   auto& state = self->state;
-  if (state.draining || !state.blocked.empty() || !state.taken_over || !state.addresses.store)
+  if (state.draining || !state.blocked.empty() || !state.taken_over || !state.addresses.store || (state.context->settings.shared_store && !state.lease_from))
     return;
   if (state.claiming) {
     state.claim_again = true;
@@ -203,6 +218,123 @@ void claim(self_pointer self) {
       });
 }
 
+// -- the fleet: leases, and what the dead have left ---------------------------------------------------------------------
+
+std::vector<agent_engine> engines_of(const scheduler_state& state) {
+  std::vector<agent_engine> list;
+  for (const auto& [name, engine] : state.engines)
+    list.push_back({name, engine.info.id, engine.state, engine.slots, busy_slots(state, name)});
+  return list;
+}
+
+/// Others may take over what runs here before long: nothing of it may be left running by then.
+void fence(self_pointer self) {
+  auto& state = self->state;
+  spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up before others take them over", format_duration(state.context->settings.lease * 2 / 3), state.live.size());
+  state.lease_from.reset();
+  state.leased_since.reset();
+  state.taken_over = false;
+  state.incarnation = uuid::make_v4();
+  for (auto& [key, one] : state.live)
+    self->send(one.executor, fence_atom_v);
+}
+
+void beat(self_pointer self) {
+  auto& state = self->state;
+  const auto& settings = state.context->settings;
+  auto now = steady::now();
+  if (state.lease_from && now - *state.lease_from > settings.lease * 2 / 3)
+    fence(self);
+  if (state.beating || !state.addresses.store || (state.beaten_at && now - *state.beaten_at < settings.lease / 6))
+    return;
+  state.beating = true;
+  state.beaten_at = now;
+  agent_status me;
+  me.name = settings.name;
+  me.home = settings.home;
+  me.incarnation = state.incarnation;
+  me.version = DAVIT_VERSION;
+  me.state = state.draining ? agent_state::draining : agent_state::ready;
+  me.engines = engines_of(state);
+  me.address = settings.peers.advertise.empty() ? settings.peers.listen : settings.peers.advertise;
+  self->request(state.addresses.store, caf::infinite, beat_atom_v, me, settings.lease)
+    .then(
+      [self, now, incarnation = state.incarnation](bool good) {
+        auto& state = self->state;
+        const auto& settings = state.context->settings;
+        state.beating = false;
+        if (incarnation != state.incarnation) // fenced meanwhile: the next one counts
+          return;
+        state.refused = !good;
+        if (!good) {
+          spdlog::error("another agent of the name {} works with the store; give this one a name of its own (davit.agent.name)", settings.name);
+          if (state.lease_from)
+            fence(self);
+          return;
+        }
+        if (steady::now() - now > settings.lease / 3) // it came late: others may have counted already
+          return;
+        state.lease_from = now;
+        if (!state.leased_since)
+          state.leased_since = now;
+        if (!state.taken_over && state.live.empty())
+          take_over(self);
+      },
+      [self](const caf::error& e) {
+        self->state.beating = false;
+        spdlog::warn("the store took no sign of life: {}", text_of(e));
+      });
+}
+
+/// An attempt that nobody can reach any more: its task is tried again where its policy lets it.
+void give_up(self_pointer self, const claimed_attempt& orphan) {
+  auto& state = self->state;
+  attempt_result lost;
+  lost.token = orphan.token;
+  lost.outcome = outcome::agent_lost;
+  lost.message = "its agent is gone, and no other agent reaches the engine " + orphan.task.attempts.back().engine + "; how it ended is not known";
+  lost.evidence.note = "the container, if there is one, may still run";
+  lost.finished_at = std::chrono::system_clock::now();
+  auto may_have_started = orphan.task.state == task_state::running || !orphan.task.attempts.back().container.empty();
+  if (!(orphan.task.spec.at_most_once && may_have_started))
+    if (auto wait = retry_delay(orphan.task.spec.retry, orphan.token.key.number, lost.outcome, 0.5))
+      lost.retry_at = lost.finished_at + *wait;
+  spdlog::warn("task {}: {}", to_string(orphan.token.key.task), lost.message);
+  self->request(state.addresses.store, caf::infinite, finish_atom_v, lost)
+    .then([self](const task&) { self->state.context->metrics->task_finished(to_string(outcome::agent_lost)); },
+          [](const caf::error& e) { spdlog::warn("an orphan's end was not written down: {}", text_of(e)); });
+}
+
+/// What agents whose leases are over have left. An agent that has just come back, or that could not reach the store itself, waits for a
+/// lease's time first: so that a database that was away for all does not make everybody take everybody's work.
+void adopt(self_pointer self) {
+  auto& state = self->state;
+  const auto& settings = state.context->settings;
+  if (state.adopting || state.draining || !state.lease_from || !state.taken_over || steady::now() - *state.leased_since < settings.lease)
+    return;
+  state.adopting = true;
+  adopt_request request{settings.name, state.incarnation, engines_of(state), settings.lease / 2};
+  self->request(state.addresses.store, caf::infinite, adopt_atom_v, request)
+    .then(
+      [self, incarnation = state.incarnation](adoption& found) {
+        auto& state = self->state;
+        state.adopting = false;
+        if (incarnation != state.incarnation)
+          return;
+        for (auto& one : found.adopted) {
+          spdlog::warn("task {}: attempt {} of an agent that is gone is taken over", to_string(one.token.key.task), one.token.key.number);
+          state.context->metrics->attempt_adopted();
+          start_executor(self, std::move(one));
+        }
+        for (const auto& one : found.orphans)
+          give_up(self, one);
+      },
+      [self](const caf::error& e) {
+        self->state.adopting = false;
+        spdlog::warn("the store did not tell what agents have left: {}", text_of(e));
+      });
+}
+
 /// An executor has ended. If it was not of its own accord, another goes on from where the container is.
 void executor_down(self_pointer self, const caf::down_msg& down) {
   auto& state = self->state;
@@ -211,7 +343,7 @@ void executor_down(self_pointer self, const caf::down_msg& down) {
     return;
   auto key = found->first;
   auto& entry = found->second;
-  if (!down.reason || down.reason == caf::exit_reason::normal) {
+  if (!down.reason || down.reason == caf::exit_reason::normal || !(key_incarnation(entry) == state.incarnation)) {
     state.live.erase(found);
     settle_drain(self);
     claim(self);
@@ -347,9 +479,24 @@ scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context,
       for (auto& [key, one] : self->state.live)
         self->send(one.executor, stop_atom_v);
     },
+    [=](retire_atom) -> caf::result<void> {
+      auto promise = self->make_response_promise<void>();
+      auto& state = self->state;
+      if (!state.context->settings.shared_store || !state.lease_from) {
+        promise.deliver();
+        return promise;
+      }
+      self->request(state.addresses.store, caf::infinite, retire_atom_v, state.context->settings.name, state.incarnation)
+        .then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      return promise;
+    },
     [=](tick_atom) {
       self->delayed_send(self, look_interval, tick_atom_v);
       look_at_disk(self);
+      if (self->state.context->settings.shared_store) {
+        beat(self);
+        adopt(self);
+      }
       claim(self);
       if (self->state.addresses.store) {
         self->request(self->state.addresses.store, caf::infinite, expire_atom_v).then([] {}, [](const caf::error&) {});
@@ -361,7 +508,9 @@ scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context,
       state.addresses = addresses;
       for (auto& [key, one] : state.live)
         self->send(one.executor, wire_atom_v, addresses);
-      if (!state.taken_over && addresses.store)
+      if (state.context->settings.shared_store)
+        beat(self);
+      else if (!state.taken_over && addresses.store)
         take_over(self);
     },
   };

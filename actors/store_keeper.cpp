@@ -16,6 +16,9 @@ namespace davit {
 
 namespace {
 
+/// How often a store that others write to is asked for news; peers tell of theirs at once.
+constexpr duration news_interval{500};
+
 /// A write that waits for the next commit: what it does, and who is told afterwards.
 struct pending_write {
   std::function<void()> run;
@@ -29,6 +32,7 @@ struct store_keeper_state {
   std::vector<pending_write> writes; ///< Gathered since the last commit.
   std::int64_t published = 0;        ///< The last event that listeners have heard of.
   std::vector<event_listener> listeners;
+  fleet_actor fleet;
 };
 
 using self_pointer = store_actor::stateful_pointer<store_keeper_state>;
@@ -114,7 +118,10 @@ void commit(self_pointer self, metrics& metrics) {
       }
     }
   }
+  auto before = state.published;
   publish(self);
+  if (state.published != before && state.fleet)
+    self->send(state.fleet, news_atom_v);
 }
 
 store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) {
@@ -126,13 +133,15 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
   }
   self->state.store = std::move(*opened);
   auto& store = *self->state.store;
+  if (store.shared())
+    self->delayed_send(self, news_interval, news_atom_v);
   if (auto last = store.last_event())
     self->state.published = *last;
   return {
-    [=, &store](accept_atom, const task_spec& spec) {
+    [=, &store](accept_atom, const task_spec& spec, const std::string& owner) {
       return write<task_receipt>(self, [=, &store]() -> store::result<task_receipt> {
         const auto& settings = context->settings;
-        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}});
+        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}, owner});
         if (receipt && receipt->created)
           context->metrics->task_accepted();
         return receipt;
@@ -143,6 +152,15 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     },
     [=, &store](take_over_atom, const std::string& agent, uuid incarnation) {
       return write<std::vector<claimed_attempt>>(self, [=, &store] { return store.take_over(agent, context->settings.name, incarnation); });
+    },
+    [=, &store](beat_atom, const agent_status& agent, duration lease) { return write<bool>(self, [=, &store] { return store.heartbeat(agent, lease); }); },
+    [=, &store](retire_atom, const std::string& agent, uuid incarnation) { return write<void>(self, [=, &store] { return store.retire(agent, incarnation); }); },
+    [&store](agents_atom) -> caf::result<std::vector<agent_status>> { return to_caf(store.agents()); },
+    [=, &store](adopt_atom, const adopt_request& request) { return write<adoption>(self, [=, &store] { return store.adopt(request); }); },
+    [=](news_atom) {
+      publish(self);
+      if (self->current_sender() == self)
+        self->delayed_send(self, news_interval, news_atom_v);
     },
     [=, &store](record_atom, const attempt_progress& progress) {
       return write<void>(self, [=, &store] { return store.record(progress); });
@@ -164,6 +182,10 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [&store](images_atom, const std::string& engine, timestamp before) -> caf::result<std::vector<std::string>> { return to_caf(store.images_unused(engine, before)); },
     [=, &store](forget_atom, const std::string& engine, const std::string& image) { return write<void>(self, [=, &store] { return store.forget_image(engine, image); }); },
     [&store](list_atom, timestamp before, std::uint32_t limit) -> caf::result<std::vector<task_id>> { return to_caf(store.finished_before(before, limit)); },
+    [=, &store](log_atom, const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) {
+      return write<void>(self, [=, &store] { return store.put_log(key, index, count, bytes); });
+    },
+    [&store](log_atom, const attempt_key& key, std::uint32_t index) -> caf::result<log_block> { return to_caf(store.get_log(key, index)); },
     [=, &store](forget_atom, const std::vector<task_id>& tasks) { return write<void>(self, [=, &store] { return store.forget(tasks); }); },
     [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
     [=, &store](cancel_atom, const std::string& agent) { return write<void>(self, [=, &store] { return store.cancel_pinned(agent); }); },
@@ -185,7 +207,10 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
       return caf::unit;
     },
     [=](commit_atom) { commit(self, *context->metrics); },
-    [=](wire_atom, const wiring& addresses) { self->state.listeners = addresses.listeners; },
+    [=](wire_atom, const wiring& addresses) {
+      self->state.listeners = addresses.listeners;
+      self->state.fleet = addresses.fleet;
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 #include "actors/supervisor.hpp"
 
 #include "actors/engine_connection.hpp"
+#include "actors/fleet.hpp"
 #include "actors/log_keeper.hpp"
 #include "actors/metrics.hpp"
 #include "actors/reaper.hpp"
@@ -50,6 +51,10 @@ void wire(self_pointer self) {
     self->send(addresses.store, wire_atom_v, addresses);
   for (auto& [name, engine] : addresses.engines)
     self->send(engine, wire_atom_v, addresses);
+  if (addresses.logs)
+    self->send(addresses.logs, wire_atom_v, addresses);
+  if (addresses.fleet)
+    self->send(addresses.fleet, wire_atom_v, addresses);
   if (addresses.scheduler)
     self->send(addresses.scheduler, wire_atom_v, addresses);
   if (addresses.reaper)
@@ -109,6 +114,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
     self->state.addresses.reaper = spawn_reaper(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.reaper);
   });
+  if (!context->settings.peers.listen.empty())
+    add("fleet", [self, context, &system] {
+      self->state.addresses.fleet = spawn_fleet(system, context, self->state.addresses);
+      return caf::actor_cast<caf::actor>(self->state.addresses.fleet);
+    });
   add("api", [self, context, make_api, &system] {
     self->state.api = make_api(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.api);

@@ -102,6 +102,7 @@ access_control::verdict access_control::admit(const server_request& request) {
   auto has_token = authorization.size() > bearer.size()
                    && std::equal(bearer.begin(), bearer.end(), authorization.begin(), [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
   who.name = peer.local ? "uid " + std::to_string(peer.uid) + " (pid " + std::to_string(peer.pid) + ")" : peer.address;
+  who.owner = peer.local ? "uid " + std::to_string(peer.uid) : "loopback";
   if (!peer.certificate.empty())
     who.name += " certificate " + peer.certificate;
   if (has_token && list) {
@@ -111,6 +112,7 @@ access_control::verdict access_control::admit(const server_request& request) {
       return result;
     }
     who.name = "token " + found->name + " from " + who.name;
+    who.owner = "token " + found->name;
     who.scopes = found->scopes;
     who.profile = found->profile;
     if (!within_rate(found->id))

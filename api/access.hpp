@@ -18,6 +18,7 @@ class logger;
 namespace davit::api {
 
 struct caller {
+  std::string owner; ///< Whose tasks these are: `token NAME`, `uid 1000`, `loopback`.
   std::string name; ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
   std::vector<api_scope> scopes;
   std::optional<policy_profile> profile;

@@ -13,20 +13,42 @@ void engines(self_pointer self, exchange_ptr client) {
 }
 
 void agents(self_pointer self, exchange_ptr client) {
+  const auto& settings = self->state.context->settings;
+  if (settings.shared_store) {
+    self->request(self->state.addresses.store, 5s, agents_atom_v)
+      .then(
+        [=](const std::vector<agent_status>& list) {
+          json::array agents;
+          for (const auto& one : list) {
+            auto body = json::to_value(one).as_object();
+            std::uint32_t slots = 0, busy = 0;
+            for (const auto& engine : one.engines) {
+              slots += engine.slots;
+              busy += engine.busy;
+            }
+            body["slots"] = slots;
+            body["busy"] = busy;
+            agents.push_back(std::move(body));
+          }
+          respond_json(self, client, 200, {{"agents", std::move(agents)}});
+        },
+        refuse(self, client));
+    return;
+  }
   self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
     .then(
       [=](const std::vector<engine_status>& list) {
         std::uint32_t slots = 0, busy = 0;
-        std::vector<std::string> names;
+        json::array engines;
         for (const auto& one : list) {
           slots += one.slots;
           busy += one.busy;
-          names.push_back(one.name);
+          engines.push_back(json::to_value(agent_engine{one.name, one.info.id, one.state, one.slots, one.busy}));
         }
         json::object agent{{"name", self->state.context->settings.name},
                            {"state", self->state.draining ? "draining" : "ready"},
                            {"version", DAVIT_VERSION},
-                           {"engines", json::to_value(names)},
+                           {"engines", std::move(engines)},
                            {"slots", slots},
                            {"busy", busy}};
         respond_json(self, client, 200, {{"agents", json::array{std::move(agent)}}});
@@ -35,6 +57,11 @@ void agents(self_pointer self, exchange_ptr client) {
 }
 
 void drain(self_pointer self, exchange_ptr client, const std::string& name) {
+  if (name != self->state.context->settings.name && self->state.addresses.fleet) {
+    self->request(self->state.addresses.fleet, caf::infinite, drain_atom_v, name)
+      .then([=] { respond_json(self, client, 202, {{"name", name}, {"state", "draining"}}); }, [=](const caf::error& e) { respond(self, client, problem(404, text_of(e))); });
+    return;
+  }
   if (name != self->state.context->settings.name)
     return respond(self, client, problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
   self->state.draining = true;

@@ -8,7 +8,28 @@
 
 namespace davit::api {
 
+constexpr std::uint32_t page_bytes = 256 * 1024;
+constexpr int most_retries = 120; // of half a second: longer than a lease and what follows
+
 void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
+void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>& stream, duration wait);
+void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const std::string& why);
+void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page);
+
+void send_page_if_open(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  stream->retries = 0;
+  if (!stream->over)
+    send_page(self, stream, page);
+}
+
+/// The agent that has it may be gone: another will have the attempt before long, or the store its log.
+void retry_or_break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, bool ended, const std::string& why) {
+  if (stream->over)
+    return;
+  if ((!stream->follow && !ended) || ++stream->retries > (stream->follow ? most_retries : 10))
+    return break_off(self, stream, why);
+  self->run_delayed(500ms, [=] { read_more(self, stream); });
+}
 
 /// The lines that were held back because only the last ones are wanted.
 std::string render_held(log_stream_state& stream) {
@@ -95,16 +116,67 @@ void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& strea
 void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
   if (stream->over)
     return;
-  log_query query{stream->at, stream->offset, 256 * 1024, stream->follow && !stream->tail ? keep_alive_interval : duration{0}};
-  self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
+  const auto& settings = self->state.context->settings;
+  auto wait = stream->follow && !stream->tail ? keep_alive_interval : duration{0};
+  if (settings.shared_store)
+    return read_from_fleet(self, stream, wait);
+  self->request(self->state.addresses.logs, caf::infinite, read_atom_v, log_query{stream->at, stream->offset, page_bytes, wait})
     .then([=](const log_page& page) {
             if (!stream->over)
               send_page(self, stream, page);
           },
-          [=](const caf::error& e) {
-            spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), text_of(e));
-            end_log(self, stream);
-          });
+          [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+}
+
+/// Ends a log that can't be read on, with a remark for those who see remarks.
+void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const std::string& why) {
+  if (stream->over)
+    return;
+  spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), why);
+  if (auto bytes = render(*stream, {log_stream::note, std::chrono::system_clock::now(), "the log can't be read on: " + why + "\n"}, stream->offset); !bytes.empty())
+    stream->client->write(std::move(bytes), nullptr);
+  end_log(self, stream);
+}
+
+/// In a fleet a log is with the agent that has the attempt, and in the store when it has ended. Where that is may change under way.
+void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>& stream, duration wait) {
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
+    .then(
+      [=](const task& now) {
+        if (stream->over)
+          return;
+        auto number = static_cast<std::size_t>(stream->at.number);
+        if (number > now.attempts.size()) { // it has not begun
+          if (now.state == task_state::finished || !stream->follow)
+            return end_log(self, stream);
+          self->run_delayed(250ms, [=] { read_more(self, stream); });
+          return;
+        }
+        const auto& attempt = now.attempts[number - 1];
+        auto here = attempt.agent == self->state.context->settings.name;
+        // One that has ended may have come into the store; one that runs elsewhere has not.
+        log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}};
+        auto ask_peer = [=, agent = attempt.agent, ended = attempt.outcome.has_value()] {
+          if (!self->state.addresses.fleet)
+            return retry_or_break_off(self, stream, ended, "agent " + agent + " keeps it, and this agent has no peers (davit.fleet.listen)");
+          auto there = query;
+          there.wait = wait;
+          self->request(self->state.addresses.fleet, caf::infinite, read_atom_v, agent, there)
+            .then([=](const log_page& page) { send_page_if_open(self, stream, page); }, [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_of(e)); });
+        };
+        if (!here && !attempt.outcome)
+          return ask_peer();
+        self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
+          .then(
+            [=](const log_page& page) {
+              if (here || page.finished || !page.records.empty())
+                send_page_if_open(self, stream, page);
+              else
+                ask_peer();
+            },
+            [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+      },
+      [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
 }
 
 void logs(self_pointer self, exchange_ptr client, task_id id) {

@@ -41,7 +41,7 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
   // From here on nobody sees them but the attempt's executor.
   for (auto& [name, hidden] : spec->secrets)
     hidden = {self->state.context->secrets->seal(name, hidden.value), true};
-  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(*spec))
+  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(*spec), who.owner)
     .then(
       [=](const task_receipt& receipt) {
         auto id = to_string(receipt.id);

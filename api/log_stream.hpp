@@ -26,6 +26,7 @@ struct log_stream_state {
   std::optional<timestamp> since;
   attempt_key at;                     ///< The attempt that is being read.
   std::uint64_t offset = 0;
+  int retries = 0;                    ///< Since the last page, while whoever keeps it can't be reached.
   bool one_attempt = false;           ///< The client named the attempt: later ones are not its affair.
   bool over = false;                  ///< Ended, or the client has gone.
   std::optional<std::size_t> tail;    ///< Lines still to be held back, until all that is there has been seen.

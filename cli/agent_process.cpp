@@ -16,6 +16,8 @@
 #include <atomic>
 #include <csignal>
 #include <fcntl.h>
+#include <filesystem>
+#include <fstream>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -39,6 +41,33 @@ struct agent_process::state {
 agent_process::agent_process(std::unique_ptr<state> s) : state_(std::move(s)) {
 }
 
+namespace {
+
+/// The id of a data directory, made when it is first used.
+bool read_home(const std::filesystem::path& file, uuid& home, std::string& error) {
+  std::string text;
+  std::ifstream{file} >> text;
+  if (from_string(text, home))
+    return true;
+  home = uuid::make_v4();
+  auto part = file.string() + ".part";
+  {
+    std::ofstream out{part};
+    out << to_string(home) << std::endl;
+    if (!out) {
+      error = part + " can't be written";
+      return false;
+    }
+  }
+  std::error_code ec;
+  std::filesystem::rename(part, file, ec);
+  if (ec)
+    error = file.string() + " can't be written: " + ec.message();
+  return !ec;
+}
+
+} // namespace
+
 std::unique_ptr<agent_process> agent_process::start(configuration config, std::string& error) {
   auto s = std::make_unique<state>();
   s->config = std::move(config);
@@ -61,8 +90,15 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
     return nullptr;
   }
   // Looked at before any actor starts, so that a store that can't be used is one clear sentence.
-  if (auto store = store::task_store::open(settings.store_url); !store) {
+  auto store = store::task_store::open(settings.store_url);
+  if (!store) {
     error = store.error().message;
+    ::close(s->lock);
+    return nullptr;
+  }
+  settings.shared_store = (*store)->shared();
+  store->reset();
+  if (!settings.private_tasks && !read_home(settings.data_dir / "agent.id", settings.home, error)) {
     ::close(s->lock);
     return nullptr;
   }
@@ -134,6 +170,9 @@ void agent_process::stop() {
     {
       auto addresses = this->addresses();
       caf::scoped_actor self{*s.system};
+      // Whoever is left may have what still runs here, and need not wait for the lease's end.
+      if (addresses.scheduler)
+        self->request(addresses.scheduler, std::chrono::seconds{3}, retire_atom_v).receive([] {}, [](const caf::error&) {});
       // The supervisor first: it would start the others again.
       caf::anon_send_exit(s.supervisor, caf::exit_reason::user_shutdown);
       self->wait_for(s.supervisor);
@@ -141,6 +180,8 @@ void agent_process::stop() {
         caf::anon_send_exit(listener, caf::exit_reason::user_shutdown);
       for (auto& [name, engine] : addresses.engines)
         caf::anon_send_exit(engine, caf::exit_reason::user_shutdown);
+      if (addresses.fleet)
+        caf::anon_send_exit(addresses.fleet, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.reaper, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.logs, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.store, caf::exit_reason::user_shutdown);

@@ -7,6 +7,7 @@
 
 #include <caf/init_global_meta_objects.hpp>
 #include <caf/io/middleman.hpp>
+#include <caf/openssl/manager.hpp>
 #include <caf/pec.hpp>
 
 #include <algorithm>
@@ -245,7 +246,7 @@ const std::vector<option>& options() {
     make_option("api.rate-limit", "200", "Requests per second and token (twice as many at once); 0: any number.", DAVIT_AT(agent.access.rate_limit)),
     make_option("api.open-metrics", "false", "true: /metrics asks for no token.", DAVIT_AT(agent.access.open_metrics)),
     make_option("api.audit-log", "# <data-dir>/audit.log", "Who did what, and who was turned away: a JSON object on each line.", DAVIT_AT(agent.access.audit_log)),
-    make_option("store.url", "# sqlite:///<data-dir>/davit.db", "Where tasks live.", DAVIT_AT(agent.store_url)),
+    make_option("store.url", "# sqlite:///<data-dir>/davit.db", "Where tasks live; postgresql://user@host/database for a fleet.", DAVIT_AT(agent.store_url)),
     make_option("store.retention", "720h", "How long finished tasks and their logs are kept; 0s: for ever.", DAVIT_AT(agent.retention)),
     make_option("policy.profile", "\"baseline\"", "What tasks may ask of an engine: \"restricted\", \"baseline\" or \"privileged\" (docs/security.md).", DAVIT_AT(agent.policy.profile)),
     make_option("policy.images.allow", "[]", "RE2 patterns, each for the whole name (docker.io/library/alpine:3.20, or alpine:3.20 for short); empty: all that are not denied.", DAVIT_AT(agent.policy.images_allow)),
@@ -265,6 +266,13 @@ const std::vector<option>& options() {
     make_option("policy.ceilings.shm", "# none", "", DAVIT_AT(agent.policy.ceilings.shm)),
     make_option("policy.ceilings.timeout", "# none", "", DAVIT_AT(agent.policy.max_timeout)),
     make_option("fleet.name", "\"default\"", "Marks this fleet's containers (label davit.fleet).", DAVIT_AT(agent.fleet)),
+    make_option("fleet.listen", "# none", "host:port where other agents reach this one; needs the three certificates. Without it news comes from the store alone, and live logs of other agents can't be read.", DAVIT_AT(agent.peers.listen)),
+    make_option("fleet.advertise", "# listen", "host:port that is told to the others, if it is another one.", DAVIT_AT(agent.peers.advertise)),
+    make_option("fleet.peers", "[]", "host:port of agents, beside those that the store names.", DAVIT_AT(agent.peers.peers)),
+    make_option("fleet.tls-ca", "# none", "PEM file: the authority that has signed all agents' certificates. An authority of the fleet's own: whoever has a certificate of it is believed.", DAVIT_AT(agent.peers.tls_ca)),
+    make_option("fleet.tls-certificate", "# none", "PEM file: this agent's.", DAVIT_AT(agent.peers.tls_certificate)),
+    make_option("fleet.tls-key", "# none", "PEM file: its key.", DAVIT_AT(agent.peers.tls_key)),
+    make_option("fleet.lease", "20s", "With a shared store: how long after an agent's last sign of life others take over what it has left. One that can't reach the store gives up its tasks after two thirds of it.", DAVIT_AT(agent.lease)),
     make_option("logs.max-bytes", "\"4g\"", "What is kept of an attempt's output; \"0\": all.", DAVIT_AT(agent.logs.max_bytes)),
   };
   return all;
@@ -441,8 +449,23 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     mistake("davit.api.tls-certificate", "there is no TLS on a unix socket");
   if (agent.drain_action != "leave" && agent.drain_action != "stop")
     mistake("davit.agent.drain-action", "must be \"leave\" or \"stop\", not \"" + agent.drain_action + "\"");
-  if (!agent.store_url.starts_with("sqlite://"))
-    mistake("davit.store.url", "\"" + agent.store_url + "\" is no store; write sqlite:///path/to/davit.db");
+  if (!agent.store_url.starts_with("sqlite://") && !agent.store_url.starts_with("postgresql://") && !agent.store_url.starts_with("postgres://"))
+    mistake("davit.store.url", "\"" + agent.store_url + "\" is no store; write sqlite:///path/to/davit.db or postgresql://user@host/database");
+  const auto& peers = agent.peers;
+  if (!peers.listen.empty()) {
+    for (auto [name, value] : {std::pair{"tls-ca", &peers.tls_ca}, std::pair{"tls-certificate", &peers.tls_certificate}, std::pair{"tls-key", &peers.tls_key}})
+      if (value->empty())
+        mistake("davit.fleet.listen", std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
+      else if (!std::ifstream{*value})
+        mistake(std::string{"davit.fleet."} + name, *value + " can't be read");
+    auto colon = peers.listen.rfind(':');
+    if (colon == std::string::npos || colon == 0 || peers.listen.find_first_not_of("0123456789", colon + 1) != std::string::npos || colon + 1 == peers.listen.size())
+      mistake("davit.fleet.listen", "\"" + peers.listen + "\" is no host:port");
+    if (agent.store_url.starts_with("sqlite:"))
+      mistake("davit.fleet.listen", "a fleet needs a store that its agents share: set davit.store.url to postgresql://...");
+  }
+  if (agent.lease < std::chrono::seconds{3})
+    mistake("davit.fleet.lease", "must be 3s at least: agents tell that they live every sixth of it");
   auto plain = [](const std::string& text) {
     return !text.empty() && text.size() <= 128 && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string::npos;
   };
@@ -544,6 +567,16 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   if (agent.engines.empty())
     agent.engines.push_back(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
   judge(result, file, lines);
+  if (const auto& peers = agent.peers; !peers.listen.empty()) {
+    // 0.18 parses its options before it loads the module that they are for, and would come up without certificates (docs/decisions/0003-caf-version.md).
+    result.caf->openssl_certificate = peers.tls_certificate;
+    result.caf->openssl_key = peers.tls_key;
+    result.caf->openssl_cafile = peers.tls_ca;
+    result.caf->load<caf::openssl::manager>();
+    // A peer that has vanished without a word is noticed.
+    result.caf->set("caf.middleman.heartbeat-interval", caf::timespan{std::chrono::seconds{1}});
+    result.caf->set("caf.middleman.connection-timeout", caf::timespan{std::chrono::seconds{4}});
+  }
   return result;
 }
 

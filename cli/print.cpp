@@ -100,15 +100,23 @@ void print_engines(api_client& client, bool as_json) {
     print_table(rows);
 }
 
+/// An agent's engines: `host ready, dind down`.
+static std::string engines_of(json::element agent) {
+  std::string text;
+  for (auto one : list_at(agent, "engines"))
+    text += (text.empty() ? "" : ", ") + text_at(one, "name") + " " + text_at(one, "state");
+  return text;
+}
+
 void print_agents(api_client& client, bool as_json) {
   auto text = client.call("GET", "/v1/agents");
   json::parser parser;
-  std::vector<std::vector<std::string>> rows{{"AGENT", "STATE", "VERSION", "BUSY", "SLOTS"}};
+  std::vector<std::vector<std::string>> rows{{"AGENT", "STATE", "VERSION", "BUSY", "SLOTS", "ENGINES", "LAST HEARTBEAT"}};
   for (auto one : list_at(parse(parser, text), "agents")) {
     if (as_json)
       std::cout << simdjson::minify(one) << '\n';
     else
-      rows.push_back({text_at(one, "name"), text_at(one, "state"), text_at(one, "version"), number_at(one, "busy"), number_at(one, "slots")});
+      rows.push_back({text_at(one, "name"), text_at(one, "state"), text_at(one, "version"), number_at(one, "busy"), number_at(one, "slots"), engines_of(one), text_at(one, "heartbeat_at")});
   }
   if (!as_json)
     print_table(rows);

@@ -15,12 +15,22 @@ namespace davit {
 /// The STORE KEEPER interface. Owns the database session; the only actor that blocks, so it has a thread of its own.
 /// Writes that come together are committed together, and answered after the commit: what is answered is durable.
 using store_actor = caf::typed_actor<
-  // Accept a task.
-  caf::result<task_receipt>(accept_atom, task_spec),
+  // Accept a task of an owner's.
+  caf::result<task_receipt>(accept_atom, task_spec, std::string),
   // Make attempts for as many queued tasks as the offers have room for.
   caf::result<claim_answer>(claim_atom, claim_request),
   // Hand what the named agent has left unfinished to this agent, under a new incarnation.
   caf::result<std::vector<claimed_attempt>>(take_over_atom, std::string, uuid),
+  // Write down that an agent lives, and give it a lease; false: another one has its name.
+  caf::result<bool>(beat_atom, agent_status, duration),
+  // End an agent's lease.
+  caf::result<void>(retire_atom, std::string, uuid),
+  // Name the agents.
+  caf::result<std::vector<agent_status>>(agents_atom),
+  // Hand over what agents without a lease have left.
+  caf::result<adoption>(adopt_atom, adopt_request),
+  // Other agents may have written something: tell the listeners. (It sends this to itself too.)
+  caf::result<void>(news_atom),
   // Write down what an attempt has reached.
   caf::result<void>(record_atom, attempt_progress),
   // Write down how an attempt ended; answers the task as it is then.
@@ -29,6 +39,10 @@ using store_actor = caf::typed_actor<
   caf::result<void>(expire_atom),
   // Name tasks that were finished before a time, at most so many.
   caf::result<std::vector<task_id>>(list_atom, timestamp, std::uint32_t),
+  // Keep a block (the how manieth, of how many) of a finished attempt's log.
+  caf::result<void>(log_atom, attempt_key, std::uint32_t, std::uint32_t, std::string),
+  // Give a block of a finished attempt's log.
+  caf::result<log_block>(log_atom, attempt_key, std::uint32_t),
   // Forget finished tasks.
   caf::result<void>(forget_atom, std::vector<task_id>),
   // Write down that an image was pulled to an engine (by its id).
@@ -73,7 +87,9 @@ using log_actor = caf::typed_actor<
   // Give a page of a log; waits for one as long as the query says.
   caf::result<log_page>(read_atom, log_query),
   // Go on with compressing, and let readers go whose time is over. (It sends this to itself.)
-  caf::result<void>(tick_atom)>;
+  caf::result<void>(tick_atom),
+  // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
 
 /// The ENGINE CONNECTION interface: one per engine. Answers every request within its deadline: with a result, or with an
 /// engine_errc and the engine's own words.
@@ -124,6 +140,8 @@ using executor_actor = caf::typed_actor<
   caf::result<void>(cancel_atom),
   // Stop the attempt because the agent ends: its outcome is `agent_lost`.
   caf::result<void>(stop_atom),
+  // The attempt may be another agent's from now on: make an end of its container, and report nothing.
+  caf::result<void>(fence_atom),
   // The engine's state has changed.
   caf::result<void>(engine_status),
   // The pull has come this far.
@@ -153,6 +171,8 @@ using scheduler_actor = caf::typed_actor<
   caf::result<void>(drain_atom),
   // Stop what runs: the attempts end as `agent_lost`, and the tasks go by their retry policy.
   caf::result<void>(stop_atom),
+  // End the agent's lease: what still runs may be taken over at once.
+  caf::result<void>(retire_atom),
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
   // Take the (restarted) actors' addresses.
@@ -165,6 +185,39 @@ using reaper_actor = caf::typed_actor<
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
   // Take the (restarted) actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// Everybody's addresses in this agent, sent around whenever one has changed; its definition is at the end.
+struct wiring;
+
+/// The PEER interface: what one agent may ask of another, over CAF's middleman.
+using peer_actor = caf::typed_actor<
+  // Say who asks, and whom to speak to there; the answer says who answers.
+  caf::result<peer_hello>(hello_atom, peer_hello, caf::strong_actor_ptr),
+  // Something was committed to the store.
+  caf::result<void>(news_atom),
+  // Give a page of a log that is kept here; waits for one as long as the query says.
+  caf::result<log_page>(read_atom, log_query),
+  // Take no more tasks.
+  caf::result<void>(drain_atom),
+  // Take the other actors' addresses. (Of its own agent: they can't travel.)
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The FLEET interface. Knows the other agents, and speaks to them.
+using fleet_actor = caf::typed_actor<
+  // Tell the others that something was committed.
+  caf::result<void>(news_atom),
+  // A peer has introduced itself.
+  caf::result<void>(hello_atom, peer_hello, caf::strong_actor_ptr),
+  // Ask the named agent for a page of a log.
+  caf::result<log_page>(read_atom, std::string, log_query),
+  // Have the named agent take no more tasks.
+  caf::result<void>(drain_atom, std::string),
+  // Name the agents that are connected.
+  caf::result<std::vector<std::string>>(list_atom),
+  // Time to look for others. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the other actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
 
 /// Hears of every event in the life of tasks, after it is durable and in order.
@@ -208,6 +261,7 @@ struct wiring {
   std::map<std::string, engine_actor> engines;
   scheduler_actor scheduler;
   reaper_actor reaper;
+  fleet_actor fleet; ///< None where there is nobody else.
   std::vector<event_listener> listeners;
 };
 

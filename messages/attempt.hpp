@@ -66,11 +66,12 @@ struct claimed_attempt {
   attempt_token token;
   davit::task task; ///< With the attempt as its last one.
   bool resumed = false; ///< The attempt was under way already; its container may exist.
+  bool adopted = false; ///< From an agent whose lease was over.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, claimed_attempt& x) {
-  return f.object(x).fields(f.field("token", x.token), f.field("task", x.task), f.field("resumed", x.resumed));
+  return f.object(x).fields(f.field("token", x.token), f.field("task", x.task), f.field("resumed", x.resumed), f.field("adopted", x.adopted));
 }
 
 struct claim_answer {

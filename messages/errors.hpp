@@ -26,4 +26,12 @@ enum class log_errc : std::uint8_t {
 };
 DAVIT_ENUM_TEXT(log_errc, 4, "none", "unwritable", "damaged", "stale")
 
+/// What can go wrong between agents.
+enum class fleet_errc : std::uint8_t {
+  none,
+  stranger,    ///< The peer belongs to another fleet, or speaks another version of the protocol.
+  unreachable, ///< The agent is not connected at the moment, or is gone.
+};
+DAVIT_ENUM_TEXT(fleet_errc, 3, "none", "stranger", "unreachable")
+
 } // namespace davit

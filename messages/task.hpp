@@ -276,6 +276,7 @@ struct task {
   std::optional<davit::outcome> outcome;
   std::optional<std::int64_t> exit_code;
   std::string message;
+  std::string owner;       ///< Who has submitted it: the token's name, or where the call came from.
   bool cancel_requested = false;
   timestamp created_at;
   std::optional<timestamp> not_before; ///< A retry waits until then.
@@ -288,7 +289,7 @@ template <class Inspector>
 bool inspect(Inspector& f, task& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("state", x.state),
                             f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
-                            f.field("message", x.message), f.field("cancel_requested", x.cancel_requested),
+                            f.field("message", x.message), f.field("owner", x.owner), f.field("cancel_requested", x.cancel_requested),
                             f.field("created_at", x.created_at), f.field("not_before", x.not_before),
                             f.field("finished_at", x.finished_at), f.field("spec", x.spec),
                             f.field("attempts", x.attempts));

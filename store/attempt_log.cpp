@@ -222,6 +222,11 @@ std::filesystem::path log_path(const std::filesystem::path& folder, const attemp
   return folder / id.substr(34) / id / std::to_string(key.number);
 }
 
+bool log_exists(const std::filesystem::path& path) {
+  std::error_code ec;
+  return std::filesystem::exists(path.string() + ".log", ec) || std::filesystem::exists(path.string() + ".log.zst", ec);
+}
+
 log_result<void> remove_logs(const std::filesystem::path& folder, task_id task) {
   std::error_code ec;
   auto path = log_path(folder, {task, 1}).parent_path();
@@ -478,6 +483,48 @@ log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t o
   }
 }
 
+// -- compressed logs as a whole ------------------------------------------------------------------------------------------
+
+log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block) {
+  auto name = path.string() + ".log.zst";
+  file in{::open(name.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!in)
+    return system_error(name, "open");
+  std::string bytes(block_bytes, '\0');
+  auto count = read_at(in.fd, bytes.data(), bytes.size(), block * block_bytes);
+  if (count < 0)
+    return system_error(name, "read");
+  bytes.resize(static_cast<std::size_t>(count));
+  return bytes;
+}
+
+std::uint32_t packed_blocks(const std::filesystem::path& path) {
+  std::error_code ec;
+  auto size = std::filesystem::file_size(path.string() + ".log.zst", ec);
+  return ec ? 0 : static_cast<std::uint32_t>((size + block_bytes - 1) / block_bytes);
+}
+
+packed_writer::packed_writer(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code ec;
+  std::filesystem::create_directories(path_.parent_path(), ec);
+  ::unlink((path_.string() + ".log.zst.part").c_str());
+}
+
+log_result<void> packed_writer::add(std::string_view bytes) {
+  auto name = path_.string() + ".log.zst.part";
+  file out{::open(name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640)};
+  if (!out || !write_all(out.fd, bytes.data(), bytes.size()))
+    return system_error(name, "write");
+  return {};
+}
+
+log_result<void> packed_writer::finish() {
+  auto name = path_.string() + ".log.zst";
+  if (::rename((name + ".part").c_str(), name.c_str()) != 0)
+    return system_error(name, "write");
+  return {};
+}
+
 // -- log_compressor --------------------------------------------------------------------------------------------------
 
 struct log_compressor::state {
@@ -493,6 +540,8 @@ struct log_compressor::state {
 log_compressor::log_compressor(std::filesystem::path path) : state_(std::make_unique<state>()) {
   state_->path = std::move(path);
 }
+
+log_compressor::log_compressor(log_compressor&&) noexcept = default;
 
 log_compressor::~log_compressor() = default;
 

@@ -33,6 +33,9 @@ using log_result = boost::system::result<T, log_error>;
 /// Where an attempt's log lies under `folder`, without its ending.
 std::filesystem::path log_path(const std::filesystem::path& folder, const attempt_key& key);
 
+/// Whether anything of it is on this disk.
+bool log_exists(const std::filesystem::path& path);
+
 /// Removes the logs of all attempts of a task.
 log_result<void> remove_logs(const std::filesystem::path& folder, task_id task);
 
@@ -66,6 +69,23 @@ private:
 /// Reads a page. A log that is not there is an empty page.
 log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t max_bytes);
 
+/// The bytes of a finished and compressed log, a block of 1 MiB at a time; an empty one behind the last.
+log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block);
+
+/// How many such blocks it has; 0: it is not there.
+std::uint32_t packed_blocks(const std::filesystem::path& path);
+
+/// Makes a compressed log of such blocks, given one after the other. It is there when all are: `finish`.
+class packed_writer {
+public:
+  explicit packed_writer(std::filesystem::path path);
+  log_result<void> add(std::string_view bytes);
+  log_result<void> finish();
+
+private:
+  std::filesystem::path path_;
+};
+
 /// Compresses a closed log, a block at a time.
 class log_compressor {
 public:
@@ -74,6 +94,8 @@ public:
 
   /// Works for a few milliseconds; true when all is done and the plain file is gone. An error leaves the plain file.
   log_result<bool> step();
+
+  log_compressor(log_compressor&&) noexcept;
 
 private:
   struct state;

@@ -2,14 +2,23 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace davit::store {
 
+/// What is said of a database that a later davit has made.
+inline std::string newer_schema(long long version, long long newest) {
+  return "its schema has version " + std::to_string(version) + ", this davit knows " + std::to_string(newest)
+         + " at most; run a newer davit, or restore the backup from before the upgrade";
+}
+
 /// Step n brings a database from version n to n + 1.
-inline const std::vector<std::vector<std::string_view>>& schema_steps() {
-  static const std::vector<std::vector<std::string_view>> steps{
+using schema_steps = std::vector<std::vector<std::string_view>>;
+
+inline const schema_steps& sqlite_schema() {
+  static const schema_steps steps{
     {
       // Times are nanoseconds since 1970 in UTC; enums are the names that the API uses.
       R"(CREATE TABLE task (
@@ -45,6 +54,67 @@ inline const std::vector<std::vector<std::string_view>>& schema_steps() {
     {
       // A task's secrets, sealed: a JSON object. The spec has none of it.
       "ALTER TABLE task ADD COLUMN secrets TEXT NOT NULL DEFAULT ''",
+    },
+    {
+      // Who has submitted it, and its place among the owners: each has its turn, however many tasks another has.
+      "ALTER TABLE task ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+      "ALTER TABLE task ADD COLUMN fair BIGINT NOT NULL DEFAULT 0",
+      "DROP INDEX task_queue",
+      "CREATE INDEX task_queue ON task (priority DESC, fair, id) WHERE state = 'queued'",
+      "CREATE TABLE owner (name TEXT PRIMARY KEY, fair BIGINT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE dedupe (name TEXT PRIMARY KEY, task TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE INDEX dedupe_task ON dedupe (task)",
+      "INSERT INTO dedupe SELECT dedupe_key, id FROM task WHERE dedupe_key IS NOT NULL",
+      R"(CREATE TABLE agent (
+           name TEXT PRIMARY KEY, home TEXT NOT NULL, incarnation TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, address TEXT NOT NULL,
+           engines TEXT NOT NULL, started_at BIGINT NOT NULL, heartbeat_at BIGINT NOT NULL, lease_until BIGINT NOT NULL) WITHOUT ROWID)",
+      "CREATE TABLE log (task TEXT NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL, PRIMARY KEY (task, number, block)) WITHOUT ROWID",
+    },
+  };
+  return steps;
+}
+
+inline const schema_steps& postgresql_schema() {
+  static const schema_steps steps{
+    {
+      // What is finished moves to a partition of its own, so that the queue stays small and its dead rows few.
+      R"(CREATE TABLE task (
+           id TEXT COLLATE "C" NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, priority BIGINT NOT NULL,
+           placement TEXT NOT NULL, pinned TEXT NOT NULL, owner TEXT NOT NULL, fair BIGINT NOT NULL, spec TEXT NOT NULL, secrets TEXT NOT NULL,
+           created_at BIGINT NOT NULL, not_before BIGINT NOT NULL, queue_until BIGINT NOT NULL, cancel_requested BIGINT NOT NULL, attempts BIGINT NOT NULL,
+           outcome TEXT, exit_code BIGINT, message TEXT NOT NULL, finished_at BIGINT, PRIMARY KEY (id, state)) PARTITION BY LIST (state))",
+      R"(CREATE TABLE task_hot PARTITION OF task FOR VALUES IN ('queued', 'starting', 'running')
+           WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0))",
+      "CREATE TABLE task_finished PARTITION OF task FOR VALUES IN ('finished')",
+      // Matches the claim's ORDER BY, so that a claim reads what it takes and no more.
+      "CREATE INDEX task_queue ON task_hot (priority DESC, fair, id) WHERE state = 'queued'",
+      "CREATE INDEX task_queue_until ON task_hot (queue_until) WHERE state = 'queued' AND queue_until > 0",
+      "CREATE INDEX task_finished_at ON task_finished (finished_at)",
+      "CREATE TABLE owner (name TEXT PRIMARY KEY, fair BIGINT NOT NULL) WITH (fillfactor = 50)",
+      "CREATE TABLE dedupe (name TEXT PRIMARY KEY, task TEXT COLLATE \"C\" NOT NULL)",
+      "CREATE INDEX dedupe_task ON dedupe (task)",
+      "CREATE TABLE label (name TEXT NOT NULL, value TEXT NOT NULL, task TEXT COLLATE \"C\" NOT NULL, PRIMARY KEY (name, value, task))",
+      "CREATE INDEX label_task ON label (task)",
+      R"(CREATE TABLE attempt (
+           task TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, agent TEXT NOT NULL, incarnation TEXT NOT NULL,
+           engine TEXT NOT NULL, engine_id TEXT NOT NULL, container TEXT NOT NULL, image_id TEXT NOT NULL,
+           created_at BIGINT, started_at BIGINT, finished_at BIGINT, phases TEXT NOT NULL,
+           outcome TEXT, exit_code BIGINT, message TEXT NOT NULL, evidence TEXT NOT NULL,
+           PRIMARY KEY (task, number)) WITH (fillfactor = 70))",
+      "CREATE INDEX attempt_open ON attempt (agent, engine_id) WHERE outcome IS NULL",
+      R"(CREATE TABLE event (
+           sequence BIGSERIAL PRIMARY KEY, task TEXT COLLATE "C" NOT NULL, attempt BIGINT NOT NULL, at BIGINT NOT NULL,
+           kind TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT, message TEXT NOT NULL))",
+      "CREATE INDEX event_task ON event (task, sequence)",
+      "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (engine_id, name))",
+      R"(CREATE TABLE agent (
+           name TEXT PRIMARY KEY, home TEXT NOT NULL, incarnation TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, address TEXT NOT NULL,
+           engines TEXT NOT NULL, started_at BIGINT NOT NULL, heartbeat_at BIGINT NOT NULL, lease_until BIGINT NOT NULL) WITH (fillfactor = 50))",
+      // Finished attempts' logs, for every agent to serve; compressed already. Base64, since that is what every driver passes on unharmed.
+      R"(CREATE TABLE log (
+           task TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL,
+           PRIMARY KEY (task, number, block)))",
+      "ALTER TABLE log ALTER COLUMN bytes SET STORAGE EXTERNAL",
     },
   };
   return steps;

@@ -3,6 +3,7 @@
 
 #include "messages/attempt.hpp"
 #include "messages/errors.hpp"
+#include "messages/fleet.hpp"
 
 #include <boost/system/result.hpp>
 #include <boost/assert/source_location.hpp>
@@ -35,6 +36,7 @@ struct new_task {
   std::string pinned; ///< The only agent that may claim it; empty: any.
   timestamp created_at;
   std::vector<std::string> wants{}; ///< Labels that an engine must offer beside those that the spec names.
+  std::string owner{}; ///< Who has submitted it: owners take turns.
 };
 
 /// One session. Not thread-safe. Every function is one transaction of its own, unless it runs within a batch().
@@ -42,9 +44,12 @@ class task_store {
 public:
   virtual ~task_store() = default;
 
-  /// `sqlite:///path/to/file.db`. Makes the file and brings its schema up to date. A database of a newer schema, a file
+  /// `sqlite:///path/to/file.db`, or `postgresql://user@host/database`. Makes the file and brings its schema up to date. A database of a newer schema, a file
   /// that is none, a folder that is not there: `unavailable`, and nothing is changed.
   static result<std::unique_ptr<task_store>> open(const std::string& url);
+
+  /// Whether several agents may work with it: then their leases count, and engines' slots are shared between them.
+  virtual bool shared() const = 0;
 
   /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened.
   virtual result<void> batch(const std::function<void()>& work) = 0;
@@ -60,11 +65,30 @@ public:
   /// Hands all unfinished attempts and pinned tasks of `agent` to `heir` under `incarnation`.
   virtual result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) = 0;
 
+  /// Writes down that the agent lives, and gives it the lease from now on, by the database's clock. False: another agent of this name
+  /// (from another data directory) has a lease; nothing was written.
+  virtual result<bool> heartbeat(const agent_status& agent, duration lease) = 0;
+
+  /// Ends the agent's lease now: what it has left may be adopted.
+  virtual result<void> retire(const std::string& agent, uuid incarnation) = 0;
+
+  /// All agents that were ever heard of, by name.
+  virtual result<std::vector<agent_status>> agents() = 0;
+
+  /// Hands over what agents whose leases are over have left: see adoption.
+  virtual result<adoption> adopt(const adopt_request& request) = 0;
+
   /// Finishes, as `timed_out`, the queued tasks whose queue timeout is over by `now`; answers how many.
   virtual result<std::uint32_t> expire(timestamp now) = 0;
 
   /// Tasks that were finished before `before`, at most `limit` of them, oldest first.
   virtual result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) = 0;
+
+  /// Keeps a block of a finished attempt's log; the blocks count when all are there.
+  virtual result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) = 0;
+
+  /// A block of it; count 0: the log is not there, or not whole.
+  virtual result<log_block> get_log(const attempt_key& key, std::uint32_t index) = 0;
 
   /// Forgets tasks with all that belongs to them. Those that are not finished stay.
   virtual result<void> forget(const std::vector<task_id>& tasks) = 0;

@@ -35,6 +35,8 @@ std::optional<std::string> base64_decode(std::string_view text) {
   if (length < 0)
     return std::nullopt;
   bytes.resize(static_cast<std::size_t>(length) - padding);
+  if (base64_encode(bytes) != text) // bits behind the last byte, or padding in the middle
+    return std::nullopt;
   return bytes;
 }
 

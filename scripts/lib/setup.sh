@@ -15,11 +15,11 @@ catch_version=3.7.1
 build_packages=(
   ca-certificates ccache cmake dpkg-dev g++ git ninja-build pkg-config xz-utils
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
-  libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev
+  libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev libpq-dev
   libssl-dev libxxhash-dev libzstd-dev libarchive-dev
 )
 engine_packages=(docker.io iptables busybox-static curl tar)
-test_packages=(apache2-utils docker-registry clang libclang-rt-14-dev debootstrap openssl iproute2 jq procps sqlite3 bsdutils)
+test_packages=(postgresql-15 zstd apache2-utils docker-registry clang libclang-rt-14-dev debootstrap openssl iproute2 jq procps sqlite3 bsdutils)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -74,7 +74,7 @@ TEST_CASE_METHOD(fixture, "what comes together is committed together, and each i
   int answered = 0;
   std::set<task_id> ids;
   for (int i = 0; i < count; ++i)
-    self->send(keeper, accept_atom_v, spec_of(std::to_string(i)));
+    self->send(keeper, accept_atom_v, spec_of(std::to_string(i)), std::string{"me"});
   self->receive_while([&] { return answered < count; })(
     [&](const task_receipt& receipt) {
       ++answered;

@@ -1,10 +1,16 @@
+#include "fixture/test_database.hpp"
 #include "fixture/test_engine.hpp"
 #include "policy/placement.hpp"
 #include "store/task_store.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
+#include <atomic>
 #include <fstream>
+#include <map>
+#include <mutex>
+#include <thread>
 
 using namespace davit;
 using namespace davit::store;
@@ -13,20 +19,30 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// What is promised of a store is promised of each: every test runs on SQLite and on a real PostgreSQL.
 struct fixture {
   scratch_folder folder;
+  std::string url;
   std::unique_ptr<task_store> store;
   uuid incarnation = uuid::make_v4();
 
-  fixture() { open(); }
+  fixture() {
+    auto kind = GENERATE(as<std::string>{}, "sqlite", "postgresql");
+    url = kind == "sqlite" ? "sqlite://" + (folder / "davit.db") : test::test_database::common().url(test::test_database::common().create());
+    open();
+  }
+  std::unique_ptr<task_store> another() {
+    auto opened = task_store::open(url);
+    if (!opened)
+      FAIL(opened.error().message);
+    return std::move(*opened);
+  }
   void open() {
     store.reset();
-    auto opened = task_store::open("sqlite://" + (folder / "davit.db"));
-    REQUIRE(opened.has_value());
-    store = std::move(*opened);
+    store = another();
   }
-  task_id accept(int priority = 0, std::vector<std::string> labels = {}, std::string pinned = "", std::string key = "") {
-    new_task made{uuid::make_v7(), {}, std::move(pinned), std::chrono::system_clock::now()};
+  task_id accept(int priority = 0, std::vector<std::string> labels = {}, std::string pinned = "", std::string key = "", std::string owner = "") {
+    new_task made{uuid::make_v7(), {}, std::move(pinned), std::chrono::system_clock::now(), {}, std::move(owner)};
     made.spec.image = "alpine";
     made.spec.priority = priority;
     made.spec.engine.labels = std::move(labels);
@@ -34,6 +50,11 @@ struct fixture {
     auto receipt = store->accept(made);
     REQUIRE(receipt.has_value());
     return receipt->id;
+  }
+  bool beats(const agent_status& agent) {
+    auto answer = store->heartbeat(agent, 60s);
+    REQUIRE(answer.has_value());
+    return *answer;
   }
   std::vector<claimed_attempt> claim(std::vector<engine_offer> offers, bool private_only = false, std::string agent = "a") {
     auto answer = store->claim({std::move(agent), incarnation, std::move(offers)}, private_only, choose_engine);
@@ -188,6 +209,229 @@ TEST_CASE_METHOD(fixture, "a batch happens as a whole or not at all") {
               }).has_value());
   CHECK_FALSE(store->get(id).has_value());
   CHECK(store->events(0, {}, 100)->size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "owners take turns, however many tasks one of them has, and whenever another comes") {
+  std::vector<task_id> many, few;
+  for (int i = 0; i < 6; ++i)
+    many.push_back(accept(0, {}, "", "", "many"));
+  few.push_back(accept(0, {}, "", "", "few"));
+  few.push_back(accept(0, {}, "", "", "few"));
+  auto next = [&] { return claim({{"e", "id", {}, 1, 1}}).front().token.key.task; };
+  CHECK(next() == many[0]);
+  CHECK(next() == few[0]); // not behind the other five
+  CHECK(next() == many[1]);
+  CHECK(next() == few[1]);
+  CHECK(next() == many[2]);
+  // A newcomer does not get what it did not use before, nor pays for having come late.
+  auto late = accept(0, {}, "", "", "late");
+  auto first = next(), second = next();
+  CHECK((first == late || second == late));
+  CHECK(store->get(late)->owner == "late");
+}
+
+TEST_CASE_METHOD(fixture, "what is no text of the database's is kept as one") {
+  auto id = accept();
+  auto work = claim(one_engine).front();
+  auto result = result_of(work, outcome::failed);
+  result.message = std::string{"a\0b \xff\xfe c'", 10};
+  REQUIRE(store->finish(result).has_value());
+  CHECK(store->get(id)->message.find("c'") != std::string::npos);
+}
+
+TEST_CASE_METHOD(fixture, "a lease is kept by heartbeats; one name is one agent, and comes back from its own place alone") {
+  agent_status me;
+  me.name = "a";
+  me.home = uuid::make_v4();
+  me.incarnation = uuid::make_v4();
+  me.engines = {{"e", "id", engine_state::ready, 4, 1}};
+  CHECK(beats(me) == true);
+  auto listed = store->agents();
+  REQUIRE(listed.has_value());
+  REQUIRE(listed->size() == 1);
+  CHECK(listed->front().state == agent_state::ready);
+  CHECK(listed->front().engines.front().id == "id");
+  auto restarted = me;
+  restarted.incarnation = uuid::make_v4();
+  CHECK(beats(restarted) == true);
+  auto stranger = me;
+  stranger.home = uuid::make_v4();
+  CHECK(beats(stranger) == false);
+  REQUIRE(store->retire("a", restarted.incarnation).has_value());
+  CHECK(store->agents()->front().state == agent_state::gone);
+  CHECK(beats(stranger) == true);
+}
+
+TEST_CASE_METHOD(fixture, "what a dead agent has left goes to one who reaches its engine; what nobody reaches is given up; a living one's is left alone") {
+  agent_status dead, heir, other;
+  dead.name = "dead";
+  heir.name = "heir";
+  other.name = "other";
+  for (auto* one : {&dead, &heir, &other}) {
+    one->home = uuid::make_v4();
+    one->incarnation = uuid::make_v4();
+  }
+  heir.engines = {{"mine", "shared-id", engine_state::ready, 4, 0}};
+  other.engines = {{"theirs", "other-id", engine_state::ready, 4, 0}};
+  for (const auto* one : {&dead, &heir, &other})
+    REQUIRE(beats(*one) == true);
+  for (int i = 0; i < 3; ++i)
+    accept();
+  incarnation = dead.incarnation;
+  auto shared = claim({{"e1", "shared-id", {}, 1, 1}}, false, "dead").front(), others = claim({{"e2", "other-id", {}, 1, 1}}, false, "dead").front(), lost = claim({{"e3", "lost-id", {}, 1, 1}}, false, "dead").front();
+  adopt_request request{"heir", heir.incarnation, heir.engines, 0ms};
+  auto nothing = store->adopt(request);
+  REQUIRE(nothing.has_value());
+  CHECK(nothing->adopted.empty());
+  CHECK(nothing->orphans.empty());
+  REQUIRE(store->retire("dead", dead.incarnation).has_value());
+  auto got = store->adopt(request);
+  REQUIRE(got.has_value());
+  REQUIRE(got->adopted.size() == 1);
+  CHECK(got->adopted[0].token.key == shared.token.key);
+  CHECK(got->adopted[0].resumed);
+  CHECK(got->adopted[0].task.attempts.back().engine == "mine"); // the same engine, by the heir's name for it
+  REQUIRE(got->orphans.size() == 1);
+  CHECK(got->orphans[0].token.key == lost.token.key);
+  CHECK(store->adopt(request)->orphans.empty());
+  // The dead one's writes are fenced, the heir's are taken.
+  CHECK(store->finish(result_of(shared, outcome::succeeded)).error().code == errc::fenced);
+  CHECK(store->finish(result_of(got->adopted[0], outcome::succeeded)).has_value());
+  CHECK(store->finish(result_of(others, outcome::succeeded)).has_value()); // nobody has taken it yet
+}
+
+TEST_CASE_METHOD(fixture, "events come in the order of their commits, and none comes late") {
+  auto second = another();
+  std::atomic<bool> over{false};
+  std::thread writer{[&] {
+    for (int i = 0; i < 100; ++i) {
+      new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+      made.spec.image = "alpine";
+      if (!second->accept(made))
+        break;
+    }
+    over = true;
+  }};
+  std::int64_t last = 0;
+  std::size_t seen = 0;
+  auto read = [&] {
+    auto events = store->events(last, {}, 1000);
+    REQUIRE(events.has_value());
+    for (const auto& one : *events) {
+      CHECK(one.sequence > last);
+      last = one.sequence;
+      ++seen;
+    }
+  };
+  for (int i = 0; i < 100; ++i) {
+    accept();
+    read();
+  }
+  writer.join();
+  read();
+  CHECK(seen == 200);
+}
+
+TEST_CASE("ten agents that start together on an empty database: it is set up once, and each task is claimed once", "[postgresql]") {
+  auto& server = test::test_database::common();
+  auto url = server.url(server.create());
+  std::vector<std::thread> agents;
+  std::mutex mutex;
+  std::vector<std::string> failures;
+  std::map<task_id, int> claimed;
+  constexpr int tasks_each = 20;
+  std::atomic<int> accepted{0};
+  for (int i = 0; i < 10; ++i)
+    agents.emplace_back([&, i] {
+      auto opened = task_store::open(url);
+      if (!opened) {
+        std::lock_guard guard{mutex};
+        failures.push_back(opened.error().message);
+        return;
+      }
+      auto& store = **opened;
+      for (int k = 0; k < tasks_each; ++k) {
+        new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, "owner" + std::to_string(k % 3)};
+        made.spec.image = "alpine";
+        if (store.accept(made))
+          ++accepted;
+      }
+      auto incarnation = uuid::make_v4();
+      for (int idle = 0; idle < 20;) {
+        auto answer = store.claim({"a" + std::to_string(i), incarnation, {{"e", "id" + std::to_string(i), {}, 3, 3}}}, false, choose_engine);
+        std::lock_guard guard{mutex};
+        if (!answer) {
+          failures.push_back(answer.error().message);
+          return;
+        }
+        idle = answer->attempts.empty() ? idle + 1 : 0;
+        for (const auto& one : answer->attempts) {
+          ++claimed[one.token.key.task];
+          attempt_result ended;
+          ended.token = one.token;
+          ended.outcome = outcome::succeeded;
+          ended.finished_at = std::chrono::system_clock::now();
+          if (auto done = store.finish(ended); !done)
+            failures.push_back(done.error().message);
+        }
+      }
+    });
+  for (auto& one : agents)
+    one.join();
+  for (const auto& one : failures)
+    FAIL_CHECK(one);
+  CHECK(accepted == 10 * tasks_each);
+  CHECK(claimed.size() == 10 * tasks_each);
+  for (const auto& [id, times] : claimed)
+    CHECK(times == 1);
+  CHECK(server.sql(url.substr(url.rfind('/') + 1), "SELECT COUNT(*) FROM task_hot") == "0\n"); // what is finished has left the queue's table
+}
+
+TEST_CASE("two agents that reach the same engine share its slots, whatever each calls it", "[postgresql]") {
+  auto& server = test::test_database::common();
+  auto url = server.url(server.create());
+  auto first = task_store::open(url), second = task_store::open(url);
+  REQUIRE((first.has_value() && second.has_value()));
+  for (int i = 0; i < 10; ++i) {
+    new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+    made.spec.image = "alpine";
+    REQUIRE((*first)->accept(made).has_value());
+  }
+  auto take = [&](task_store& store, const std::string& agent, const std::string& name, std::uint32_t busy) {
+    return store.claim({agent, uuid::make_v4(), {{name, "same-id", {}, 4, 4 - busy}}}, false, choose_engine)->attempts.size();
+  };
+  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "same-id", {}, 4, 1}}}, false, choose_engine)->attempts.size() == 1);
+  CHECK(take(**second, "b", "y", 0) == 3);
+  CHECK(take(**second, "b", "y", 3) == 0);
+  CHECK(take(**first, "a", "x", 1) == 0);
+  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "another-id", {}, 4, 4}}}, false, choose_engine)->attempts.size() == 4);
+}
+
+TEST_CASE("a database that is killed is asked again when it is back: what was answered is there", "[postgresql]") {
+  test::test_database server;
+  auto name = server.create();
+  auto opened = task_store::open(server.url(name));
+  REQUIRE(opened.has_value());
+  auto& store = **opened;
+  auto accept = [&] {
+    new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+    made.spec.image = "alpine";
+    return store.accept(made);
+  };
+  auto first = accept();
+  REQUIRE(first.has_value());
+  server.kill();
+  auto refused = accept();
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code == errc::unavailable);
+  CHECK(refused.error().message.find("it is asked again") != std::string::npos);
+  CHECK(accept().has_error());
+  server.start();
+  CHECK(store.get(first->id).has_value());
+  CHECK(accept().has_value());
+  CHECK(store.counts()->queued == 2);
+  // A password is nobody's business.
+  CHECK(task_store::open("postgresql://me:sesame@127.0.0.1:1/x").error().message.find("sesame") == std::string::npos);
 }
 
 TEST_CASE("a store that can't be used is refused with the reason, and left as it is") {

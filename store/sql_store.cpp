@@ -1,11 +1,9 @@
-#include "store/schema.hpp"
-#include "store/task_store.hpp"
+#include "store/dialect.hpp"
 
 #include "json/read.hpp"
 #include "json/write.hpp"
 
 #include <soci/soci.h>
-#include <soci/sqlite3/soci-sqlite3.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -99,41 +97,42 @@ std::string secrets_text(const task_spec& spec) {
   return sealed.empty() ? std::string{} : json::write(sealed);
 }
 
-/// Turns what the database threw into words.
-error describe(const std::exception& e, const std::string& path) {
-  std::string text = e.what();
-  if (text.find("malformed") != std::string::npos || text.find("not a database") != std::string::npos)
-    return {errc::unavailable, "the store " + path + " is damaged (" + text
-                                 + "); stop the agent, keep a copy of the file, restore a backup or run: sqlite3 " + path + " .recover"};
-  if (text.find("disk is full") != std::string::npos || text.find("disk I/O") != std::string::npos)
-    return {errc::unavailable, "the store " + path + " can't be written: " + text};
-  if (text.find("readonly") != std::string::npos)
-    return {errc::unavailable, "the store " + path + " can't be written: it, or its folder, is read-only"};
-  return {errc::unavailable, "the store " + path + ": " + text};
+/// What PostgreSQL takes as a text: no NUL, and UTF-8 throughout. Messages come from engines, names from anywhere.
+std::string text_of(const std::string& bytes) {
+  auto text = json::detail::valid_utf8(bytes);
+  std::replace(text.begin(), text.end(), '\0', '?');
+  return text;
 }
 
-class sqlite_store final : public task_store {
+/// A line of the event table that is written when its transaction ends.
+struct new_event {
+  std::string task;
+  number attempt = 0, at = 0;
+  std::string kind, state;
+  nullable<std::string> outcome;
+  std::string message;
+};
+
+class sql_store final : public task_store {
 public:
-  explicit sqlite_store(std::string path) : path_(std::move(path)) {}
+  explicit sql_store(std::unique_ptr<dialect> how) : dialect_(std::move(how)) {}
 
   result<void> open() {
-    return guarded<void>([&] {
-      sql_.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
-      sql_ << "PRAGMA journal_mode = WAL";
-      sql_ << "PRAGMA synchronous = FULL"; // NORMAL loses commits in a power cut
-      sql_ << "PRAGMA wal_autocheckpoint = 1000";
-      migrate();
-    });
+    lost_ = true;
+    return guarded<void>([&] {});
   }
+
+  bool shared() const override { return dialect_->shared(); }
 
   result<void> batch(const std::function<void()>& work) override {
     auto outcome = guarded<void>([&] {
-      sql_ << "BEGIN IMMEDIATE";
+      sql_ << dialect_->begin();
       batching_ = true;
       work();
       batching_ = false;
       if (broken_)
         throw std::runtime_error(*std::exchange(broken_, std::nullopt));
+      write_events();
       sql_ << "COMMIT";
     });
     if (!outcome) {
@@ -148,9 +147,14 @@ public:
     return transaction<task_receipt>([&]() -> result<task_receipt> {
       auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
       if (!task.spec.dedupe_key.empty()) {
-        std::string existing, old_spec, old_secrets;
-        sql_ << "SELECT id, spec, secrets FROM task WHERE dedupe_key = :key", use(task.spec.dedupe_key), into(existing), into(old_spec), into(old_secrets);
-        if (sql_.got_data()) {
+        auto key = text_of(task.spec.dedupe_key);
+        soci::statement insert = (sql_.prepare << "INSERT INTO dedupe (name, task) VALUES (:name, :task) ON CONFLICT (name) DO NOTHING", use(key), use(id));
+        insert.execute(true);
+        if (insert.get_affected_rows() == 0) {
+          std::string existing, old_spec, old_secrets;
+          sql_ << "SELECT t.id, t.spec, t.secrets FROM task t JOIN dedupe d ON d.task = t.id WHERE d.name = :key", use(key), into(existing), into(old_spec), into(old_secrets);
+          if (!sql_.got_data())
+            throw std::runtime_error("a dedupe key names a task that is not there");
           if (old_spec != spec || old_secrets != secrets)
             return error{errc::conflict, "the key \"" + task.spec.dedupe_key + "\" was used for another task, " + existing};
           return task_receipt{read_id(existing), false};
@@ -161,12 +165,13 @@ public:
       auto placement = json::write(wanted);
       number priority = task.spec.priority, created = task.created_at.time_since_epoch().count();
       auto until = queue_end(task.spec, created);
-      nullable<std::string> key{task.spec.dedupe_key.empty() ? std::nullopt : std::optional{task.spec.dedupe_key}};
-      sql_ << "INSERT INTO task (id, name, state, priority, placement, pinned, spec, created_at, not_before, cancel_requested,"
-              " attempts, message, dedupe_key, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :spec, :created, 0, 0, 0, '', :key, :until, :secrets)",
-        use(id), use(task.spec.name), use(priority), use(placement), use(task.pinned), use(spec), use(created), use(key.value, key.state), use(until), use(secrets);
+      auto name = text_of(task.spec.name), owner = text_of(task.owner);
+      auto fair = next_turn(owner, priority);
+      sql_ << "INSERT INTO task (id, name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before, cancel_requested,"
+              " attempts, message, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :owner, :fair, :spec, :created, 0, 0, 0, '', :until, :secrets)",
+        use(id), use(name), use(priority), use(placement), use(task.pinned), use(owner), use(fair), use(spec), use(created), use(until), use(secrets);
       for (const auto& [name, value] : task.spec.labels)
-        sql_ << "INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", use(name), use(value), use(id);
+        add_label(id, text_of(name), text_of(value));
       add_event(id, 0, "accepted", task_state::queued, std::nullopt, "");
       return task_receipt{task.id, true};
     });
@@ -175,18 +180,16 @@ public:
   result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) override {
     return transaction<claim_answer>([&]() -> result<claim_answer> {
       claim_answer answer;
-      auto offers = request.offers;
+      auto offers = shared_room(request);
       auto now = now_number();
-      struct candidate {
-        std::string id, placement;
-        number attempts = 0;
-      };
       // Tasks that no offer can take must not hide the ones behind them: placements that failed are left out.
       std::set<std::string> hopeless;
-      std::vector<std::pair<candidate, engine_offer>> chosen;
       std::string pin_rule = private_only ? "pinned = :agent" : "pinned IN ('', :agent)";
       for (bool more = true; more && choose(offers, {});) {
-        more = false;
+        std::size_t room = 0;
+        for (const auto& one : offers)
+          room += one.free;
+        auto page = std::clamp<std::size_t>(room, 16, 256);
         std::string query = "SELECT id, placement, attempts FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
                             + pin_rule;
         for (const auto& one : hopeless) {
@@ -195,37 +198,33 @@ public:
             query.append(c == '\'' ? "''" : std::string(1, c));
           query += "'";
         }
-        query += " ORDER BY priority DESC, id";
+        query += " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + dialect_->claim_lock();
+        struct candidate {
+          std::string id, placement;
+          number attempts = 0;
+        };
+        std::vector<candidate> candidates;
         candidate row;
         soci::statement rows = (sql_.prepare << query, use(now), use(request.agent), into(row.id), into(row.placement), into(row.attempts));
         rows.execute();
-        while (rows.fetch()) {
-          if (std::any_of(chosen.begin(), chosen.end(), [&](const auto& one) { return one.first.id == row.id; }))
-            continue;
-          if (hopeless.contains(row.placement))
-            continue;
-          auto offer = choose(offers, read_json<std::vector<std::string>>(row.placement));
-          if (!offer) {
-            hopeless.insert(row.placement);
-            more = choose(offers, {}) != nullptr;
-            break;
-          }
-          auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& one) { return &one == offer; });
-          chosen.emplace_back(row, *offer);
-          --taken->free;
+        while (rows.fetch())
+          candidates.push_back(row);
+        more = candidates.size() == page;
+        for (const auto& one : candidates) {
           if (!choose(offers, {}))
             break;
+          if (hopeless.contains(one.placement))
+            continue;
+          auto offer = choose(offers, read_json<std::vector<std::string>>(one.placement));
+          if (!offer) {
+            hopeless.insert(one.placement);
+            more = true;
+            continue;
+          }
+          auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& each) { return &each == offer; });
+          --taken->free;
+          answer.attempts.push_back(make_attempt(one.id, one.attempts + 1, request, *taken, now));
         }
-      }
-      for (auto& [row, offer] : chosen) {
-        number attempt_number = row.attempts + 1;
-        auto incarnation = to_string(request.incarnation);
-        sql_ << "UPDATE task SET state = 'starting', attempts = :n WHERE id = :id", use(attempt_number), use(row.id);
-        sql_ << "INSERT INTO attempt (task, number, agent, incarnation, engine, engine_id, container, image_id, created_at, phases, message, evidence)"
-                " VALUES (:task, :number, :agent, :incarnation, :engine, :engine_id, '', '', :at, '{}', '', '{}')",
-          use(row.id), use(attempt_number), use(request.agent), use(incarnation), use(offer.name), use(offer.id), use(now);
-        add_event(row.id, attempt_number, "claimed", task_state::starting, std::nullopt, "by " + request.agent + " for engine " + offer.name);
-        answer.attempts.push_back({{{read_id(row.id), static_cast<std::int32_t>(attempt_number)}, request.incarnation}, load(row.id), false});
       }
       nullable<number> due;
       sql_ << "SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > :now", use(now), into(due.value, due.state);
@@ -249,7 +248,7 @@ public:
       sql_ << "UPDATE task SET pinned = :heir WHERE pinned = :agent AND state <> 'finished'", use(heir), use(agent);
       std::vector<claimed_attempt> attempts;
       for (const auto& [task, n] : open)
-        attempts.push_back({{{read_id(task), static_cast<std::int32_t>(n)}, incarnation}, load(task), true});
+        attempts.push_back({{{read_id(task), static_cast<std::int32_t>(n)}, incarnation}, load(task), true, false});
       return attempts;
     });
   }
@@ -284,6 +283,32 @@ public:
     });
   }
 
+  result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) override {
+    return transaction<void>([&]() -> result<void> {
+      auto id = to_string(key.task);
+      number n = key.number, block = index, blocks = count;
+      sql_ << "INSERT INTO log (task, number, block, blocks, bytes) VALUES (:task, :number, :block, :blocks, :bytes)"
+              " ON CONFLICT (task, number, block) DO UPDATE SET blocks = excluded.blocks, bytes = excluded.bytes",
+        use(id), use(n), use(block), use(blocks), use(bytes);
+      return {};
+    });
+  }
+
+  result<log_block> get_log(const attempt_key& key, std::uint32_t index) override {
+    return guarded<log_block>([&]() -> result<log_block> {
+      auto id = to_string(key.task);
+      number n = key.number, block = index, blocks = 0, there = 0;
+      log_block found;
+      sql_ << "SELECT blocks, bytes FROM log WHERE task = :task AND number = :number AND block = :block", use(id), use(n), use(block), into(blocks), into(found.bytes);
+      if (!sql_.got_data())
+        return log_block{};
+      sql_ << "SELECT COUNT(*) FROM log WHERE task = :task AND number = :number", use(id), use(n), into(there);
+      if (there == blocks)
+        found.count = static_cast<std::uint32_t>(blocks);
+      return found;
+    });
+  }
+
   result<void> forget(const std::vector<task_id>& tasks) override {
     return transaction<void>([&]() -> result<void> {
       for (auto task : tasks) {
@@ -292,7 +317,7 @@ public:
         sql_ << "SELECT state FROM task WHERE id = :id", use(id), into(state);
         if (!sql_.got_data() || state != "finished")
           continue;
-        for (auto statement : {"DELETE FROM event WHERE task = :id", "DELETE FROM attempt WHERE task = :id", "DELETE FROM label WHERE task = :id", "DELETE FROM task WHERE id = :id"})
+        for (auto statement : {"DELETE FROM event WHERE task = :id", "DELETE FROM attempt WHERE task = :id", "DELETE FROM label WHERE task = :id", "DELETE FROM log WHERE task = :id", "DELETE FROM dedupe WHERE task = :id", "DELETE FROM task WHERE id = :id"})
           sql_ << statement, use(id);
       }
       return {};
@@ -358,19 +383,19 @@ public:
       auto finished = bind_time(ended.finished_at);
       auto outcome = bind_outcome(ended.outcome);
       nullable<number> code{ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt};
-      auto phases = json::write(ended.phases), evidence = json::write(ended.evidence);
+      auto phases = json::write(ended.phases), evidence = json::write(ended.evidence), message = text_of(ended.message);
       soci::statement update
         = (sql_.prepare << "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
                            " phases = :phases, evidence = :evidence"
                            " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
-           use(finished.value, finished.state), use(outcome.value, outcome.state), use(code.value, code.state), use(ended.message),
+           use(finished.value, finished.state), use(outcome.value, outcome.state), use(code.value, code.state), use(message),
            use(phases), use(evidence), use(id), use(n), use(incarnation));
       update.execute(true);
       if (update.get_affected_rows() == 0)
         return fenced(ended.token);
       auto now = now_number();
       sql_ << "UPDATE image SET used_at = :now WHERE engine_id = (SELECT engine_id FROM attempt WHERE task = :task AND number = :number)"
-              " AND name = (SELECT json_extract(spec, '$.image') FROM task WHERE id = :id)",
+              " AND name = (SELECT " + dialect_->image_of_spec() + " FROM task WHERE id = :id)",
         use(now), use(id), use(n), use(id);
       number cancelled = 0;
       sql_ << "SELECT cancel_requested FROM task WHERE id = :id", use(id), into(cancelled);
@@ -379,13 +404,13 @@ public:
         std::string spec;
         sql_ << "SELECT spec FROM task WHERE id = :id", use(id), into(spec);
         auto until = queue_end(read_json<task_spec>(spec), due);
-        sql_ << "UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", use(due), use(until), use(ended.message),
+        sql_ << "UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", use(due), use(until), use(message),
           use(id);
-        add_event(id, n, "retrying", task_state::queued, ended.outcome, ended.message);
+        add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
       } else {
         sql_ << "UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id",
-          use(outcome.value, outcome.state), use(code.value, code.state), use(ended.message), use(finished.value, finished.state), use(id);
-        add_event(id, n, "finished", task_state::finished, ended.outcome, ended.message);
+          use(outcome.value, outcome.state), use(code.value, code.state), use(message), use(finished.value, finished.state), use(id);
+        add_event(id, n, "finished", task_state::finished, ended.outcome, message);
       }
       return load(id);
     });
@@ -411,6 +436,87 @@ public:
       for (const auto& one : ids)
         cancel_row(one);
       return {};
+    });
+  }
+
+  result<bool> heartbeat(const agent_status& agent, duration lease) override {
+    return transaction<bool>([&]() -> result<bool> {
+      auto now = clock();
+      std::string home, incarnation;
+      number until = 0;
+      sql_ << "SELECT home, incarnation, lease_until FROM agent WHERE name = :name", use(agent.name), into(home), into(incarnation), into(until);
+      if (sql_.got_data() && home != to_string(agent.home) && until > now)
+        return false;
+      auto own_home = to_string(agent.home), own_incarnation = to_string(agent.incarnation), state = to_string(agent.state), engines = json::write(agent.engines);
+      number lease_until = now + static_cast<number>(std::chrono::nanoseconds{lease}.count());
+      sql_ << "INSERT INTO agent (name, home, incarnation, version, state, address, engines, started_at, heartbeat_at, lease_until)"
+              " VALUES (:name, :home, :incarnation, :version, :state, :address, :engines, :now, :now2, :until)"
+              " ON CONFLICT (name) DO UPDATE SET home = excluded.home, incarnation = excluded.incarnation, version = excluded.version, state = excluded.state,"
+              " address = excluded.address, engines = excluded.engines, heartbeat_at = excluded.heartbeat_at, lease_until = excluded.lease_until,"
+              " started_at = CASE WHEN agent.incarnation = excluded.incarnation THEN agent.started_at ELSE excluded.started_at END",
+        use(agent.name), use(own_home), use(own_incarnation), use(agent.version), use(state), use(agent.address), use(engines), use(now), use(now), use(lease_until);
+      return true;
+    });
+  }
+
+  result<void> retire(const std::string& agent, uuid incarnation) override {
+    return transaction<void>([&]() -> result<void> {
+      auto text = to_string(incarnation);
+      sql_ << "UPDATE agent SET lease_until = 0, state = 'gone' WHERE name = :name AND incarnation = :incarnation", use(agent), use(text);
+      return {};
+    });
+  }
+
+  result<std::vector<agent_status>> agents() override {
+    return guarded<std::vector<agent_status>>([&]() -> result<std::vector<agent_status>> { return read_agents(clock()); });
+  }
+
+  result<adoption> adopt(const adopt_request& request) override {
+    return transaction<adoption>([&]() -> result<adoption> {
+      adoption found;
+      auto now = clock();
+      struct left {
+        std::string task, agent, engine_id;
+        number n = 0;
+      };
+      std::vector<left> all;
+      left row;
+      soci::statement rows = (sql_.prepare << "SELECT task, number, agent, engine_id FROM attempt WHERE outcome IS NULL AND agent <> :me"
+                                              " AND NOT EXISTS (SELECT 1 FROM agent WHERE agent.name = attempt.agent AND agent.lease_until > :now) ORDER BY task LIMIT 200"
+                                                + dialect_->claim_lock(),
+                              use(request.agent), use(now), into(row.task), into(row.n), into(row.agent), into(row.engine_id));
+      rows.execute();
+      while (rows.fetch())
+        all.push_back(row);
+      if (all.empty())
+        return found;
+      auto agents = read_agents(now);
+      auto incarnation = to_string(request.incarnation);
+      auto reaches = [](const std::vector<agent_engine>& engines, const std::string& id) {
+        return std::find_if(engines.begin(), engines.end(), [&](const auto& one) { return one.id == id && one.state == engine_state::ready; });
+      };
+      for (const auto& one : all) {
+        auto mine = reaches(request.engines, one.engine_id);
+        auto adopted = mine != request.engines.end();
+        if (!adopted) {
+          auto others = std::any_of(agents.begin(), agents.end(), [&](const agent_status& agent) {
+            return agent.state != agent_state::gone && agent.name != request.agent && reaches(agent.engines, one.engine_id) != agent.engines.end();
+          });
+          auto dead = std::find_if(agents.begin(), agents.end(), [&](const agent_status& agent) { return agent.name == one.agent; });
+          auto over = dead == agents.end() || !dead->lease_until || dead->lease_until->time_since_epoch().count() + std::chrono::nanoseconds{request.patience}.count() < now;
+          if (others || !over)
+            continue;
+        }
+        if (adopted)
+          sql_ << "UPDATE attempt SET agent = :me, incarnation = :incarnation, engine = :engine WHERE task = :task AND number = :n AND outcome IS NULL", use(request.agent), use(incarnation),
+            use(mine->name), use(one.task), use(one.n);
+        else
+          sql_ << "UPDATE attempt SET agent = :me, incarnation = :incarnation WHERE task = :task AND number = :n AND outcome IS NULL", use(request.agent), use(incarnation), use(one.task), use(one.n);
+        auto whole = load(one.task);
+        add_event(one.task, one.n, "adopted", whole.state, std::nullopt, "by " + request.agent + ", for " + one.agent + " is gone");
+        (adopted ? found.adopted : found.orphans).push_back({{{read_id(one.task), static_cast<std::int32_t>(one.n)}, request.incarnation}, std::move(whole), true, true});
+      }
+      return found;
     });
   }
 
@@ -515,6 +621,11 @@ private:
   template <class T, class Work>
   result<T> guarded(Work work) {
     try {
+      if (lost_ && !batching_) {
+        sql_.close();
+        dialect_->open(sql_);
+        lost_ = false;
+      }
       if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
         work();
         return {};
@@ -522,8 +633,9 @@ private:
         return work();
       }
     } catch (const std::exception& e) {
-      auto described = describe(e, path_);
-      if (batching_)
+      auto described = dialect_->describe(e);
+      lost_ |= dialect_->lost(e);
+      if (batching_ && !broken_)
         broken_ = e.what();
       return described;
     }
@@ -535,9 +647,13 @@ private:
     if (batching_)
       return guarded<T>(work);
     auto outcome = guarded<T>([&]() -> result<T> {
-      sql_ << "BEGIN IMMEDIATE";
+      sql_ << dialect_->begin();
       result<T> inner = work();
+      if (inner)
+        write_events();
       sql_ << (inner ? "COMMIT" : "ROLLBACK");
+      if (!inner)
+        events_.clear();
       return inner;
     });
     if (!outcome)
@@ -546,28 +662,86 @@ private:
   }
 
   void undo() {
+    events_.clear();
+    if (lost_)
+      return;
     try {
       sql_ << "ROLLBACK";
     } catch (const soci::soci_error&) {
-      // There is none open: the failure came before BEGIN, or SQLite has rolled back by itself.
+      // There is none open: the failure came before BEGIN, or the database has rolled back by itself.
     }
   }
 
-  void migrate() {
-    number version = 0;
-    sql_ << "BEGIN IMMEDIATE"; // two that start together: the second finds the work done
-    sql_ << "PRAGMA user_version", into(version);
-    auto newest = static_cast<number>(schema_steps().size());
-    if (version > newest) {
-      sql_ << "ROLLBACK";
-      throw std::runtime_error("its schema has version " + std::to_string(version) + ", this davit knows " + std::to_string(newest)
-                               + " at most; run a newer davit, or restore the backup from before the upgrade");
+  /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
+  number next_turn(const std::string& owner, number priority) {
+    nullable<number> front, last, mine;
+    sql_ << "SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority", use(priority), into(front.value, front.state);
+    if (!front.get())
+      sql_ << "SELECT MAX(fair) FROM owner", into(last.value, last.state);
+    sql_ << "SELECT MAX(fair) FROM owner WHERE name = :name", use(owner), into(mine.value, mine.state);
+    auto turn = std::max(front.get().value_or(last.get().value_or(0)), mine.get().value_or(0) + 1);
+    sql_ << "INSERT INTO owner (name, fair) VALUES (:name, :fair) ON CONFLICT (name) DO UPDATE SET fair = excluded.fair", use(owner), use(turn);
+    return turn;
+  }
+
+  void add_label(const std::string& task, const std::string& name, const std::string& value) {
+    sql_ << "INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", use(name), use(value), use(task);
+  }
+
+  /// The offers, less what other agents run on the same engines: an engine's slots are shared by all who reach it.
+  std::vector<engine_offer> shared_room(const claim_request& request) {
+    auto offers = request.offers;
+    if (!dialect_->shared())
+      return offers;
+    std::set<std::string> engines;
+    for (const auto& one : offers)
+      engines.insert(one.id);
+    for (const auto& id : engines) // in one order, so that nobody waits in a circle
+      dialect_->lock(sql_, "engine " + id);
+    for (auto& one : offers) {
+      number used = 0;
+      sql_ << "SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND engine_id = :id AND agent <> :agent", use(one.id), use(request.agent), into(used);
+      one.free -= static_cast<std::uint32_t>(std::min<number>(used, one.free));
     }
-    for (auto step = version; step < newest; ++step)
-      for (auto statement : schema_steps()[static_cast<std::size_t>(step)])
-        sql_ << std::string{statement};
-    sql_ << "PRAGMA user_version = " + std::to_string(newest);
-    sql_ << "COMMIT";
+    return offers;
+  }
+
+  claimed_attempt make_attempt(const std::string& id, number n, const claim_request& request, const engine_offer& offer, number now) {
+    auto incarnation = to_string(request.incarnation);
+    sql_ << "UPDATE task SET state = 'starting', attempts = :n WHERE id = :id AND state = 'queued'", use(n), use(id);
+    sql_ << "INSERT INTO attempt (task, number, agent, incarnation, engine, engine_id, container, image_id, created_at, phases, message, evidence)"
+            " VALUES (:task, :number, :agent, :incarnation, :engine, :engine_id, '', '', :at, '{}', '', '{}')",
+      use(id), use(n), use(request.agent), use(incarnation), use(offer.name), use(offer.id), use(now);
+    add_event(id, n, "claimed", task_state::starting, std::nullopt, "by " + request.agent + " for engine " + offer.name);
+    return {{{read_id(id), static_cast<std::int32_t>(n)}, request.incarnation}, load(id), false, false};
+  }
+
+  /// The database's own time, which is the only one that leases know.
+  number clock() {
+    number now = 0;
+    sql_ << "SELECT " + dialect_->clock(), into(now);
+    return now;
+  }
+
+  std::vector<agent_status> read_agents(number now) {
+    std::vector<agent_status> list;
+    agent_status row;
+    std::string home, incarnation, state, engines;
+    number started = 0, heartbeat = 0, until = 0;
+    soci::statement rows = (sql_.prepare << "SELECT name, home, incarnation, version, state, address, engines, started_at, heartbeat_at, lease_until FROM agent ORDER BY name",
+                            into(row.name), into(home), into(incarnation), into(row.version), into(state), into(row.address), into(engines), into(started), into(heartbeat), into(until));
+    rows.execute();
+    while (rows.fetch()) {
+      row.home = read_id(home);
+      row.incarnation = read_id(incarnation);
+      row.state = until > now ? read_enum<agent_state>(state) : agent_state::gone;
+      row.engines = read_json<std::vector<agent_engine>>(engines);
+      row.started_at = timestamp{std::chrono::nanoseconds{started}};
+      row.heartbeat_at = timestamp{std::chrono::nanoseconds{heartbeat}};
+      row.lease_until = timestamp{std::chrono::nanoseconds{until}};
+      list.push_back(row);
+    }
+    return list;
   }
 
   /// False: there is no such task.
@@ -607,11 +781,17 @@ private:
 
   void add_event(const std::string& task, number attempt_number, const std::string& kind, task_state state, std::optional<outcome> ended,
                  const std::string& message) {
-    auto at = now_number();
-    auto state_text = to_string(state);
-    auto outcome_text = bind_outcome(ended);
-    sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)",
-      use(task), use(attempt_number), use(at), use(kind), use(state_text), use(outcome_text.value, outcome_text.state), use(message);
+    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), bind_outcome(ended), message});
+  }
+
+  /// The last thing in a transaction: whoever reads a sequence number knows that no smaller one is still to come.
+  void write_events() {
+    if (events_.empty())
+      return;
+    dialect_->lock(sql_, "events");
+    for (auto& one : std::exchange(events_, {}))
+      sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)",
+        use(one.task), use(one.attempt), use(one.at), use(one.kind), use(one.state), use(one.outcome.value, one.outcome.state), use(one.message);
   }
 
   static error fenced(const attempt_token& token) {
@@ -627,9 +807,9 @@ private:
     nullable<std::string> outcome;
     nullable<number> code, finished;
     number cancelled = 0, created = 0, not_before = 0;
-    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec, secrets FROM task WHERE id = :id",
+    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec, secrets, owner FROM task WHERE id = :id",
       use(id), into(one.name), into(state), into(outcome.value, outcome.state), into(code.value, code.state), into(one.message),
-      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec), into(secrets);
+      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec), into(secrets), into(one.owner);
     one.id = read_id(id);
     one.state = read_enum<task_state>(state);
     one.outcome = read_outcome(outcome);
@@ -669,9 +849,11 @@ private:
     return one;
   }
 
-  std::string path_;
+  std::unique_ptr<dialect> dialect_;
   soci::session sql_;
+  bool lost_ = false;     ///< The session is to be opened before it is used.
   bool batching_ = false;
+  std::vector<new_event> events_;
   std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.
 };
 
@@ -679,16 +861,22 @@ private:
 
 result<std::unique_ptr<task_store>> task_store::open(const std::string& url) {
   constexpr std::string_view scheme = "sqlite://";
-  if (!url.starts_with(scheme) || url.size() == scheme.size())
-    return error{errc::unavailable, "\"" + url + "\" is no store; write sqlite:///path/to/davit.db"};
-  auto path = url.substr(scheme.size());
-  if (path.find_first_of(" '\"") != std::string::npos)
-    return error{errc::unavailable, "the store's path \"" + path + "\" has blanks or quotes, which are not supported"};
-  auto folder = std::filesystem::path{path}.parent_path();
-  std::error_code ec;
-  if (!folder.empty() && !std::filesystem::is_directory(folder, ec))
-    return error{errc::unavailable, "the store's folder " + folder.string() + " is not there"};
-  auto made = std::make_unique<sqlite_store>(path);
+  std::unique_ptr<dialect> how;
+  if (url.starts_with("postgresql://") || url.starts_with("postgres://")) {
+    how = make_postgresql(url);
+  } else if (url.starts_with(scheme) && url.size() > scheme.size()) {
+    auto path = url.substr(scheme.size());
+    if (path.find_first_of(" '\"") != std::string::npos)
+      return error{errc::unavailable, "the store's path \"" + path + "\" has blanks or quotes, which are not supported"};
+    auto folder = std::filesystem::path{path}.parent_path();
+    std::error_code ec;
+    if (!folder.empty() && !std::filesystem::is_directory(folder, ec))
+      return error{errc::unavailable, "the store's folder " + folder.string() + " is not there"};
+    how = make_sqlite(path);
+  } else {
+    return error{errc::unavailable, "\"" + url + "\" is no store; write sqlite:///path/to/davit.db or postgresql://user@host/database"};
+  }
+  auto made = std::make_unique<sql_store>(std::move(how));
   if (auto opened = made->open(); !opened)
     return opened.error();
   return std::unique_ptr<task_store>{std::move(made)};

@@ -1,0 +1,296 @@
+#include "actors/fleet.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/middleman_actor.hpp>
+#include <caf/openssl/manager.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+namespace davit {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr duration look_interval = 2s;
+
+/// host:port, the host perhaps in brackets.
+struct place {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+std::optional<place> place_of(const std::string& text) {
+  auto colon = text.rfind(':');
+  place found;
+  if (colon == std::string::npos || colon == 0)
+    return std::nullopt;
+  found.host = text.substr(0, colon);
+  if (found.host.size() > 2 && found.host.front() == '[' && found.host.back() == ']')
+    found.host = found.host.substr(1, found.host.size() - 2);
+  auto begin = text.data() + colon + 1, end = text.data() + text.size();
+  auto [rest, code] = std::from_chars(begin, end, found.port);
+  return code == std::errc{} && rest == end && begin != end ? std::optional{found} : std::nullopt;
+}
+
+peer_hello hello_of(const context_ptr& context) {
+  return {peer_hello::current_protocol, context->settings.fleet, context->settings.name, DAVIT_VERSION};
+}
+
+/// Why the two are not of one fleet; empty if they are.
+std::string why_stranger(const peer_hello& mine, const peer_hello& theirs) {
+  if (theirs.fleet != mine.fleet)
+    return "agent " + theirs.agent + " is of the fleet \"" + theirs.fleet + "\", this is \"" + mine.fleet + "\" (davit.fleet.name)";
+  if (theirs.protocol != mine.protocol)
+    return "agent " + theirs.agent + " (davit " + theirs.version + ") speaks version " + std::to_string(theirs.protocol) + " of the agents' protocol, this one (davit " + mine.version + ") "
+           + std::to_string(mine.protocol) + "; upgrade the older one";
+  if (theirs.agent == mine.agent)
+    return "another agent of the name " + theirs.agent;
+  return {};
+}
+
+// -- what peers may ask ------------------------------------------------------------------------------------------------
+
+struct peer_state {
+  static inline const char* name = "peer";
+  context_ptr context;
+  wiring addresses;
+  fleet_actor fleet;
+};
+
+using peer_pointer = peer_actor::stateful_pointer<peer_state>;
+
+peer_actor::behavior_type peer(peer_pointer self, context_ptr context, wiring addresses, fleet_actor fleet) {
+  self->state.fleet = std::move(fleet);
+  self->state.context = context;
+  self->state.addresses = std::move(addresses);
+  return {
+    [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) -> caf::result<peer_hello> {
+      auto mine = hello_of(context);
+      if (auto why = why_stranger(mine, theirs); !why.empty()) {
+        spdlog::error("turned away: {}", why);
+        return make_failure(fleet_errc::stranger, why);
+      }
+      self->send(self->state.fleet, hello_atom_v, theirs, there);
+      return mine;
+    },
+    [=](news_atom) {
+      if (self->state.addresses.store)
+        self->send(self->state.addresses.store, news_atom_v);
+    },
+    [=](read_atom, const log_query& query) -> caf::result<log_page> {
+      auto promise = self->make_response_promise<log_page>();
+      self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
+        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      return promise;
+    },
+    [=](drain_atom) -> caf::result<void> {
+      spdlog::info("another agent has asked this one to drain");
+      self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v).then([] {}, [](const caf::error&) {});
+      return caf::unit;
+    },
+    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+  };
+}
+
+// -- the fleet ---------------------------------------------------------------------------------------------------------
+
+struct fleet_state {
+  static inline const char* name = "fleet";
+
+  context_ptr context;
+  wiring addresses;
+  peer_actor own;
+  std::map<std::string, peer_actor> peers;   ///< By name; said hello.
+  std::set<std::string> connecting;          ///< Addresses that are being tried.
+  std::map<std::string, std::string> known;  ///< Address by agent, as the store tells.
+  std::map<std::string, std::string> places; ///< Address by agent, where it was reached.
+  std::map<std::string, std::string> complaints; ///< By address: said once.
+};
+
+using self_pointer = fleet_actor::stateful_pointer<fleet_state>;
+
+void complain(self_pointer self, const std::string& address, const std::string& what) {
+  auto& before = self->state.complaints[address];
+  if (before != what)
+    spdlog::warn("the agent at {} is not a peer: {}", address, what);
+  before = what;
+}
+
+void welcome(self_pointer self, const peer_hello& theirs, peer_actor there, const std::string& address) {
+  auto& state = self->state;
+  state.complaints.erase(address);
+  auto& entry = state.peers[theirs.agent];
+  if (entry == there)
+    return;
+  entry = there;
+  spdlog::info("agent {} (davit {}) is a peer now", theirs.agent, theirs.version);
+  if (!address.empty())
+    state.places[theirs.agent] = address;
+  self->monitor(there);
+  if (state.addresses.store) // what it has done while it was not heard
+    self->send(state.addresses.store, news_atom_v);
+}
+
+void say_hello(self_pointer self, const std::string& address, peer_actor there) {
+  auto mine = hello_of(self->state.context);
+  self->request(there, 10s, hello_atom_v, mine, caf::actor_cast<caf::strong_actor_ptr>(self->state.own))
+    .then(
+      [=](const peer_hello& theirs) {
+        auto& state = self->state;
+        state.connecting.erase(address);
+        if (auto why = why_stranger(mine, theirs); !why.empty())
+          return complain(self, address, why);
+        welcome(self, theirs, there, address);
+      },
+      [=](const caf::error& e) {
+        self->state.connecting.erase(address);
+        complain(self, address, text_of(e));
+      });
+}
+
+void connect(self_pointer self, const std::string& address) {
+  auto& state = self->state;
+  auto where = place_of(address);
+  if (!where || !state.connecting.insert(address).second)
+    return;
+  self->request(self->system().openssl_manager().actor_handle(), 15s, caf::connect_atom_v, where->host, where->port)
+    .then(
+      [=](const caf::node_id& node, caf::strong_actor_ptr& there, const std::set<std::string>&) {
+        if (!there || node == self->system().node()) { // this agent itself
+          self->state.connecting.erase(address);
+          return;
+        }
+        say_hello(self, address, caf::actor_cast<peer_actor>(there));
+      },
+      [=](const caf::error& e) {
+        self->state.connecting.erase(address);
+        complain(self, address, e == caf::sec::disconnect_during_handshake ? "the TLS handshake failed: is its certificate, or this agent's, signed by the fleet's authority (davit.fleet.tls-ca)?" : text_of(e));
+      });
+}
+
+void look(self_pointer self) {
+  auto& state = self->state;
+  auto own = state.context->settings.peers.advertise.empty() ? state.context->settings.peers.listen : state.context->settings.peers.advertise;
+  auto reached = [&](const std::string& address) {
+    return std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) { return one.second == address && state.peers.contains(one.first); });
+  };
+  for (const auto& address : state.context->settings.peers.peers)
+    if (address != own && !reached(address))
+      connect(self, address);
+  if (!state.addresses.store)
+    return;
+  self->request(state.addresses.store, 10s, agents_atom_v)
+    .then(
+      [self, own](const std::vector<agent_status>& agents) {
+        auto& state = self->state;
+        for (const auto& one : agents)
+          if (one.state != agent_state::gone && !one.address.empty() && one.address != own && one.name != state.context->settings.name && !state.peers.contains(one.name))
+            connect(self, one.address);
+      },
+      [](const caf::error&) {});
+}
+
+/// Whoever speaks without TLS must not be heard: CAF would come up without certificates if its options did not reach it.
+void prove_closed(self_pointer self, const place& where) {
+  auto host = where.host == "0.0.0.0" || where.host == "::" ? "127.0.0.1" : where.host;
+  self->request(self->system().middleman().actor_handle(), 5s, caf::connect_atom_v, host, where.port)
+    .then(
+      [self](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
+        self->quit(make_failure(fleet_errc::stranger, "the fleet's port takes peers without certificates: this agent would not be safe, and ends"));
+      },
+      [self](const caf::error&) {
+        spdlog::info("peers find this agent at {}", self->state.context->settings.peers.listen);
+        look(self);
+      });
+}
+
+fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring addresses) {
+  auto& state = self->state;
+  state.context = context;
+  state.addresses = addresses;
+  state.own = self->spawn<caf::linked>(peer, context, std::move(addresses), fleet_actor{self});
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (auto one = self->state.peers.begin(); one != self->state.peers.end(); ++one)
+      if (one->second.address() == down.source) {
+        spdlog::warn("agent {} is no peer any more: {}", one->first, caf::to_string(down.reason));
+        self->state.peers.erase(one);
+        break;
+      }
+  });
+  auto where = place_of(context->settings.peers.listen);
+  if (!where) {
+    self->quit(make_failure(fleet_errc::unreachable, "davit.fleet.listen: write host:port"));
+    return fleet_actor::behavior_type::make_empty_behavior();
+  }
+  // An empty address would be every interface.
+  auto interfaces = self->system().message_types(state.own);
+  self->request(self->system().openssl_manager().actor_handle(), 15s, caf::publish_atom_v, where->port, caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces), where->host, true)
+    .then(
+      [self, place = *where](std::uint16_t) { prove_closed(self, place); },
+      [self, listen = context->settings.peers.listen](const caf::error& e) { self->quit(make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + caf::to_string(e))); });
+  self->delayed_send(self, look_interval, tick_atom_v);
+  auto peer_of = [self](const std::string& agent) -> peer_actor {
+    auto found = self->state.peers.find(agent);
+    return found == self->state.peers.end() ? peer_actor{} : found->second;
+  };
+  return {
+    [=](news_atom) {
+      for (auto& [name, one] : self->state.peers)
+        self->send(one, news_atom_v);
+    },
+    [=](read_atom, const std::string& agent, const log_query& query) -> caf::result<log_page> {
+      auto there = peer_of(agent);
+      if (!there)
+        return make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached");
+      auto promise = self->make_response_promise<log_page>();
+      self->request(there, query.wait + 15s, read_atom_v, query)
+        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); }, [promise, agent](const caf::error&) mutable { promise.deliver(make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached")); });
+      return promise;
+    },
+    [=](drain_atom, const std::string& agent) -> caf::result<void> {
+      auto there = peer_of(agent);
+      if (!there)
+        return make_failure(fleet_errc::unreachable, "there is no agent " + agent + " that can be reached");
+      auto promise = self->make_response_promise<void>();
+      self->request(there, 15s, drain_atom_v).then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      return promise;
+    },
+    [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) {
+      if (there)
+        welcome(self, theirs, caf::actor_cast<peer_actor>(there), "");
+    },
+    [=](list_atom) {
+      std::vector<std::string> names;
+      for (const auto& [name, one] : self->state.peers)
+        names.push_back(name);
+      return names;
+    },
+    [=](tick_atom) {
+      self->delayed_send(self, look_interval, tick_atom_v);
+      look(self);
+    },
+    [=](wire_atom, const wiring& now) {
+      auto& state = self->state;
+      state.addresses = now;
+      // The peer's own actor asks by these addresses.
+      self->send(state.own, wire_atom_v, now);
+    },
+  };
+}
+
+} // namespace
+
+fleet_actor spawn_fleet(caf::actor_system& system, context_ptr context, wiring addresses) {
+  return system.spawn(fleet, std::move(context), std::move(addresses));
+}
+
+} // namespace davit

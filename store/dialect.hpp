@@ -1,0 +1,53 @@
+// What SQLite and PostgreSQL do differently. Everything else of the store is the same SQL.
+#pragma once
+
+#include "store/task_store.hpp"
+
+#include <exception>
+#include <memory>
+#include <string>
+
+namespace soci {
+class session;
+}
+
+namespace davit::store {
+
+class dialect {
+public:
+  virtual ~dialect() = default;
+
+  /// For messages: which database. No password.
+  virtual std::string name() const = 0;
+
+  /// Several agents may work with it at once, and reach it over a network.
+  virtual bool shared() const = 0;
+
+  /// Connects, and brings the schema up to date; once, if many start together. Throws.
+  virtual void open(soci::session& session) = 0;
+
+  virtual std::string begin() const = 0;
+
+  /// Goes behind the SELECT of what is to be claimed: rows that another claims just now are passed over.
+  virtual std::string claim_lock() const = 0;
+
+  /// Until the transaction's end nobody else gets past the same lock.
+  virtual void lock(soci::session& session, const std::string& what) = 0;
+
+  /// SQL for the database's own time, nanoseconds since 1970.
+  virtual std::string clock() const = 0;
+
+  /// SQL for the image that the column `spec` names.
+  virtual std::string image_of_spec() const = 0;
+
+  /// Turns what the database threw into words.
+  virtual error describe(const std::exception& e) const = 0;
+
+  /// The session is of no use any more: it must be opened anew.
+  virtual bool lost(const std::exception& e) const = 0;
+};
+
+std::unique_ptr<dialect> make_sqlite(std::string path);
+std::unique_ptr<dialect> make_postgresql(std::string url);
+
+} // namespace davit::store

@@ -1,0 +1,108 @@
+#include "store/dialect.hpp"
+#include "store/schema.hpp"
+
+#include <soci/postgresql/soci-postgresql.h>
+#include <soci/soci.h>
+
+#include <algorithm>
+#include <array>
+
+namespace davit::store {
+
+namespace {
+
+/// What the advisory locks of davit are told apart by from those of others in the same database.
+constexpr int lock_space = 0x64617674; // "davt"
+
+class postgresql final : public dialect {
+public:
+  explicit postgresql(std::string url) : url_(std::move(url)) {
+    // user:password@ is nobody's business
+    name_ = url_.substr(0, url_.find('?'));
+    auto at = name_.rfind('@'), begin = name_.find("://") + 3;
+    if (at != std::string::npos)
+      if (auto colon = name_.find(':', begin); colon < at)
+        name_.erase(colon, at - colon);
+  }
+
+  std::string name() const override { return name_; }
+  bool shared() const override { return true; }
+
+  void open(soci::session& sql) override {
+    auto given = url_;
+    auto add = [&](const std::string& option, const std::string& value) {
+      if (given.find(option + "=") == std::string::npos)
+        given += (given.find('?') == std::string::npos ? "?" : "&") + option + "=" + value;
+    };
+    add("connect_timeout", "5");
+    add("application_name", "davit");
+    // A peer that vanished without a word is noticed, also in the middle of a statement.
+    add("keepalives_idle", "5");
+    add("keepalives_interval", "2");
+    add("keepalives_count", "3");
+    add("tcp_user_timeout", "10000");
+    sql.open(soci::postgresql, given);
+    // A transaction that nobody goes on with would keep dead rows from being vacuumed, and the queue from being quick.
+    sql << "SET idle_in_transaction_session_timeout = '30s'";
+    sql << "SET statement_timeout = '30s'";
+    sql << "SET lock_timeout = '10s'";
+    sql << "SET client_min_messages = error";
+    migrate(sql);
+  }
+
+  std::string begin() const override { return "BEGIN"; }
+  std::string claim_lock() const override { return " FOR UPDATE SKIP LOCKED"; }
+
+  void lock(soci::session& sql, const std::string& what) override {
+    int space = lock_space;
+    std::string got;
+    sql << "SELECT CAST(pg_advisory_xact_lock(:space, hashtext(:what)) AS TEXT)", soci::use(space), soci::use(what), soci::into(got);
+  }
+
+  std::string clock() const override { return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000"; }
+  std::string image_of_spec() const override { return "CAST(spec AS JSON) ->> 'image'"; }
+
+  error describe(const std::exception& e) const override {
+    std::string text = e.what();
+    text.erase(std::find(text.begin(), text.end(), '\n'), text.end());
+    return {errc::unavailable, "the store " + name_ + ": " + text + (lost(e) ? " (it is asked again)" : "")};
+  }
+
+  bool lost(const std::exception& e) const override {
+    std::string text = e.what();
+    constexpr std::array signs{"onnection", "terminating", "server closed", "no connection", "timeout expired", "SSL", "shutting down", "starting up", "could not translate", "recovery mode"};
+    return std::any_of(signs.begin(), signs.end(), [&](const char* sign) { return text.find(sign) != std::string::npos; });
+  }
+
+private:
+  void migrate(soci::session& sql) {
+    sql << "BEGIN";
+    lock(sql, "schema"); // ten that start together: nine find the work done
+    sql << "CREATE TABLE IF NOT EXISTS davit_schema (version BIGINT NOT NULL)";
+    long long version = 0;
+    sql << "SELECT COALESCE(MAX(version), 0) FROM davit_schema", soci::into(version);
+    auto newest = static_cast<long long>(postgresql_schema().size());
+    if (version > newest) {
+      sql << "ROLLBACK";
+      throw std::runtime_error(newer_schema(version, newest));
+    }
+    for (auto step = version; step < newest; ++step)
+      for (auto statement : postgresql_schema()[static_cast<std::size_t>(step)])
+        sql << std::string{statement};
+    if (version < newest) {
+      sql << "DELETE FROM davit_schema";
+      sql << "INSERT INTO davit_schema VALUES (" + std::to_string(newest) + ")";
+    }
+    sql << "COMMIT";
+  }
+
+  std::string url_, name_;
+};
+
+} // namespace
+
+std::unique_ptr<dialect> make_postgresql(std::string url) {
+  return std::make_unique<postgresql>(std::move(url));
+}
+
+} // namespace davit::store
