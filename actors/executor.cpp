@@ -115,6 +115,12 @@ void executor_state::go_on_from(container_state there, const container_status& f
     image_id = found.image_id;
   }
   may_have_started = announced;
+  if (work.adopted && there == container_state::none && !announced) {
+    // Whoever had it may have made a container, started it, and removed it when its lease ran out: no second one under the same number.
+    evidence.note = "an agent that gave the attempt up may have made a container and removed it";
+    fail(wanted == ending::none ? outcome::agent_lost : outcome::cancelled, "the agent that had the attempt gave it up before its container was known to run");
+    return;
+  }
   switch (decide_recovery(facts)) {
     case recovery_action::create:
       create();
@@ -317,7 +323,7 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
   return {
     [self](cancel_atom) { self->state.end_it(ending::cancelled); },
     [self](stop_atom) { self->state.end_it(ending::drained); },
-    [self](fence_atom) { self->state.fence(); },
+    [self](fence_atom, bool clear) { self->state.fence(clear); },
     [self](const engine_status& status) {
       auto& state = self->state;
       state.engine = status;

@@ -1,6 +1,7 @@
 #include "actors/executor_state.hpp"
 
 #include "policy/placement.hpp"
+#include "transport/secret_masker.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -241,8 +242,27 @@ void executor_state::decide(container_status ended, log_summary totals) {
   report(std::move(result));
 }
 
+/// The engine's words may repeat what it was given.
+std::string executor_state::masked(std::string text) const {
+  if (secrets.empty() || text.empty())
+    return text;
+  std::vector<std::string> values;
+  for (const auto& [name, hidden] : secrets)
+    values.push_back(hidden.value);
+  transport::secret_masker masker{values};
+  std::vector<log_record> pieces;
+  masker.add({log_stream::out, {}, std::move(text)}, pieces);
+  masker.finish(pieces);
+  return std::move(pieces.front().bytes);
+}
+
 void executor_state::report(verdict how) {
   enter(step::report);
+  how.message = masked(std::move(how.message));
+  evidence.note = masked(std::move(evidence.note));
+  for (auto* list : {&evidence.events, &evidence.kills})
+    for (auto& one : *list)
+      one = masked(std::move(one));
   for (auto& timer : timers)
     timer.dispose();
   timers.clear();

@@ -73,6 +73,7 @@ struct executor_state {
 
   bool unseal();
   std::vector<secret> masked_values() const;
+  std::string masked(std::string text) const;
 
   // -- beside the steps --------------------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ struct executor_state {
   engine_actor engine_address() const;
   bool same_engine() const;
   void lose_engine();
-  void fence();
+  void fence(bool clear);
   const attempt_key& key() const { return work.token.key; }
 
   self_pointer self;

@@ -77,8 +77,8 @@ void executor_state::give_up() {
   fail(outcome::engine_lost, text);
 }
 
-/// Whoever takes the attempt over must find nothing of it running here. There is no time to wait for an engine that is away.
-void executor_state::fence() {
+/// Whoever takes the attempt over must find nothing of it running here, or has it by now. There is no time to wait for an engine that is away.
+void executor_state::fence(bool clear) {
   if (now >= step::remove)
     return;
   auto whole = container.empty() ? container_name(key()) : container;
@@ -88,7 +88,9 @@ void executor_state::fence() {
     timer.dispose();
   again.clear();
   auto address = engine_address();
-  if (!made || !address) {
+  if (address)
+    self->send(address, withdraw_atom_v, key());
+  if (!made || !address || !clear) {
     leave();
     return;
   }

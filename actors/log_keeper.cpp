@@ -271,6 +271,11 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       return caf::unit;
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
+      if (auto path = store::log_path(context->settings.log_folder(), query.key); query.elsewhere && store::packed_blocks(path) == 0 && store::log_exists(path)) {
+        // Left from when the attempt was this agent's. Whole ones are compressed by now.
+        self->state.open.erase(query.key);
+        store::remove_log(path);
+      }
       auto page = store::read_log(store::log_path(context->settings.log_folder(), query.key), query.offset, query.max_bytes);
       if (!page)
         return to_caf(page.error());

@@ -139,8 +139,11 @@ void take_over_from(self_pointer self, const std::string& agent, std::function<v
       [self, then](std::vector<claimed_attempt>& attempts) {
         if (!attempts.empty())
           spdlog::info("{} attempts were under way when the agent ended last; going on with them", attempts.size());
-        for (auto& one : attempts)
+        for (auto& one : attempts) {
+          // In a fleet, this agent may have given it up before it ended.
+          one.adopted = self->state.context->settings.shared_store;
           start_executor(self, std::move(one));
+        }
         then();
       },
       otherwise);
@@ -230,13 +233,16 @@ std::vector<agent_engine> engines_of(const scheduler_state& state) {
 /// Others may take over what runs here before long: nothing of it may be left running by then.
 void fence(self_pointer self) {
   auto& state = self->state;
-  spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up before others take them over", format_duration(state.context->settings.lease * 2 / 3), state.live.size());
+  // One that was frozen for longer wakes up to find that its tasks may be others': their containers are none of its business.
+  auto over = steady::now() - *state.lease_from > state.context->settings.lease;
+  spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up {}", format_duration(state.context->settings.lease * 2 / 3), state.live.size(),
+                over ? "to whoever has them by now" : "before others take them over");
   state.lease_from.reset();
   state.leased_since.reset();
   state.taken_over = false;
   state.incarnation = uuid::make_v4();
   for (auto& [key, one] : state.live)
-    self->send(one.executor, fence_atom_v);
+    self->send(one.executor, fence_atom_v, !over);
 }
 
 void beat(self_pointer self) {

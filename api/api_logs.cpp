@@ -155,12 +155,13 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
         const auto& attempt = now.attempts[number - 1];
         auto here = attempt.agent == self->state.context->settings.name;
         // One that has ended may have come into the store; one that runs elsewhere has not.
-        log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}};
+        log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}, !here};
         auto ask_peer = [=, agent = attempt.agent, ended = attempt.outcome.has_value()] {
           if (!self->state.addresses.fleet)
             return retry_or_break_off(self, stream, ended, "agent " + agent + " keeps it, and this agent has no peers (davit.fleet.listen)");
           auto there = query;
           there.wait = wait;
+          there.elsewhere = false;
           self->request(self->state.addresses.fleet, caf::infinite, read_atom_v, agent, there)
             .then([=](const log_page& page) { send_page_if_open(self, stream, page); }, [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_of(e)); });
         };

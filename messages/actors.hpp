@@ -140,8 +140,8 @@ using executor_actor = caf::typed_actor<
   caf::result<void>(cancel_atom),
   // Stop the attempt because the agent ends: its outcome is `agent_lost`.
   caf::result<void>(stop_atom),
-  // The attempt may be another agent's from now on: make an end of its container, and report nothing.
-  caf::result<void>(fence_atom),
+  // The attempt is no longer this agent's: report nothing. True: others can't have it yet, and must find no container of it.
+  caf::result<void>(fence_atom, bool),
   // The engine's state has changed.
   caf::result<void>(engine_status),
   // The pull has come this far.

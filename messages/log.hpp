@@ -116,11 +116,12 @@ struct log_query {
   std::uint64_t offset = 0;     ///< Of the piece, as an earlier page gave it; 0 is the beginning.
   std::uint32_t max_bytes = 256 * 1024;
   duration wait{0};             ///< How long to wait for a first record, if there is none yet and the log is still open.
+  bool elsewhere = false;       ///< The attempt is another agent's: what is here of its log is not to be believed unless it is whole.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_query& x) {
-  return f.object(x).fields(f.field("key", x.key), f.field("offset", x.offset), f.field("max_bytes", x.max_bytes),
+  return f.object(x).fields(f.field("key", x.key), f.field("offset", x.offset), f.field("max_bytes", x.max_bytes), f.field("elsewhere", x.elsewhere),
                             f.field("wait", x.wait));
 }
 

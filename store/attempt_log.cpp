@@ -227,6 +227,11 @@ bool log_exists(const std::filesystem::path& path) {
   return std::filesystem::exists(path.string() + ".log", ec) || std::filesystem::exists(path.string() + ".log.zst", ec);
 }
 
+void remove_log(const std::filesystem::path& path) {
+  for (auto ending : {".log", ".log.zst", ".log.part"})
+    ::unlink((path.string() + ending).c_str());
+}
+
 log_result<void> remove_logs(const std::filesystem::path& folder, task_id task) {
   std::error_code ec;
   auto path = log_path(folder, {task, 1}).parent_path();

@@ -36,6 +36,9 @@ std::filesystem::path log_path(const std::filesystem::path& folder, const attemp
 /// Whether anything of it is on this disk.
 bool log_exists(const std::filesystem::path& path);
 
+/// Removes one attempt's.
+void remove_log(const std::filesystem::path& path);
+
 /// Removes the logs of all attempts of a task.
 log_result<void> remove_logs(const std::filesystem::path& folder, task_id task);
 

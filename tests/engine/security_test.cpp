@@ -1,5 +1,6 @@
 // Promise 9, on a real engine: what the profiles promise is what the container gets.
 #include "fixture/test_agent.hpp"
+#include "json/write.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -83,4 +84,39 @@ TEST_CASE("every field of the container that a privileged task may set reaches t
   owner.privileged = true;
   auto ended = agent.run(owner);
   CHECK(agent.logs(ended.id).out != "CapEff:\t00000000a80425fb\n");
+}
+
+TEST_CASE("a task that tries to reach the engine finds neither its socket nor its port, by whatever way it asks", "[security]") {
+  const auto port = std::to_string(free_port());
+  test_engine engine{"a", {"-H", "tcp://127.0.0.1:" + port, "--tls=false"}};
+  test_agent agent{{engine.settings(2)}};
+  // The engine does listen there.
+  REQUIRE(shell("curl -s http://127.0.0.1:" + port + "/_ping") == "OK");
+  auto spec = busybox("for s in /var/run/docker.sock /run/docker.sock " + engine.socket() + " /proc/1/root" + engine.socket() + "; do [ -e $s ] && echo found $s; done; "
+                      "for h in 127.0.0.1 localhost ::1 172.17.0.1 host.docker.internal; do wget -q -T 2 -O - http://$h:" + port + "/_ping 2>/dev/null && echo reached $h; done; "
+                      "find / -xdev -type s 2>/dev/null; env | grep -i docker; echo end");
+  auto ended = agent.run(spec);
+  INFO(ended.message);
+  CHECK(agent.logs(ended.id).out == "end\n");
+  // What would lead there is refused, each by its rule, before anything is started.
+  auto refused = [&](task_spec asked, const std::string& rule) {
+    auto answer = agent.http("POST", "/v1/tasks", {}, json::write(asked));
+    INFO(answer.body);
+    CHECK(answer.status == 403);
+    CHECK(answer.body.find("rule " + rule) != std::string::npos);
+  };
+  auto mounts = spec;
+  mounts.mounts = {{mount_type::bind, engine.socket(), "/docker.sock", false, {}}};
+  refused(mounts, "mounts.engine-socket");
+  mounts.mounts = {{mount_type::bind, std::filesystem::path{engine.socket()}.parent_path().string(), "/folder", true, {}}};
+  refused(mounts, "mounts.bind");
+  auto host = spec;
+  host.network = "host";
+  refused(host, "network");
+  auto gateway = spec;
+  gateway.extra_hosts = {"engine:host-gateway"};
+  refused(gateway, "extra-hosts");
+  auto spoofed = spec;
+  spoofed.labels = {{"davit.task", to_string(uuid::make_v7())}};
+  refused(spoofed, "labels.reserved");
 }
