@@ -25,7 +25,7 @@ public:
 
 private:
   static std::vector<std::string> options(const std::string& name, const std::string& store, std::vector<std::string> more) {
-    more.insert(more.begin(), {"--davit.agent.name=\"" + name + "\"", "--davit.store.url=\"" + store + "\"", "--davit.fleet.lease=6s"});
+    more.insert(more.begin(), {"--davit.agent.name=\"" + name + "\"", "--davit.store.url=\"" + store + "\"", "--davit.fleet.lease=9s"});
     return more;
   }
 };
@@ -225,7 +225,7 @@ TEST_CASE("a second agent of a name is refused what the first one has, and says 
 TEST_CASE("the database is killed and comes back: what runs goes on, nothing that was accepted is lost, and each task ends once", "[fleet][store]") {
   fleet_store store;
   test_engine engine{"e"};
-  member a{"a", {engine.settings(3)}, store.url, {"--davit.fleet.lease=30s"}}, b{"b", {engine.settings(3)}, store.url, {"--davit.fleet.lease=30s"}};
+  member a{"a", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}}, b{"b", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}};
   std::vector<task_id> ids;
   for (int i = 0; i < 10; ++i)
     ids.push_back((i % 2 ? a : b).submit(busybox("sleep 1; echo done; exit 5")));
