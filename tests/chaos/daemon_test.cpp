@@ -157,6 +157,7 @@ TEST_CASE("what is davit's and nobody's is removed; what only looks like it, and
   auto finished = agent.run(busybox("true"));
   auto running = agent.submit(busybox("sleep 60"));
   agent.await_state(running, task_state::running);
+  agent.kill(); // or it would remove some of them before the next one counts
   make("unknown", labels(nobody, "test", "default"));
   engine.docker("create --network none -v /data --name ended" + labels(to_string(finished.id), "test", "default") + " busybox:test true");
   make("plain", " ");
@@ -164,7 +165,6 @@ TEST_CASE("what is davit's and nobody's is removed; what only looks like it, and
   make("other-agent", labels(nobody, "test2", "default"));            // not worker-11 for worker-1
   make("other-fleet", labels(nobody, "test", "default2"));
   make("half", " --label davit.agent=test --label davit.fleet=default "); // says of no attempt
-  agent.kill();
   agent.start(); // looks at once, not in half a minute
   CHECK(eventually([&] {
     auto left = engine.docker("ps -a --format '{{.Names}}'");
