@@ -3,6 +3,7 @@
 
 #include "messages/access.hpp"
 #include "messages/engine.hpp"
+#include "messages/log.hpp"
 #include "messages/units.hpp"
 #include "messages/uuid.hpp"
 #include "policy/policy.hpp"
@@ -34,6 +35,7 @@ struct fleet_settings {
 
 struct log_settings {
   byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
+  std::vector<sink_settings> sinks;
 };
 
 /// The `davit` group of the configuration (config/davit.conf tells what each means).
@@ -44,6 +46,7 @@ struct agent_settings {
   std::vector<std::string> heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
   duration drain_timeout{600'000};
   std::string drain_action = "leave"; ///< What happens to tasks that still run then: "leave" or "stop".
+  std::string log_format = "text"; ///< Of what the agent itself has to say: "text" or "json".
   duration retention{30LL * 24 * 3600 * 1000}; ///< Of finished tasks and their logs; 0: for ever.
   byte_size min_free_disk{256ull << 20};  ///< With less in the data directory, nothing is claimed.
   std::string store_url;
@@ -54,6 +57,7 @@ struct agent_settings {
   duration lease{20'000};        ///< How long after an agent's last sign of life others take over what it has left.
   uuid home;                     ///< Of the data directory.
   fleet_settings peers;
+  placement_rules placement;
   std::filesystem::path secrets_key; ///< File; empty: secrets.key in the data directory.
   std::filesystem::path docker_config; ///< A docker config.json with registry credentials; empty: none.
   duration pull_timeout{1'800'000};

@@ -15,6 +15,8 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.env = spec.env;
   plan.env.emplace("DAVIT_TASK_ID", to_string(key.task));
   plan.env.emplace("DAVIT_ATTEMPT", std::to_string(key.number));
+  if (!spec.traceparent.empty())
+    plan.env.emplace("TRACEPARENT", spec.traceparent);
   plan.secrets = secrets;
   plan.labels = spec.labels;
   plan.labels["davit.task"] = to_string(key.task);

@@ -50,6 +50,19 @@ struct pending_log {
   std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
 };
 
+/// Whoever wants an image that is being pulled already.
+struct waiting_pull {
+  attempt_key key;
+  caf::typed_response_promise<void> promise;
+  std::chrono::steady_clock::time_point until;
+};
+
+/// One pull for all who want the same image with the same credentials. It ends early when the last of them has left.
+struct shared_pull {
+  std::uint64_t call = 0;
+  std::vector<waiting_pull> waiting;
+};
+
 struct engine_connection_state {
   static inline const char* name = "engine_connection";
 
@@ -78,6 +91,7 @@ struct engine_connection_state {
   std::uint64_t last_call = 0;
   std::map<std::uint64_t, pending_call> calls;
   std::map<attempt_key, pending_log> logs;
+  std::map<std::string, shared_pull> pulls; ///< By image and credentials.
   std::minstd_rand random{std::random_device{}()};
 };
 
@@ -153,6 +167,79 @@ caf::result<T> call(self_pointer self, const char* what, duration limit, std::op
       promise.deliver();
     else
       promise.deliver(std::move(*value));
+  });
+  return promise;
+}
+
+// -- pulls -----------------------------------------------------------------------------------------------------------
+
+awaitable<result<void>> pull(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, secret own, std::string image,
+                             std::function<void(const pull_progress&)> progress, call_options options);
+
+/// Those whose time is over, or who have withdrawn, have their answer; a pull that nobody waits for is ended.
+template <class Over>
+void leave_pulls(self_pointer self, engine_errc code, const char* text, Over over) {
+  auto& state = self->state;
+  for (auto pull = state.pulls.begin(); pull != state.pulls.end();) {
+    auto& all = pull->second.waiting;
+    for (auto waiting = all.begin(); waiting != all.end();) {
+      if (!over(*waiting)) {
+        ++waiting;
+        continue;
+      }
+      waiting->promise.deliver(make_failure(code, text));
+      waiting = all.erase(waiting);
+    }
+    if (!all.empty()) {
+      ++pull;
+      continue;
+    }
+    if (auto call = state.calls.find(pull->second.call); call != state.calls.end())
+      call->second.control->cancel();
+    pull = state.pulls.erase(pull); // whoever wants it next begins anew
+  }
+}
+
+void expire_pulls(self_pointer self) {
+  leave_pulls(self, engine_errc::timed_out, "the pull took too long", [now = std::chrono::steady_clock::now()](const waiting_pull& one) { return one.until <= now; });
+}
+
+caf::result<void> pull_image(self_pointer self, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) {
+  auto& state = self->state;
+  auto promise = self->make_response_promise<void>();
+  auto name = image + '\0' + credentials.value;
+  auto& shared = state.pulls[name];
+  shared.waiting.push_back({key, promise, std::chrono::steady_clock::now() + limit});
+  self->run_delayed(limit, [self] { expire_pulls(self); });
+  if (shared.waiting.size() > 1 || shared.call != 0)
+    return promise;
+  auto id = shared.call = ++state.last_call;
+  auto& entry = state.calls[id];
+  auto progress = [actor = weak(self), self, name](const pull_progress& now) {
+    resume(actor, [=] {
+      auto found = self->state.pulls.find(name);
+      if (found != self->state.pulls.end() && self->state.addresses.scheduler)
+        for (const auto& one : found->second.waiting)
+          self->send(self->state.addresses.scheduler, progress_atom_v, one.key, now);
+    });
+  };
+  call_options options;
+  options.control = entry.control;
+  auto begun = std::chrono::steady_clock::now();
+  spawn_call<void>(self, pull(state.client, state.context->settings.docker_config, credentials, image, progress, options), [=](result<void> value) {
+    auto& state = self->state;
+    state.calls.erase(id);
+    std::vector<waiting_pull> waiting;
+    if (auto mine = state.pulls.find(name); mine != state.pulls.end() && mine->second.call == id) {
+      waiting = std::move(mine->second.waiting);
+      state.pulls.erase(mine);
+    }
+    state.context->metrics->engine_request(state.settings.name, "pull", std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+    for (auto& one : waiting)
+      if (value)
+        one.promise.deliver();
+      else
+        one.promise.deliver(to_caf(value.error()));
   });
   return promise;
 }
@@ -538,15 +625,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
   connect(self);
   return {
     [=](ping_atom) { return self->state.status; },
-    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) {
-      auto progress = [actor = weak(self), self, key](const pull_progress& now) {
-        resume(actor, [=] {
-          if (self->state.addresses.scheduler)
-            self->send(self->state.addresses.scheduler, progress_atom_v, key, now);
-        });
-      };
-      return call<void>(self, "pull", limit, key, [=](call_options options) { return pull(client, self->state.context->settings.docker_config, credentials, image, progress, options); }, subject::image);
-    },
+    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) { return pull_image(self, key, image, limit, credentials); },
     [=](find_atom, const std::string& image) {
       return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); }, subject::image);
     },
@@ -590,6 +669,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
     [=](withdraw_atom, const attempt_key& key) {
+      leave_pulls(self, engine_errc::cancelled, "the pull was withdrawn", [&](const waiting_pull& one) { return one.key == key; });
       for (auto& [id, call] : self->state.calls)
         if (call.owner == key)
           call.control->cancel();

@@ -22,6 +22,8 @@ void executor_state::judge() {
   if (attempt.created_at)
     phases["queue"] = std::max(0.0, std::chrono::duration<double>(*attempt.created_at - queued_since).count());
   context->metrics->attempt_phase("queue", phases["queue"]);
+  if (!work.resumed)
+    context->metrics->queue_wait(phases["queue"]);
   if (!judged.violations.empty()) {
     std::string text;
     for (const auto& one : judged.violations)

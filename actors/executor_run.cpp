@@ -64,6 +64,8 @@ void executor_state::feed_stdin() {
 
 void executor_state::started(timestamp at) {
   started_at = at;
+  if (!work.resumed && key().number == 1)
+    context->metrics->task_start(std::chrono::duration<double>(at - work.task.created_at).count());
   // The container is found by its name after a crash, so nothing waits for this to be written.
   self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::running, container, image_id, at})
     .then([] { crash_point("start recorded"); }, [this](const caf::error& e) { spdlog::warn("task {}: its start was not written down: {}", to_string(key().task), text_of(e)); });

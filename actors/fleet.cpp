@@ -1,5 +1,7 @@
 #include "actors/fleet.hpp"
 
+#include "transport/resolver.hpp"
+
 #include <caf/actor_system.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/middleman_actor.hpp>
@@ -112,7 +114,8 @@ struct fleet_state {
   std::map<std::string, peer_actor> peers;   ///< By name; said hello.
   std::set<std::string> connecting;          ///< Addresses that are being tried.
   std::map<std::string, std::string> known;  ///< Address by agent, as the store tells.
-  std::map<std::string, std::string> places; ///< Address by agent, where it was reached.
+  std::map<std::string, std::set<std::string>> places; ///< Addresses by agent, where it was reached.
+  std::set<std::string> own_places;          ///< Addresses where this agent has found itself.
   std::map<std::string, std::string> complaints; ///< By address: said once.
 };
 
@@ -128,13 +131,13 @@ void complain(self_pointer self, const std::string& address, const std::string& 
 void welcome(self_pointer self, const peer_hello& theirs, peer_actor there, const std::string& address) {
   auto& state = self->state;
   state.complaints.erase(address);
+  if (!address.empty())
+    state.places[theirs.agent].insert(address);
   auto& entry = state.peers[theirs.agent];
   if (entry == there)
     return;
   entry = there;
   spdlog::info("agent {} (davit {}) is a peer now", theirs.agent, theirs.version);
-  if (!address.empty())
-    state.places[theirs.agent] = address;
   self->monitor(there);
   if (state.addresses.store) // what it has done while it was not heard
     self->send(state.addresses.store, news_atom_v);
@@ -167,6 +170,7 @@ void connect(self_pointer self, const std::string& address) {
       [=](const caf::node_id& node, caf::strong_actor_ptr& there, const std::set<std::string>&) {
         if (!there || node == self->system().node()) { // this agent itself
           self->state.connecting.erase(address);
+          self->state.own_places.insert(address);
           return;
         }
         say_hello(self, address, caf::actor_cast<peer_actor>(there));
@@ -177,15 +181,28 @@ void connect(self_pointer self, const std::string& address) {
       });
 }
 
+std::string own_address(const fleet_state& state) {
+  const auto& peers = state.context->settings.peers;
+  return peers.advertise.empty() ? peers.listen : peers.advertise;
+}
+
+void connect_if_new(self_pointer self, const std::string& address) {
+  auto& state = self->state;
+  auto reached = std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) { return one.second.contains(address) && state.peers.contains(one.first); });
+  if (address != own_address(state) && !reached && !state.own_places.contains(address))
+    connect(self, address);
+}
+
 void look(self_pointer self) {
   auto& state = self->state;
-  auto own = state.context->settings.peers.advertise.empty() ? state.context->settings.peers.listen : state.context->settings.peers.advertise;
-  auto reached = [&](const std::string& address) {
-    return std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) { return one.second == address && state.peers.contains(one.first); });
-  };
+  auto own = own_address(state);
+  // A name may stand for many: that of a headless service, for every agent.
   for (const auto& address : state.context->settings.peers.peers)
-    if (address != own && !reached(address))
-      connect(self, address);
+    if (auto where = place_of(address))
+      transport::resolve_addresses(state.context->io, where->host, [address, self = caf::actor_cast<caf::weak_actor_ptr>(fleet_actor{self})](std::vector<std::string> found) {
+        if (auto strong = self.lock())
+          caf::anon_send(caf::actor_cast<fleet_actor>(strong), find_atom_v, address, std::move(found));
+      });
   if (!state.addresses.store)
     return;
   self->request(state.addresses.store, 10s, agents_atom_v)
@@ -273,6 +290,13 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
       for (const auto& [name, one] : self->state.peers)
         names.push_back(name);
       return names;
+    },
+    [=](find_atom, const std::string& peer, const std::vector<std::string>& addresses) {
+      auto where = place_of(peer);
+      if (addresses.empty())
+        complain(self, peer, "its name can't be resolved");
+      for (const auto& one : addresses)
+        connect_if_new(self, (one.find(':') == std::string::npos ? one : '[' + one + ']') + ':' + std::to_string(where->port));
     },
     [=](tick_atom) {
       self->delayed_send(self, look_interval, tick_atom_v);

@@ -50,6 +50,7 @@ struct log_keeper_state {
   bool shipping = false;
   std::map<attempt_key, std::vector<pending_page>> fetching; ///< From there; who waits for what.
   store_actor store;
+  std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
   bool ticking = false;
 };
@@ -210,6 +211,8 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       if (!log)
         return to_caf(log.error());
       (*log)->source = ++self->state.last_source;
+      for (const auto& [name, sink] : self->state.sinks)
+        self->send(sink, open_atom_v, key);
       return log_lease{(*log)->source, (*log)->writer->cursor()};
     },
     [=](const log_batch& batch) -> caf::result<void> {
@@ -293,6 +296,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
     [=](tick_atom) { tick(self, context); },
     [=](wire_atom, const wiring& addresses) {
       self->state.store = addresses.store;
+      self->state.sinks = addresses.sinks;
       ship(self, context);
     },
   };

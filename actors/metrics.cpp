@@ -41,6 +41,12 @@ metrics::metrics(caf::actor_system& system) {
   adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts that were taken over from agents that were gone.", "1", true);
   commits_ = registry.histogram_singleton<double>("davit", "store-commit", request_buckets, "Time that the store took to commit what had gathered.", "seconds");
   disk_free_ = registry.gauge_singleton("davit", "disk-free", "Free space in the agent's data directory.", "bytes");
+  sink_bytes_ = registry.counter_family("davit", "sink", {"sink"}, "Bytes of output that a sink has taken.", "bytes", true);
+  sink_dropped_ = registry.counter_family("davit", "sink-dropped", {"sink"}, "Bytes of output that a sink will never get.", "bytes", true);
+  sink_failures_ = registry.counter_family("davit", "sink-failures", {"sink"}, "Deliveries to a sink that failed.", "1", true);
+  sink_backlog_ = registry.gauge_family("davit", "sink-backlog", {"sink"}, "Output that waits to be sent to a sink.", "bytes");
+  queue_wait_ = registry.histogram_singleton<double>("davit", "queue-wait", phase_buckets, "Time from when a task could first run to its claim.", "seconds");
+  task_start_ = registry.histogram_singleton<double>("davit", "task-start", phase_buckets, "Time from a task's acceptance to the start of its first container.", "seconds");
   registry.gauge_family("davit", "build-info", {"version"}, "Always 1; the version is in the label.")
     ->get_or_add({{"version", DAVIT_VERSION}})
     ->value(1);
@@ -102,6 +108,30 @@ void metrics::attempt_adopted() {
 
 void metrics::store_committed(double seconds) {
   commits_->observe(seconds);
+}
+
+void metrics::sink_sent(std::string_view sink, std::uint64_t bytes) {
+  sink_bytes_->get_or_add({{"sink", view(sink)}})->inc(static_cast<std::int64_t>(bytes));
+}
+
+void metrics::sink_dropped(std::string_view sink, std::uint64_t bytes) {
+  sink_dropped_->get_or_add({{"sink", view(sink)}})->inc(static_cast<std::int64_t>(bytes));
+}
+
+void metrics::sink_failed(std::string_view sink) {
+  sink_failures_->get_or_add({{"sink", view(sink)}})->inc();
+}
+
+void metrics::sink_backlog(std::string_view sink, std::int64_t bytes) {
+  sink_backlog_->get_or_add({{"sink", view(sink)}})->value(bytes);
+}
+
+void metrics::queue_wait(double seconds) {
+  queue_wait_->observe(seconds);
+}
+
+void metrics::task_start(double seconds) {
+  task_start_->observe(seconds);
 }
 
 void metrics::disk_free(std::int64_t bytes) {

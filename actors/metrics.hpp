@@ -34,6 +34,15 @@ public:
   void attempt_resumed();
   void attempt_adopted();
   void store_committed(double seconds);
+  /// Of a sink: bytes that were sent; also with 0, so that the sink is seen.
+  void sink_sent(std::string_view sink, std::uint64_t bytes);
+  void sink_dropped(std::string_view sink, std::uint64_t bytes);
+  void sink_failed(std::string_view sink);
+  void sink_backlog(std::string_view sink, std::int64_t bytes);
+  /// From acceptance, or from when a retry was due, to the claim.
+  void queue_wait(double seconds);
+  /// From acceptance to the start of the first container.
+  void task_start(double seconds);
   void disk_free(std::int64_t bytes);
 
 private:
@@ -61,6 +70,12 @@ private:
   counter* adopted_;
   histogram* commits_;
   gauge* disk_free_;
+  family<counter>* sink_bytes_;
+  family<counter>* sink_dropped_;
+  family<counter>* sink_failures_;
+  family<gauge>* sink_backlog_;
+  histogram* queue_wait_;
+  histogram* task_start_;
 };
 
 } // namespace davit

@@ -184,9 +184,11 @@ void claim(self_pointer self) {
     state.claim_again = true;
     return;
   }
-  claim_request request{state.context->settings.name, state.incarnation, {}};
+  claim_request request{state.context->settings.name, state.incarnation, {}, {}, state.context->settings.placement};
   for (const auto& [name, engine] : state.engines) {
     auto busy = busy_slots(state, name);
+    if (engine.state == engine_state::ready)
+      request.reached.push_back(engine.info.id);
     if (engine.state == engine_state::ready && busy < engine.slots && blocked_by(state, engine).empty()) {
       auto labels = labels_of(engine.profile);
       labels.insert(labels.end(), engine.labels.begin(), engine.labels.end());
@@ -226,7 +228,7 @@ void claim(self_pointer self) {
 std::vector<agent_engine> engines_of(const scheduler_state& state) {
   std::vector<agent_engine> list;
   for (const auto& [name, engine] : state.engines)
-    list.push_back({name, engine.info.id, engine.state, engine.slots, busy_slots(state, name)});
+    list.push_back({name, engine.info.id, engine.state, engine.slots, busy_slots(state, name), engine.labels, engine.profile, engine.message, blocked_by(state, engine)});
   return list;
 }
 

@@ -135,6 +135,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
   auto& store = *self->state.store;
   if (store.shared())
     self->delayed_send(self, news_interval, news_atom_v);
+  auto choose = [strategy = context->settings.placement.strategy](const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders) {
+    return choose_engine(offers, wanted, holders, strategy);
+  };
   if (auto last = store.last_event())
     self->state.published = *last;
   return {
@@ -148,8 +151,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
       }, "task accepted");
     },
     [=, &store](claim_atom, const claim_request& request) {
-      return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks, choose_engine); });
+      return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks, choose); });
     },
+    [=, &store](limits_atom, const task& queued) -> caf::result<std::vector<std::string>> { return to_caf(store.limits_reached(queued, context->settings.placement)); },
     [=, &store](take_over_atom, const std::string& agent, uuid incarnation) {
       return write<std::vector<claimed_attempt>>(self, [=, &store] { return store.take_over(agent, context->settings.name, incarnation); });
     },

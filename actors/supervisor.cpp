@@ -7,6 +7,7 @@
 #include "actors/reaper.hpp"
 #include "actors/restart_budget.hpp"
 #include "actors/scheduler.hpp"
+#include "actors/sink.hpp"
 #include "actors/store_keeper.hpp"
 
 #include <caf/actor_system.hpp>
@@ -53,6 +54,8 @@ void wire(self_pointer self) {
     self->send(engine, wire_atom_v, addresses);
   if (addresses.logs)
     self->send(addresses.logs, wire_atom_v, addresses);
+  for (auto& [name, sink] : addresses.sinks)
+    self->send(sink, wire_atom_v, addresses);
   if (addresses.fleet)
     self->send(addresses.fleet, wire_atom_v, addresses);
   if (addresses.scheduler)
@@ -100,6 +103,12 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
     self->state.addresses.logs = spawn_log_keeper(system, context);
     return caf::actor_cast<caf::actor>(self->state.addresses.logs);
   });
+  for (const auto& sink : context->settings.logs.sinks)
+    add("sink " + sink.name, [self, context, sink, &system] {
+      auto made = spawn_sink(system, context, sink, self->state.addresses);
+      self->state.addresses.sinks[sink.name] = made;
+      return caf::actor_cast<caf::actor>(made);
+    });
   for (const auto& engine : context->settings.engines)
     add("engine_connection " + engine.name, [self, context, engine, &system] {
       auto made = spawn_engine_connection(system, context, engine, self->state.addresses);

@@ -43,7 +43,7 @@ void agents(self_pointer self, exchange_ptr client) {
         for (const auto& one : list) {
           slots += one.slots;
           busy += one.busy;
-          engines.push_back(json::to_value(agent_engine{one.name, one.info.id, one.state, one.slots, one.busy}));
+          engines.push_back(json::to_value(agent_engine{one.name, one.info.id, one.state, one.slots, one.busy, one.labels, one.profile, one.message, one.blocked}));
         }
         json::object agent{{"name", self->state.context->settings.name},
                            {"state", self->state.draining ? "draining" : "ready"},
@@ -56,7 +56,35 @@ void agents(self_pointer self, exchange_ptr client) {
       refuse(self, client));
 }
 
-void drain(self_pointer self, exchange_ptr client, const std::string& name) {
+void sinks(self_pointer self, exchange_ptr client) {
+  const auto& all = self->state.addresses.sinks;
+  if (all.empty())
+    return respond_json(self, client, 200, {{"sinks", json::array{}}});
+  auto list = std::make_shared<std::map<std::string, json::value>>();
+  auto left = std::make_shared<std::size_t>(all.size());
+  auto settle = [=] {
+    if (--*left != 0)
+      return;
+    json::array sinks;
+    for (auto& [name, one] : *list)
+      sinks.push_back(std::move(one));
+    respond_json(self, client, 200, {{"sinks", std::move(sinks)}});
+  };
+  for (const auto& [name, sink] : all)
+    self->request(sink, 5s, ping_atom_v)
+      .then(
+        [=, name = name](const sink_status& status) {
+          list->emplace(name, json::to_value(status));
+          settle();
+        },
+        [=, name = name](const caf::error& e) {
+          list->emplace(name, json::object{{"name", name}, {"message", text_of(e)}});
+          settle();
+        });
+}
+
+void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
+  auto name = asked == "-" ? self->state.context->settings.name : asked; // this one, whatever it is called
   if (name != self->state.context->settings.name && self->state.addresses.fleet) {
     self->request(self->state.addresses.fleet, caf::infinite, drain_atom_v, name)
       .then([=] { respond_json(self, client, 202, {{"name", name}, {"state", "draining"}}); }, [=](const caf::error& e) { respond(self, client, problem(404, text_of(e))); });

@@ -2,6 +2,7 @@
 
 #include "actors/metrics.hpp"
 #include "api/api_state.hpp"
+#include "api/page.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <caf/actor_system.hpp>
@@ -45,12 +46,14 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
   const auto& path = request.segments;
   if (path.size() == 1 && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json" || (path[0] == "metrics" && settings.open_metrics)))
     return std::nullopt;
+  if (!page_asset(request.path).bytes.empty()) // it asks for the token itself
+    return std::nullopt;
   // What lies in a container is nearer to who runs it than to who watches.
   if (path.size() == 4 && path[1] == "tasks" && path[3] == "files")
     return api_scope::submit;
   if (request.method == "GET" || request.method == "HEAD")
     return api_scope::read;
-  if (path.size() == 2 && path[1] == "tasks")
+  if (path.size() >= 2 && path[1] == "tasks" && (path.size() == 2 || (path.size() == 4 && path[3] == "retry")))
     return api_scope::submit;
   if (path.size() == 4 && path[1] == "tasks" && path[3] == "cancel")
     return api_scope::cancel;
@@ -91,6 +94,16 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     response.headers.emplace_back("Allow", method);
     respond(self, client, std::move(response));
   };
+  if (auto asset = page_asset(request.path); !asset.bytes.empty())
+    return only("GET", [&] {
+      // Nothing from elsewhere, nothing inline, no frame around it.
+      server_response response{200, std::string{asset.type}, std::string{asset.bytes}, {}};
+      response.headers = {{"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+                          {"X-Content-Type-Options", "nosniff"},
+                          {"Referrer-Policy", "no-referrer"},
+                          {"Cache-Control", "no-cache"}};
+      respond(self, client, std::move(response));
+    });
   if (path.size() == 1 && path[0] == "healthz")
     return only("GET", [&] { respond(self, client, {200, "text/plain", "ok\n", {}}); });
   if (path.size() == 1 && path[0] == "readyz")
@@ -113,6 +126,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
         return only("GET", [&] { show(self, client, id); });
       if (path.size() == 4 && path[3] == "cancel")
         return only("POST", [&] { cancel(self, client, id); });
+      if (path.size() == 4 && path[3] == "retry")
+        return only("POST", [&] { retry(self, client, id, who); });
       if (path.size() == 4 && path[3] == "wait")
         return only("GET", [&] { wait(self, client, id); });
       if (path.size() == 4 && path[3] == "logs")
@@ -126,6 +141,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       return only("GET", [&] { events(self, client, {}); });
     if (path.size() == 2 && path[1] == "engines")
       return only("GET", [&] { engines(self, client); });
+    if (path.size() == 2 && path[1] == "sinks")
+      return only("GET", [&] { sinks(self, client); });
     if (path.size() == 2 && path[1] == "agents")
       return only("GET", [&] { agents(self, client); });
     if (path.size() == 4 && path[1] == "agents" && path[3] == "drain")

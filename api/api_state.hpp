@@ -83,6 +83,8 @@ void submit(self_pointer self, exchange_ptr client, const caller& who);
 void list(self_pointer self, exchange_ptr client);
 void show(self_pointer self, exchange_ptr client, task_id id);
 void cancel(self_pointer self, exchange_ptr client, task_id id);
+/// Submits the task once more.
+void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 /// Files of a task whose container is there, as a tar.
 void files(self_pointer self, exchange_ptr client, task_id id);
 void wait(self_pointer self, exchange_ptr client, task_id id);
@@ -107,6 +109,7 @@ void engines(self_pointer self, exchange_ptr client);
 void agents(self_pointer self, exchange_ptr client);
 void drain(self_pointer self, exchange_ptr client, const std::string& name);
 void ready(self_pointer self, exchange_ptr client);
+void sinks(self_pointer self, exchange_ptr client);
 void metrics_page(self_pointer self, exchange_ptr client);
 
 } // namespace davit::api

@@ -17,6 +17,40 @@ constexpr duration longest_wait = 1h;
 /// Of a tar that is passed on: it is held in memory.
 constexpr std::uint64_t most_files = 64 << 20;
 
+bool is_traceparent(std::string_view text) {
+  auto hex = [&](std::size_t from, std::size_t count) {
+    auto part = text.substr(from, count);
+    return part.find_first_not_of("0123456789abcdef") == std::string_view::npos && part.find_first_not_of('0') != std::string_view::npos;
+  };
+  return text.size() == 55 && text.starts_with("00-") && text[35] == '-' && text[52] == '-' && hex(3, 32) && hex(36, 16)
+         && text.substr(53).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+/// Judges a task, and puts it into the store.
+void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller& who) {
+  if (who.profile)
+    spec.profile = std::min(spec.profile.value_or(*who.profile), *who.profile);
+  const auto& settings = self->state.context->settings;
+  if (auto judged = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec)); !judged.violations.empty())
+    return respond(self, client, policy_problem(judged.violations));
+  if (self->state.draining)
+    return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
+  // From here on nobody sees them but the attempt's executor.
+  for (auto& [name, hidden] : spec.secrets)
+    if (!hidden.sealed)
+      hidden = {self->state.context->secrets->seal(name, hidden.value), true};
+  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(spec), who.owner)
+    .then(
+      [=](const task_receipt& receipt) {
+        auto id = to_string(receipt.id);
+        server_response response{receipt.created ? 202 : 200, "application/json",
+                                 json::write(json::value{{"id", id}, {"created", receipt.created}}) + "\n", {}};
+        response.headers.emplace_back("Location", "/v1/tasks/" + id);
+        respond(self, client, std::move(response));
+      },
+      refuse(self, client));
+}
+
 } // namespace
 
 void submit(self_pointer self, exchange_ptr client, const caller& who) {
@@ -31,26 +65,11 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
       return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
     spec->dedupe_key = key;
   }
-  if (who.profile)
-    spec->profile = std::min(spec->profile.value_or(*who.profile), *who.profile);
-  const auto& settings = self->state.context->settings;
-  if (auto judged = self->state.context->policy->judge(*spec, widest_profile(settings.engines, settings.policy.profile, *spec)); !judged.violations.empty())
-    return respond(self, client, policy_problem(judged.violations));
-  if (self->state.draining)
-    return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
-  // From here on nobody sees them but the attempt's executor.
-  for (auto& [name, hidden] : spec->secrets)
-    hidden = {self->state.context->secrets->seal(name, hidden.value), true};
-  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(*spec), who.owner)
-    .then(
-      [=](const task_receipt& receipt) {
-        auto id = to_string(receipt.id);
-        server_response response{receipt.created ? 202 : 200, "application/json",
-                                 json::write(json::value{{"id", id}, {"created", receipt.created}}) + "\n", {}};
-        response.headers.emplace_back("Location", "/v1/tasks/" + id);
-        respond(self, client, std::move(response));
-      },
-      refuse(self, client));
+  if (!spec->traceparent.empty() && !is_traceparent(spec->traceparent))
+    return respond(self, client, problem(400, "traceparent: must be as W3C Trace Context has it, such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "traceparent"));
+  if (auto trace = request.header("traceparent"); spec->traceparent.empty() && is_traceparent(trace)) // a malformed header is to be ignored
+    spec->traceparent = trace;
+  accept(self, client, std::move(*spec), who);
 }
 
 void list(self_pointer self, exchange_ptr client) {
@@ -87,6 +106,62 @@ void list(self_pointer self, exchange_ptr client) {
       refuse(self, client));
 }
 
+/// Answers a queued task with why it waits: the fleet's limits, and each engine of the fleet that does not take it, with the reason.
+void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
+  struct reasons {
+    json::object body;
+    json::array list;
+    int open = 3;
+  };
+  auto all = std::make_shared<reasons>();
+  all->body = json::to_value(found).as_object();
+  auto add = [all](const std::string& agent, const std::string& engine, const std::string& why) {
+    json::object one{{"engine", engine}, {"reason", why.empty() ? "it is its turn" : why}};
+    if (!agent.empty())
+      one["agent"] = agent;
+    all->list.push_back(std::move(one));
+  };
+  auto settle = [=] {
+    if (--all->open != 0)
+      return;
+    all->body["waiting"] = std::move(all->list);
+    respond_json(self, client, 200, all->body);
+  };
+  auto settle_anyway = [settle](const caf::error&) { settle(); };
+  if (found.not_before && *found.not_before > std::chrono::system_clock::now())
+    all->list.push_back(json::object{{"reason", "the next attempt is made at " + format_timestamp(*found.not_before)}});
+  const auto& addresses = self->state.addresses;
+  self->request(addresses.scheduler, 5s, engines_atom_v)
+    .then(
+      [=](const std::vector<engine_status>& engines) {
+        for (const auto& engine : engines)
+          add("", engine.name, why_not(found.spec, engine));
+        settle();
+      },
+      settle_anyway);
+  self->request(addresses.store, 5s, limits_atom_v, found)
+    .then(
+      [=](const std::vector<std::string>& limits) {
+        for (const auto& limit : limits)
+          all->list.insert(all->list.begin(), json::object{{"reason", limit}});
+        settle();
+      },
+      settle_anyway);
+  const auto& settings = self->state.context->settings;
+  if (!settings.shared_store)
+    return settle();
+  self->request(addresses.store, 5s, agents_atom_v)
+    .then(
+      [=, own = settings.name](const std::vector<agent_status>& agents) {
+        for (const auto& agent : agents)
+          if (agent.name != own && agent.state != agent_state::gone)
+            for (const auto& engine : agent.engines)
+              add(agent.name, engine.name, agent.state == agent_state::draining ? "its agent is draining" : why_not(found.spec, engine));
+        settle();
+      },
+      settle_anyway);
+}
+
 /// Answers a task; of one that is not finished with what it is at, or why it waits.
 void show(self_pointer self, exchange_ptr client, task_id id) {
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
@@ -96,21 +171,7 @@ void show(self_pointer self, exchange_ptr client, task_id id) {
         if (found.state == task_state::finished || !self->state.addresses.scheduler)
           return respond_json(self, client, 200, body);
         if (found.state == task_state::queued) {
-          self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
-            .then(
-              [=](const std::vector<engine_status>& engines) mutable {
-                json::array reasons;
-                if (found.not_before && *found.not_before > std::chrono::system_clock::now())
-                  reasons.push_back(json::object{{"reason", "the next attempt is made at " + format_timestamp(*found.not_before)}});
-                for (const auto& engine : engines) {
-                  auto why = why_not(found.spec, engine);
-                  reasons.push_back(json::object{{"engine", engine.name}, {"reason", why.empty() ? "it is its turn" : why}});
-                }
-                body["waiting"] = std::move(reasons);
-                respond_json(self, client, 200, body);
-              },
-              [=](const caf::error&) { respond_json(self, client, 200, body); });
-          return;
+          return explain_wait(self, client, found);
         }
         self->request(self->state.addresses.scheduler, 5s, progress_atom_v, id)
           .then(
@@ -127,6 +188,21 @@ void cancel(self_pointer self, exchange_ptr client, task_id id) {
   self->request(self->state.addresses.store, caf::infinite, cancel_atom_v, id)
     .then([=](const task& now) { respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now)); },
           refuse(self, client));
+}
+
+void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who) {
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& found) {
+        // Its secrets go with it: they are for who gave them.
+        if (found.owner != who.owner && !allows(who.scopes, api_scope::admin))
+          return respond(self, client, problem(403, "this is a task of " + found.owner + "'s: only they, or an admin, may run it again"));
+        auto spec = found.spec; // its secrets are sealed, and stay so
+        spec.dedupe_key = client->request().header("idempotency-key");
+        spec.traceparent.clear();
+        accept(self, client, std::move(spec), who);
+      },
+      refuse(self, client));
 }
 
 void files(self_pointer self, exchange_ptr client, task_id id) {

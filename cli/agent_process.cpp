@@ -3,6 +3,7 @@
 #include "actors/metrics.hpp"
 #include "actors/supervisor.hpp"
 #include "api/api_server.hpp"
+#include "json/write.hpp"
 #include "store/task_store.hpp"
 #include "transport/io_runtime.hpp"
 #include "transport/secret_box.hpp"
@@ -11,6 +12,7 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
+#include <spdlog/formatter.h>
 #include <spdlog/spdlog.h>
 
 #include <atomic>
@@ -162,6 +164,28 @@ wiring agent_process::addresses() {
   return found;
 }
 
+namespace {
+
+/// What has been printed by now is sent, if the sinks take it; what is not sent within a few seconds is sent by the next start.
+void flush_sinks(caf::scoped_actor& self, const wiring& addresses) {
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{5};
+  for (const auto& [name, sink] : addresses.sinks) {
+    std::uint64_t sent = 0;
+    for (int quiet = 0; quiet < 5 && std::chrono::steady_clock::now() < until;) {
+      sink_status status;
+      status.message = "it does not answer";
+      self->request(sink, std::chrono::seconds{1}, ping_atom_v).receive([&](const sink_status& now) { status = now; }, [](const caf::error&) {});
+      if (status.backlog == 0 || !status.message.empty())
+        break;
+      quiet = status.records == sent ? quiet + 1 : 0;
+      sent = status.records;
+      std::this_thread::sleep_for(std::chrono::milliseconds{100});
+    }
+  }
+}
+
+} // namespace
+
 void agent_process::stop() {
   auto& s = *state_;
   if (std::exchange(s.stopped, true))
@@ -170,6 +194,7 @@ void agent_process::stop() {
     {
       auto addresses = this->addresses();
       caf::scoped_actor self{*s.system};
+      flush_sinks(self, addresses);
       // Whoever is left may have what still runs here, and need not wait for the lease's end.
       if (addresses.scheduler)
         self->request(addresses.scheduler, std::chrono::seconds{3}, retire_atom_v).receive([] {}, [](const caf::error&) {});
@@ -180,6 +205,8 @@ void agent_process::stop() {
         caf::anon_send_exit(listener, caf::exit_reason::user_shutdown);
       for (auto& [name, engine] : addresses.engines)
         caf::anon_send_exit(engine, caf::exit_reason::user_shutdown);
+      for (auto& [name, sink] : addresses.sinks)
+        caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
       if (addresses.fleet)
         caf::anon_send_exit(addresses.fleet, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.reaper, caf::exit_reason::user_shutdown);
@@ -209,9 +236,44 @@ void hide_memory() {
 #endif
 }
 
+namespace {
+
+/// An object on each line. The task, the attempt and the engine that a message is about are fields of their own, for those who search.
+class json_formatter final : public spdlog::formatter {
+public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
+    std::string_view text{message.payload.data(), message.payload.size()};
+    json::object line{{"time", format_timestamp(std::chrono::time_point_cast<timestamp::duration>(message.time))},
+                      {"level", std::string_view{spdlog::level::to_string_view(message.level).data(), spdlog::level::to_string_view(message.level).size()}},
+                      {"message", json::detail::valid_utf8(text)}};
+    auto word_behind = [&](std::string_view word) {
+      auto at = text.find(word);
+      if (at == std::string_view::npos || (at != 0 && text[at - 1] != ' '))
+        return std::string_view{};
+      auto rest = text.substr(at + word.size());
+      return rest.substr(0, rest.find_first_of(" :,;)"));
+    };
+    if (uuid task; from_string(word_behind("task "), task))
+      line["task"] = to_string(task);
+    if (auto attempt = word_behind("attempt "); !attempt.empty() && attempt.find_first_not_of("0123456789") == std::string_view::npos)
+      line["attempt"] = attempt;
+    if (auto engine = word_behind("engine "); !engine.empty() && text.starts_with("engine "))
+      line["engine"] = engine;
+    auto written = json::write(json::value(std::move(line))) + '\n';
+    to.append(written.data(), written.data() + written.size());
+  }
+
+  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<json_formatter>(); }
+};
+
+} // namespace
+
 int run_agent(configuration config) {
   hide_memory();
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  if (config.agent.log_format == "json")
+    spdlog::set_formatter(std::make_unique<json_formatter>());
+  else
+    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
   // Blocked before any thread starts, so that all inherit it, and read from a descriptor: no handler runs anywhere.
   sigset_t signals;
   ::sigemptyset(&signals);

@@ -3,6 +3,7 @@
 #include "json/read.hpp"
 #include "messages/actors.hpp"
 #include "transport/endpoint.hpp"
+#include "transport/log_format.hpp"
 #include "transport/registry_credentials.hpp"
 
 #include <caf/init_global_meta_objects.hpp>
@@ -160,6 +161,18 @@ std::string take(const config_value& value, std::uint32_t& into) {
   return {};
 }
 
+std::string take(const config_value& value, sink_type& into) {
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be \"file\", \"stdout\", \"cloudwatch\", \"loki\" or \"otlp\"";
+}
+
+std::string take(const config_value& value, placement_strategy& into) {
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be \"spread\" or \"pack\"";
+}
+
 std::string take(const config_value& value, policy_profile& into) {
   if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
     return {};
@@ -192,6 +205,19 @@ std::string take(const config_value& value, std::vector<api_scope>& into) {
   if (wrong.empty())
     into = std::move(scopes);
   return wrong;
+}
+
+std::string take(const config_value& value, std::vector<label_limit>& into) {
+  std::vector<std::string> texts;
+  if (auto wrong = take(value, texts); !wrong.empty())
+    return wrong;
+  into.clear();
+  for (const auto& text : texts)
+    if (label_limit limit; from_string(text, limit))
+      into.push_back(std::move(limit));
+    else
+      return "must be a list of " + expected_text(limit);
+  return {};
 }
 
 template <class T>
@@ -233,6 +259,7 @@ const std::vector<option>& options() {
     make_option("agent.data-dir", "\"/var/lib/davit\"", "Logs of tasks, and the store if it is SQLite.", DAVIT_AT(data_dir)),
     make_option("agent.drain-timeout", "10min", "How long SIGTERM waits for running tasks.", DAVIT_AT(agent.drain_timeout)),
     make_option("agent.drain-action", "\"leave\"", "What happens to tasks that run longer than that: \"leave\" them running, or \"stop\" them (they end as agent_lost and go by their retry policy).", DAVIT_AT(agent.drain_action)),
+    make_option("agent.log-format", "\"text\"", "What the agent says on stderr: \"text\", or \"json\": an object on each line.", DAVIT_AT(agent.log_format)),
     make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed.", DAVIT_AT(agent.min_free_disk)),
     make_option("agent.pull-timeout", "30min", "For pulling an image, unless the task says.", DAVIT_AT(agent.pull_timeout)),
     make_option("agent.secrets-key", "# <data-dir>/secrets.key", "File with the key that seals tasks' secrets in the store: 32 bytes in base64; made if it is not there. All agents of a fleet need the same.", DAVIT_AT(secrets_key)),
@@ -267,12 +294,16 @@ const std::vector<option>& options() {
     make_option("policy.ceilings.timeout", "# none", "", DAVIT_AT(agent.policy.max_timeout)),
     make_option("fleet.name", "\"default\"", "Marks this fleet's containers (label davit.fleet).", DAVIT_AT(agent.fleet)),
     make_option("fleet.listen", "# none", "host:port where other agents reach this one; needs the three certificates. Without it news comes from the store alone, and live logs of other agents can't be read.", DAVIT_AT(agent.peers.listen)),
-    make_option("fleet.advertise", "# listen", "host:port that is told to the others, if it is another one.", DAVIT_AT(agent.peers.advertise)),
-    make_option("fleet.peers", "[]", "host:port of agents, beside those that the store names.", DAVIT_AT(agent.peers.peers)),
+    make_option("fleet.advertise", "# listen", "host:port that is told to the others, if it is another one; where listen is all addresses: the host's name.", DAVIT_AT(agent.peers.advertise)),
+    make_option("fleet.peers", "[]", "host:port of agents, beside those that the store names; a name that stands for several addresses (a headless service) is for an agent at each.", DAVIT_AT(agent.peers.peers)),
     make_option("fleet.tls-ca", "# none", "PEM file: the authority that has signed all agents' certificates. An authority of the fleet's own: whoever has a certificate of it is believed.", DAVIT_AT(agent.peers.tls_ca)),
     make_option("fleet.tls-certificate", "# none", "PEM file: this agent's.", DAVIT_AT(agent.peers.tls_certificate)),
     make_option("fleet.tls-key", "# none", "PEM file: its key.", DAVIT_AT(agent.peers.tls_key)),
     make_option("fleet.lease", "20s", "With a shared store: how long after an agent's last sign of life others take over what it has left. One that can't reach the store gives up its tasks after two thirds of it.", DAVIT_AT(agent.lease)),
+    make_option("placement.strategy", "\"spread\"", "Which of the engines that could take a task gets it: \"spread\" over all, or \"pack\" the fullest first.", DAVIT_AT(agent.placement.strategy)),
+    make_option("placement.image-patience", "2s", "How long a task waits for an engine that has its image already, while others are free; 0s: not at all.", DAVIT_AT(agent.placement.image_patience)),
+    make_option("placement.max-per-owner", "# any number", "How many tasks of one owner run at once in the whole fleet.", DAVIT_AT(agent.placement.most_per_owner)),
+    make_option("placement.max-per-label", "[]", "How many tasks of a label run at once in the whole fleet: \"team=red: 8\", or \"deploy: 1\" for each value of deploy by itself (a concurrency group).", DAVIT_AT(agent.placement.label_limits)),
     make_option("logs.max-bytes", "\"4g\"", "What is kept of an attempt's output; \"0\": all.", DAVIT_AT(agent.logs.max_bytes)),
   };
   return all;
@@ -308,6 +339,34 @@ const std::vector<engine_option>& engine_options() {
   return all;
 }
 
+struct sink_option {
+  std::string name;
+  std::string standard;
+  std::string help;
+  std::function<std::string(sink_settings&, const config_value&)> set;
+};
+
+const std::vector<sink_option>& sink_options() {
+  static const auto make = [](std::string name, std::string standard, std::string help, auto member) {
+    return sink_option{std::move(name), std::move(standard), std::move(help), [member](sink_settings& target, const config_value& value) { return take(value, target.*member); }};
+  };
+  static const std::vector<sink_option> all{
+    make("type", "\"file\"", "\"file\", \"stdout\", \"cloudwatch\", \"loki\" or \"otlp\".", &sink_settings::type),
+    make("path", "# none", "file: where to write; a JSON object on each line.", &sink_settings::path),
+    make("max-size", "\"64m\"", "file: then it is rotated.", &sink_settings::max_size),
+    make("max-files", "5", "file: rotated ones that are kept.", &sink_settings::max_files),
+    make("url", "# AWS's own for cloudwatch", "loki, otlp: http(s)://host:port, with a path if it is not the usual one.", &sink_settings::url),
+    make("region", "# AWS_REGION", "cloudwatch.", &sink_settings::region),
+    make("group", "\"davit\"", "Template: CloudWatch's log group, Loki's label job, OTLP's service.name. {fleet} {agent} {engine} {task} {attempt} {name} {owner} {image} {label:NAME} stand for the attempt's.", &sink_settings::group),
+    make("stream", "\"{task}/{attempt}\"", "Template: CloudWatch's log stream.", &sink_settings::stream),
+    make("token-file", "# none", "loki, otlp: file with a bearer token.", &sink_settings::token_file),
+    make("tenant", "# none", "loki: X-Scope-OrgID.", &sink_settings::tenant),
+    make("tls-ca", "# the system's", "PEM file: who may have signed the service's certificate.", &sink_settings::tls_ca),
+    make("max-backlog", "\"256m\"", "How many bytes of logs may wait for a service that does not take them; what goes beyond is dropped, and counted.", &sink_settings::max_backlog),
+  };
+  return all;
+}
+
 class reader {
 public:
   reader(configuration& into, std::string file, std::map<std::string, int> lines) : into_(into), file_(std::move(file)), lines_(std::move(lines)) {}
@@ -326,6 +385,7 @@ public:
 
   raw_settings raw;
   std::map<std::string, engine_settings> engines;
+  std::map<std::string, sink_settings> sinks;
 
 private:
   void mistake(const std::string& name, std::string message) {
@@ -347,7 +407,9 @@ private:
   void walk_davit(const std::string& name, const config_value& value) {
     constexpr std::size_t prefix = 6; // "davit."
     if (name == "davit.engines")
-      return walk_engines(value);
+      return walk_groups(name, "one group for each engine in it", value, engines, engine_options());
+    if (name == "davit.logs.sinks")
+      return walk_groups(name, "one group for each sink in it", value, sinks, sink_options());
     auto group = caf::get_if<config_value::dictionary>(&value);
     if (group && name.size() >= prefix - 1) {
       auto known = name == "davit" || std::any_of(options().begin(), options().end(), [&](const option& one) { return ("davit." + one.name).starts_with(name + '.'); });
@@ -364,25 +426,27 @@ private:
       mistake(name, wrong + ", not " + written(value));
   }
 
-  void walk_engines(const config_value& value) {
+  /// Groups whose names are the user's own.
+  template <class Settings, class Options>
+  void walk_groups(const std::string& name, const char* expected, const config_value& value, std::map<std::string, Settings>& into, const Options& options) {
     auto group = caf::get_if<config_value::dictionary>(&value);
     if (!group)
-      return mistake("davit.engines", "must be a group: one group for each engine in it");
-    for (const auto& [engine, inner] : *group) {
-      auto name = "davit.engines." + engine;
+      return mistake(name, std::string{"must be a group: "} + expected);
+    for (const auto& [key, inner] : *group) {
+      auto full = name + '.' + key;
       auto fields = caf::get_if<config_value::dictionary>(&inner);
       if (!fields) {
-        mistake(name, "must be a group with an endpoint in it");
+        mistake(full, "must be a group");
         continue;
       }
-      auto& settings = engines[engine];
-      settings.name = engine;
-      for (const auto& [key, field] : *fields) {
-        auto found = std::find_if(engine_options().begin(), engine_options().end(), [&key = key](const engine_option& one) { return one.name == key; });
-        if (found == engine_options().end())
-          unknown(name + '.' + key);
+      auto& settings = into[key];
+      settings.name = key;
+      for (const auto& [option, field] : *fields) {
+        auto found = std::find_if(options.begin(), options.end(), [&option = option](const auto& one) { return one.name == option; });
+        if (found == options.end())
+          unknown(full + '.' + option);
         else if (auto wrong = found->set(settings, field); !wrong.empty())
-          mistake(name + '.' + key, wrong + ", not " + written(field));
+          mistake(full + '.' + option, wrong + ", not " + written(field));
       }
     }
   }
@@ -393,6 +457,9 @@ private:
     std::vector<std::string> names;
     if (group.starts_with("davit.engines.") && group.size() > 14)
       for (const auto& one : engine_options())
+        names.push_back(one.name);
+    else if (group.starts_with("davit.logs.sinks.") && group.size() > 17)
+      for (const auto& one : sink_options())
         names.push_back(one.name);
     else
       for (const auto& one : options())
@@ -433,6 +500,22 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     else if (auto where = transport::endpoint_of(engine); !where)
       mistake(name + ".endpoint", where.error().message);
   }
+  for (const auto& sink : agent.logs.sinks) {
+    auto name = "davit.logs.sinks." + sink.name;
+    auto service = sink.type == sink_type::loki || sink.type == sink_type::otlp;
+    if (sink.type == sink_type::file && sink.path.empty())
+      mistake(name, "a file needs a path");
+    if (service && sink.url.empty())
+      mistake(name, "write where it is: url = \"http://host:port\"");
+    if (!sink.url.empty() && !sink.url.starts_with("http://") && !sink.url.starts_with("https://"))
+      mistake(name + ".url", "must start with http:// or https://");
+    for (const auto& file : {sink.token_file, sink.tls_ca})
+      if (!file.empty() && !std::ifstream{file})
+        mistake(name, file + " can't be read");
+    for (const auto& text : {sink.group, sink.stream})
+      if (auto wrong = transport::wrong_template(text); !wrong.empty())
+        mistake(name, wrong);
+  }
   auto listen = agent.api_listen.find("://") == std::string::npos ? "tcp://" + agent.api_listen : agent.api_listen;
   auto where = transport::parse_endpoint(listen);
   if (!where)
@@ -449,6 +532,8 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     mistake("davit.api.tls-certificate", "there is no TLS on a unix socket");
   if (agent.drain_action != "leave" && agent.drain_action != "stop")
     mistake("davit.agent.drain-action", "must be \"leave\" or \"stop\", not \"" + agent.drain_action + "\"");
+  if (agent.log_format != "text" && agent.log_format != "json")
+    mistake("davit.agent.log-format", "must be \"text\" or \"json\", not \"" + agent.log_format + "\"");
   if (!agent.store_url.starts_with("sqlite://") && !agent.store_url.starts_with("postgresql://") && !agent.store_url.starts_with("postgres://"))
     mistake("davit.store.url", "\"" + agent.store_url + "\" is no store; write sqlite:///path/to/davit.db or postgresql://user@host/database");
   const auto& peers = agent.peers;
@@ -558,12 +643,18 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   agent.data_dir = read.raw.data_dir;
   agent.secrets_key = read.raw.secrets_key;
   agent.docker_config = read.raw.docker_config;
+  // Nobody reaches an agent by the address that stands for all of its own.
+  for (std::string every : {"0.0.0.0:", "[::]:"})
+    if (agent.peers.advertise.empty() && agent.peers.listen.starts_with(every))
+      agent.peers.advertise = host_name() + ':' + agent.peers.listen.substr(every.size());
   if (agent.api_listen.empty())
     agent.api_listen = "127.0.0.1:7300";
   if (agent.store_url.empty())
     agent.store_url = "sqlite://" + (agent.data_dir / "davit.db").string();
   for (auto& [name, engine] : read.engines)
     agent.engines.push_back(std::move(engine));
+  for (auto& [name, sink] : read.sinks)
+    agent.logs.sinks.push_back(std::move(sink));
   if (agent.engines.empty())
     agent.engines.push_back(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
   judge(result, file, lines);
@@ -608,10 +699,20 @@ std::string default_configuration() {
     }
     write(leaf, one.standard, one.help);
   }
-  while (!open.empty()) {
-    open.pop_back();
-    text += indent() + "}\n";
+  auto close_all = [&] {
+    while (!open.empty()) {
+      open.pop_back();
+      text += indent() + "}\n";
+    }
+  };
+  // logs is the last group, and still open
+  text += "    # Where logs are sent beside the agent's own disk: one group for each place; its name is yours to choose.\n    sinks {\n      # loki {\n";
+  for (const auto& one : sink_options()) {
+    text += "      #   # " + one.help + "\n";
+    text += "      #   " + one.name + " = " + (one.standard.starts_with('#') ? "... (" + one.standard.substr(2) + ")" : one.standard) + "\n";
   }
+  text += "      # }\n    }\n";
+  close_all();
   text += "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
           "  # DOCKER_CERT_PATH, or else the default socket.\n  engines {\n    # host {\n";
   for (const auto& one : engine_options()) {

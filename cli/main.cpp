@@ -15,6 +15,7 @@
 
 #include <fstream>
 #include <iostream>
+#include <thread>
 
 namespace davit {
 
@@ -85,6 +86,24 @@ int agent(const std::vector<std::string>& arguments) {
   return config.mistakes.empty() ? run_agent(std::move(config)) : 2;
 }
 
+void drain_agent(api_client& client, const std::string& name, bool await_end, std::optional<duration> limit) {
+  json::parser parser;
+  auto answer = client.call("POST", "/v1/agents/" + transport::url_encode(name) + "/drain");
+  auto whole_name = text_at(parse(parser, answer), "name");
+  auto until = limit ? transport::within(*limit) : transport::no_deadline;
+  while (await_end) {
+    auto text = client.call("GET", "/v1/agents");
+    bool busy = false;
+    for (auto one : parse(parser, text)["agents"].get_array())
+      busy |= text_at(one, "name") == whole_name && text_at(one, "state") == "draining" && one["busy"].get_uint64().value() != 0;
+    if (!busy)
+      return;
+    if (std::chrono::steady_clock::now() >= until)
+      throw command_failure{"tasks still run on " + whole_name, 124};
+    std::this_thread::sleep_for(std::chrono::milliseconds{500});
+  }
+}
+
 int dispatch(int argc, char** argv) {
   CLI::App app{"davit runs tasks in Docker containers.\n"
                "Exit codes of run and wait: the container's own; 124 timed out; 125 davit or the engine failed; 126 and 127 as the engine says; 130 cancelled.",
@@ -94,7 +113,7 @@ int dispatch(int argc, char** argv) {
   std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file, source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
-  bool as_json = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
+  bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
   int tail = -1, attempt = 0;
   std::size_t limit = 100;
   auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port, https://host:port or unix:///path (DAVIT_HOST)"); };
@@ -134,7 +153,11 @@ int dispatch(int argc, char** argv) {
   auto engines_command = app.add_subcommand("engines", "List the engines and how they fare");
   auto agents_command = app.add_subcommand("agents", "List the agents");
   auto drain_command = app.add_subcommand("drain", "Let an agent take no more tasks");
-  drain_command->add_option("agent", name)->required();
+  drain_command->add_option("agent", name, "Its name; the one that is spoken to, if none is given");
+  drain_command->add_flag("--wait", await_end, "Until nothing runs there any more");
+  drain_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
+  auto health_command = app.add_subcommand("health", "Whether the agent lives; exit code 0 or 1 (for health checks and probes)");
+  health_command->add_flag("--ready", readiness, "Whether it can take tasks: if not, what is missing");
   auto events_command = app.add_subcommand("events", "What happened to tasks");
   events_command->add_option("task", id, "Only to this one");
   auto check_command = app.add_subcommand("check-config", "Name every mistake of a configuration file");
@@ -163,7 +186,7 @@ int dispatch(int argc, char** argv) {
   doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
   for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command, cp_command, engines_command, agents_command,
-                       drain_command, events_command})
+                       drain_command, events_command, health_command})
     host_option(command);
   for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command, agents_command, events_command,
                        doctor_command, explain_command, version_command})
@@ -234,6 +257,15 @@ int dispatch(int argc, char** argv) {
     return code;
   }
   api_client client{agent_endpoint(host)};
+  if (*health_command) {
+    try {
+      std::cout << client.call("GET", readiness ? "/readyz" : "/healthz");
+      return 0;
+    } catch (const command_failure& e) {
+      std::cerr << "davit: " << printable(e.message) << '\n';
+      return 1;
+    }
+  }
   if (*submit_command) {
     std::string body;
     if (!flags.file.empty()) {
@@ -301,7 +333,7 @@ int dispatch(int argc, char** argv) {
   } else if (*agents_command) {
     print_agents(client, as_json);
   } else if (*drain_command) {
-    client.call("POST", "/v1/agents/" + transport::url_encode(name) + "/drain");
+    drain_agent(client, name.empty() ? "-" : name, await_end, wait_timeout.empty() ? std::nullopt : std::optional{read_duration(wait_timeout, "--timeout")});
   } else if (*events_command) {
     print_events(client, transport::url_encode(id), as_json);
   }

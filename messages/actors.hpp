@@ -17,6 +17,8 @@ namespace davit {
 using store_actor = caf::typed_actor<
   // Accept a task of an owner's.
   caf::result<task_receipt>(accept_atom, task_spec, std::string),
+  // Name the limits of the fleet that keep a queued task from running now.
+  caf::result<std::vector<std::string>>(limits_atom, task),
   // Make attempts for as many queued tasks as the offers have room for.
   caf::result<claim_answer>(claim_atom, claim_request),
   // Hand what the named agent has left unfinished to this agent, under a new incarnation.
@@ -215,7 +217,23 @@ using fleet_actor = caf::typed_actor<
   caf::result<void>(drain_atom, std::string),
   // Name the agents that are connected.
   caf::result<std::vector<std::string>>(list_atom),
+  // The name in a configured peer's address stands for these addresses. (Sent by I/O threads.)
+  caf::result<void>(find_atom, std::string, std::vector<std::string>),
   // Time to look for others. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The SINK interface: one for each place that logs are sent to. Reads from the log keeper at its own pace: none can slow a task, or another
+/// sink. What was sent is remembered on disk, so that a restart sends the rest; what lies between the two is sent twice.
+using sink_actor = caf::typed_actor<
+  // An attempt's log has been begun, or is gone on with.
+  caf::result<void>(open_atom, attempt_key),
+  // Say how deliveries fare.
+  caf::result<sink_status>(ping_atom),
+  // A delivery has been answered on an I/O thread. (It sends this to itself.)
+  caf::result<void>(continuation),
+  // Time to try again, or to write down how far it has come. (It sends this to itself.)
   caf::result<void>(tick_atom),
   // Take the other actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
@@ -262,6 +280,7 @@ struct wiring {
   scheduler_actor scheduler;
   reaper_actor reaper;
   fleet_actor fleet; ///< None where there is nobody else.
+  std::map<std::string, sink_actor> sinks;
   std::vector<event_listener> listeners;
 };
 

@@ -48,17 +48,59 @@ bool inspect(Inspector& f, engine_offer& x) {
                             f.field("slots", x.slots), f.field("free", x.free));
 }
 
+/// Which of the engines that could take a task gets it.
+enum class placement_strategy : std::uint8_t {
+  spread, ///< The one with the largest share of free slots.
+  pack,   ///< The one with the smallest: others may be left empty.
+};
+DAVIT_ENUM_TEXT(placement_strategy, 2, "spread", "pack")
+
+/// How many tasks that carry a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each of the label's
+/// values by itself, which is what others call a concurrency group.
+struct label_limit {
+  std::string name;
+  std::string value; ///< Empty: each value for itself.
+  std::uint32_t most = 1;
+
+  bool operator==(const label_limit&) const = default;
+};
+
+std::string to_string(const label_limit& limit);
+bool from_string(std::string_view text, label_limit& limit);
+inline std::string expected_text(const label_limit&) { return "a label and a number, such as \"deploy: 1\" or \"team=red: 8\""; }
+
+template <class Inspector>
+bool inspect(Inspector& f, label_limit& x) {
+  return inspect_as_text(f, x);
+}
+
+/// What the whole fleet goes by when it places tasks. Its agents should agree on it: each keeps to its own.
+struct placement_rules {
+  placement_strategy strategy = placement_strategy::spread;
+  duration image_patience{2000};         ///< How long a task waits for an engine that has its image, while others are free.
+  std::uint32_t most_per_owner = 0;      ///< Tasks of one owner at once; 0: any number.
+  std::vector<label_limit> label_limits;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, placement_rules& x) {
+  return f.object(x).fields(f.field("strategy", x.strategy), f.field("image_patience", x.image_patience), f.field("most_per_owner", x.most_per_owner),
+                            f.field("label_limits", x.label_limits));
+}
+
 /// Asks for work: as many tasks as the offers have room for.
 struct claim_request {
   std::string agent;
   uuid incarnation;
   std::vector<engine_offer> offers;
+  std::vector<std::string> reached{}; ///< The ids of all engines that the agent reaches, with room or without.
+  placement_rules rules{};
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, claim_request& x) {
-  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation),
-                            f.field("offers", x.offers));
+  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation), f.field("offers", x.offers),
+                            f.field("reached", x.reached), f.field("rules", x.rules));
 }
 
 /// A task in a scheduler's hands, with the attempt that the claim (or an earlier owner) has made.

@@ -24,11 +24,16 @@ struct agent_engine {
   engine_state state = engine_state::connecting;
   std::uint32_t slots = 0;
   std::uint32_t busy = 0;
+  std::vector<std::string> labels{};
+  policy_profile profile = policy_profile::baseline;
+  std::string message{}; ///< Why it is not ready.
+  std::string blocked{}; ///< Why nothing is placed there although it may be ready.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, agent_engine& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("state", x.state), f.field("slots", x.slots), f.field("busy", x.busy));
+  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("state", x.state), f.field("slots", x.slots), f.field("busy", x.busy),
+                            f.field("labels", x.labels), f.field("profile", x.profile), f.field("message", x.message), f.field("blocked", x.blocked));
 }
 
 /// An agent's row in the store. The times are by the store's clock.

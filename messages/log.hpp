@@ -154,4 +154,45 @@ bool inspect(Inspector& f, log_summary& x) {
                             f.field("gaps", x.gaps), f.field("tail", x.tail));
 }
 
+// -- sinks: where logs are sent beside the log keeper ------------------------------------------------------------------
+
+enum class sink_type : std::uint8_t { file, console, cloudwatch, loki, otlp };
+DAVIT_ENUM_TEXT(sink_type, 5, "file", "stdout", "cloudwatch", "loki", "otlp")
+
+/// A sink as the configuration describes it. `{fleet} {agent} {engine} {task} {attempt} {name} {owner} {image}` and `{label:NAME}` in a
+/// template stand for the attempt's.
+struct sink_settings {
+  std::string name;
+  sink_type type = sink_type::file;
+  std::string path;                    ///< Of a file.
+  byte_size max_size{64ull << 20};     ///< Of a file: then it is rotated.
+  std::uint32_t max_files = 5;         ///< Rotated ones that are kept.
+  std::string url;                     ///< Of a service; CloudWatch: only if it is not AWS's own.
+  std::string region;                  ///< Of CloudWatch.
+  std::string group{"davit"};          ///< Template: CloudWatch's log group; Loki's label `job`; OTLP's service.name.
+  std::string stream{"{task}/{attempt}"}; ///< Template: CloudWatch's log stream.
+  std::string token_file;              ///< Bearer token for Loki and OTLP.
+  std::string tenant;                  ///< Loki's X-Scope-OrgID.
+  std::string tls_ca;                  ///< PEM file; empty: the system's authorities.
+  byte_size max_backlog{256ull << 20}; ///< Bytes of output that may wait to be sent; what goes beyond is dropped, and counted.
+};
+
+/// How a sink fares.
+struct sink_status {
+  std::string name;
+  std::string type;
+  std::string message;          ///< Why the last delivery failed; empty if it did not.
+  std::uint64_t records = 0;    ///< Sent since the agent's start.
+  std::uint64_t bytes = 0;
+  std::uint64_t dropped = 0;    ///< Bytes.
+  std::uint64_t failures = 0;   ///< Deliveries that were refused or got no answer.
+  std::uint64_t backlog = 0;    ///< Logs that are not sent to their end.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, sink_status& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("type", x.type), f.field("message", x.message), f.field("records", x.records), f.field("bytes", x.bytes),
+                            f.field("dropped", x.dropped), f.field("failures", x.failures), f.field("backlog", x.backlog));
+}
+
 } // namespace davit

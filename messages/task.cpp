@@ -1,4 +1,7 @@
-#include "messages/task.hpp"
+#include "messages/attempt.hpp"
+
+#include <algorithm>
+#include <charconv>
 
 namespace davit {
 
@@ -13,6 +16,28 @@ bool from_string(std::string_view text, backoff_range& range) {
   if (!least || !most || *least > *most)
     return false;
   range = {*least, *most};
+  return true;
+}
+
+std::string to_string(const label_limit& limit) {
+  return limit.name + (limit.value.empty() ? "" : '=' + limit.value) + ": " + std::to_string(limit.most);
+}
+
+bool from_string(std::string_view text, label_limit& limit) {
+  auto colon = text.rfind(':');
+  if (colon == std::string_view::npos)
+    return false;
+  auto label = text.substr(0, colon), number = text.substr(colon + 1);
+  number.remove_prefix(std::min(number.find_first_not_of(' '), number.size()));
+  label_limit read;
+  auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), read.most);
+  auto equals = label.find('=');
+  read.name = label.substr(0, equals);
+  if (equals != std::string_view::npos)
+    read.value = label.substr(equals + 1);
+  if (code != std::errc{} || end != number.data() + number.size() || read.most == 0 || read.name.empty() || (equals != std::string_view::npos && read.value.empty()))
+    return false;
+  limit = std::move(read);
   return true;
 }
 

@@ -198,6 +198,7 @@ struct task_spec {
   std::optional<output_validator> validator;
   std::string name;
   std::string dedupe_key;
+  std::string traceparent; ///< W3C Trace Context of the submitter; the container gets it as TRACEPARENT.
 
   bool operator==(const task_spec&) const = default;
 };
@@ -215,7 +216,7 @@ bool inspect(Inspector& f, task_spec& x) {
     f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add),
     f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
     f.field("retry", x.retry), f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
-    f.field("dedupe_key", x.dedupe_key));
+    f.field("dedupe_key", x.dedupe_key), f.field("traceparent", x.traceparent));
 }
 
 // -- task ------------------------------------------------------------------------------------------------------------

@@ -12,15 +12,19 @@ bool carries(const std::vector<std::string>& engine_labels, const std::vector<st
   });
 }
 
-const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted) {
+const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders, placement_strategy strategy) {
   const engine_offer* best = nullptr;
-  for (const auto& one : offers) {
-    if (one.free == 0 || !carries(one.labels, wanted))
-      continue;
+  auto holds = [&](const engine_offer& one) { return std::find(holders.begin(), holders.end(), one.id) != holders.end(); };
+  auto better = [&](const engine_offer& one) {
+    if (!best || holds(one) != holds(*best))
+      return !best || holds(one);
     // free/slots compared without dividing
-    if (!best || std::uint64_t{one.free} * best->slots > std::uint64_t{best->free} * one.slots)
+    auto share = std::uint64_t{one.free} * best->slots, best_share = std::uint64_t{best->free} * one.slots;
+    return strategy == placement_strategy::spread ? share > best_share : share < best_share;
+  };
+  for (const auto& one : offers)
+    if (one.free != 0 && carries(one.labels, wanted) && better(one))
       best = &one;
-  }
   return best;
 }
 
@@ -37,6 +41,19 @@ std::string why_not(const task_spec& spec, const engine_status& engine) {
   if (engine.busy >= engine.slots)
     return "all its " + std::to_string(engine.slots) + " slots are taken";
   return {};
+}
+
+std::string why_not(const task_spec& spec, const agent_engine& engine) {
+  engine_status status;
+  status.name = engine.name;
+  status.state = engine.state;
+  status.message = engine.message;
+  status.labels = engine.labels;
+  status.slots = engine.slots;
+  status.busy = engine.busy;
+  status.blocked = engine.blocked;
+  status.profile = engine.profile;
+  return why_not(spec, status);
 }
 
 policy_profile widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -141,6 +142,13 @@ public:
       done += count;
     }
     return done;
+  }
+
+  std::uint64_t size() const {
+    struct stat info {};
+    if (compressed_)
+      return frames_.empty() ? 0 : frames_.back().raw_begin + frames_.back().raw_size;
+    return ::fstat(file_.fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
   }
 
 private:
@@ -446,6 +454,31 @@ std::string log_writer::tail(std::size_t most) const {
 }
 
 // -- reading ---------------------------------------------------------------------------------------------------------
+
+std::uint64_t log_size(const std::filesystem::path& path) {
+  auto opened = source::open(path);
+  return opened && *opened ? (*opened)->size() : 0;
+}
+
+std::vector<attempt_key> logs_since(const std::filesystem::path& folder, timestamp since) {
+  std::vector<attempt_key> found;
+  std::error_code ec;
+  auto age = std::chrono::system_clock::now() - since;
+  auto earliest = std::filesystem::file_time_type::clock::now() - std::chrono::duration_cast<std::filesystem::file_time_type::duration>(age);
+  for (std::filesystem::recursive_directory_iterator one{folder, ec}, end; !ec && one != end; one.increment(ec)) {
+    auto name = one->path().filename().string();
+    attempt_key key;
+    if (one.depth() != 2 || (!name.ends_with(".log") && !name.ends_with(".log.zst")) || !from_string(one->path().parent_path().filename().string(), key.task))
+      continue;
+    std::error_code unreadable;
+    if (auto at = one->last_write_time(unreadable); unreadable || at < earliest)
+      continue;
+    auto [rest, code] = std::from_chars(name.data(), name.data() + name.size(), key.number);
+    if (code == std::errc{} && *rest == '.' && (found.empty() || found.back() != key))
+      found.push_back(key);
+  }
+  return found;
+}
 
 log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t max_bytes) {
   auto opened = source::open(path);

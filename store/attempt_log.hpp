@@ -36,6 +36,12 @@ std::filesystem::path log_path(const std::filesystem::path& folder, const attemp
 /// Whether anything of it is on this disk.
 bool log_exists(const std::filesystem::path& path);
 
+/// The bytes that the log has before compression, as offsets count them; 0 if it is not there.
+std::uint64_t log_size(const std::filesystem::path& path);
+
+/// The attempts whose logs on this disk were written to since a time.
+std::vector<attempt_key> logs_since(const std::filesystem::path& folder, timestamp since);
+
 /// Removes one attempt's.
 void remove_log(const std::filesystem::path& path);
 

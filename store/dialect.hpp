@@ -37,7 +37,7 @@ public:
   /// SQL for the database's own time, nanoseconds since 1970.
   virtual std::string clock() const = 0;
 
-  /// SQL for the image that the column `spec` names.
+  /// SQL for the image that the column `spec` of the table `t` names.
   virtual std::string image_of_spec() const = 0;
 
   /// Turns what the database threw into words.

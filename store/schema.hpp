@@ -70,6 +70,11 @@ inline const schema_steps& sqlite_schema() {
            engines TEXT NOT NULL, started_at BIGINT NOT NULL, heartbeat_at BIGINT NOT NULL, lease_until BIGINT NOT NULL) WITHOUT ROWID)",
       "CREATE TABLE log (task TEXT NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL, PRIMARY KEY (task, number, block)) WITHOUT ROWID",
     },
+    {
+      // Whether davit has pulled the image itself: only then it may remove it.
+      "ALTER TABLE image ADD COLUMN pulled BIGINT NOT NULL DEFAULT 1",
+      "CREATE INDEX image_name ON image (name)",
+    },
   };
   return steps;
 }
@@ -115,6 +120,11 @@ inline const schema_steps& postgresql_schema() {
            task TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL,
            PRIMARY KEY (task, number, block)))",
       "ALTER TABLE log ALTER COLUMN bytes SET STORAGE EXTERNAL",
+    },
+    {
+      // Whether davit has pulled the image itself: only then it may remove it.
+      "ALTER TABLE image ADD COLUMN pulled BIGINT NOT NULL DEFAULT 1",
+      "CREATE INDEX image_name ON image (name)",
     },
   };
   return steps;

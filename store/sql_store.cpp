@@ -86,6 +86,13 @@ std::string spec_text(task_spec spec) {
   return json::write(spec);
 }
 
+/// What two tasks of one dedupe key must have in common: whoever asks again may do so within another trace.
+std::string without_trace(const std::string& text) {
+  auto spec = read_json<task_spec>(text);
+  spec.traceparent.clear();
+  return json::write(spec);
+}
+
 /// The secrets, which are sealed by now; empty if there are none.
 std::string secrets_text(const task_spec& spec) {
   std::map<std::string, std::string> sealed;
@@ -103,6 +110,16 @@ std::string text_of(const std::string& bytes) {
   std::replace(text.begin(), text.end(), '\0', '?');
   return text;
 }
+
+/// A text as SQL has it, for what can't be bound.
+std::string quoted(const std::string& text) {
+  std::string sql = "'";
+  for (char c : text)
+    sql.append(c == '\'' ? "''" : std::string(1, c));
+  return sql + "'";
+}
+
+constexpr std::size_t most_passed_over = 1000;
 
 /// A line of the event table that is written when its transaction ends.
 struct new_event {
@@ -155,7 +172,7 @@ public:
           sql_ << "SELECT t.id, t.spec, t.secrets FROM task t JOIN dedupe d ON d.task = t.id WHERE d.name = :key", use(key), into(existing), into(old_spec), into(old_secrets);
           if (!sql_.got_data())
             throw std::runtime_error("a dedupe key names a task that is not there");
-          if (old_spec != spec || old_secrets != secrets)
+          if (without_trace(old_spec) != without_trace(spec) || old_secrets != secrets)
             return error{errc::conflict, "the key \"" + task.spec.dedupe_key + "\" was used for another task, " + existing};
           return task_receipt{read_id(existing), false};
         }
@@ -181,56 +198,79 @@ public:
     return transaction<claim_answer>([&]() -> result<claim_answer> {
       claim_answer answer;
       auto offers = shared_room(request);
+      usage used{*this, request.rules, true};
+      image_places images{*this, request};
       auto now = now_number();
-      // Tasks that no offer can take must not hide the ones behind them: placements that failed are left out.
-      std::set<std::string> hopeless;
+      auto patience = static_cast<number>(std::chrono::nanoseconds{request.rules.image_patience}.count());
+      std::optional<number> patient_until;
+      // Tasks that no offer can take must not hide the ones behind them: placements that failed are left out, and so is what has reached a limit.
+      std::set<std::string> hopeless, passed_over;
       std::string pin_rule = private_only ? "pinned = :agent" : "pinned IN ('', :agent)";
-      for (bool more = true; more && choose(offers, {});) {
+      for (bool more = true; more && choose(offers, {}, {}) && passed_over.size() < most_passed_over;) {
         std::size_t room = 0;
         for (const auto& one : offers)
           room += one.free;
         auto page = std::clamp<std::size_t>(room, 16, 256);
-        std::string query = "SELECT id, placement, attempts FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
-                            + pin_rule;
-        for (const auto& one : hopeless) {
-          query += " AND placement <> '";
-          for (char c : one)
-            query.append(c == '\'' ? "''" : std::string(1, c));
-          query += "'";
-        }
+        std::string query = "SELECT id, placement, attempts, owner, spec, created_at, not_before FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
+                            + pin_rule + used.exclusions();
+        for (const auto& one : hopeless)
+          query += " AND placement <> " + quoted(one);
+        for (const auto& one : passed_over)
+          query += " AND id <> " + quoted(one);
         query += " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + dialect_->claim_lock();
         struct candidate {
-          std::string id, placement;
-          number attempts = 0;
+          std::string id, placement, owner, spec;
+          number attempts = 0, created = 0, not_before = 0;
         };
         std::vector<candidate> candidates;
         candidate row;
-        soci::statement rows = (sql_.prepare << query, use(now), use(request.agent), into(row.id), into(row.placement), into(row.attempts));
+        soci::statement rows = (sql_.prepare << query, use(now), use(request.agent), into(row.id), into(row.placement), into(row.attempts), into(row.owner), into(row.spec), into(row.created),
+                                into(row.not_before));
         rows.execute();
         while (rows.fetch())
           candidates.push_back(row);
         more = candidates.size() == page;
         for (const auto& one : candidates) {
-          if (!choose(offers, {}))
+          if (!choose(offers, {}, {}))
             break;
           if (hopeless.contains(one.placement))
             continue;
-          auto offer = choose(offers, read_json<std::vector<std::string>>(one.placement));
+          auto spec = read_json<task_spec>(one.spec);
+          if (used.reached(one.owner, spec.labels)) { // filled up by this very claim
+            more = true;
+            continue;
+          }
+          const auto& holders = images.of(spec.image);
+          auto offer = choose(offers, read_json<std::vector<std::string>>(one.placement), holders);
           if (!offer) {
             hopeless.insert(one.placement);
             more = true;
             continue;
           }
+          auto until = std::max(one.created, one.not_before) + patience;
+          if (until > now && !holders.empty() && std::find(holders.begin(), holders.end(), offer->id) == holders.end()) {
+            patient_until = std::min(patient_until.value_or(until), until);
+            passed_over.insert(one.id);
+            more = true;
+            continue;
+          }
           auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& each) { return &each == offer; });
           --taken->free;
+          used.add(one.owner, spec.labels);
           answer.attempts.push_back(make_attempt(one.id, one.attempts + 1, request, *taken, now));
         }
       }
       nullable<number> due;
       sql_ << "SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > :now", use(now), into(due.value, due.state);
+      if (patient_until && (!due.get() || *patient_until < *due.get()))
+        due = nullable<number>{patient_until};
       answer.next_due = read_time(due);
       return answer;
     });
+  }
+
+  result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules) override {
+    return guarded<std::vector<std::string>>([&]() -> result<std::vector<std::string>> { return usage{*this, rules, false}.sentences(queued.owner, queued.spec.labels); });
   }
 
   result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) override {
@@ -327,7 +367,7 @@ public:
   result<void> image_pulled(const std::string& engine_id, const std::string& name) override {
     return transaction<void>([&]() -> result<void> {
       auto now = now_number();
-      sql_ << "INSERT INTO image (engine_id, name, used_at) VALUES (:engine, :name, :now) ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at", use(engine_id),
+      sql_ << "INSERT INTO image (engine_id, name, used_at) VALUES (:engine, :name, :now) ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at, pulled = 1", use(engine_id),
         use(name), use(now);
       return {};
     });
@@ -338,7 +378,7 @@ public:
       std::vector<std::string> names;
       std::string name;
       number at = before.time_since_epoch().count();
-      soci::statement rows = (sql_.prepare << "SELECT name FROM image WHERE engine_id = :engine AND used_at < :at ORDER BY used_at", use(engine_id), use(at), into(name));
+      soci::statement rows = (sql_.prepare << "SELECT name FROM image WHERE engine_id = :engine AND pulled = 1 AND used_at < :at ORDER BY used_at", use(engine_id), use(at), into(name));
       rows.execute();
       while (rows.fetch())
         names.push_back(name);
@@ -394,9 +434,10 @@ public:
       if (update.get_affected_rows() == 0)
         return fenced(ended.token);
       auto now = now_number();
-      sql_ << "UPDATE image SET used_at = :now WHERE engine_id = (SELECT engine_id FROM attempt WHERE task = :task AND number = :number)"
-              " AND name = (SELECT " + dialect_->image_of_spec() + " FROM task WHERE id = :id)",
-        use(now), use(id), use(n), use(id);
+      // Where a container was made from it, the image is: that is what later tasks are placed by.
+      sql_ << "INSERT INTO image (engine_id, name, used_at, pulled) SELECT a.engine_id, " + dialect_->image_of_spec() + ", CAST(:now AS BIGINT), 0 FROM attempt a JOIN task t ON t.id = a.task"
+              " WHERE a.task = :task AND a.number = :number AND a.image_id <> '' ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at",
+        use(now), use(id), use(n);
       number cancelled = 0;
       sql_ << "SELECT cancel_requested FROM task WHERE id = :id", use(id), into(cancelled);
       if (ended.retry_at && cancelled == 0) {
@@ -671,6 +712,126 @@ private:
       // There is none open: the failure came before BEGIN, or the database has rolled back by itself.
     }
   }
+
+  /// How much of the fleet's limits is taken by what runs now. Asks the database for nothing if there are no limits.
+  class usage {
+  public:
+    usage(sql_store& store, const placement_rules& rules, bool claiming) : rules_(rules) {
+      if (rules.most_per_owner == 0 && rules.label_limits.empty())
+        return;
+      if (claiming) // two agents must not both take the last place
+        store.dialect_->lock(store.sql_, "limits");
+      std::string owner, name, value;
+      number count = 0;
+      if (rules.most_per_owner != 0) {
+        soci::statement rows = (store.sql_.prepare << "SELECT owner, COUNT(*) FROM task WHERE state IN ('starting', 'running') GROUP BY owner", into(owner), into(count));
+        rows.execute();
+        while (rows.fetch())
+          owners_[owner] = count;
+      }
+      if (rules.label_limits.empty())
+        return;
+      std::string names;
+      for (const auto& one : rules.label_limits)
+        names += (names.empty() ? "" : ", ") + quoted(one.name);
+      soci::statement rows = (store.sql_.prepare << "SELECT l.name, l.value, COUNT(*) FROM task t JOIN label l ON l.task = t.id WHERE t.state IN ('starting', 'running') AND l.name IN (" + names
+                                                      + ") GROUP BY l.name, l.value",
+                              into(name), into(value), into(count));
+      rows.execute();
+      while (rows.fetch())
+        labels_[{name, value}] = count;
+    }
+
+    bool reached(const std::string& owner, const std::map<std::string, std::string>& labels) const { return !sentences(owner, labels).empty(); }
+
+    std::vector<std::string> sentences(const std::string& owner, const std::map<std::string, std::string>& labels) const {
+      std::vector<std::string> all;
+      auto full = [&](const auto& counts, const auto& key, std::uint32_t most, const std::string& what) {
+        auto found = counts.find(key);
+        if (found != counts.end() && found->second >= most)
+          all.push_back(std::to_string(found->second) + " tasks " + what + " run, and no more than " + std::to_string(most) + " may at once");
+      };
+      if (rules_.most_per_owner != 0)
+        full(owners_, owner, rules_.most_per_owner, "of " + (owner.empty() ? std::string{"the same owner"} : owner));
+      for (const auto& limit : rules_.label_limits)
+        if (auto label = labels.find(limit.name); label != labels.end() && (limit.value.empty() || limit.value == label->second))
+          full(labels_, std::pair{limit.name, label->second}, limit.most, "with the label " + limit.name + '=' + label->second);
+      return all;
+    }
+
+    void add(const std::string& owner, const std::map<std::string, std::string>& labels) {
+      ++owners_[owner];
+      for (const auto& limit : rules_.label_limits)
+        if (auto label = labels.find(limit.name); label != labels.end())
+          counted_.insert({limit.name, label->second});
+      for (const auto& one : std::exchange(counted_, {}))
+        ++labels_[one];
+    }
+
+    /// What a query for tasks leaves out, so that those behind are seen.
+    std::string exclusions() const {
+      std::string sql;
+      if (rules_.most_per_owner != 0)
+        for (const auto& [owner, count] : owners_)
+          if (count >= rules_.most_per_owner)
+            sql += " AND owner <> " + quoted(owner);
+      for (const auto& limit : rules_.label_limits)
+        for (const auto& [label, count] : labels_)
+          if (label.first == limit.name && (limit.value.empty() || limit.value == label.second) && count >= limit.most)
+            sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + quoted(label.first) + " AND value = " + quoted(label.second) + ")";
+      return sql;
+    }
+
+  private:
+    const placement_rules& rules_;
+    std::map<std::string, number> owners_;
+    std::map<std::pair<std::string, std::string>, number> labels_;
+    std::set<std::pair<std::string, std::string>> counted_;
+  };
+
+  /// Which of the fleet's engines hold an image, as far as davit has used it there.
+  class image_places {
+  public:
+    image_places(sql_store& store, const claim_request& request) : store_(store), request_(request) {}
+
+    const std::vector<std::string>& of(const std::string& image) {
+      auto [entry, added] = known_.try_emplace(image);
+      if (!added || request_.rules.image_patience.count() == 0)
+        return entry->second;
+      std::string id;
+      soci::statement rows = (store_.sql_.prepare << "SELECT engine_id FROM image WHERE name = :name", use(image), into(id));
+      rows.execute();
+      std::vector<std::string> holders;
+      while (rows.fetch())
+        holders.push_back(id);
+      for (const auto& one : holders)
+        if (living().contains(one))
+          entry->second.push_back(one);
+      return entry->second;
+    }
+
+  private:
+    /// The engines that some agent reaches now.
+    const std::set<std::string>& living() {
+      if (!living_) {
+        living_.emplace(request_.reached.begin(), request_.reached.end());
+        for (const auto& offer : request_.offers)
+          living_->insert(offer.id);
+        if (store_.dialect_->shared())
+          for (const auto& agent : store_.read_agents(store_.clock()))
+            if (agent.state == agent_state::ready)
+              for (const auto& engine : agent.engines)
+                if (engine.state == engine_state::ready)
+                  living_->insert(engine.id);
+      }
+      return *living_;
+    }
+
+    sql_store& store_;
+    const claim_request& request_;
+    std::map<std::string, std::vector<std::string>> known_;
+    std::optional<std::set<std::string>> living_;
+  };
 
   /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
   number next_turn(const std::string& owner, number priority) {

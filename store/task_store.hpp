@@ -57,10 +57,14 @@ public:
   /// Durable once this (or the batch around it) has returned.
   virtual result<task_receipt> accept(const new_task& task) = 0;
 
-  /// Makes attempts for the queued tasks with the highest priority, oldest first, that `choose` finds an offer for; it
-  /// gets the offers with what is left of their room and the task's engine labels. `private_only`: pinned ones alone.
-  using chooser = std::function<const engine_offer*(const std::vector<engine_offer>&, const std::vector<std::string>&)>;
+  /// Makes attempts for the queued tasks with the highest priority, oldest first, that `choose` finds an offer for; it gets the offers with what is
+  /// left of their room, the task's engine labels, and the ids of the engines that hold its image. Where only others do, a task waits for them as
+  /// long as the rules say. `private_only`: pinned ones alone.
+  using chooser = std::function<const engine_offer*(const std::vector<engine_offer>&, const std::vector<std::string>&, const std::vector<std::string>&)>;
   virtual result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) = 0;
+
+  /// The rules' limits that are reached by what runs and that a queued task falls under: a sentence for each.
+  virtual result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules) = 0;
 
   /// Hands all unfinished attempts and pinned tasks of `agent` to `heir` under `incarnation`.
   virtual result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) = 0;

@@ -111,9 +111,16 @@ http_client::http_client(asio::any_io_executor executor, endpoint where)
   : executor_(std::move(executor)), where_(std::move(where)) {
 }
 
+std::string host_header(const endpoint& where) {
+  if (where.is_unix())
+    return "docker";
+  auto host = where.host.find(':') == std::string::npos ? where.host : '[' + where.host + ']';
+  return where.port == (where.tls ? 443 : 80) ? host : host + ':' + std::to_string(where.port);
+}
+
 std::string http_client::render(const http_request& request, bool upgrade) const {
   std::string text = request.method + ' ' + request.target + " HTTP/1.1\r\nHost: ";
-  text += where_.is_unix() ? "docker" : where_.host.find(':') == std::string::npos ? where_.host : '[' + where_.host + ']';
+  text += host_header(where_);
   text += "\r\nUser-Agent: davit\r\n";
   for (const auto& [name, value] : request.headers)
     text.append(name).append(": ").append(value).append("\r\n");

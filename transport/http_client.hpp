@@ -101,6 +101,9 @@ struct hijacked_stream {
   std::string content_type;
 };
 
+/// What the Host header says of an endpoint: with the port, unless it is the scheme's own.
+std::string host_header(const endpoint& where);
+
 /// Everything runs on `executor`, which is a strand (or a single thread).
 class http_client : public std::enable_shared_from_this<http_client> {
 public:

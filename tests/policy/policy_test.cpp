@@ -118,6 +118,25 @@ TEST_CASE("the engine with the largest share of free slots takes the task") {
   CHECK(choose_engine(offers, {})->name == "a");
 }
 
+TEST_CASE("an engine that holds the image goes first; packing fills the fullest") {
+  std::vector<engine_offer> offers{{"a", "1", {}, 8, 8}, {"b", "2", {}, 8, 1}, {"c", "3", {}, 8, 0}};
+  CHECK(choose_engine(offers, {}, {"2"})->name == "b");
+  CHECK(choose_engine(offers, {}, {"3"})->name == "a"); // it has no room
+  CHECK(choose_engine(offers, {}, {}, placement_strategy::pack)->name == "b");
+  CHECK(choose_engine(offers, {}, {"1"}, placement_strategy::pack)->name == "a");
+}
+
+TEST_CASE("a limit is written as a label and a number") {
+  label_limit limit;
+  REQUIRE(from_string("team=red: 8", limit));
+  CHECK(limit == label_limit{"team", "red", 8});
+  CHECK(to_string(limit) == "team=red: 8");
+  REQUIRE(from_string("deploy:1", limit));
+  CHECK(limit == label_limit{"deploy", "", 1});
+  for (auto wrong : {"deploy", "deploy: 0", ": 1", "deploy: x", "deploy=: 1", "deploy: 1x", ""})
+    CHECK_FALSE(from_string(wrong, limit));
+}
+
 TEST_CASE("a task is tried again where its policy says so, after a growing wait") {
   retry_policy retry;
   retry.backoff = {1s, 5s};

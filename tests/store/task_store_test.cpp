@@ -6,10 +6,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 using namespace davit;
@@ -18,6 +20,10 @@ using davit::test::scratch_folder;
 using namespace std::chrono_literals;
 
 namespace {
+
+const engine_offer* choose(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders) {
+  return choose_engine(offers, wanted, holders);
+}
 
 /// What is promised of a store is promised of each: every test runs on SQLite and on a real PostgreSQL.
 struct fixture {
@@ -57,7 +63,7 @@ struct fixture {
     return *answer;
   }
   std::vector<claimed_attempt> claim(std::vector<engine_offer> offers, bool private_only = false, std::string agent = "a") {
-    auto answer = store->claim({std::move(agent), incarnation, std::move(offers)}, private_only, choose_engine);
+    auto answer = store->claim({std::move(agent), incarnation, std::move(offers)}, private_only, choose);
     REQUIRE(answer.has_value());
     return answer->attempts;
   }
@@ -142,7 +148,7 @@ TEST_CASE_METHOD(fixture, "a retry is queued until its time; a cancelled task is
   auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
   result.retry_at = std::chrono::system_clock::now() + 1h;
   CHECK(store->finish(result)->state == task_state::queued);
-  auto answer = store->claim({"a", incarnation, one_engine}, false, choose_engine);
+  auto answer = store->claim({"a", incarnation, one_engine}, false, choose);
   CHECK(answer->attempts.empty());
   CHECK(answer->next_due);
   auto other = accept();
@@ -358,7 +364,7 @@ TEST_CASE("ten agents that start together on an empty database: it is set up onc
       }
       auto incarnation = uuid::make_v4();
       for (int idle = 0; idle < 20;) {
-        auto answer = store.claim({"a" + std::to_string(i), incarnation, {{"e", "id" + std::to_string(i), {}, 3, 3}}}, false, choose_engine);
+        auto answer = store.claim({"a" + std::to_string(i), incarnation, {{"e", "id" + std::to_string(i), {}, 3, 3}}}, false, choose);
         std::lock_guard guard{mutex};
         if (!answer) {
           failures.push_back(answer.error().message);
@@ -398,13 +404,13 @@ TEST_CASE("two agents that reach the same engine share its slots, whatever each 
     REQUIRE((*first)->accept(made).has_value());
   }
   auto take = [&](task_store& store, const std::string& agent, const std::string& name, std::uint32_t busy) {
-    return store.claim({agent, uuid::make_v4(), {{name, "same-id", {}, 4, 4 - busy}}}, false, choose_engine)->attempts.size();
+    return store.claim({agent, uuid::make_v4(), {{name, "same-id", {}, 4, 4 - busy}}}, false, choose)->attempts.size();
   };
-  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "same-id", {}, 4, 1}}}, false, choose_engine)->attempts.size() == 1);
+  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "same-id", {}, 4, 1}}}, false, choose)->attempts.size() == 1);
   CHECK(take(**second, "b", "y", 0) == 3);
   CHECK(take(**second, "b", "y", 3) == 0);
   CHECK(take(**first, "a", "x", 1) == 0);
-  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "another-id", {}, 4, 4}}}, false, choose_engine)->attempts.size() == 4);
+  CHECK((*first)->claim({"a", uuid::make_v4(), {{"x", "another-id", {}, 4, 4}}}, false, choose)->attempts.size() == 4);
 }
 
 TEST_CASE("a database that is killed is asked again when it is back: what was answered is there", "[postgresql]") {
@@ -444,4 +450,101 @@ TEST_CASE("a store that can't be used is refused with the reason, and left as it
   CHECK(e.code == errc::unavailable);
   CHECK(e.message.find("restore a backup") != std::string::npos);
   CHECK(std::filesystem::file_size(path) == 10'000);
+}
+
+// -- placement over the whole fleet ------------------------------------------------------------------------------------
+
+TEST_CASE_METHOD(fixture, "of a label's tasks no more run at once than the fleet's limit; the others go by, and it is told why one waits") {
+  auto labelled = [&](const std::string& name, const std::string& value, const std::string& owner = "") {
+    new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, owner};
+    made.spec.image = "alpine";
+    made.spec.labels[name] = value;
+    return store->accept(made)->id;
+  };
+  placement_rules rules;
+  rules.label_limits = {{"deploy", "", 1}, {"team", "red", 2}};
+  auto claim = [&](std::uint32_t room) {
+    auto answer = store->claim({"a", incarnation, {{"e", "id", {}, 100, room}}, {"id"}, rules}, false, choose);
+    REQUIRE(answer.has_value());
+    return answer->attempts;
+  };
+  for (int i = 0; i < 40; ++i) // more than a page of them
+    labelled("deploy", "prod");
+  labelled("deploy", "test");
+  for (int i = 0; i < 3; ++i)
+    labelled("team", "red");
+  for (int i = 0; i < 3; ++i)
+    labelled("team", "blue");
+  auto got = claim(100);
+  std::multiset<std::string> groups;
+  for (const auto& one : got)
+    for (const auto& [name, value] : one.task.spec.labels)
+      groups.insert(name + '=' + value);
+  CHECK(groups == std::multiset<std::string>{"deploy=prod", "deploy=test", "team=blue", "team=blue", "team=blue", "team=red", "team=red"});
+  CHECK(claim(100).empty());
+  auto waiting = store->list({task_state::queued, {}, "", {}, 100})->tasks;
+  auto why = store->limits_reached(waiting.back(), rules);
+  REQUIRE(why.has_value());
+  CHECK(*why == std::vector<std::string>{"1 tasks with the label deploy=prod run, and no more than 1 may at once"});
+  // One ends: the next has its turn, and no more than that.
+  auto prod = std::find_if(got.begin(), got.end(), [](const auto& one) { return one.task.spec.labels.contains("deploy") && one.task.spec.labels.at("deploy") == "prod"; });
+  REQUIRE(store->finish(result_of(*prod, outcome::succeeded)).has_value());
+  CHECK(claim(100).size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "of an owner's tasks no more run at once than the fleet's limit") {
+  for (int i = 0; i < 30; ++i)
+    accept(0, {}, "", "", "alice");
+  accept(0, {}, "", "", "bob");
+  placement_rules rules;
+  rules.most_per_owner = 3;
+  auto got = store->claim({"a", incarnation, {{"e", "id", {}, 100, 100}}, {"id"}, rules}, false, choose)->attempts;
+  CHECK(std::count_if(got.begin(), got.end(), [](const auto& one) { return one.task.owner == "alice"; }) == 3);
+  CHECK(std::count_if(got.begin(), got.end(), [](const auto& one) { return one.task.owner == "bob"; }) == 1);
+  CHECK(store->claim({"a", incarnation, {{"e", "id", {}, 100, 96}}, {"id"}, rules}, false, choose)->attempts.empty());
+}
+
+TEST_CASE_METHOD(fixture, "a task waits a little for an engine that has its image, and never for long") {
+  placement_rules rules;
+  rules.image_patience = 400ms;
+  std::vector<engine_offer> both{{"cold", "cold-id", {}, 8, 8}, {"warm", "warm-id", {}, 8, 1}}, cold{{"cold", "cold-id", {}, 8, 8}};
+  auto claim = [&](const std::vector<engine_offer>& offers) { return *store->claim({"a", incarnation, offers, {"cold-id", "warm-id"}, rules}, false, choose); };
+  // An attempt with a container is how davit learns of images that it has not pulled itself.
+  accept();
+  auto first = claim({{"warm", "warm-id", {}, 8, 8}}).attempts.at(0);
+  REQUIRE(store->record({first.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()}).has_value());
+  REQUIRE(store->finish(result_of(first, outcome::succeeded)).has_value());
+  CHECK(store->images_unused("warm-id", std::chrono::system_clock::now() + 1h)->empty()); // which it may not remove
+  accept();
+  CHECK(claim(both).attempts.at(0).task.attempts.back().engine == "warm"); // although it is the fuller one
+  accept();
+  auto waits = claim(cold);
+  CHECK(waits.attempts.empty());
+  REQUIRE(waits.next_due.has_value());
+  new_task other{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+  other.spec.image = "busybox"; // that nobody has
+  REQUIRE(store->accept(other).has_value());
+  auto goes = claim(cold).attempts;
+  REQUIRE(goes.size() == 1);
+  CHECK(goes[0].token.key.task == other.id);
+  std::this_thread::sleep_until(std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(waits.next_due->time_since_epoch())} + 5ms);
+  CHECK(claim(cold).attempts.size() == 1);
+  // An engine that nobody reaches any more is not waited for.
+  accept();
+  CHECK(store->claim({"a", incarnation, cold, {"cold-id"}, rules}, false, choose)->attempts.size() == 1);
+}
+
+TEST_CASE_METHOD(fixture, "who asks again within another trace is given the same task") {
+  new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+  made.spec.image = "alpine";
+  made.spec.dedupe_key = "k";
+  made.spec.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  REQUIRE(store->accept(made)->created);
+  auto first = made.id;
+  made.id = uuid::make_v7();
+  made.spec.traceparent = "00-0af7651916cd43dd8448eb211c80319d-b7ad6b7169203332-01";
+  auto again = store->accept(made);
+  REQUIRE(again.has_value());
+  CHECK_FALSE(again->created);
+  CHECK(again->id == first);
 }

@@ -1,0 +1,160 @@
+#include "transport/aws_credentials.hpp"
+
+#include "json/read.hpp"
+#include "transport/http_client.hpp"
+#include "transport/log_service.hpp"
+
+#include <fstream>
+#include <optional>
+
+namespace davit::transport {
+
+namespace {
+
+using environment = std::function<const char*(const char*)>;
+
+std::string variable(const environment& get, const char* name) {
+  auto value = get(name);
+  return value ? value : "";
+}
+
+/// A value of a section of an INI file, as AWS's shared files are.
+std::string from_file(const std::string& path, const std::string& section, const std::string& name) {
+  std::ifstream file{path};
+  std::string line;
+  bool inside = false;
+  while (std::getline(file, line)) {
+    auto trim = [](std::string text) {
+      auto begin = text.find_first_not_of(" \t\r"), end = text.find_last_not_of(" \t\r");
+      return begin == std::string::npos ? std::string{} : text.substr(begin, end - begin + 1);
+    };
+    line = trim(line);
+    if (line.starts_with('[')) {
+      auto title = trim(line.substr(1, line.find(']') - 1));
+      inside = title == section || title == "profile " + section;
+    } else if (auto equals = line.find('='); inside && equals != std::string::npos && trim(line.substr(0, equals)) == name) {
+      return trim(line.substr(equals + 1));
+    }
+  }
+  return {};
+}
+
+std::string profile_of(const environment& get) {
+  auto profile = variable(get, "AWS_PROFILE");
+  return profile.empty() ? "default" : profile;
+}
+
+std::string shared_file(const environment& get, const char* override_name, const char* usual) {
+  auto path = variable(get, override_name);
+  return path.empty() ? variable(get, "HOME") + "/.aws/" + usual : path;
+}
+
+struct served_credentials {
+  std::string access_key, secret_key, token, expiration;
+};
+template <class Inspector>
+bool inspect(Inspector& f, served_credentials& x) {
+  return f.object(x).fields(f.field("AccessKeyId", x.access_key), f.field("SecretAccessKey", x.secret_key), f.field("Token", x.token), f.field("Expiration", x.expiration));
+}
+
+result<aws_credentials> read_served(const std::string& body, const std::string& from) {
+  auto read = json::read<served_credentials>(std::string_view{body}, json::unknown_fields::ignore);
+  if (!read || read->access_key.empty() || read->secret_key.empty())
+    return error{engine_errc::protocol, 0, from + " did not answer with credentials"};
+  aws_credentials found{read->access_key, read->secret_key, read->token, {}};
+  found.expires_at = parse_timestamp(read->expiration);
+  return found;
+}
+
+/// The body of an answer of 200, or an error.
+awaitable<result<std::string>> fetch(boost::asio::any_io_executor executor, service_url where, std::string method, std::vector<std::pair<std::string, std::string>> headers, deadline until) {
+  auto client = std::make_shared<http_client>(executor, where.where);
+  http_request request;
+  request.method = std::move(method);
+  request.target = where.path;
+  request.headers = std::move(headers);
+  call_options options;
+  options.until = until;
+  options.max_body = 64 * 1024;
+  auto answer = co_await client->request(std::move(request), std::move(options));
+  if (!answer)
+    co_return answer.error();
+  if (answer->status != 200)
+    co_return error{engine_errc::refused, answer->status, to_string(where.where) + where.path + " answers with " + std::to_string(answer->status)};
+  co_return std::move(answer->body);
+}
+
+awaitable<result<aws_credentials>> of_container(boost::asio::any_io_executor executor, environment get, deadline until) {
+  auto full = variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI"), relative = variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+  auto where = parse_service_url(relative.empty() ? full : "http://169.254.170.2" + relative, "", "");
+  if (!where)
+    co_return where.error();
+  auto token = variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
+  if (auto file = variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty()) {
+    std::ifstream in{file};
+    std::getline(in, token);
+  }
+  std::vector<std::pair<std::string, std::string>> headers;
+  if (!token.empty())
+    headers.emplace_back("Authorization", token);
+  auto body = co_await fetch(executor, *where, "GET", std::move(headers), until);
+  if (!body)
+    co_return body.error();
+  co_return read_served(*body, "the container's credentials endpoint");
+}
+
+/// IMDSv2: a token first, then the role, then its credentials.
+awaitable<result<aws_credentials>> of_instance(boost::asio::any_io_executor executor, environment get, deadline until) {
+  auto base = variable(get, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  auto where = parse_service_url(base.empty() ? "http://169.254.169.254" : base, "", "");
+  if (!where)
+    co_return where.error();
+  auto at = *where;
+  std::vector<std::pair<std::string, std::string>> headers;
+  headers.emplace_back("X-aws-ec2-metadata-token-ttl-seconds", "21600");
+  at.path = "/latest/api/token";
+  auto token = co_await fetch(executor, at, "PUT", std::move(headers), until);
+  if (!token)
+    co_return token.error();
+  std::vector<std::pair<std::string, std::string>> with_token;
+  with_token.emplace_back("X-aws-ec2-metadata-token", *token);
+  at.path = "/latest/meta-data/iam/security-credentials/";
+  auto role = co_await fetch(executor, at, "GET", with_token, until);
+  if (!role)
+    co_return role.error();
+  at.path += role->substr(0, role->find_first_of("\r\n"));
+  auto body = co_await fetch(executor, at, "GET", with_token, until);
+  if (!body)
+    co_return body.error();
+  co_return read_served(*body, "the instance's metadata service");
+}
+
+} // namespace
+
+std::string find_aws_region(const environment& get) {
+  for (auto name : {"AWS_REGION", "AWS_DEFAULT_REGION"})
+    if (auto region = variable(get, name); !region.empty())
+      return region;
+  return from_file(shared_file(get, "AWS_CONFIG_FILE", "config"), profile_of(get), "region");
+}
+
+awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor, environment get, deadline until) {
+  aws_credentials found{variable(get, "AWS_ACCESS_KEY_ID"), variable(get, "AWS_SECRET_ACCESS_KEY"), variable(get, "AWS_SESSION_TOKEN"), {}};
+  if (!found.access_key.empty() && !found.secret_key.empty())
+    co_return found;
+  auto file = shared_file(get, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), profile = profile_of(get);
+  found = {from_file(file, profile, "aws_access_key_id"), from_file(file, profile, "aws_secret_access_key"), from_file(file, profile, "aws_session_token"), {}};
+  if (!found.access_key.empty() && !found.secret_key.empty())
+    co_return found;
+  if (!variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI").empty() || !variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").empty())
+    co_return co_await of_container(executor, get, until);
+  if (variable(get, "AWS_EC2_METADATA_DISABLED") != "true") {
+    auto served = co_await of_instance(executor, get, until);
+    if (served)
+      co_return served;
+    co_return error{engine_errc::permission, 0, "no AWS credentials: none in the environment, none in " + file + " [" + profile + "], and " + served.error().message};
+  }
+  co_return error{engine_errc::permission, 0, "no AWS credentials: none in the environment, none in " + file + " [" + profile + "]"};
+}
+
+} // namespace davit::transport
