@@ -16,7 +16,7 @@ RUN apt-get -qq update \
  && groupadd --gid 10001 davit && useradd --uid 10001 --gid 10001 --home-dir /var/lib/davit --create-home --shell /usr/sbin/nologin davit \
  && install -d -o davit -g davit -m 0750 /var/lib/davit /etc/davit /etc/davit/fleet
 COPY --from=build /davit /usr/local/bin/davit
-COPY --chmod=755 scripts/setup-fleet /usr/local/bin/davit-setup-fleet
+COPY scripts/setup-fleet /usr/local/bin/davit-setup-fleet
 COPY config/container.conf /etc/davit/davit.conf
 # Not root. The host's socket is reached by its group: docker run --group-add "$(stat -c %g /var/run/docker.sock)".
 USER 10001:10001

@@ -108,12 +108,21 @@ void ready(self_pointer self, exchange_ptr client) {
         missing.push_back(engine.blocked);
       list.push_back(json::object{{"name", engine.name}, {"state", to_string(engine.state)}, {"message", engine.message}});
     }
-    if (!one_ready)
-      missing.push_back(engines.empty() ? "no engine is configured" : "no engine is ready");
+    if (!one_ready && engines.empty())
+      missing.push_back("no engine is configured");
+    else if (!one_ready)
+      for (const auto& engine : engines)
+        missing.push_back("engine " + engine.name + " is " + to_string(engine.state) + (engine.message.empty() ? "" : ": " + engine.message));
     if (self->state.draining)
       missing.push_back("the agent is draining");
-    respond_json(self, client, missing.empty() ? 200 : 503,
-                 {{"ready", missing.empty()}, {"missing", json::to_value(missing)}, {"engines", std::move(list)}});
+    json::object body{{"ready", missing.empty()}, {"missing", json::to_value(missing)}, {"engines", std::move(list)}};
+    if (!missing.empty()) {
+      std::string all;
+      for (const auto& one : missing)
+        all += (all.empty() ? "not ready: " : "; ") + one;
+      body["detail"] = all;
+    }
+    respond_json(self, client, missing.empty() ? 200 : 503, body);
   };
   self->request(self->state.addresses.store, 5s, ping_atom_v)
     .then(

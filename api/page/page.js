@@ -275,7 +275,7 @@ function drawLanes() {
       element("div", { class: "who", title: engine.message || engine.blocked || "" }, element("b", {}, engine.name), ` ${engine.busy}/${engine.slots} `, element("span", {}, engine.state === "ready" ? (engine.blocked || `on ${engine.agents.join(", ")}`) : engine.state + (engine.message ? ": " + engine.message : ""))), box));
   }
   $("lanes").replaceChildren(...(nodes.length ? nodes : [element("p", {}, "No engine is known yet.")]));
-  $("lanes-axis").replaceChildren(...[1, .75, .5, .25, 0].map((part) => element("span", {}, part ? "−" + span(width * part) : "now")));
+  $("lanes-axis").replaceChildren(...[1, .8, .6, .4, .2, 0].map((part) => element("span", {}, part ? "−" + span(width * part) : "now")));
 }
 
 function filterTasks() {

@@ -245,7 +245,7 @@ TEST_CASE("the agent lives without an engine, but is not ready, and says which e
   auto answer = agent.http("GET", "/readyz");
   CHECK(answer.status == 503);
   parsed body{answer.body};
-  CHECK(body.text("/missing/0") == "no engine is ready");
+  CHECK(body.text("/missing/0").starts_with("engine ")); // which, and why not
   CHECK(body.text("/engines/0/name") == "absent");
   CHECK(body.text("/engines/0/message").find("/nonexistent/docker.sock") != std::string::npos);
 }

@@ -1,5 +1,5 @@
 // The promises of a fleet under random faults: three agents, three engines of which each agent reaches two, one PostgreSQL. Agents, engines and the
-// database are killed and frozen, and agents are cut off from the database. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose.
+// database are killed and frozen, and agents are cut off from the database and from each other. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose.
 //
 //     agent a --- engine 0          each agent --- its own way to the database,
 //          \   /                                   which can be cut
@@ -7,6 +7,8 @@
 //          \   /
 //     agent c --- engine 2 --- (agent a)
 #include "chaos/storm.hpp"
+#include "fixture/certificates.hpp"
+#include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
 #include "fixture/test_database.hpp"
 
@@ -22,15 +24,21 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// An agent, and its way to the database.
+/// An agent, its way to the database, and the way of the others to it.
 struct ship {
   scratch_folder folder;
   cutting_proxy proxy;
+  std::uint16_t own_port = free_port();
+  cutting_proxy peers{own_port};
   std::unique_ptr<test_daemon> agent;
 
-  ship(const std::string& name, std::vector<engine_settings> engines, const test_database& server, const std::string& database) : proxy(server.socket()) {
+  ship(const std::string& name, std::vector<engine_settings> engines, const test_database& server, const std::string& database, const certificate_authority& authority)
+    : proxy(server.socket()) {
+    auto files = authority.issue(name);
+    auto port = [](std::uint16_t number) { return "=\"127.0.0.1:" + std::to_string(number) + "\""; };
     std::filesystem::create_symlink(proxy.socket(), folder / ".s.PGSQL.5432");
-    agent = std::make_unique<test_daemon>(std::move(engines), std::vector<std::string>{"--davit.agent.name=\"" + name + "\"", "--davit.agent.drain-timeout=200ms", "--davit.fleet.lease=6s",
+    agent = std::make_unique<test_daemon>(std::move(engines), std::vector<std::string>{"--davit.agent.name=\"" + name + "\"", "--davit.agent.drain-timeout=200ms", "--davit.fleet.lease=6s", "--davit.fleet.listen" + port(own_port), "--davit.fleet.advertise" + port(peers.port()),
+                                                                                       "--davit.fleet.tls-ca=\"" + authority.file() + "\"", "--davit.fleet.tls-certificate=\"" + files.certificate + "\"", "--davit.fleet.tls-key=\"" + files.key + "\"",
                                                                                        "--davit.store.url=\"postgresql://davit@/" + database + "?host=" + folder.path().string() + "&port=5432\""});
   }
 };
@@ -45,29 +53,16 @@ public:
     for (std::size_t i = 0; i < 3; ++i) {
       auto first = engines_[i]->settings(3), second = engines_[(i + 1) % 3]->settings(3);
       first.grace = second.grace = 60s;
-      ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)), std::vector<engine_settings>{first, second}, server_, database_));
+      ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)), std::vector<engine_settings>{first, second}, server_, database_, authority_));
       ships_.back()->agent->start();
     }
   }
 
   void round(tally& count) {
-    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "database killed", "database frozen", "agent cut from the database", "agent and engine killed"};
-    std::vector<planned> tasks;
-    auto begin = [&] {
-      for (int i = draw(random_, 3, 6); i > 0; --i)
-        tasks.push_back(submit());
-    };
-    begin();
-    for (int i = draw(random_, 2, 4); i > 0; --i) {
-      pause(random_, 0, 1500);
-      auto fault = faults[static_cast<std::size_t>(draw(random_, 0, static_cast<int>(faults.size()) - 1))];
-      ++count.faults[fault];
-      strike(fault);
-      if (draw(random_, 0, 1))
-        begin();
-    }
+    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "database killed", "database frozen", "agent cut from the database", "agents cut from one", "agents deaf to one", "agent and engine killed"};
+    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, any_agent()); }, [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
-      judge(*ships_[static_cast<std::size_t>(draw(random_, 0, 2))]->agent, one, count, said());
+      judge(any_agent(), one, count, said());
     ++count.rounds;
     for (const auto& engine : engines_) {
       auto clean = eventually([&] { return engine->docker("ps -aq --filter label=davit.task").empty(); }, 120s);
@@ -89,24 +84,10 @@ private:
     return all;
   }
 
-  planned submit() {
-    auto one = plan_task(random_);
-    auto& agent = *ships_[static_cast<std::size_t>(draw(random_, 0, 2))]->agent;
-    // As a client does: no answer, ask again with the same key.
-    eventually([&] {
-      try {
-        one.id = agent.submit(one.spec);
-        return true;
-      } catch (const std::exception&) {
-        return false;
-      }
-    });
-    REQUIRE_FALSE(one.id.nil());
-    return one;
-  }
+  test_daemon& any_agent() { return *ships_[static_cast<std::size_t>(draw(random_, 0, 2))]->agent; }
 
   void strike(const std::string& fault) {
-    auto& [folder, proxy, agent] = *ships_[static_cast<std::size_t>(draw(random_, 0, 2))];
+    auto& [folder, proxy, own_port, peers, agent] = *ships_[static_cast<std::size_t>(draw(random_, 0, 2))];
     auto at = static_cast<std::size_t>(draw(random_, 0, 2));
     auto& engine = *engines_[at];
     if (fault == "agent killed") {
@@ -138,6 +119,15 @@ private:
       server_.freeze();
       pause(random_, 100, 3000);
       server_.thaw();
+    } else if (fault == "agents cut from one") {
+      for (int i = draw(random_, 1, 5); i > 0; --i) {
+        peers.cut();
+        pause(random_, 0, 300);
+      }
+    } else if (fault == "agents deaf to one") {
+      peers.silence(true);
+      pause(random_, 100, 9000);
+      peers.silence(false);
     } else if (fault == "agent cut from the database") {
       proxy.silence(true);
       pause(random_, 100, 12'000);
@@ -153,6 +143,8 @@ private:
   }
 
   dice random_;
+  scratch_folder folder_;
+  certificate_authority authority_{folder_.path().string(), "fleet"};
   test_database server_;
   std::string database_ = server_.create();
   std::vector<std::unique_ptr<test_engine>> engines_;

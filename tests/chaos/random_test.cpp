@@ -23,21 +23,8 @@ public:
   }
 
   void round(tally& count) {
-    std::vector<planned> tasks;
-    std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed"};
-    auto begin = [&] {
-      for (int i = draw(3, 6); i > 0; --i)
-        tasks.push_back(submit());
-    };
-    begin();
-    for (int i = draw(2, 4); i > 0; --i) {
-      pause(0, 1500);
-      auto fault = faults[static_cast<std::size_t>(draw(0, static_cast<int>(faults.size()) - 1))];
-      ++count.faults[fault];
-      strike(fault);
-      if (draw(0, 1))
-        begin();
-    }
+    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed"};
+    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, agent_); }, [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
       judge(agent_, one, count, agent_.said());
     ++count.rounds;
@@ -58,21 +45,6 @@ public:
 private:
   int draw(int least, int most) { return test::draw(random_, least, most); }
   void pause(int least, int most) { test::pause(random_, least, most); }
-
-  planned submit() {
-    auto one = plan_task(random_);
-    // As a client does: no answer, ask again with the same key.
-    eventually([&] {
-      try {
-        one.id = agent_.submit(one.spec);
-        return true;
-      } catch (const std::exception&) {
-        return false;
-      }
-    });
-    REQUIRE_FALSE(one.id.nil());
-    return one;
-  }
 
   void strike(const std::string& fault) {
     auto at = static_cast<std::size_t>(draw(0, static_cast<int>(engines_.size()) - 1));

@@ -59,6 +59,39 @@ planned plan_task(dice& random) {
   return one;
 }
 
+planned submit_for_certain(dice& random, agent_client& agent) {
+  auto one = plan_task(random);
+  eventually([&] {
+    try {
+      one.id = agent.submit(one.spec);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  });
+  REQUIRE_FALSE(one.id.nil());
+  return one;
+}
+
+std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults, const std::function<planned()>& submit,
+                                 const std::function<void(const std::string&)>& strike) {
+  std::vector<planned> tasks;
+  auto begin = [&] {
+    for (int i = draw(random, 3, 6); i > 0; --i)
+      tasks.push_back(submit());
+  };
+  begin();
+  for (int i = draw(random, 2, 4); i > 0; --i) {
+    pause(random, 0, 1500);
+    const auto& fault = faults[static_cast<std::size_t>(draw(random, 0, static_cast<int>(faults.size()) - 1))];
+    ++count.faults[fault];
+    strike(fault);
+    if (draw(random, 0, 1))
+      begin();
+  }
+  return tasks;
+}
+
 void judge(agent_client& agent, const planned& one, tally& count, const std::string& said) {
   std::string why;
   auto finished = eventually([&] {

@@ -5,10 +5,12 @@
 #include "fixture/process.hpp"
 #include "fixture/test_engine.hpp"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 namespace davit::test {
 
@@ -51,6 +53,13 @@ int draw(dice& random, int least, int most);
 void pause(dice& random, int least_ms, int most_ms);
 
 planned plan_task(dice& random);
+
+/// Submits one as a client does: no answer, ask again with the same key.
+planned submit_for_certain(dice& random, agent_client& agent);
+
+/// A round: tasks are submitted before and between some faults, drawn from `faults`. Gives the tasks.
+std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults, const std::function<planned()>& submit,
+                                 const std::function<void(const std::string&)>& strike);
 
 /// Promises 1, 3 and 4 for one task, as the agent tells of it; `said` is printed if one does not hold.
 void judge(agent_client& agent, const planned& one, tally& count, const std::string& said);

@@ -1,10 +1,16 @@
 // Agents that speak to each other: with the right certificates alone, of the same fleet alone, and whatever comes at the port.
+#include "actors/agent_context.hpp"
+#include "cli/configuration.hpp"
 #include "fixture/certificates.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
 #include "fixture/test_database.hpp"
 #include "fixture/test_engine.hpp"
+#include "messages/actors.hpp"
 
+#include <caf/actor_system.hpp>
+#include <caf/openssl/remote_actor.hpp>
+#include <caf/scoped_actor.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <arpa/inet.h>
@@ -113,6 +119,25 @@ TEST_CASE_METHOD(fleet_fixture, "who has another authority's certificate, or is 
   CHECK(foreigner.said_that("is of the fleet"));
   CHECK(a.said_that("turned away: agent foreigner is of the fleet \"other\""));
   CHECK(a.said().find("is a peer now") == std::string::npos);
+}
+
+TEST_CASE_METHOD(fleet_fixture, "an agent that speaks an older version of the protocol is turned away, and both sides say why", "[fleet][peers]") {
+  member a{"a", {}, url, authority, place(authority)};
+  CHECK(a.said_that("peers find this agent"));
+  auto old = place(authority);
+  auto option = [](const std::string& name, const std::string& value) { return "--davit." + name + "=\"" + value + "\""; };
+  auto config = read_configuration("", {option("store.url", url), option("fleet.listen", old.address()), option("fleet.tls-ca", authority.file()), option("fleet.tls-certificate", old.files.certificate),
+                                        option("fleet.tls-key", old.files.key)});
+  REQUIRE(config.mistakes.empty());
+  caf::actor_system system{*config.caf};
+  auto remote = caf::openssl::remote_actor<peer_actor>(system, "127.0.0.1", a.where.port);
+  REQUIRE(remote);
+  caf::scoped_actor self{system};
+  std::string answer = "it was let in";
+  self->request(*remote, 10s, hello_atom_v, peer_hello{0, "default", "old", "0.0.1"}, caf::strong_actor_ptr{}).receive([](const peer_hello&) {}, [&](const caf::error& e) { answer = text_of(e); });
+  CHECK(answer.find("agent old (davit 0.0.1) speaks version 0 of the agents' protocol") != std::string::npos);
+  CHECK(answer.find("upgrade the older one") != std::string::npos);
+  CHECK(a.said_that("turned away: agent old (davit 0.0.1) speaks version 0"));
 }
 
 TEST_CASE_METHOD(fleet_fixture, "whatever is sent to the fleet's port does the agent no harm", "[fleet][peers]") {

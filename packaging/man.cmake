@@ -1,0 +1,11 @@
+# Fills the commands into the man page, as `davit --help` tells them.
+execute_process(COMMAND ${DAVIT} --help OUTPUT_VARIABLE help COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX REPLACE ".*\nSubcommands:\n" "" help "${help}")
+string(REGEX MATCHALL "  [a-z-]+ +[^\n]+" lines "${help}")
+set(davit_commands "")
+foreach(line IN LISTS lines)
+  string(REGEX REPLACE "^  ([a-z-]+) +(.*)$" ".TP\n.B \\1\n\\2\n" entry "${line}")
+  string(REPLACE "-" "\\-" entry "${entry}")
+  string(APPEND davit_commands "${entry}")
+endforeach()
+configure_file(${SOURCE} ${TARGET} @ONLY)
