@@ -18,7 +18,7 @@ need_node_modules() {
   touch "$node_modules/.complete"
 }
 
-# kubectl: the machine's own, or Debian's.
-need_kubectl() {
-  command -v kubectl >/dev/null || need_packages kubernetes-client
+# Whether there is a kubectl that knows today's kustomize. Debian 12's own (1.20) does not.
+have_kubectl() {
+  command -v kubectl >/dev/null && [ "$(kubectl version --client -o json 2>/dev/null | jq -r '.clientVersion.minor' | tr -dc 0-9)" -ge 27 ] 2>/dev/null
 }
