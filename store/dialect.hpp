@@ -37,6 +37,9 @@ public:
   /// SQL for the database's own time, nanoseconds since 1970.
   virtual std::string clock() const = 0;
 
+  /// SQL for the larger of two numbers.
+  virtual std::string larger(const std::string& one, const std::string& other) const = 0;
+
   /// SQL for the image that the column `spec` of the table `t` names.
   virtual std::string image_of_spec() const = 0;
 

@@ -112,7 +112,7 @@ std::string text_of(const std::string& bytes) {
 }
 
 /// A text as SQL has it, for what can't be bound.
-std::string quoted(const std::string& text) {
+std::string literal(const std::string& text) {
   std::string sql = "'";
   for (char c : text)
     sql.append(c == '\'' ? "''" : std::string(1, c));
@@ -214,9 +214,9 @@ public:
         std::string query = "SELECT id, placement, attempts, owner, spec, created_at, not_before FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
                             + pin_rule + used.exclusions();
         for (const auto& one : hopeless)
-          query += " AND placement <> " + quoted(one);
+          query += " AND placement <> " + literal(one);
         for (const auto& one : passed_over)
-          query += " AND id <> " + quoted(one);
+          query += " AND id <> " + literal(one);
         query += " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + dialect_->claim_lock();
         struct candidate {
           std::string id, placement, owner, spec;
@@ -733,7 +733,7 @@ private:
         return;
       std::string names;
       for (const auto& one : rules.label_limits)
-        names += (names.empty() ? "" : ", ") + quoted(one.name);
+        names += (names.empty() ? "" : ", ") + literal(one.name);
       soci::statement rows = (store.sql_.prepare << "SELECT l.name, l.value, COUNT(*) FROM task t JOIN label l ON l.task = t.id WHERE t.state IN ('starting', 'running') AND l.name IN (" + names
                                                       + ") GROUP BY l.name, l.value",
                               into(name), into(value), into(count));
@@ -774,11 +774,11 @@ private:
       if (rules_.most_per_owner != 0)
         for (const auto& [owner, count] : owners_)
           if (count >= rules_.most_per_owner)
-            sql += " AND owner <> " + quoted(owner);
+            sql += " AND owner <> " + literal(owner);
       for (const auto& limit : rules_.label_limits)
         for (const auto& [label, count] : labels_)
           if (label.first == limit.name && (limit.value.empty() || limit.value == label.second) && count >= limit.most)
-            sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + quoted(label.first) + " AND value = " + quoted(label.second) + ")";
+            sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + literal(label.first) + " AND value = " + literal(label.second) + ")";
       return sql;
     }
 
@@ -835,13 +835,11 @@ private:
 
   /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
   number next_turn(const std::string& owner, number priority) {
-    nullable<number> front, last, mine;
-    sql_ << "SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority", use(priority), into(front.value, front.state);
-    if (!front.get())
-      sql_ << "SELECT MAX(fair) FROM owner", into(last.value, last.state);
-    sql_ << "SELECT MAX(fair) FROM owner WHERE name = :name", use(owner), into(mine.value, mine.state);
-    auto turn = std::max(front.get().value_or(last.get().value_or(0)), mine.get().value_or(0) + 1);
-    sql_ << "INSERT INTO owner (name, fair) VALUES (:name, :fair) ON CONFLICT (name) DO UPDATE SET fair = excluded.fair", use(owner), use(turn);
+    number turn = 0;
+    sql_ << "INSERT INTO owner (name, fair) VALUES (:name, " + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority), (SELECT MAX(fair) FROM owner), 0)",
+                                                                               "COALESCE((SELECT fair FROM owner WHERE name = :mine), 0) + 1")
+              + ") ON CONFLICT (name) DO UPDATE SET fair = excluded.fair RETURNING fair",
+      use(owner), use(priority), use(owner), into(turn);
     return turn;
   }
 
@@ -942,7 +940,7 @@ private:
 
   void add_event(const std::string& task, number attempt_number, const std::string& kind, task_state state, std::optional<outcome> ended,
                  const std::string& message) {
-    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), bind_outcome(ended), message});
+    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), bind_outcome(ended), text_of(message)});
   }
 
   /// The last thing in a transaction: whoever reads a sequence number knows that no smaller one is still to come.
@@ -950,9 +948,15 @@ private:
     if (events_.empty())
       return;
     dialect_->lock(sql_, "events");
-    for (auto& one : std::exchange(events_, {}))
-      sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)",
-        use(one.task), use(one.attempt), use(one.at), use(one.kind), use(one.state), use(one.outcome.value, one.outcome.state), use(one.message);
+    // Many rows in a statement: each statement is a way to the database and back.
+    auto events = std::exchange(events_, {});
+    for (std::size_t from = 0; from < events.size(); from += 100) {
+      std::string rows;
+      for (auto one = events.begin() + static_cast<std::ptrdiff_t>(from); one != events.end() && one < events.begin() + static_cast<std::ptrdiff_t>(from + 100); ++one)
+        rows += (rows.empty() ? "(" : ", (") + literal(one->task) + ", " + std::to_string(one->attempt) + ", " + std::to_string(one->at) + ", " + literal(one->kind) + ", " + literal(one->state) + ", "
+                + (one->outcome.get() ? literal(*one->outcome.get()) : "NULL") + ", " + literal(one->message) + ")";
+      sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES " + rows;
+    }
   }
 
   static error fenced(const attempt_token& token) {

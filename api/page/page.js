@@ -193,7 +193,7 @@ let drawing = false;
 function draw() {
   if (drawing) return;
   drawing = true;
-  requestAnimationFrame(() => { drawing = false; drawNumbers(); drawLanes(); filterTasks(); });
+  requestAnimationFrame(() => { drawing = false; drawNumbers(); drawLanes(); filterTasks(); if (shownEngine) drawEngine(); });
 }
 
 /// Every engine of the fleet once, by its id, with the agents that reach it.
@@ -209,7 +209,7 @@ function allEngines() {
     if (one.state === "ready") entry.state = "ready";
     byId.set(id, entry);
   }
-  for (const [id, one] of own) { const entry = byId.get(id); if (entry) Object.assign(entry, { message: one.message, blocked: one.blocked, info: one.info }); }
+  for (const [id, one] of own) { const entry = byId.get(id); if (entry) Object.assign(entry, { message: one.message, blocked: one.blocked, info: one.info, disk_free: one.disk_free }); }
   return [...byId.values()].sort((a, b) => a.name.localeCompare(b.name));
 }
 
@@ -272,7 +272,7 @@ function drawLanes() {
     }
     box.style.minHeight = Math.max(34, 8 + tracks.length * 13) + "px";
     nodes.push(element("div", { class: "lane " + engine.state + (engine.blocked ? " blocked" : ""), role: "listitem" },
-      element("div", { class: "who", title: engine.message || engine.blocked || "" }, element("b", {}, engine.name), ` ${engine.busy}/${engine.slots} `, element("span", {}, engine.state === "ready" ? (engine.blocked || `on ${engine.agents.join(", ")}`) : engine.state + (engine.message ? ": " + engine.message : ""))), box));
+      element("button", { class: "who", type: "button", title: engine.message || engine.blocked || "Details", onclick: () => showEngine(engine.id) }, element("b", {}, engine.name), ` ${engine.busy}/${engine.slots} `, element("span", {}, engine.state === "ready" ? (engine.blocked || `on ${engine.agents.join(", ")}`) : engine.state + (engine.message ? ": " + engine.message : ""))), box));
   }
   $("lanes").replaceChildren(...(nodes.length ? nodes : [element("p", {}, "No engine is known yet.")]));
   $("lanes-axis").replaceChildren(...[1, .8, .6, .4, .2, 0].map((part) => element("span", {}, part ? "−" + span(width * part) : "now")));
@@ -312,6 +312,8 @@ function drawRows() {
 // -- one task --------------------------------------------------------------------------------------------------------------
 
 async function choose(id) {
+  shownEngine = null;
+  for (const one of ["detail-cancel", "detail-retry", "log-part"]) $(one).hidden = false;
   chosen = id;
   location.hash = id;
   $("detail").hidden = false;
@@ -345,7 +347,39 @@ function drawDetail(fresh = false) {
   }
 }
 
+// -- one engine, and the agents that reach it ------------------------------------------------------------------------------
+
+let shownEngine = null;
+function showEngine(id) {
+  chosen = null;
+  detail = null;
+  closeLog();
+  shownEngine = id;
+  $("detail").hidden = false;
+  drawEngine();
+  draw();
+  $("detail").focus();
+}
+
+function drawEngine() {
+  const engine = allEngines().find((e) => e.id === shownEngine);
+  if (!engine) return;
+  const info = engine.info || {}, now = Date.now() / 1000;
+  $("detail-title").textContent = "Engine " + engine.name;
+  $("detail-title").title = engine.id;
+  $("detail-state").replaceChildren(element("span", { class: "tag " + (engine.state === "ready" && !engine.blocked ? "succeeded" : "failed") }, engine.state), engine.message ? " · " + engine.message : "", engine.blocked ? " · is given nothing: " + engine.blocked : "");
+  for (const one of ["detail-cancel", "detail-retry", "log-part"]) $(one).hidden = true;
+  const here = [...tasks.values()].filter((t) => t.state !== "finished" && last(t) && last(t).engine_id === engine.id);
+  const facts = [["id", engine.id], ["slots", `${engine.busy} of ${engine.slots} taken`], ["labels", engine.labels.join(", ")], ["Docker", info.version && `${info.version}, API ${info.api_version} (${info.api_range})`], ["system", info.operating_system && `${info.operating_system}, ${info.architecture}, ${info.cpus} CPUs, ${Math.round(info.memory / 2 ** 30)} GiB`],
+    ["storage", info.storage_driver && `${info.storage_driver} at ${info.data_root}${engine.disk_free ? ", " + Math.round(engine.disk_free / 2 ** 30) + " GiB free" : ""}`], ["live-restore", info.version && String(info.live_restore)], ["warnings", (info.warnings || []).join("; ")]].filter((f) => f[1]);
+  const table = (heads, rows) => element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...rows.map((r) => element("tr", {}, ...r.map((c) => element("td", {}, c))))));
+  $("detail-body").replaceChildren(element("dl", {}, ...facts.flatMap(([k, v]) => [element("dt", {}, k), element("dd", {}, v)])), element("h3", {}, "Agents that reach it"),
+    table(["agent", "state", "version", "busy", "last heard of"], agents.filter((a) => a.engines.some((e) => (e.id || a.name + "/" + e.name) === engine.id)).map((a) => [a.name, a.state, a.version, `${a.busy} of ${a.slots}`, a.heartbeat_at ? span(Math.max(0, now - seconds(a.heartbeat_at))) + " ago" : "this one"])),
+    element("h3", {}, `Tasks there (${here.length})`), table(["task", "state", "for"], here.slice(0, 50).map((t) => [element("a", { href: "#" + t.id, onclick: (e) => { e.preventDefault(); choose(t.id); } }, labelOf(t)), t.state, span(now - seconds(t.created_at))])));
+}
+
 function closeDetail() {
+  shownEngine = null;
   chosen = null;
   detail = null;
   closeLog();
@@ -461,7 +495,7 @@ $("tasks").addEventListener("keydown", (e) => {
   else if (top + rowHeight > box.scrollTop + box.clientHeight) box.scrollTop = top + rowHeight - box.clientHeight;
 });
 document.addEventListener("keydown", (e) => {
-  if (e.key === "Escape" && chosen) closeDetail();
+  if (e.key === "Escape" && (chosen || shownEngine)) closeDetail();
   else if (e.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) { e.preventDefault(); $("filter-text").focus(); }
 });
 $("tasks").addEventListener("scroll", drawRows);

@@ -5,6 +5,9 @@
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <map>
+
 using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
@@ -30,15 +33,21 @@ struct two_crews {
     agent.await_state(healthy.front(), task_state::running);
   }
   void check_healthy(test_agent& agent) const {
+    std::map<std::string, std::vector<double>> spent;
     for (auto id : healthy) {
       auto ended = agent.wait(id, 3min);
       REQUIRE(ended.outcome == outcome::succeeded);
       REQUIRE(ended.attempts.size() == 1);
       REQUIRE(agent.logs(id).out == "begin\nend\n");
-      // No phase shows that anything was waited for: the sick engine was away for longer than this.
       const auto& phases = ended.attempts.back().phases;
       for (auto phase : {"create", "start", "collect"})
-        REQUIRE(phases.at(phase) < 8.0);
+        spent[phase].push_back(phases.at(phase));
+    }
+    // The sick engine is still away. No phase shows that anything was waited for: none is far from the others, however slow the machine.
+    for (auto& [phase, seconds] : spent) {
+      std::sort(seconds.begin(), seconds.end());
+      INFO(phase);
+      REQUIRE(seconds.back() < std::max(8.0, 5 * seconds[seconds.size() / 2]));
     }
   }
 };

@@ -127,6 +127,17 @@ await check("by keyboard alone: /, find, arrows, Escape", async () => {
   await page.getByLabel("Find").fill("");
 });
 
+await check("an engine in detail: what it is, which agents reach it, what runs there", async () => {
+  await page.locator(".lane .who", { hasText: "north" }).click();
+  await eventually("its name", async () => (await page.locator("#detail-title").innerText()) === "Engine north");
+  const text = await page.locator("#detail-body").innerText();
+  assert.match(text, /API 1\.\d+/);
+  assert.match(text, /harbour/);
+  await page.screenshot({ path: shots + "/engine.png" });
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#detail").isVisible(), false);
+});
+
 await check("a sick engine is named at the top, with how many tasks wait for it", async () => {
   process.kill(Number(northPid), "SIGSTOP");
   try {
