@@ -17,7 +17,12 @@ class Refused extends Error {}
 async function call(path, options = {}) {
   const headers = { ...(options.headers || {}) };
   if (token) headers.Authorization = "Bearer " + token;
-  const answer = await fetch(path, { ...options, headers });
+  let answer = await fetch(path, { ...options, headers });
+  // Somebody else uses the same token, and a lot: its turn comes.
+  for (let i = 0; answer.status === 429 && i < 20; ++i) {
+    await new Promise((done) => setTimeout(done, 1000 * Math.min(10, Number(answer.headers.get("Retry-After")) || 1)));
+    answer = await fetch(path, { ...options, headers });
+  }
   if (answer.status === 401) { askForToken("The agent lets nobody in without one."); throw new Refused("401"); }
   if (!answer.ok) {
     let text = answer.status + " " + answer.statusText;
