@@ -11,8 +11,8 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <spdlog/sinks/rotating_file_sink.h>
@@ -461,7 +461,9 @@ sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_sett
       if (steady::now() - state.saved_at >= save_interval) {
         std::erase_if(state.done, [now = steady::now()](const auto& one) { return now - one.second.at > 2 * forgotten_after; });
         bound_backlog(self);
-        state.keep();
+        if (state.dirty)
+          state.keep();
+        state.saved_at = steady::now();
         self->delayed_send(self, save_interval, tick_atom_v);
       }
       pump(self);

@@ -2,6 +2,7 @@
 
 #include "json/read.hpp"
 #include "messages/actors.hpp"
+#include "transport/aws_profile.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/log_format.hpp"
 #include "transport/registry_credentials.hpp"
@@ -505,6 +506,8 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     auto service = sink.type == sink_type::loki || sink.type == sink_type::otlp;
     if (sink.type == sink_type::file && sink.path.empty())
       mistake(name, "a file needs a path");
+    if (sink.type == sink_type::cloudwatch && sink.region.empty() && transport::find_aws_region([](const char* name) -> const char* { return std::getenv(name); }).empty())
+      mistake(name, "no AWS region: set region, or AWS_REGION");
     if (service && sink.url.empty())
       mistake(name, "write where it is: url = \"http://host:port\"");
     if (!sink.url.empty() && !sink.url.starts_with("http://") && !sink.url.starts_with("https://"))

@@ -1,6 +1,7 @@
 #include "transport/aws_credentials.hpp"
 
 #include "json/read.hpp"
+#include "transport/aws_profile.hpp"
 #include "transport/http_client.hpp"
 #include "transport/log_service.hpp"
 
@@ -12,42 +13,6 @@ namespace davit::transport {
 namespace {
 
 using environment = std::function<const char*(const char*)>;
-
-std::string variable(const environment& get, const char* name) {
-  auto value = get(name);
-  return value ? value : "";
-}
-
-/// A value of a section of an INI file, as AWS's shared files are.
-std::string from_file(const std::string& path, const std::string& section, const std::string& name) {
-  std::ifstream file{path};
-  std::string line;
-  bool inside = false;
-  while (std::getline(file, line)) {
-    auto trim = [](std::string text) {
-      auto begin = text.find_first_not_of(" \t\r"), end = text.find_last_not_of(" \t\r");
-      return begin == std::string::npos ? std::string{} : text.substr(begin, end - begin + 1);
-    };
-    line = trim(line);
-    if (line.starts_with('[')) {
-      auto title = trim(line.substr(1, line.find(']') - 1));
-      inside = title == section || title == "profile " + section;
-    } else if (auto equals = line.find('='); inside && equals != std::string::npos && trim(line.substr(0, equals)) == name) {
-      return trim(line.substr(equals + 1));
-    }
-  }
-  return {};
-}
-
-std::string profile_of(const environment& get) {
-  auto profile = variable(get, "AWS_PROFILE");
-  return profile.empty() ? "default" : profile;
-}
-
-std::string shared_file(const environment& get, const char* override_name, const char* usual) {
-  auto path = variable(get, override_name);
-  return path.empty() ? variable(get, "HOME") + "/.aws/" + usual : path;
-}
 
 struct served_credentials {
   std::string access_key, secret_key, token, expiration;
@@ -85,12 +50,12 @@ awaitable<result<std::string>> fetch(boost::asio::any_io_executor executor, serv
 }
 
 awaitable<result<aws_credentials>> of_container(boost::asio::any_io_executor executor, environment get, deadline until) {
-  auto full = variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI"), relative = variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+  auto full = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI"), relative = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
   auto where = parse_service_url(relative.empty() ? full : "http://169.254.170.2" + relative, "", "");
   if (!where)
     co_return where.error();
-  auto token = variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
-  if (auto file = variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty()) {
+  auto token = aws_variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
+  if (auto file = aws_variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty()) {
     std::ifstream in{file};
     std::getline(in, token);
   }
@@ -105,7 +70,7 @@ awaitable<result<aws_credentials>> of_container(boost::asio::any_io_executor exe
 
 /// IMDSv2: a token first, then the role, then its credentials.
 awaitable<result<aws_credentials>> of_instance(boost::asio::any_io_executor executor, environment get, deadline until) {
-  auto base = variable(get, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  auto base = aws_variable(get, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
   auto where = parse_service_url(base.empty() ? "http://169.254.169.254" : base, "", "");
   if (!where)
     co_return where.error();
@@ -131,24 +96,17 @@ awaitable<result<aws_credentials>> of_instance(boost::asio::any_io_executor exec
 
 } // namespace
 
-std::string find_aws_region(const environment& get) {
-  for (auto name : {"AWS_REGION", "AWS_DEFAULT_REGION"})
-    if (auto region = variable(get, name); !region.empty())
-      return region;
-  return from_file(shared_file(get, "AWS_CONFIG_FILE", "config"), profile_of(get), "region");
-}
-
 awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor, environment get, deadline until) {
-  aws_credentials found{variable(get, "AWS_ACCESS_KEY_ID"), variable(get, "AWS_SECRET_ACCESS_KEY"), variable(get, "AWS_SESSION_TOKEN"), {}};
+  aws_credentials found{aws_variable(get, "AWS_ACCESS_KEY_ID"), aws_variable(get, "AWS_SECRET_ACCESS_KEY"), aws_variable(get, "AWS_SESSION_TOKEN"), {}};
   if (!found.access_key.empty() && !found.secret_key.empty())
     co_return found;
-  auto file = shared_file(get, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), profile = profile_of(get);
-  found = {from_file(file, profile, "aws_access_key_id"), from_file(file, profile, "aws_secret_access_key"), from_file(file, profile, "aws_session_token"), {}};
+  auto file = aws_shared_file(get, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), profile = aws_profile(get);
+  found = {aws_file_value(file, profile, "aws_access_key_id"), aws_file_value(file, profile, "aws_secret_access_key"), aws_file_value(file, profile, "aws_session_token"), {}};
   if (!found.access_key.empty() && !found.secret_key.empty())
     co_return found;
-  if (!variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI").empty() || !variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").empty())
+  if (!aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI").empty() || !aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").empty())
     co_return co_await of_container(executor, get, until);
-  if (variable(get, "AWS_EC2_METADATA_DISABLED") != "true") {
+  if (aws_variable(get, "AWS_EC2_METADATA_DISABLED") != "true") {
     auto served = co_await of_instance(executor, get, until);
     if (served)
       co_return served;

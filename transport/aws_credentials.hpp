@@ -13,7 +13,4 @@ namespace davit::transport {
 /// `get` is std::getenv, or a test's. An error says what was tried.
 awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor, std::function<const char*(const char*)> get, deadline until);
 
-/// The region that the environment or the shared configuration file names; empty if neither does.
-std::string find_aws_region(const std::function<const char*(const char*)>& get);
-
 } // namespace davit::transport

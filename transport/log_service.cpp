@@ -3,6 +3,7 @@
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "transport/aws_credentials.hpp"
+#include "transport/aws_profile.hpp"
 
 #include <charconv>
 #include <fstream>

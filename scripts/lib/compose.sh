@@ -23,20 +23,14 @@ need_standin_root() {
 
 # start_networked_engine NAMESPACE DIR: dockerd with bridges and published ports, all within the namespace; sets engine_pid.
 start_networked_engine() {
-  local ns=$1 dir=$2 i
+  local ns=$1 dir=$2
   ip netns add "$ns" && ip netns exec "$ns" ip link set lo up
   mkdir -p "$dir"
   printf '{"deprecated-key-path": "%s"}\n' "$dir/key.json" > "$dir/daemon.json"
   # nsenter, not `ip netns exec`: that would hide the control groups.
   nsenter --net="/var/run/netns/$ns" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" -H "unix://$dir/docker.sock" -p "$dir/pid" --log-level warn >"$dir/log" 2>&1 &
   engine_pid=$!
-  for i in $(seq 300); do
-    curl -sf --max-time 2 --unix-socket "$dir/docker.sock" http://docker/_ping >/dev/null 2>&1 && return 0
-    kill -0 "$engine_pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  tail -5 "$dir/log" >&2
-  die "the engine did not start (its log: $dir/log)"
+  await_engine "$dir"
 }
 
 # make_standin_images DAVIT: the images of docker-compose.yml, under their names, on the engine of DOCKER_HOST.

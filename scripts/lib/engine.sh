@@ -1,5 +1,17 @@
 # Sourced: starts private engines, and makes the images that cannot be pulled.
 
+# await_engine DIR: until the engine of engine_pid answers at its socket.
+await_engine() {
+  local dir=$1 i
+  for i in $(seq 300); do
+    curl -sf --max-time 2 --unix-socket "$dir/docker.sock" http://docker/_ping >/dev/null 2>&1 && return 0
+    kill -0 "$engine_pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  tail -5 "$dir/log" >&2
+  die "the engine did not start (its log: $dir/log)"
+}
+
 # start_engine DIR [ARGS...]: dockerd with all its paths below DIR; sets engine_pid. It has no bridge, so several can run.
 start_engine() {
   local dir=$1; shift
@@ -10,14 +22,7 @@ start_engine() {
   dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" -H "unix://$dir/docker.sock" -p "$dir/pid" \
     --bridge=none --iptables=false --ip6tables=false --log-level warn "$@" >"$dir/log" 2>&1 &
   engine_pid=$!
-  local i
-  for i in $(seq 300); do
-    curl -sf --max-time 2 --unix-socket "$dir/docker.sock" http://docker/_ping >/dev/null 2>&1 && return 0
-    kill -0 "$engine_pid" 2>/dev/null || break
-    sleep 0.1
-  done
-  tail -5 "$dir/log" >&2
-  die "the engine did not start (its log: $dir/log)"
+  await_engine "$dir"
 }
 
 # stop_engine DIR PID: ends it, its containers and its mounts.

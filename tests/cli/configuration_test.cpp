@@ -104,6 +104,75 @@ TEST_CASE("every mistake is named with its line and option") {
   CHECK_FALSE(read("", {"--nonsense"}).mistakes.empty());
 }
 
+TEST_CASE("placement and sinks arrive; what is wrong with them is named") {
+  auto good = read(R"(davit {
+  placement {
+    strategy = "pack"
+    image-patience = 5s
+    max-per-owner = 7
+    max-per-label = ["team=red: 8", "deploy: 1"]
+  }
+  logs {
+    sinks {
+      aws {
+        type = "cloudwatch"
+        region = "eu-central-1"
+        stream = "{name}/{attempt}"
+      }
+      disk {
+        type = "file"
+        path = "/var/log/davit.json"
+        max-size = "1m"
+        max-files = 2
+      }
+    }
+  }
+}
+)");
+  for (const auto& one : good.mistakes)
+    FAIL_CHECK(one.text());
+  const auto& placement = good.agent.placement;
+  CHECK(placement.strategy == placement_strategy::pack);
+  CHECK(placement.image_patience == 5s);
+  CHECK(placement.most_per_owner == 7);
+  CHECK(placement.label_limits == std::vector<label_limit>{{"team", "red", 8}, {"deploy", "", 1}});
+  REQUIRE(good.agent.logs.sinks.size() == 2);
+  CHECK(good.agent.logs.sinks[0].type == sink_type::cloudwatch);
+  CHECK(good.agent.logs.sinks[0].stream == "{name}/{attempt}");
+  CHECK(good.agent.logs.sinks[1].max_size.bytes == 1 << 20);
+  auto wrong = read(R"(davit {
+  placement {
+    max-per-label = ["deploy: none"]
+  }
+  logs {
+    sinks {
+      a {
+        type = "loki"
+      }
+      b {
+        type = "file"
+      }
+      c {
+        type = "otlp"
+        url = "http://collector:4318"
+        group = "{tusk}"
+      }
+      d {
+        type = "smoke"
+        tpye = "loki"
+      }
+    }
+  }
+}
+)");
+  CHECK(names(wrong, "davit.conf:3: davit.placement.max-per-label: must be a list of a label and a number"));
+  CHECK(names(wrong, "davit.conf:7: davit.logs.sinks.a: write where it is"));
+  CHECK(names(wrong, "davit.conf:10: davit.logs.sinks.b: a file needs a path"));
+  CHECK(names(wrong, "davit.conf:13: davit.logs.sinks.c: {tusk} is none of"));
+  CHECK(names(wrong, "davit.conf:19: davit.logs.sinks.d.type: must be \"file\""));
+  CHECK(names(wrong, "davit.conf:20: davit.logs.sinks.d.tpye: unknown option, did you mean \"type\"?"));
+}
+
 TEST_CASE("the defaults that are printed are the defaults that hold") {
   auto config = read(default_configuration());
   CHECK(config.mistakes.empty());

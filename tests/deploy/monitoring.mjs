@@ -21,15 +21,23 @@ for (const [where, query] of queries)
       console.log(`FAILED: ${where}: no metric ${name} is exported`);
     }
 console.log(`ok: ${queries.length} queries of the dashboard and the rules name ${names.size} metrics that are there`);
-let empty = 0;
-for (const panel of dashboard.panels) {
-  let series = 0;
-  for (const target of panel.targets) series += (await ask("/api/v1/query?query=" + encodeURIComponent(target.expr))).result.length;
-  if (series === 0 && !panel.targets.every((t) => [...later].some((l) => t.expr.includes(l)))) {
-    ++empty;
-    console.log(`FAILED: the panel "${panel.title}" has no data`);
+// A rate needs two scrapes with the series in them: asked again until then.
+async function emptyPanels() {
+  const empty = [];
+  for (const panel of dashboard.panels) {
+    let series = 0;
+    for (const target of panel.targets) series += (await ask("/api/v1/query?query=" + encodeURIComponent(target.expr))).result.length;
+    if (series === 0 && !panel.targets.every((t) => [...later].some((l) => t.expr.includes(l)))) empty.push(panel.title);
   }
+  return empty;
 }
+let without = await emptyPanels();
+for (let i = 0; without.length && i < 30; ++i) {
+  await new Promise((done) => setTimeout(done, 1000));
+  without = await emptyPanels();
+}
+for (const title of without) console.log(`FAILED: the panel "${title}" has no data`);
+const empty = without.length;
 if (!empty) console.log(`ok: all ${dashboard.panels.length} panels have data (but those of failures that have not happened)`);
 const firing = (await ask("/api/v1/alerts")).alerts.filter((a) => a.state === "firing").map((a) => a.labels.alertname);
 if (firing.length) {

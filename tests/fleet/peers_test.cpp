@@ -100,6 +100,15 @@ TEST_CASE_METHOD(fleet_fixture, "agents find each other by the store; a live log
   CHECK(b.said_that("agent a is no peer any more"));
 }
 
+TEST_CASE_METHOD(fleet_fixture, "a peer is found by a name alone, where the store does not tell of it", "[fleet][peers]") {
+  member a{"a", {}, url, authority, place(authority)};
+  auto elsewhere = server.url(server.create());
+  member b{"b", {}, elsewhere, authority, place(authority), {"--davit.fleet.peers=[\"localhost:" + std::to_string(a.where.port) + "\", \"no-such-name.invalid:7301\"]"}};
+  CHECK(b.said_that("agent a (davit"));
+  CHECK(a.said_that("agent b (davit"));
+  CHECK(b.said_that("no-such-name.invalid:7301 is not a peer: its name can't be resolved"));
+}
+
 TEST_CASE_METHOD(fleet_fixture, "an agent is drained through another", "[fleet][peers]") {
   test_engine engine{"e"};
   member a{"a", {engine.settings(4)}, url, authority, place(authority)}, b{"b", {}, url, authority, place(authority)};

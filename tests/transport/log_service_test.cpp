@@ -4,6 +4,7 @@
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "transport/aws_credentials.hpp"
+#include "transport/aws_profile.hpp"
 #include "transport/log_service.hpp"
 
 #include <boost/asio/co_spawn.hpp>
