@@ -10,7 +10,7 @@ namespace davit {
 void crash_point(std::string_view where) noexcept;
 
 /// All of them, in the order in which an attempt comes by. Each stands between an act and the knowledge of it.
-inline constexpr std::array<std::string_view, 17> crash_points{
+inline constexpr std::array<std::string_view, 21> crash_points{
   "task accepted",      // durable, not answered
   "attempt claimed",    // durable, no executor yet
   "attempt judged",     // nothing asked of the engine
@@ -28,6 +28,10 @@ inline constexpr std::array<std::string_view, 17> crash_points{
   "outcome stored",     // durable; the container is there
   "removal asked",      // remove is under way
   "container removed",  // all is done but leaving
+  "sandbox chosen",     // the sandbox has its own name still
+  "sandbox taken",      // it has the attempt's name, and no task
+  "hand-over asked",    // the task is on its way to it
+  "task handed over",   // the engine has it
 };
 
 } // namespace davit

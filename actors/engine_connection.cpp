@@ -1,9 +1,12 @@
 #include "actors/engine_connection.hpp"
 
 #include "actors/metrics.hpp"
-#include "transport/engine_client.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
+#include "sandbox/program.hpp"
+#include "transport/engine_calls.hpp"
 #include "transport/log_follower.hpp"
-#include "transport/registry_credentials.hpp"
 #include "transport/secret_masker.hpp"
 
 #include <caf/actor_system.hpp>
@@ -43,11 +46,13 @@ struct pending_call {
 struct pending_log {
   std::uint64_t source = 0;
   std::shared_ptr<transport::log_follower> follower;
-  caf::typed_response_promise<void> promise;
+  caf::typed_response_promise<log_end> promise;
   bool ended = false;              ///< The follower has; acknowledgements may be missing.
   std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
   caf::error failure;
   std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
+  std::unique_ptr<init::report_reader> reader;      ///< Of a sandbox.
+  bool follows = false;
 };
 
 /// Whoever wants an image that is being pulled already.
@@ -92,6 +97,7 @@ struct engine_connection_state {
   std::map<std::uint64_t, pending_call> calls;
   std::map<attempt_key, pending_log> logs;
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
+  std::map<std::string, std::shared_ptr<transport::byte_stream>> lines; ///< To the inits of sandboxes that wait, by their containers.
   std::minstd_rand random{std::random_device{}()};
 };
 
@@ -139,9 +145,11 @@ awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::s
 /// What a call is about, and so what `not found` is said of.
 enum class subject { container, image };
 
-/// A request of an executor's: calls the engine and answers with what it says. `make` gets the call's deadline and control.
+/// A request of an executor's: calls the engine and answers with what it says. `make` gets the call's deadline and control; `keep` is run with a
+/// good answer before it is given.
 template <class T, class Make>
-caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make, subject about = subject::container) {
+caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make, subject about = subject::container,
+                    std::function<void()> keep = {}) {
   auto& state = self->state;
   using promise_type = caf::typed_response_promise<T>;
   auto promise = self->make_response_promise<T>();
@@ -161,6 +169,8 @@ caf::result<T> call(self_pointer self, const char* what, duration limit, std::op
     state.calls.erase(found);
     auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     state.context->metrics->engine_request(state.settings.name, what, seconds);
+    if (value && keep)
+      keep();
     if (!value)
       promise.deliver(to_caf(value.error()));
     else if constexpr (std::is_void_v<T>)
@@ -172,9 +182,6 @@ caf::result<T> call(self_pointer self, const char* what, duration limit, std::op
 }
 
 // -- pulls -----------------------------------------------------------------------------------------------------------
-
-awaitable<result<void>> pull(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, secret own, std::string image,
-                             std::function<void(const pull_progress&)> progress, call_options options);
 
 /// Those whose time is over, or who have withdrawn, have their answer; a pull that nobody waits for is ended.
 template <class Over>
@@ -226,7 +233,7 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
   call_options options;
   options.control = entry.control;
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<void>(self, pull(state.client, state.context->settings.docker_config, credentials, image, progress, options), [=](result<void> value) {
+  spawn_call<void>(self, transport::pull_with(state.client, state.context->settings.docker_config, credentials.value, image, progress, options), [=](result<void> value) {
     auto& state = self->state;
     state.calls.erase(id);
     std::vector<waiting_pull> waiting;
@@ -251,6 +258,8 @@ void tell(self_pointer self) {
   state.context->metrics->engine_state(state.settings.name, state.status.state == engine_state::ready);
   if (state.addresses.scheduler)
     self->send(state.addresses.scheduler, state.status);
+  if (auto keeper = state.addresses.sandboxes.find(state.settings.name); keeper != state.addresses.sandboxes.end() && keeper->second)
+    self->send(keeper->second, state.status);
 }
 
 void come_into(self_pointer self, engine_state now, std::string message) {
@@ -391,31 +400,12 @@ void check(self_pointer self) {
     connect(self);
 }
 
-/// Reads the event stream to its end. An engine's event stream ends when the engine does: that is what it is read for.
-awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options) {
-  transport::event_options what;
-  what.filters = {{"type", "container"}, {"label", "davit.fleet=" + fleet}};
-  auto opening = options;
-  opening.until = within(10s);
-  auto opened = co_await client->events(std::move(what), std::move(opening));
-  if (!opened)
-    co_return opened.error();
-  auto stream = std::move(*opened);
-  while (true) {
-    auto event = co_await stream->next(transport::no_deadline);
-    if (!event)
-      co_return event.error();
-    if (!*event)
-      co_return result<void>{};
-  }
-}
-
 void watch_events(self_pointer self) {
   auto& state = self->state;
   call_options options;
   options.control = state.events = std::make_shared<transport::call_control>();
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<void>(self, drain_events(state.client, state.context->settings.fleet, options), [self, begun](result<void> ended) {
+  spawn_call<void>(self, transport::drain_events(state.client, state.context->settings.fleet, options), [self, begun](result<void> ended) {
     auto& state = self->state;
     state.events.reset();
     if (!ended && ended.error().code == engine_errc::cancelled)
@@ -440,19 +430,53 @@ void settle_log(self_pointer self, const attempt_key& key) {
   auto found = logs.find(key);
   if (found == logs.end() || !found->second.ended || found->second.unacknowledged != 0)
     return;
-  auto promise = found->second.promise;
-  auto failure = found->second.failure;
+  auto entry = std::move(found->second);
   logs.erase(found);
-  if (failure)
-    promise.deliver(failure);
+  log_end end;
+  if (entry.reader && (entry.reader->whole() || !entry.follows))
+    end.report = entry.reader->report();
+  if (entry.failure)
+    entry.promise.deliver(entry.failure);
   else
-    promise.deliver();
+    entry.promise.deliver(end);
 }
 
 /// The entry of a follower, unless it was replaced.
 pending_log* find_log(self_pointer self, const attempt_key& key, std::uint64_t source) {
   auto found = self->state.logs.find(key);
   return found != self->state.logs.end() && found->second.source == source ? &found->second : nullptr;
+}
+
+/// Takes out what is not the task's own, and masks.
+void sift(pending_log& entry, std::vector<log_record>& records) {
+  std::vector<log_record> decided;
+  if (entry.reader) {
+    for (auto& record : records)
+      entry.reader->add(std::move(record), decided);
+    records = std::exchange(decided, {});
+  }
+  if (entry.masker) {
+    for (auto& record : records)
+      entry.masker->add(std::move(record), decided);
+    records = std::move(decided);
+  }
+}
+
+/// Nothing comes after these records: what was kept back is given too.
+void finish_sifting(pending_log& entry, std::vector<log_record>& records) {
+  std::vector<log_record> rest;
+  if (entry.reader) {
+    entry.reader->finish(rest);
+    for (auto& record : rest)
+      if (entry.masker)
+        entry.masker->add(std::move(record), records);
+      else
+        records.push_back(std::move(record));
+  }
+  if (entry.masker) {
+    entry.masker->finish(records);
+    entry.masker.reset();
+  }
 }
 
 void pass_on(self_pointer self, log_batch batch) {
@@ -462,14 +486,15 @@ void pass_on(self_pointer self, log_batch batch) {
   auto entry = find_log(self, key, source);
   if (!entry)
     return;
-  if (entry->masker) {
-    std::vector<log_record> decided;
-    for (auto& record : batch.records)
-      entry->masker->add(std::move(record), decided);
-    batch.records = std::move(decided);
+  sift(*entry, batch.records);
+  if (entry->reader && entry->reader->whole() && !entry->ended) { // the container will take a while to end, but has no more to say
+    entry->ended = true;
+    entry->follower->cancel();
+    finish_sifting(*entry, batch.records);
   }
   if (batch.records.empty()) {
     entry->follower->grant(wire_bytes);
+    settle_log(self, key);
     return;
   }
   ++entry->unacknowledged;
@@ -492,7 +517,7 @@ void pass_on(self_pointer self, log_batch batch) {
       });
 }
 
-caf::result<void> follow_log(self_pointer self, const log_request& request) {
+caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   auto& state = self->state;
   if (auto old = state.logs.find(request.key); old != state.logs.end()) {
     old->second.follower->cancel();
@@ -511,24 +536,29 @@ caf::result<void> follow_log(self_pointer self, const log_request& request) {
   auto on_end = [=](result<void> outcome, log_cursor) {
     resume(actor, [=] {
       auto entry = find_log(self, key, source);
-      if (!entry)
+      if (!entry || entry->ended)
         return;
+      // Nothing comes after this; but whoever followed is read after, and what was kept back here is read again then.
+      if (outcome && !follow && !entry->failure && (entry->masker || entry->reader)) {
+        log_batch rest{key, source, 0, {}};
+        finish_sifting(*entry, rest.records);
+        pass_on(self, std::move(rest));
+      }
       entry->ended = true;
       if (!outcome && !entry->failure)
         entry->failure = to_caf(outcome.error());
-      // Nothing comes after this; but whoever followed is read after, and what was kept back here is read again then.
-      if (entry->masker && !follow && !entry->failure) {
-        log_batch rest{key, source, 0, {}};
-        entry->masker->finish(rest.records);
-        entry->masker.reset();
-        pass_on(self, std::move(rest));
-      }
       settle_log(self, key);
     });
   };
   auto follower = std::make_shared<transport::log_follower>(state.client, std::move(options), std::move(on_records), std::move(on_end));
-  auto promise = self->make_response_promise<void>();
-  auto& entry = state.logs.emplace(key, pending_log{source, follower, promise, false, 0, {}, {}}).first->second;
+  auto promise = self->make_response_promise<log_end>();
+  auto& entry = state.logs[key];
+  entry.source = source;
+  entry.follower = follower;
+  entry.promise = promise;
+  entry.follows = follow;
+  if (!request.nonce.empty())
+    entry.reader = std::make_unique<init::report_reader>(request.nonce);
   std::vector<std::string> hidden;
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);
@@ -538,66 +568,47 @@ caf::result<void> follow_log(self_pointer self, const log_request& request) {
   return promise;
 }
 
-// -- calls that take more than one request ------------------------------------------------------------------------------
+// -- sandboxes ---------------------------------------------------------------------------------------------------------
 
-awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
-  auto attached = co_await client->attach(std::move(container), false, options);
-  if (!attached)
-    co_return attached.error();
-  // The container decides how fast it reads: no deadline but the task's own end, which withdraws this call.
-  transport::control_scope scope{options.control, client->executor(), *attached->stream};
-  auto written = co_await attached->stream->write(bytes, transport::no_deadline);
+/// make_sandbox, with the line left in `kept` for the actor.
+awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options,
+                                             std::shared_ptr<transport::made_sandbox> kept) {
+  auto made = co_await transport::make_sandbox(std::move(client), std::move(plan), std::move(tar), std::move(options));
+  if (!made)
+    co_return made.error();
+  *kept = std::move(*made);
+  co_return kept->id;
+}
+
+caf::result<std::string> make_sandbox(self_pointer self, const container_plan& plan, const std::string& tar) {
+  auto kept = std::make_shared<transport::made_sandbox>();
+  return call<std::string>(
+    self, "sandbox", 120s, {}, [=, client = self->state.client](call_options options) { return make_and_keep(client, plan, tar, options, kept); }, subject::image,
+    [=] { self->state.lines[kept->id] = std::move(kept->line); });
+}
+
+awaitable<result<void>> write_message(std::shared_ptr<transport::byte_stream> line, std::string message, call_options options) {
+  if (!line->idle_and_alive())
+    co_return transport::error{engine_errc::not_found, 0, "the engine has closed the line to the sandbox's init"};
+  auto written = co_await line->write(message, options.until);
   if (!written)
     co_return written.error();
-  co_await attached->stream->shutdown_write();
-  // The engine closes when it has passed all on.
-  std::vector<char> nothing(1024);
-  while (true) {
-    auto count = co_await attached->stream->read_some(nothing, transport::no_deadline);
-    if (!count || *count == 0)
-      co_return result<void>{};
-  }
+  co_return result<void>{};
 }
 
-/// With the task's own credentials, or else those that the agent's config.json has for the image's registry.
-awaitable<result<void>> pull(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, secret own, std::string image,
-                             std::function<void(const pull_progress&)> progress, call_options options) {
-  auto config = own.value.empty() ? transport::registry_credentials::load(docker_config) : transport::registry_credentials::parse(own.value, "the secret DOCKER_AUTH_CONFIG");
-  if (!config)
-    co_return config.error();
-  auto auth = co_await config->of_image(image, options.until);
-  if (!auth)
-    co_return auth.error();
-  co_return co_await client->pull_image(image, std::move(*auth), std::move(progress), options);
-}
-
-std::string engine_time(timestamp at) {
-  auto count = at.time_since_epoch().count();
-  auto fraction = std::to_string(count % 1'000'000'000);
-  return std::to_string(count / 1'000'000'000) + '.' + std::string(9 - fraction.size(), '0') + fraction;
-}
-
-awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
-                                                          call_options options) {
-  transport::event_options what;
-  what.filters = {{"type", "container"}, {"container", container}};
-  what.since = engine_time(since);
-  what.until = engine_time(std::chrono::system_clock::now());
-  auto until = options.until;
-  auto opened = co_await client->events(std::move(what), std::move(options));
-  if (!opened)
-    co_return opened.error();
-  auto stream = std::move(*opened);
-  std::vector<engine_event> events;
-  while (true) {
-    auto event = co_await stream->next(until);
-    if (!event)
-      co_return event.error();
-    if (!*event)
-      break;
-    events.push_back(std::move(**event));
-  }
-  co_return events;
+caf::result<void> hand_over(self_pointer self, const std::string& id, const std::string& message, bool more) {
+  auto& state = self->state;
+  auto found = state.lines.find(id);
+  if (found == state.lines.end())
+    return make_failure(engine_errc::not_found, "there is no line to the sandbox's init any more");
+  auto line = found->second;
+  if (!more)
+    state.lines.erase(found);
+  auto after = [=] {
+    if (!more) // closed in good order, whenever the engine comes to it
+      spawn_call<void>(self, transport::write_to_end(self->state.client, line, {}, {}), [](result<void>) {});
+  };
+  return call<void>(self, "hand_over", 30s, {}, [=](call_options options) { return write_message(line, message, options); }, subject::container, after);
 }
 
 // -- behavior --------------------------------------------------------------------------------------------------------
@@ -635,8 +646,22 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     [=](create_atom, const container_plan& plan) {
       return call<std::string>(self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); }, subject::image);
     },
-    [=](start_atom, const std::string& id) {
-      return call<bool>(self, "start", 120s, {}, [=](call_options options) { return client->start_container(id, options); });
+    [=](start_atom, const std::string& id, const std::string& tar) {
+      return call<bool>(self, "start", 120s, {}, [=](call_options options) { return transport::start_with(client, id, tar, options); });
+    },
+    [=](init_atom, const std::string& volume, const std::string& image) {
+      auto helper = init_carrier(self->state.context->settings, volume, image);
+      return call<void>(self, "init", 60s, {}, [=](call_options options) {
+        return transport::install_init(client, helper, std::string{init::folder}, std::string{init::program_bytes()}, options);
+      }, subject::image);
+    },
+    [=](init_atom, const container_plan& plan, const std::string& tar) { return make_sandbox(self, plan, tar); },
+    [=](init_atom, const std::string& id, const std::string& message, bool more) { return hand_over(self, id, message, more); },
+    [=](rename_atom, const std::string& id, const std::string& name) {
+      return call<void>(self, "rename", 30s, {}, [=](call_options options) { return client->rename_container(id, name, options); });
+    },
+    [=](count_atom, const std::string& id) {
+      return call<std::uint32_t>(self, "stats", 15s, {}, [=](call_options options) { return client->count_processes(id, options); });
     },
     [=](wait_atom, const attempt_key& key, const std::string& id) {
       return call<std::int64_t>(self, "wait", 60s, key, [=](call_options options) { return client->wait_container(id, options); });
@@ -648,6 +673,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       return call<bool>(self, "stop", grace + 30s, {}, [=](call_options options) { return client->stop_container(id, grace, options); });
     },
     [=](remove_atom, const std::string& id) {
+      self->state.lines.erase(id);
       return call<void>(self, "remove", 60s, {}, [=](call_options options) { return client->remove_container(id, options); });
     },
     [=](list_atom, const std::vector<std::string>& labels) {
@@ -655,7 +681,10 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
                                                   [=](call_options options) { return client->list_containers(labels, options); });
     },
     [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
-      return call<void>(self, "attach", 30s, key, [=](call_options options) { return write_stdin(client, id, bytes, options); });
+      auto line = self->state.lines.extract(id); // to a sandbox; its task's input comes behind the task
+      if (!line.empty())
+        return call<void>(self, "attach", 30s, key, [=, stream = line.mapped()](call_options options) { return transport::write_to_end(client, stream, bytes, options); });
+      return call<void>(self, "attach", 30s, key, [=](call_options options) { return transport::write_stdin(client, id, bytes, options); });
     },
     [=](files_atom, const std::string& id, const std::string& path, std::uint64_t most) {
       return call<std::string>(self, "archive", 60s, {}, [=](call_options options) {
@@ -665,7 +694,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     },
     [=](history_atom, const std::string& id, timestamp since) {
       return call<std::vector<engine_event>>(self, "events", 15s, {},
-                                             [=](call_options options) { return read_history(client, id, since, options); });
+                                             [=](call_options options) { return transport::read_history(client, id, since, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
     [=](withdraw_atom, const attempt_key& key) {

@@ -99,7 +99,13 @@ void executor_state::adopt() {
       },
       [this](const container_status& found) {
         auto label = found.labels.find("davit.task");
-        auto ours = label != found.labels.end() && label->second == to_string(key().task);
+        auto sandbox = found.labels.find("davit.sandbox"); // has no other mark of its task than its name
+        auto ours = sandbox != found.labels.end() || (label != found.labels.end() && label->second == to_string(key().task));
+        if (sandbox != found.labels.end() && !warm) {
+          warm.emplace();
+          warm->container = found.id;
+          warm->nonce = sandbox->second;
+        }
         go_on_from(ours ? container_state_of(found.state) : container_state::foreign, found);
       },
       inspect_atom_v, container_name(key()));
@@ -135,11 +141,17 @@ void executor_state::go_on_from(container_state there, const container_status& f
         announce();
       break;
     case recovery_action::attach:
+      if (warm && !begun_here) {
+        look_into_sandbox(found);
+        break;
+      }
+      [[fallthrough]];
     case recovery_action::collect: // waiting for what has ended returns at once
       may_have_started = true;
       if (!epoch_at_start)
         epoch_at_attach = engine.epoch;
       context->metrics->attempt_resumed();
+      evidence.start = warm ? "warm" : evidence.start;
       started(found.started_at.value_or(std::chrono::system_clock::now()));
       break;
     case recovery_action::cancel:
@@ -220,6 +232,10 @@ void executor_state::create() {
     adopt();
     return;
   }
+  if (!create_sent && may_be_warm()) {
+    take();
+    return;
+  }
   create_sent = true;
   ask([this] { create(); },
       [this](const caf::error& e) {
@@ -279,6 +295,11 @@ void executor_state::start() {
     fail_unstarted("before the container was started");
     return;
   }
+  begun_here = true;
+  if (warm) {
+    hand_over();
+    return;
+  }
   epoch_at_start = engine.epoch;
   may_have_started = true;
   // If the answer was lost, the container may have run and ended by now; starting it again would run it twice.
@@ -287,7 +308,7 @@ void executor_state::start() {
         crash_point("container started");
         started(std::chrono::system_clock::now());
       },
-      start_atom_v, container);
+      start_atom_v, container, network_files(plan_container(context->settings, key(), spec, {})));
   crash_point("start asked");
 }
 

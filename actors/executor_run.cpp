@@ -1,5 +1,6 @@
 #include "actors/executor_state.hpp"
 
+#include "actors/sandbox_plan.hpp"
 #include "policy/placement.hpp"
 #include "transport/secret_masker.hpp"
 
@@ -33,8 +34,11 @@ void executor_state::follow_log() {
         if (!address)
           return;
         crash_point("log followed");
-        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease, masked_values()})
-          .then([] {}, // the container has ended, or is about to
+        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease, masked_values(), warm ? warm->nonce : ""})
+          .then([this](const log_end& end) { // the container has ended, or is about to
+                  if (now == step::run && end.report && heed(*end.report))
+                    end_early(*end.report);
+                },
                 [this](const caf::error& e) {
                   if (now != step::run || e == log_errc::stale)
                     return;
@@ -70,11 +74,15 @@ void executor_state::started(timestamp at) {
   self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::running, container, image_id, at})
     .then([] { crash_point("start recorded"); }, [this](const caf::error& e) { spdlog::warn("task {}: its start was not written down: {}", to_string(key().task), text_of(e)); });
   enter(step::run);
-  after(first_look, [this] {
-    if (now == step::run)
-      follow_log();
-  });
-  if (!work.resumed)
+  context->metrics->attempt_started(warm.has_value());
+  if (warm)
+    follow_log(); // its init tells there how the task ends
+  else
+    after(first_look, [this] {
+      if (now == step::run)
+        follow_log();
+    });
+  if (begun_here)
     feed_stdin();
   if (spec.timeout) {
     auto left = std::chrono::duration_cast<duration>(at + *spec.timeout - std::chrono::system_clock::now());
@@ -130,7 +138,13 @@ void executor_state::read_rest(container_status ended) {
               self->request(addresses.logs, caf::infinite, note_atom_v, key(), "some bytes are missing here: the engine did not give the rest of the log (" + text_of(e) + ")")
                 .then([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { corroborate(ended); });
             },
-            [this, ended] { corroborate(ended); }, log_atom_v, log_request{key(), container, spec.tty, false, lease, masked_values()});
+            [this, ended](const log_end& end) {
+              if (end.report && (end.report->word == sandbox_word::unused || end.report->word == sandbox_word::exec))
+                heed(*end.report);
+              else
+                corroborate(ended);
+            },
+            log_atom_v, log_request{key(), container, spec.tty, false, lease, masked_values(), warm ? warm->nonce : ""});
       },
       [this, ended](const caf::error& e) {
         spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));
@@ -157,13 +171,18 @@ void executor_state::corroborate(container_status ended) {
 void executor_state::suspect(container_status ended) {
   ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
       [this, ended](const std::vector<engine_event>& events) {
+        if (was_dead(events)) {
+          be_cold("the sandbox had ended before it was taken");
+          forget_sandbox(container);
+          return;
+        }
         auto through_engine = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "kill"; });
         if (through_engine)
           watch_engine(ended, steady::now() + shutdown_patience);
         else
           settle(ended);
       },
-      history_atom_v, container, started_at - 5s);
+      history_atom_v, container, warm ? started_at - sandbox_patience : started_at - 5s);
 }
 
 void executor_state::watch_engine(container_status ended, steady::time_point until) {
@@ -186,7 +205,7 @@ void executor_state::weigh(const std::vector<engine_event>& events, container_st
   for (const auto& event : events) {
     if (evidence.events.size() < 16)
       evidence.events.push_back(event.raw);
-    start_remembered |= event.action == "start";
+    start_remembered |= event.action == (warm ? "rename" : "start"); // a sandbox was started long before
     // An engine that starts again tells of what ended meanwhile too, but late.
     watched_end |= event.action == "die" && ended.finished_at && event.at - *ended.finished_at < prompt_end;
   }
@@ -229,7 +248,8 @@ void executor_state::decide(container_status ended, log_summary totals) {
   facts.wanted = wanted;
   // The engine's word on the stop may still be under way; the container's end came through it all the same.
   facts.stopped_by_davit = stopped_by_davit || stop_under_way;
-  facts.engine_restarted = engine.epoch != epoch_at_start;
+  auto early = told && ended.raw_state.empty(); // the init's own word: no restart of the engine's can have changed it
+  facts.engine_restarted = !early && engine.epoch != epoch_at_start;
   facts.live_restore = engine.info.live_restore;
   facts.start_remembered = start_remembered;
   facts.timeout = spec.timeout;

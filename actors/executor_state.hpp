@@ -1,6 +1,7 @@
 // The inside of an executor: its state and its steps. For actors/executor*.cpp alone.
 //
 // executor.cpp     how it is spawned and what it answers; the way from the claim to the start
+// executor_warm.cpp from the claim to the start in a sandbox that is there already
 // executor_run.cpp from the start to the stored outcome
 // executor_wait.cpp what may come between: an engine that is away, a cancel, a deadline
 #pragma once
@@ -75,6 +76,18 @@ struct executor_state {
   std::vector<secret> masked_values() const;
   std::string masked(std::string text) const;
 
+  // -- the warm way ------------------------------------------------------------------------------------------------------
+
+  bool may_be_warm();
+  void be_cold(std::string why);
+  void take();
+  void forget_sandbox(const std::string& which);
+  void hand_over();
+  void look_into_sandbox(container_status found);
+  bool heed(const sandbox_report& report);
+  bool was_dead(const std::vector<engine_event>& events) const;
+  void end_early(const sandbox_report& report);
+
   // -- beside the steps --------------------------------------------------------------------------------------------------
 
   void follow_log();
@@ -127,12 +140,16 @@ struct executor_state {
   attempt_status progress;
 
   std::string container;
+  std::optional<sandbox> warm;  ///< The container is a sandbox.
+  std::string cold_reason;      ///< Why no sandbox is asked for any more.
+  std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
   std::string image_id;
   bool pulled = false;
   timestamp started_at;
   std::optional<std::uint64_t> epoch_at_start; ///< Of the engine; not known of a container that was found running.
   std::optional<std::uint64_t> epoch_at_attach; ///< When a container was found running.
   bool create_sent = false;
+  bool begun_here = false;  ///< This executor has started it, and owes it its standard input.
   bool may_have_started = false; ///< Nothing proves that no container of this attempt was ever started.
 
   ending wanted = ending::none;

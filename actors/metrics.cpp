@@ -45,11 +45,21 @@ metrics::metrics(caf::actor_system& system) {
   sink_dropped_ = registry.counter_family("davit", "sink-dropped", {"sink"}, "Bytes of output that a sink will never get.", "bytes", true);
   sink_failures_ = registry.counter_family("davit", "sink-failures", {"sink"}, "Deliveries to a sink that failed.", "1", true);
   sink_backlog_ = registry.gauge_family("davit", "sink-backlog", {"sink"}, "Output that waits to be sent to a sink.", "bytes");
+  sandboxes_ = registry.gauge_family("davit", "sandboxes", {"engine"}, "Containers that are up and wait for a task.");
+  starts_ = registry.counter_family("davit", "attempt-starts", {"start"}, "Attempts that began, warm (in a sandbox that waited) or cold.", "1", true);
   queue_wait_ = registry.histogram_singleton<double>("davit", "queue-wait", phase_buckets, "Time from when a task could first run to its claim.", "seconds");
   task_start_ = registry.histogram_singleton<double>("davit", "task-start", phase_buckets, "Time from a task's acceptance to the start of its first container.", "seconds");
   registry.gauge_family("davit", "build-info", {"version"}, "Always 1; the version is in the label.")
     ->get_or_add({{"version", DAVIT_VERSION}})
     ->value(1);
+}
+
+void metrics::sandboxes(std::string_view engine, std::int64_t waiting) {
+  sandboxes_->get_or_add({{"engine", view(engine)}})->value(waiting);
+}
+
+void metrics::attempt_started(bool warm) {
+  starts_->get_or_add({{"start", warm ? "warm" : "cold"}})->inc();
 }
 
 void metrics::task_finished(std::string_view outcome) {

@@ -44,6 +44,10 @@ public:
   /// From acceptance to the start of the first container.
   void task_start(double seconds);
   void disk_free(std::int64_t bytes);
+  /// Of an engine: sandboxes that wait for tasks.
+  void sandboxes(std::string_view engine, std::int64_t waiting);
+  /// An attempt has begun: in a sandbox, or in a container made for it.
+  void attempt_started(bool warm);
 
 private:
   template <class T>
@@ -74,6 +78,8 @@ private:
   family<counter>* sink_dropped_;
   family<counter>* sink_failures_;
   family<gauge>* sink_backlog_;
+  family<gauge>* sandboxes_;
+  family<counter>* starts_;
   histogram* queue_wait_;
   histogram* task_start_;
 };

@@ -1,5 +1,6 @@
 #include "actors/reaper.hpp"
 
+#include "actors/container_plan.hpp"
 #include "actors/metrics.hpp"
 #include "policy/recovery.hpp"
 
@@ -42,6 +43,8 @@ using self_pointer = reaper_actor::stateful_pointer<reaper_state>;
 std::optional<attempt_key> key_of(const container_summary& container) {
   auto task = container.labels.find("davit.task"), number = container.labels.find("davit.attempt");
   attempt_key key;
+  if (container.labels.contains("davit.sandbox")) // it was made before its task was known: its name tells
+    return key_of_name(container.name);
   if (task == container.labels.end() || number == container.labels.end() || !from_string(task->second, key.task))
     return std::nullopt;
   const auto& text = number->second;

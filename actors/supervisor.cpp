@@ -6,6 +6,7 @@
 #include "actors/metrics.hpp"
 #include "actors/reaper.hpp"
 #include "actors/restart_budget.hpp"
+#include "actors/sandbox_keeper.hpp"
 #include "actors/scheduler.hpp"
 #include "actors/sink.hpp"
 #include "actors/store_keeper.hpp"
@@ -52,6 +53,8 @@ void wire(self_pointer self) {
     self->send(addresses.store, wire_atom_v, addresses);
   for (auto& [name, engine] : addresses.engines)
     self->send(engine, wire_atom_v, addresses);
+  for (auto& [name, keeper] : addresses.sandboxes)
+    self->send(keeper, wire_atom_v, addresses);
   if (addresses.logs)
     self->send(addresses.logs, wire_atom_v, addresses);
   for (auto& [name, sink] : addresses.sinks)
@@ -89,6 +92,18 @@ void child_down(self_pointer self, const caf::down_msg& down) {
   self->delayed_send(self, *wait, restart_atom_v, found->name);
 }
 
+/// No task comes any more: the containers that wait for one go, from the engines that answer soon.
+void give_up_sandboxes(self_pointer self, caf::typed_response_promise<void> promise) {
+  auto left = std::make_shared<std::size_t>(self->state.addresses.sandboxes.size() + 1);
+  auto one_less = [left, promise]() mutable {
+    if (--*left == 0)
+      promise.deliver();
+  };
+  for (auto& [name, keeper] : self->state.addresses.sandboxes)
+    self->request(keeper, std::chrono::seconds{10}, drain_atom_v).then(one_less, [one_less](const caf::error&) mutable { one_less(); });
+  one_less();
+}
+
 supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr context, api_factory make_api) {
   auto& state = self->state;
   state.context = context;
@@ -115,6 +130,13 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       self->state.addresses.engines[engine.name] = made;
       return caf::actor_cast<caf::actor>(made);
     });
+  for (const auto& engine : context->settings.engines)
+    if (engine.sandboxes > 0)
+      add("sandbox_keeper " + engine.name, [self, context, engine, &system] {
+        auto made = spawn_sandbox_keeper(system, context, engine, self->state.addresses);
+        self->state.addresses.sandboxes[engine.name] = made;
+        return caf::actor_cast<caf::actor>(made);
+      });
   add("scheduler", [self, context, &system] {
     self->state.addresses.scheduler = spawn_scheduler(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.scheduler);
@@ -147,7 +169,7 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       auto promise = self->make_response_promise<void>();
       self->send(self->state.api, drain_atom_v);
       self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v)
-        .then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+        .then([self, promise]() mutable { give_up_sandboxes(self, promise); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
       return promise;
     },
     [=](stop_atom) { self->send(self->state.addresses.scheduler, stop_atom_v); },

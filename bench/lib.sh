@@ -34,6 +34,7 @@ davit {
     bench {
       endpoint = "$DOCKER_HOST"
       slots = $1
+      sandboxes = ${sandboxes:-2}
     }
   }
   policy {

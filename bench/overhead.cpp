@@ -1,5 +1,5 @@
-// What davit adds to a task: `true` in busybox through a running agent, by the raw API over one kept connection, and by
-// `docker run --rm`, interleaved in one run, so that the machine's mood hits all alike. Needs DOCKER_HOST and DAVIT_HOST.
+// What a task takes: `true` in busybox through a running agent, in a sandbox and in a container made for it, by exec in a container that is
+// up already, by the raw API over one kept connection, and by `docker run --rm`, interleaved in one run, so that the machine's mood hits all alike. Needs DOCKER_HOST and DAVIT_HOST.
 #include "cli/client.hpp"
 #include "json/write.hpp"
 #include "messages/task.hpp"
@@ -37,21 +37,20 @@ double since(steady::time_point begun) {
 
 // -- by davit --------------------------------------------------------------------------------------------------------
 
-const std::string& task_body() {
-  static const auto body = [] {
-    task_spec spec;
-    spec.image = image;
-    spec.command = {"true"};
-    spec.network = "none";
-    return json::write(spec);
-  }();
-  return body;
+std::string task_body(start_mode start) {
+  task_spec spec;
+  spec.image = image;
+  spec.command = {"true"};
+  spec.network = "none";
+  spec.start = start;
+  return json::write(spec);
 }
 
 /// One task after the other, until `left` is used up.
-awaitable<void> davit_worker(api_client& client, int& left) {
+awaitable<void> davit_worker(api_client& client, start_mode start, int& left) {
+  auto body = task_body(start);
   while (left-- > 0) {
-    auto accepted = co_await client.http()->request(client.request("POST", "/v1/tasks", task_body()), {});
+    auto accepted = co_await client.http()->request(client.request("POST", "/v1/tasks", body), {});
     json::parser parser;
     std::string_view id;
     if (!accepted || accepted->status != 202)
@@ -100,6 +99,34 @@ awaitable<void> raw_worker(std::shared_ptr<transport::http_client> http, int& le
   }
 }
 
+/// An exec in a container that is up: what starting a process takes, without a container of its own or a log that outlives it.
+awaitable<void> exec_worker(std::shared_ptr<transport::http_client> http, std::string container, int& left) {
+  while (left-- > 0) {
+    auto created = co_await must(http, "POST", "/v1.41/containers/" + container + "/exec", R"({"Cmd":["true"],"AttachStdout":true,"AttachStderr":true})");
+    json::parser parser;
+    std::string_view id;
+    auto root = parser.parse(created);
+    if (!root || (*root)["Id"].get(id) != simdjson::SUCCESS)
+      fail("no exec id");
+    transport::http_request request;
+    request.method = "POST";
+    request.target = "/v1.41/exec/" + std::string{id} + "/start";
+    request.body = R"({"Detach":false,"Tty":false})";
+    auto line = co_await http->hijack(std::move(request), {});
+    if (!line)
+      fail(line.error().message);
+    std::vector<char> buffer(4096);
+    while (true) {
+      auto count = co_await line->stream->read_some(buffer, transport::no_deadline);
+      if (!count || *count == 0)
+        break;
+    }
+    auto ended = co_await must(http, "GET", "/v1.41/exec/" + std::string{id} + "/json");
+    if (ended.find("\"ExitCode\":0") == std::string::npos)
+      fail("an exec did not exit with 0");
+  }
+}
+
 // -- measuring -------------------------------------------------------------------------------------------------------
 
 struct bench {
@@ -111,12 +138,12 @@ struct bench {
     return *where;
   }();
 
-  double by_davit(int count, int at_once) {
+  double by_davit(int count, int at_once, start_mode start) {
     auto& context = agent.context();
     auto left = count;
     auto begun = steady::now();
     for (int i = 0; i < at_once; ++i)
-      asio::co_spawn(context, davit_worker(agent, left), asio::detached);
+      asio::co_spawn(context, davit_worker(agent, start, left), asio::detached);
     context.restart();
     context.run();
     return since(begun);
@@ -132,6 +159,26 @@ struct bench {
     for (auto& one : clients)
       asio::co_spawn(context, raw_worker(one, left), asio::detached);
     context.run();
+    return since(begun);
+  }
+
+  double by_exec() {
+    asio::io_context context{1};
+    auto client = std::make_shared<transport::http_client>(context.get_executor(), engine);
+    auto left = 1;
+    auto begun = steady::now();
+    asio::co_spawn(context, exec_worker(client, "bench-waiting", left), asio::detached);
+    context.run();
+    return since(begun);
+  }
+
+  /// As many as that at once, with the shell's own means.
+  double by_docker_runs(int count, int at_once) {
+    auto begun = steady::now();
+    auto command = "seq " + std::to_string(count) + " | xargs -P " + std::to_string(at_once) + " -I{} docker run --rm --network none --memory 512m --cpus 1 --pids-limit 512 "
+                   "--security-opt no-new-privileges --log-driver local " + image + " true";
+    if (std::system(command.c_str()) != 0)
+      fail("docker run failed");
     return since(begun);
   }
 
@@ -155,32 +202,53 @@ int main(int argc, char** argv) {
   try {
     auto rounds = argc > 1 ? std::atoi(argv[1]) : 40;
     bench run;
-    run.by_davit(2, 1); // warm: the engine's caches, both connections
-    run.by_raw(2, 1);
-    run.by_docker_run();
-    std::vector<double> davit, raw, docker;
+    auto shell = [](const std::string& command) {
+      if (std::system(command.c_str()) != 0)
+        fail(command);
+    };
+    shell("docker run -d --name bench-waiting --network none " + image + " sleep 86400 >/dev/null");
+    struct way {
+      const char* name;
+      std::function<double()> once;
+      std::vector<double> seconds{};
+    };
+    std::vector<way> ways{
+      {"davit, warm", [&] { return run.by_davit(1, 1, start_mode::automatic); }},
+      {"davit, cold", [&] { return run.by_davit(1, 1, start_mode::cold); }},
+      {"exec in a container that is up", [&] { return run.by_exec(); }},
+      {"raw API, kept connection", [&] { return run.by_raw(1, 1); }},
+      {"docker run --rm", [&] { return run.by_docker_run(); }},
+    };
+    for (auto& one : ways) // the engine's caches, the connections, the first sandbox
+      for (int i = 0; i < 2; ++i)
+        one.once();
     for (int i = 0; i < rounds; ++i) {
-      // In turns, each order as often as any other: what one leaves behind for the kernel to clear up hits the next.
-      static constexpr int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
-      std::function<void()> turns[] = {[&] { davit.push_back(run.by_davit(1, 1)); }, [&] { raw.push_back(run.by_raw(1, 1)); }, [&] { docker.push_back(run.by_docker_run()); }};
-      for (int turn : orders[i % 6])
-        turns[turn]();
-    }
-    auto base = percentile(raw, 0.5), base99 = percentile(raw, 0.99);
-    std::printf("| `true`, submit to exit code | p50 ms | ratio to raw | p99 ms | ratio to raw |\n|---|---|---|---|---|\n");
-    for (const auto& [name, values] : {std::pair{"davit, running agent", &davit}, std::pair{"raw API, kept connection", &raw}, std::pair{"docker run --rm", &docker}})
-      std::printf("| %s | %.0f | %.2f | %.0f | %.2f |\n", name, percentile(*values, 0.5) * 1e3, percentile(*values, 0.5) / base, percentile(*values, 0.99) * 1e3,
-                  percentile(*values, 0.99) / base99);
-    std::printf("\n| at once | davit tasks/s | raw tasks/s | ratio |\n|---|---|---|---|\n");
-    for (int at_once : {1, 4, 16}) {
-      double ours = 0, theirs = 0;
-      auto count = std::max(rounds / 2, 2 * at_once);
-      for (int i = 0; i < 4; ++i) { // interleaved
-        ours += run.by_davit(count / 2, at_once);
-        theirs += run.by_raw(count / 2, at_once);
+      // In turns, from another beginning and in the other direction each time: what one leaves behind for the kernel to clear up hits the next.
+      for (std::size_t turn = 0; turn < ways.size(); ++turn) {
+        auto step = i % 2 == 0 ? turn : ways.size() - 1 - turn;
+        auto& one = ways[(step + static_cast<std::size_t>(i / 2)) % ways.size()];
+        one.seconds.push_back(one.once());
       }
-      auto total = 4.0 * (count / 2);
-      std::printf("| %d | %.2f | %.2f | %.2f |\n", at_once, total / ours, total / theirs, theirs / ours);
+    }
+    auto base = percentile(ways.back().seconds, 0.5), base99 = percentile(ways.back().seconds, 0.99), exec = percentile(ways[2].seconds, 0.5), raw = percentile(ways[3].seconds, 0.5);
+    std::printf("| `true`, submit to exit code | p50 ms | to docker run | to raw API | to exec | p99 ms | to docker run |\n|---|---|---|---|---|---|---|\n");
+    for (const auto& one : ways) {
+      auto middle = percentile(one.seconds, 0.5), most = percentile(one.seconds, 0.99);
+      std::printf("| %s | %.0f | %.3f | %.2f | %.2f | %.0f | %.3f |\n", one.name, middle * 1e3, middle / base, middle / raw, middle / exec, most * 1e3, most / base99);
+    }
+    shell("docker rm -f bench-waiting >/dev/null");
+    std::printf("\n| at once | davit tasks/s | cold | raw API | docker run, xargs -P | davit to docker run |\n|---|---|---|---|---|---|\n");
+    for (int at_once : {1, 4, 16}) {
+      double ours = 0, cold = 0, raw_total = 0, docker = 0;
+      auto count = std::max(rounds / 4, 2 * at_once);
+      for (int i = 0; i < 2; ++i) { // interleaved
+        ours += run.by_davit(count, at_once, start_mode::automatic);
+        cold += run.by_davit(count, at_once, start_mode::cold);
+        raw_total += run.by_raw(count, at_once);
+        docker += run.by_docker_runs(count, at_once);
+      }
+      auto total = 2.0 * count;
+      std::printf("| %d | %.2f | %.2f | %.2f | %.2f | %.2f |\n", at_once, total / ours, total / cold, total / raw_total, total / docker, docker / ours);
       std::fflush(stdout);
     }
   } catch (const command_failure& e) {

@@ -93,7 +93,7 @@ int main(int argc, char** argv) {
   std::thread serving{[&] { context.run(); }};
   std::ofstream{folder + "/davit.conf"} << "davit {\n  agent {\n    name = \"soak\"\n    data-dir = \"" << folder << "/data\"\n  }\n  api {\n    listen = \"unix://" << folder
                                         << "/api.sock\"\n  }\n  store {\n    retention = 5s\n  }\n  engines {\n    stub {\n      endpoint = \"unix://" << folder
-                                        << "/stub.sock\"\n      slots = 64\n    }\n  }\n}\n";
+                                        << "/stub.sock\"\n      slots = 64\n      sandboxes = 0\n    }\n  }\n}\n";
   auto pid = ::fork();
   if (pid == 0) {
     auto config = "--config-file=" + folder + "/davit.conf";

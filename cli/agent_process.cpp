@@ -205,6 +205,8 @@ void agent_process::stop() {
         caf::anon_send_exit(listener, caf::exit_reason::user_shutdown);
       for (auto& [name, engine] : addresses.engines)
         caf::anon_send_exit(engine, caf::exit_reason::user_shutdown);
+      for (auto& [name, keeper] : addresses.sandboxes)
+        caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
       for (auto& [name, sink] : addresses.sinks)
         caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
       if (addresses.fleet)

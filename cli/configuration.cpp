@@ -335,6 +335,17 @@ const std::vector<engine_option>& engine_options() {
     make("grace", "1min", "How long its tasks wait for an engine that is away.", &engine_settings::grace),
     make("image-gc-below", "\"0\"", "With less free disk, images that davit itself has pulled and not used for a while are removed, longest unused first; \"0\": never.", &engine_settings::image_gc_below),
     make("image-gc-age", "1h", "How long an image must have been unused for that; at least 10min and twice the grace are waited.", &engine_settings::image_gc_age),
+    {"sandboxes", "2", "How many containers are kept up and idle for tasks like those that came lately; each is used by one task. 0: none.",
+     [](engine_settings& target, const config_value& value) -> std::string {
+       std::int64_t number = 0;
+       if (auto wrong = take(value, number); !wrong.empty())
+         return wrong;
+       if (number < 0 || number > 1000)
+         return "must be from 0 to 1000";
+       target.sandboxes = static_cast<std::uint32_t>(number);
+       return {};
+     }},
+    make("sandbox-idle", "5min", "How long after the last such task they still wait.", &engine_settings::sandbox_idle),
     make("min-free-disk", "\"256m\"", "With less free space where it keeps its data, it is given nothing (known of engines on this host alone).", &engine_settings::min_free_disk),
   };
   return all;

@@ -90,6 +90,8 @@ embedded_agent::embedded_agent() {
   if (!config.mistakes.empty())
     usage(config.mistakes.front().text());
   config.agent.private_tasks = true;
+  for (auto& engine : config.agent.engines)
+    engine.sandboxes = 0; // nothing comes after this task
   config.agent.docker_config = docker_config_file();
   config.agent.heritage = life_sign::dead(folder);
   alive_ = std::make_unique<life_sign>(folder, name);

@@ -57,6 +57,7 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--stop-timeout", flags.stop_timeout, "From SIGTERM to SIGKILL, such as 10s");
   app.add_option("--pull-timeout", flags.pull_timeout, "For pulling the image");
   app.add_option("--pull", flags.pull, "missing, always or never");
+  app.add_option("--start", flags.start, "auto, warm (in a container that waits for it) or cold (in one made for it)");
   app.add_option("--name", flags.name, "A name for people");
   app.add_option("--priority", flags.priority, "Higher goes first");
   app.add_option("--retry", flags.retry, "Attempts at most, the first included");
@@ -268,6 +269,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     spec.pull_timeout = read_duration(flags.pull_timeout, "--pull-timeout");
   if (!flags.pull.empty() && !from_string(flags.pull, spec.pull))
     usage("--pull: must be " + expected_text(spec.pull));
+  if (!flags.start.empty() && !from_string(flags.start, spec.start))
+    usage("--start: must be " + expected_text(spec.start));
   if (flags.interactive) {
     std::string all{std::istreambuf_iterator<char>{std::cin}, {}};
     if (json::detail::valid_utf8(all) != all)

@@ -18,7 +18,7 @@ struct task_flags {
   std::vector<std::string> env, env_files, labels, engine_labels, mounts, tmpfs;
   std::vector<std::string> cap_add, cap_drop, devices, security_opt, sysctls, ulimits, group_add, add_hosts, dns;
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
-  std::string workdir, user, entrypoint, memory, shm, network, timeout, stop_timeout, pull, name, pull_timeout, file;
+  std::string workdir, user, entrypoint, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
   double cpus = 0;
   std::int64_t pids = 0;
   int priority = 0;

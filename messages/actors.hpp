@@ -12,6 +12,9 @@
 
 namespace davit {
 
+/// Everybody's addresses in this agent, sent around whenever one has changed; its definition is at the end.
+struct wiring;
+
 /// The STORE KEEPER interface. Owns the database session; the only actor that blocks, so it has a thread of its own.
 /// Writes that come together are committed together, and answered after the commit: what is answered is durable.
 using store_actor = caf::typed_actor<
@@ -107,8 +110,16 @@ using engine_actor = caf::typed_actor<
   caf::result<bool>(images_atom, remove_atom, std::string),
   // Make a container; the answer is its id.
   caf::result<std::string>(create_atom, container_plan),
-  // Start it; false: it was running already.
-  caf::result<bool>(start_atom, std::string),
+  // Unpack a tar into it, if there is one, and start it; false: it was running already.
+  caf::result<bool>(start_atom, std::string, std::string),
+  // Have the init of sandboxes in a volume of this name; the image is one that the engine has.
+  caf::result<void>(init_atom, std::string, std::string),
+  // Make a sandbox, with a tar unpacked into it, and keep a line to its init; answered with its id when it is up.
+  caf::result<std::string>(init_atom, container_plan, std::string),
+  // Give a sandbox its task over that line: what comes later is a copy that is not heeded. More may follow (attach), if true.
+  caf::result<void>(init_atom, std::string, std::string, bool),
+  // Give a container another name.
+  caf::result<void>(rename_atom, std::string, std::string),
   // Wait until it does not run. The code is a hint: inspect decides.
   caf::result<std::int64_t>(wait_atom, attempt_key, std::string),
   // Inspect it, by id or name.
@@ -117,6 +128,8 @@ using engine_actor = caf::typed_actor<
   caf::result<bool>(stop_atom, std::string, duration),
   // Remove it with its anonymous volumes.
   caf::result<void>(remove_atom, std::string),
+  // Say how many processes it has; 0: the engine does not tell.
+  caf::result<std::uint32_t>(count_atom, std::string),
   // List the containers that carry all these labels.
   caf::result<std::vector<container_summary>>(list_atom, std::vector<std::string>),
   // Give bytes to a container's standard input and close it.
@@ -126,13 +139,28 @@ using engine_actor = caf::typed_actor<
   // Give the engine's remembered events about a container since a time.
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
   // Read a container's log into the log keeper; answered when it has ended and is written.
-  caf::result<void>(log_atom, log_request),
+  caf::result<log_end>(log_atom, log_request),
   // Withdraw an attempt's requests: they end with `cancelled`.
   caf::result<void>(withdraw_atom, attempt_key),
   // A request has been answered on an I/O thread. (It sends this to itself.)
   caf::result<void>(continuation),
   // Time to ping, or to connect again. (It sends this to itself.)
   caf::result<void>(tick_atom, std::uint64_t),
+  // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task. Each is used by one task and thrown away.
+using sandbox_actor = caf::typed_actor<
+  // Give one that fits a container that was planned, under that container's name; waits for one to be made, if true.
+  caf::result<sandbox>(take_atom, container_plan, bool),
+  // The engine's state has changed.
+  caf::result<void>(engine_status),
+  // Say how many wait.
+  caf::result<std::uint32_t>(count_atom),
+  // Keep none any more; answered when they are removed.
+  caf::result<void>(drain_atom),
+  // Time to look again. (It sends this to itself.)
+  caf::result<void>(tick_atom),
   // Take the other actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
 
@@ -188,9 +216,6 @@ using reaper_actor = caf::typed_actor<
   caf::result<void>(tick_atom),
   // Take the (restarted) actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
-
-/// Everybody's addresses in this agent, sent around whenever one has changed; its definition is at the end.
-struct wiring;
 
 /// The PEER interface: what one agent may ask of another, over CAF's middleman.
 using peer_actor = caf::typed_actor<
@@ -277,6 +302,7 @@ struct wiring {
   store_actor store;
   log_actor logs;
   std::map<std::string, engine_actor> engines;
+  std::map<std::string, sandbox_actor> sandboxes;
   scheduler_actor scheduler;
   reaper_actor reaper;
   fleet_actor fleet; ///< None where there is nobody else.

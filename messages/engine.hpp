@@ -72,6 +72,8 @@ struct engine_settings {
   duration image_gc_age{3'600'000};
   byte_size min_free_disk{256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
   std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
+  std::uint32_t sandboxes = 2; ///< How many containers may wait for tasks there; 0: none.
+  duration sandbox_idle{300'000}; ///< How long after the last task of their kind they still wait.
 };
 
 template <class Inspector>
@@ -80,7 +82,8 @@ bool inspect(Inspector& f, engine_settings& x) {
                             f.field("labels", x.labels), f.field("tls_ca", x.tls_ca),
                             f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
                             f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
-                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile));
+                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
+                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle));
 }
 
 /// What an engine says of itself.
@@ -151,11 +154,13 @@ struct image_info {
   std::string id;
   std::vector<std::string> digests;
   std::uint64_t size = 0;
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> command;
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, image_info& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size));
+  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size), f.field("entrypoint", x.entrypoint), f.field("command", x.command));
 }
 
 /// How far a pull has come.
@@ -210,6 +215,8 @@ struct container_plan {
   std::vector<std::string> extra_hosts;
   std::vector<std::string> dns;
   std::string hostname;
+  bool bare_network = false; ///< Nothing but loopback, made by the runtime and not by the engine: of the network `none`, and much quicker.
+  bool no_healthcheck = false; ///< The image's own is not run.
   std::string log_driver; ///< Empty: the engine's own choice.
   std::map<std::string, std::string> log_options;
 };
@@ -226,7 +233,7 @@ bool inspect(Inspector& f, container_plan& x) {
     f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts), f.field("userns_mode", x.userns_mode),
     f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls),
     f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts),
-    f.field("dns", x.dns), f.field("hostname", x.hostname),
+    f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("bare_network", x.bare_network), f.field("no_healthcheck", x.no_healthcheck),
     f.field("log_driver", x.log_driver), f.field("log_options", x.log_options));
 }
 
@@ -255,6 +262,21 @@ bool inspect(Inspector& f, container_status& x) {
                             f.field("oom_killed", x.oom_killed), f.field("error", x.error),
                             f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
                             f.field("tty", x.tty), f.field("raw_state", x.raw_state));
+}
+
+/// A sandbox that was given to an attempt: its container, under the attempt's name by now; or none, and why.
+struct sandbox {
+  std::string container; ///< Empty: there is none.
+  std::string why;
+  std::string image_id;
+  std::string nonce;     ///< Marks what its init has to say.
+  std::vector<std::string> arguments; ///< The task's command, with what the image has to add.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, sandbox& x) {
+  return f.object(x).fields(f.field("container", x.container), f.field("why", x.why), f.field("image_id", x.image_id), f.field("nonce", x.nonce),
+                            f.field("arguments", x.arguments));
 }
 
 /// A line of `GET /containers/json`.

@@ -102,12 +102,44 @@ struct log_request {
   bool follow = true; ///< False: what is there by now.
   log_lease lease;
   std::vector<secret> secrets; ///< In clear: what is masked before it is written.
+  std::string nonce; ///< Of a sandbox: what its init says is not the task's output.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_request& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
-                            f.field("follow", x.follow), f.field("lease", x.lease), f.field("secrets", x.secrets));
+                            f.field("follow", x.follow), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce));
+}
+
+/// What the init of a sandbox says when it ends.
+enum class sandbox_word : std::uint8_t {
+  unused,   ///< No task came.
+  exec,     ///< The task's command could not be executed: the number is an errno.
+  exited,   ///< The number is the task's exit code.
+  signaled, ///< The number is the signal that killed it.
+};
+DAVIT_ENUM_TEXT(sandbox_word, 4, "unused", "exec", "exited", "signaled")
+
+struct sandbox_report {
+  sandbox_word word = sandbox_word::unused;
+  std::int32_t number = 0;
+  std::optional<std::int32_t> oom_kills; ///< Processes of the container that were killed for its memory limit, if it could be told.
+  bool operator==(const sandbox_report&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, sandbox_report& x) {
+  return f.object(x).fields(f.field("word", x.word), f.field("number", x.number), f.field("oom_kills", x.oom_kills));
+}
+
+/// A container's log has ended, and is written.
+struct log_end {
+  std::optional<sandbox_report> report; ///< Of a sandbox: then nothing more will come, though the container may take a while to end.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_end& x) {
+  return f.object(x).fields(f.field("report", x.report));
 }
 
 /// Asks for a piece of an attempt's log.

@@ -152,6 +152,14 @@ bool inspect(Inspector& f, output_validator& x) {
   return f.object(x).fields(f.field("type", x.type), f.field("regex", x.regex));
 }
 
+/// How a task's container comes to be.
+enum class start_mode : std::uint8_t {
+  automatic, ///< In a sandbox that waits already, if there is one that fits; otherwise in a container made for it.
+  warm,      ///< In a sandbox, and it waits for one to be made.
+  cold,      ///< In a container made for it.
+};
+DAVIT_ENUM_TEXT(start_mode, 3, "auto", "warm", "cold")
+
 /// One command in one container. The field names are those of the JSON document (docs/task-spec.md).
 struct task_spec {
   static constexpr bool json_omits_empty = true;
@@ -190,6 +198,7 @@ struct task_spec {
   std::vector<std::string> dns;
   std::string hostname;
   pull_policy pull = pull_policy::missing;
+  start_mode start = start_mode::automatic;
   std::map<std::string, std::string> labels;
   engine_selector engine;
   std::int32_t priority = 0; ///< Higher goes first.
@@ -214,7 +223,7 @@ bool inspect(Inspector& f, task_spec& x) {
     f.field("cap_drop", x.cap_drop), f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts),
     f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt),
     f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add),
-    f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
+    f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("start", x.start), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
     f.field("retry", x.retry), f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
     f.field("dedupe_key", x.dedupe_key), f.field("traceparent", x.traceparent));
 }
@@ -233,12 +242,13 @@ struct evidence {
   std::vector<std::string> events; ///< The engine's events about the container, JSON, oldest first.
   std::vector<std::string> kills;  ///< What davit itself did to end the container, with times.
   std::string note;                ///< What was unclear and how it was decided.
+  std::string start;               ///< `warm`, or `cold: ` and why it was not.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, evidence& x) {
   return f.object(x).fields(f.field("inspect", x.inspect), f.field("events", x.events), f.field("kills", x.kills),
-                            f.field("note", x.note));
+                            f.field("note", x.note), f.field("start", x.start));
 }
 
 /// One try at a task.

@@ -12,6 +12,7 @@ _davit() {
   case $before in
     --config-file | --file | -f | --env-file | --tokens-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --state) COMPREPLY=($(compgen -W 'queued starting running finished' -- "$word")); return ;;
+    --start) COMPREPLY=($(compgen -W 'auto warm cold' -- "$word")); return ;;
     --pull) COMPREPLY=($(compgen -W 'missing always never' -- "$word")); return ;;
     --network) COMPREPLY=($(compgen -W 'none bridge host' -- "$word")); return ;;
     --profile) COMPREPLY=($(compgen -W 'restricted baseline privileged' -- "$word")); return ;;

@@ -243,4 +243,26 @@ result<archive_summary> unpack(std::string_view tar, const std::filesystem::path
   }
 }
 
+std::string pack(const std::vector<archive_file>& files) {
+  std::string tar;
+  std::unique_ptr<archive, decltype(&archive_write_free)> writer{archive_write_new(), archive_write_free};
+  archive_write_set_format_ustar(writer.get());
+  auto append = [](archive*, void* target, const void* bytes, std::size_t size) -> la_ssize_t {
+    static_cast<std::string*>(target)->append(static_cast<const char*>(bytes), size);
+    return static_cast<la_ssize_t>(size);
+  };
+  archive_write_open(writer.get(), &tar, nullptr, append, nullptr);
+  for (const auto& file : files) {
+    std::unique_ptr<archive_entry, decltype(&archive_entry_free)> entry{archive_entry_new(), archive_entry_free};
+    archive_entry_set_pathname(entry.get(), file.path.c_str());
+    archive_entry_set_size(entry.get(), static_cast<la_int64_t>(file.bytes.size()));
+    archive_entry_set_filetype(entry.get(), AE_IFREG);
+    archive_entry_set_perm(entry.get(), static_cast<mode_t>(file.mode));
+    archive_write_header(writer.get(), entry.get());
+    archive_write_data(writer.get(), file.bytes.data(), file.bytes.size());
+  }
+  archive_write_close(writer.get());
+  return tar;
+}
+
 } // namespace davit::transport

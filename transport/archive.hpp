@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace davit::transport {
 
@@ -23,5 +25,15 @@ struct archive_summary {
 /// a symbolic link, a link that leads out of the folder, a device, a fifo or a socket is an error that names it; files that are there are not
 /// overwritten. Ownership and set-id bits are not taken over. What was unpacked before the error stays.
 result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits = {});
+
+/// A file to be packed.
+struct archive_file {
+  std::string path; ///< Relative.
+  unsigned mode = 0644;
+  std::string bytes;
+};
+
+/// A plain tar of some files that belong to root.
+std::string pack(const std::vector<archive_file>& files);
 
 } // namespace davit::transport

@@ -71,14 +71,23 @@ bool inspect(Inspector& f, raw_summary& x) {
                             f.field("Labels", x.Labels));
 }
 
+struct raw_image_config {
+  std::vector<std::string> Entrypoint, Cmd;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_image_config& x) {
+  return f.object(x).fields(f.field("Entrypoint", x.Entrypoint), f.field("Cmd", x.Cmd));
+}
+
 struct raw_image {
   std::string Id;
   std::vector<std::string> RepoDigests;
   std::uint64_t Size = 0;
+  raw_image_config Config;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_image& x) {
-  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoDigests", x.RepoDigests), f.field("Size", x.Size));
+  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoDigests", x.RepoDigests), f.field("Size", x.Size), f.field("Config", x.Config));
 }
 
 struct raw_plugins {
@@ -184,6 +193,10 @@ std::string create_body(const container_plan& plan) {
   body["AttachStdin"] = plan.open_stdin;
   body["AttachStdout"] = false;
   body["AttachStderr"] = false;
+  if (plan.bare_network)
+    body["NetworkDisabled"] = true;
+  if (plan.no_healthcheck)
+    body["Healthcheck"] = json::object{{"Test", json::array{"NONE"}}};
   body["StopTimeout"] = (plan.stop_timeout.count() + 999) / 1000;
   host["NetworkMode"] = plan.network;
   // Docker's --init: a process 1 that reaps and passes signals on would change what the exit code means; not used.
@@ -313,7 +326,7 @@ result<image_info> read_image(std::string_view body) {
   auto raw = parse<raw_image>(body);
   if (!raw)
     return raw.error();
-  return image_info{std::move(raw->Id), std::move(raw->RepoDigests), raw->Size};
+  return image_info{std::move(raw->Id), std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint), std::move(raw->Config.Cmd)};
 }
 
 result<engine_info> read_info(std::string_view body) {

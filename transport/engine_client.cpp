@@ -315,6 +315,21 @@ awaitable<result<container_status>> engine_client::inspect_container(std::string
   co_return read_container(response->body);
 }
 
+awaitable<result<std::uint32_t>> engine_client::count_processes(std::string id, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/containers/" + url_encode(id) + "/stats?stream=0&one-shot=1", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  json::parser parser;
+  auto root = parser.parse(response->body);
+  std::uint64_t count = 0;
+  if (!root)
+    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: " + root.error().text()};
+  if ((*root)["pids_stats"]["current"].get_uint64().get(count) != simdjson::SUCCESS)
+    count = 0;
+  co_return static_cast<std::uint32_t>(count);
+}
+
 awaitable<result<bool>> engine_client::stop_container(std::string id, duration grace, call_options options) {
   auto self = shared_from_this();
   auto seconds = std::to_string((grace.count() + 999) / 1000);
@@ -331,6 +346,14 @@ awaitable<result<bool>> engine_client::remove_image(std::string name, call_optio
   if (!response && response.error().code != engine_errc::not_found)
     co_return response.error();
   co_return response.has_value();
+}
+
+awaitable<result<void>> engine_client::rename_container(std::string id, std::string name, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/rename?name=" + url_encode(name), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return result<void>{};
 }
 
 awaitable<result<void>> engine_client::kill_container(std::string id, std::string signal, call_options options) {

@@ -103,8 +103,14 @@ public:
 
   awaitable<result<container_status>> inspect_container(std::string id_or_name, call_options options);
 
+  /// How many processes and threads run in it, from its control group; 0 if the engine does not tell.
+  awaitable<result<std::uint32_t>> count_processes(std::string id, call_options options);
+
   /// SIGTERM (or the image's own stop signal), and SIGKILL after `grace`. True: it was running.
   awaitable<result<bool>> stop_container(std::string id, duration grace, call_options options);
+
+  /// A name that is taken: conflict.
+  awaitable<result<void>> rename_container(std::string id, std::string name, call_options options);
 
   awaitable<result<void>> kill_container(std::string id, std::string signal, call_options options);
 

@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <map>
 #include <sstream>
 
@@ -85,17 +86,72 @@ void check_crash_at(const test_engine& engine, std::string_view point, bool at_m
   CHECK(finished == 1); // reported exactly once
 }
 
+bool of_sandboxes(std::string_view point) {
+  return point.starts_with("sandbox") || point == "hand-over asked" || point == "task handed over";
+}
+
+/// Points that a task in a sandbox does not come by.
+bool of_cold_starts(std::string_view point) {
+  return point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
+}
+
+void check_crash_in_sandbox(const test_engine& engine, std::string_view point) {
+  INFO("kill -9 at: " << point << ", in a sandbox");
+  auto settings = engine.settings(4);
+  settings.sandboxes = 1;
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  auto since = engine_seconds();
+  agent.start({"DAVIT_CRASH_AT=" + std::string{point}});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("for i in $(seq 8); do echo line $i; sleep 0.1; done; exit 7");
+  spec.start = start_mode::warm;
+  spec.dedupe_key = "the one";
+  task_id id;
+  try {
+    id = agent.submit(spec);
+  } catch (const std::exception&) {
+    CHECK(point == "task accepted");
+  }
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  if (id.nil())
+    id = agent.submit(spec);
+  auto ended = agent.wait(id);
+  INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
+  CHECK(ended.exit_code == 7);
+  CHECK(ended.attempts.size() == 1);
+  auto output = agent.logs(id);
+  CHECK(output.out == "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n");
+  CHECK(output.err == "");
+  CHECK(output.notes == "");
+  CHECK(eventually([&] { return engine.leftovers().empty(); }));
+  engine_account account{engine, since};
+  for (const auto& [name, times] : account.started)
+    CHECK(times == 1);
+  agent.signal(SIGTERM); // draining, it gives its sandboxes up
+  CHECK(agent.wait_end().exit_code == 0);
+  CHECK(engine.docker("ps -aq") == "");
+}
+
 } // namespace
 
 TEST_CASE("kill -9 of the agent at every point: the task ends once, with its own code and its whole log, and nothing is left", "[crash]") {
   test_engine engine{"a"};
   for (auto point : crash_points)
-    if (point != "start announced") // only written for tasks that run at most once
+    if (point != "start announced" && !of_sandboxes(point)) // only written for tasks that run at most once
       check_crash_at(engine, point, false);
+}
+
+TEST_CASE("kill -9 of the agent at every point, with the task in a sandbox: the same, and no sandbox is left", "[crash][warm]") {
+  test_engine engine{"a"};
+  for (auto point : crash_points)
+    if (!of_cold_starts(point))
+      check_crash_in_sandbox(engine, point);
 }
 
 TEST_CASE("kill -9 of the agent at every point: a task that runs at most once is started once", "[crash]") {
   test_engine engine{"a"};
   for (auto point : crash_points)
-    check_crash_at(engine, point, true);
+    if (!of_sandboxes(point))
+      check_crash_at(engine, point, true);
 }

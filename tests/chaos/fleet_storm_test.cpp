@@ -52,6 +52,7 @@ public:
     }
     for (std::size_t i = 0; i < 3; ++i) {
       auto first = engines_[i]->settings(3), second = engines_[(i + 1) % 3]->settings(3);
+      first.sandboxes = second.sandboxes = 2;
       first.grace = second.grace = 60s;
       ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)), std::vector<engine_settings>{first, second}, server_, database_, authority_));
       ships_.back()->agent->start();
@@ -65,7 +66,7 @@ public:
       judge(any_agent(), one, count, said());
     ++count.rounds;
     for (const auto& engine : engines_) {
-      auto clean = eventually([&] { return engine->docker("ps -aq --filter label=davit.task").empty(); }, 120s);
+      auto clean = eventually([&] { return engine->leftovers().empty(); }, 120s);
       INFO(engine->docker("ps -a") << said());
       REQUIRE(clean);
     }

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <array>
 #include <cstdlib>
 #include <sstream>
 #include <thread>
@@ -53,6 +54,9 @@ planned plan_task(dice& random) {
   auto nap = draw(random, 0, 2) == 0 ? std::string{} : " sleep 0.0" + std::to_string(draw(random, 1, 9)) + ";";
   one.spec = busybox("for i in $(seq " + std::to_string(one.lines) + "); do echo line $i;" + nap + " done; exit " + std::to_string(one.code));
   one.spec.at_most_once = draw(random, 0, 4) == 0;
+  one.spec.start = std::array{start_mode::automatic, start_mode::automatic, start_mode::warm, start_mode::cold}[static_cast<std::size_t>(draw(random, 0, 3))];
+  if (one.spec.at_most_once && one.spec.start == start_mode::warm)
+    one.spec.start = start_mode::automatic;
   one.spec.retry.attempts = 20;
   one.spec.retry.backoff = {10ms, 200ms};
   one.spec.dedupe_key = to_string(uuid::make_v7());

@@ -13,6 +13,7 @@ namespace davit::test {
 
 void check_outcomes(const any_engine& engine) {
   test_agent agent{{engine.settings(4)}};
+  agent.default_start = engine.start();
 
   SECTION("exit codes are the container's own") {
     for (int code : {0, 1, 42, 126, 127, 255}) {
@@ -54,7 +55,7 @@ void check_outcomes(const any_engine& engine) {
     CHECK_FALSE(ended.attempts.back().evidence.kills.empty());
   }
   SECTION("a timeout kills what does not listen") {
-    auto spec = busybox(std::vector<std::string>{"sleep", "600"});
+    auto spec = busybox("trap '' TERM; sleep 600");
     spec.timeout = 200ms;
     auto ended = agent.run(spec);
     CHECK(ended.outcome == outcome::timed_out);
@@ -154,10 +155,9 @@ void check_outcomes(const any_engine& engine) {
     CHECK(agent.logs(ended.id).out == "hello = world\n/tmp\n1000\n67108864\nfrom stdin");
   }
   // Whatever the section did: nothing is left.
-  for (int i = 0; i < 500 && !engine.docker("ps -aq").empty(); ++i)
+  for (int i = 0; i < 500 && !engine.leftovers().empty(); ++i)
     shell("sleep 0.02");
-  CHECK(engine.docker("ps -aq") == "");
-  CHECK(engine.docker("volume ls -q") == "");
+  CHECK(engine.leftovers() == "");
 }
 
 } // namespace davit::test

@@ -1,0 +1,191 @@
+// The warm way: instead of create and start, a sandbox is taken that is up already, and given its task. All that follows is as with any
+// other container, but that the sandbox's init tells how the task ended before the engine does.
+#include "actors/container_plan.hpp"
+#include "actors/executor_state.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/message.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace davit {
+
+namespace {
+
+/// What ends a container when its engine is shut down (and what an engine says of containers that did not outlive it): to be corroborated.
+bool of_a_stop(std::int64_t exit_code) {
+  return exit_code == 137 || exit_code == 143;
+}
+
+} // namespace
+
+/// Whether to ask for a sandbox; if not, the evidence says why.
+bool executor_state::may_be_warm() {
+  const auto& all = context->settings.engines;
+  auto settings = std::find_if(all.begin(), all.end(), [this](const auto& one) { return one.name == engine.name; });
+  auto keeper = addresses.sandboxes.find(engine.name);
+  auto why = cold_reason;
+  if (why.empty())
+    why = settings == all.end() ? "the engine is not in the configuration" : why_cold(spec, *settings, engine.info);
+  if (why.empty() && (keeper == addresses.sandboxes.end() || !keeper->second))
+    why = "the engine keeps no sandboxes";
+  evidence.start = why.empty() ? "warm" : "cold: " + why;
+  return why.empty();
+}
+
+void executor_state::be_cold(std::string why) {
+  cold_reason = std::move(why);
+  evidence.start = "cold: " + cold_reason;
+}
+
+void executor_state::take() {
+  create_sent = true; // it may be under the attempt's name from now on
+  self->request(addresses.sandboxes[engine.name], caf::infinite, take_atom_v, plan_container(context->settings, key(), spec, secrets), spec.start == start_mode::warm)
+    .then(
+      [this](const sandbox& given) {
+        if (now != step::create)
+          return; // fenced: it was removed by its name
+        if (given.container.empty()) {
+          be_cold(given.why);
+          create_sent = false;
+          create();
+          return;
+        }
+        crash_point("sandbox taken");
+        container = given.container;
+        image_id = given.image_id;
+        warm = given;
+        start();
+      },
+      [this](const caf::error& e) {
+        if (now != step::create)
+          return;
+        be_cold("no sandbox could be had: " + text_of(e));
+        if (engine_code(e) == engine_errc::conflict)
+          create(); // there is a container of the attempt's name: it is found there
+        else
+          forget_sandbox(container_name(key()));
+      });
+}
+
+/// Nothing was ever given to it: it goes, and a container is made for the task.
+void executor_state::forget_sandbox(const std::string& which) {
+  enter(step::create);
+  for (auto& timer : timers)
+    timer.dispose();
+  timers.clear();
+  auto begin_anew = [this] {
+    container.clear();
+    warm.reset();
+    told.reset();
+    create_sent = false;
+    may_have_started = false;
+    epoch_at_attach.reset();
+    create();
+  };
+  ask([this, which] { forget_sandbox(which); },
+      [this](const caf::error& e) { fail(outcome::engine_lost, "the engine did not remove a sandbox that was not used: " + text_of(e)); },
+      begin_anew, remove_atom_v, which);
+}
+
+/// Gives the sandbox its task. From here on it may run.
+void executor_state::hand_over() {
+  auto plan = plan_container(context->settings, key(), spec, secrets);
+  auto message = init::hand_over_message(warm->arguments, plan.env, plan.secrets, spec.stdin_text.has_value());
+  if (!message) {
+    be_cold("its command or its variables can't be told to a sandbox");
+    forget_sandbox(container);
+    return;
+  }
+  epoch_at_start = engine.epoch;
+  may_have_started = true;
+  auto begun = [this] {
+    crash_point("task handed over");
+    started(std::chrono::system_clock::now());
+  };
+  auto refused = [this, begun](const caf::error& e) {
+    if (engine_code(e) == engine_errc::not_found) { // nothing was written
+      be_cold("the sandbox had ended: " + text_of(e));
+      forget_sandbox(container);
+    } else {
+      begun(); // the init has seen the end of the line: it says that it was not used, or runs what it got
+    }
+  };
+  ask([this] { adopt(); }, refused, begun, init_atom_v, container, *message, spec.stdin_text.has_value());
+  crash_point("hand-over asked");
+}
+
+/// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell.
+void executor_state::look_into_sandbox(container_status found) {
+  auto attach = [this, found] {
+    may_have_started = true;
+    if (!epoch_at_start)
+      epoch_at_attach = engine.epoch;
+    context->metrics->attempt_resumed();
+    evidence.start = "warm";
+    started(work.task.attempts.back().started_at.value_or(std::chrono::system_clock::now()));
+  };
+  ask([this] { adopt(); }, [attach](const caf::error&) { attach(); },
+      [this, attach](std::uint32_t processes) {
+        if (processes != 1) {
+          attach();
+          return;
+        }
+        be_cold("a sandbox was taken, but the task had not reached it");
+        forget_sandbox(container);
+      },
+      count_atom_v, container);
+}
+
+/// The init has told how the task ended, and the log is whole. False: its word alone does not decide.
+bool executor_state::heed(const sandbox_report& report) {
+  told = report;
+  verdict how;
+  switch (report.word) {
+    case sandbox_word::unused:
+      be_cold("the sandbox ended before the task had reached it");
+      forget_sandbox(container);
+      return true;
+    case sandbox_word::exec:
+      // As the engine has it for a container of its own: 127 not found, 126 not executable, and for all else no code.
+      how.message = "the command could not be executed: " + (warm ? warm->arguments.front() + ": " : std::string{}) + std::strerror(report.number);
+      if (report.number == ENOENT || report.number == ENOTDIR)
+        how.exit_code = 127;
+      else if (report.number == EACCES)
+        how.exit_code = 126;
+      self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
+      davit::executor_state::report(std::move(how));
+      return true;
+    case sandbox_word::exited:
+      return wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number);
+    case sandbox_word::signaled:
+      return false;
+  }
+  return false;
+}
+
+/// By the engine's own account it had ended before it was given to this attempt.
+bool executor_state::was_dead(const std::vector<engine_event>& events) const {
+  if (!warm || told)
+    return false;
+  auto at = [&](std::string_view action) { return std::find_if(events.begin(), events.end(), [&](const engine_event& one) { return one.action == action; }); };
+  auto died = at("die"), renamed = at("rename");
+  return died != events.end() && renamed != events.end() && died->at < renamed->at;
+}
+
+/// Ends the attempt on the init's word, while the engine still takes the container down.
+void executor_state::end_early(const sandbox_report& report) {
+  enter(step::collect);
+  crash_point("container ended");
+  container_status ended;
+  ended.id = container;
+  ended.image_id = image_id;
+  ended.state = "exited";
+  ended.exit_code = report.number;
+  evidence.note = "told by the sandbox's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
+  settle(std::move(ended));
+}
+
+} // namespace davit

@@ -1,0 +1,430 @@
+#include "actors/sandbox_keeper.hpp"
+
+#include "actors/container_plan.hpp"
+#include "actors/crash_point.hpp"
+#include "actors/metrics.hpp"
+#include "actors/sandbox_demand.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/program.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <set>
+
+namespace davit {
+
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+constexpr duration look_interval = 1000ms;
+
+/// Making one is work for a whole processor: tasks that run shall feel little of it.
+constexpr std::uint32_t made_at_once = 2;
+
+/// How long a task that insists (start: warm) waits for one.
+constexpr duration patience = 30s;
+
+struct ready_sandbox {
+  std::string container;
+  std::string nonce;
+  std::string image_id;
+  image_info image;
+  steady::time_point since;
+};
+
+/// A task that insists.
+struct waiting_task {
+  container_plan plan;
+  caf::typed_response_promise<sandbox> promise;
+  steady::time_point until;
+};
+
+struct sandbox_kind_state {
+  container_plan plan; ///< Of the first task that wanted it; what differs between tasks is not looked at.
+  sandbox_demand demand;
+  std::deque<ready_sandbox> ready;
+  std::deque<waiting_task> waiting;
+  std::uint32_t making = 0;
+  duration backoff{0};
+  steady::time_point not_before{};
+  std::string trouble; ///< Why the last one could not be made.
+};
+
+struct sandbox_keeper_state {
+  static inline const char* name = "sandbox_keeper";
+  context_ptr context;
+  engine_settings settings;
+  wiring addresses;
+  engine_status engine;
+  std::map<std::string, sandbox_kind_state> kinds;
+  std::set<std::string> making; ///< By their names.
+  std::uint32_t removing = 0;
+  std::string volume; ///< That has the init by now; empty: none is known to.
+  bool draining = false, ticking = false;
+  std::vector<caf::typed_response_promise<void>> drained;
+};
+
+using self_pointer = sandbox_actor::stateful_pointer<sandbox_keeper_state>;
+
+void fill(self_pointer self);
+void serve(self_pointer self, const std::string& kind, waiting_task task);
+
+std::uint32_t ready_count(const sandbox_keeper_state& state) {
+  std::uint32_t count = 0;
+  for (const auto& [name, kind] : state.kinds)
+    count += static_cast<std::uint32_t>(kind.ready.size());
+  return count;
+}
+
+engine_actor engine_of(self_pointer self) {
+  auto found = self->state.addresses.engines.find(self->state.settings.name);
+  return found == self->state.addresses.engines.end() ? engine_actor{} : found->second;
+}
+
+void tell(self_pointer self) {
+  self->state.context->metrics->sandboxes(self->state.settings.name, ready_count(self->state));
+}
+
+void settle_drain(self_pointer self) {
+  auto& state = self->state;
+  if (!state.draining || state.removing != 0 || !state.making.empty())
+    return;
+  for (auto& promise : std::exchange(state.drained, {}))
+    promise.deliver();
+}
+
+/// By its id or name. What can't be removed now is seen to when the engine is ready again.
+void remove(self_pointer self, const std::string& container) {
+  auto engine = engine_of(self);
+  if (!engine)
+    return;
+  ++self->state.removing;
+  auto done = [self] {
+    --self->state.removing;
+    settle_drain(self);
+  };
+  self->request(engine, caf::infinite, remove_atom_v, container)
+    .then(done, [done, container](const caf::error& e) {
+      spdlog::debug("the sandbox {} was not removed: {}", container, text_of(e));
+      done();
+    });
+}
+
+void answer(waiting_task& task, std::string why) {
+  sandbox none;
+  none.why = std::move(why);
+  task.promise.deliver(std::move(none));
+}
+
+void empty(self_pointer self, sandbox_kind_state& kind) {
+  for (auto& one : std::exchange(kind.ready, {}))
+    remove(self, one.container);
+}
+
+void empty_all(self_pointer self) {
+  for (auto& [name, kind] : self->state.kinds)
+    empty(self, kind);
+  tell(self);
+}
+
+// -- making ------------------------------------------------------------------------------------------------------------
+
+void made(self_pointer self, const std::string& kind_name, ready_sandbox one) {
+  auto& state = self->state;
+  auto found = state.kinds.find(kind_name);
+  if (state.draining || found == state.kinds.end() || one.image.id != one.image_id) { // the image's name was given to another meanwhile
+    remove(self, one.container);
+  } else {
+    auto& kind = found->second;
+    kind.backoff = duration{0};
+    kind.trouble.clear();
+    one.since = steady::now();
+    kind.ready.push_back(std::move(one));
+    if (!kind.waiting.empty()) {
+      auto next = std::move(kind.waiting.front());
+      kind.waiting.pop_front();
+      serve(self, kind_name, std::move(next));
+    }
+  }
+  tell(self);
+  settle_drain(self);
+  fill(self);
+}
+
+void not_made(self_pointer self, const std::string& kind_name, const caf::error& why) {
+  auto& state = self->state;
+  state.volume.clear(); // it may have been pruned
+  if (auto found = state.kinds.find(kind_name); found != state.kinds.end()) {
+    auto& kind = found->second;
+    kind.backoff = std::clamp<duration>(kind.backoff * 2, 1000ms, 60'000ms);
+    kind.not_before = steady::now() + kind.backoff;
+    kind.trouble = text_of(why);
+    spdlog::debug("engine {}: no sandbox could be made of {}: {}", state.settings.name, kind.plan.image, kind.trouble);
+    for (auto& one : std::exchange(kind.waiting, {}))
+      answer(one, "none could be made: " + kind.trouble);
+  }
+  settle_drain(self);
+}
+
+/// The image's own words, the init's volume, the container, and what image it is of: one after the other.
+void make(self_pointer self, const std::string& kind_name) {
+  auto& state = self->state;
+  auto& kind = state.kinds[kind_name];
+  auto nonce = to_string(uuid::make_v4());
+  auto plan = sandbox_plan(state.context->settings, kind.plan, nonce);
+  ++kind.making;
+  state.making.insert(plan.name);
+  auto over = [self, kind_name, name = plan.name] {
+    self->state.making.erase(name);
+    if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
+      --found->second.making;
+  };
+  auto failed = [=](const caf::error& e) {
+    over();
+    not_made(self, kind_name, e);
+  };
+  auto create = [=](image_info image) {
+    self->request(engine_of(self), caf::infinite, init_atom_v, plan, network_files(plan))
+      .then(
+        [=](const std::string& container) {
+          self->request(engine_of(self), caf::infinite, inspect_atom_v, container)
+            .then(
+              [=](const container_status& status) {
+                over();
+                made(self, kind_name, {container, nonce, status.image_id, image, {}});
+              },
+              [=](const caf::error& e) {
+                remove(self, container);
+                failed(e);
+              });
+        },
+        failed);
+  };
+  self->request(engine_of(self), caf::infinite, find_atom_v, plan.image)
+    .then(
+      [=](const image_info& image) {
+        auto volume = init::volume_name();
+        if (self->state.volume == volume) {
+          create(image);
+          return;
+        }
+        self->request(engine_of(self), caf::infinite, init_atom_v, volume, plan.image)
+          .then(
+            [=] {
+              self->state.volume = volume;
+              create(image);
+            },
+            failed);
+      },
+      failed);
+}
+
+/// Makes what is wanted and not there, the kind that was asked for last first; and gives up what nobody has asked for.
+void fill(self_pointer self) {
+  auto& state = self->state;
+  if (state.draining || state.engine.state != engine_state::ready || !engine_of(self))
+    return;
+  auto now = steady::now();
+  std::vector<std::pair<steady::time_point, std::string>> order;
+  for (auto kind = state.kinds.begin(); kind != state.kinds.end();) {
+    auto& one = kind->second;
+    auto wanted = one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes);
+    while (one.ready.size() > wanted || (!one.ready.empty() && now - one.ready.front().since > sandbox_patience / 2)) {
+      remove(self, one.ready.front().container);
+      one.ready.pop_front();
+    }
+    if (wanted == 0 && one.making == 0 && one.waiting.empty()) {
+      kind = state.kinds.erase(kind);
+      continue;
+    }
+    order.emplace_back(one.demand.last(), kind->first);
+    ++kind;
+  }
+  std::sort(order.rbegin(), order.rend());
+  for (auto next = order.begin(); next != order.end(); ++next) {
+    auto& one = state.kinds[next->second];
+    auto wanted = std::max<std::size_t>(one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes), std::min<std::size_t>(one.waiting.size(), made_at_once));
+    while (one.ready.size() + one.making < wanted && state.making.size() < made_at_once && now >= one.not_before) {
+      if (ready_count(state) + state.making.size() >= state.settings.sandboxes) {
+        // Room is taken from the kind that nobody has wanted for longest, if it is not this one.
+        auto victim = std::find_if(order.rbegin(), order.rend(), [&](const auto& other) { return !state.kinds[other.second].ready.empty(); });
+        if (victim == order.rend() || victim->first >= next->first)
+          break;
+        auto& theirs = state.kinds[victim->second].ready;
+        remove(self, theirs.front().container);
+        theirs.pop_front();
+      }
+      make(self, next->second);
+    }
+  }
+  tell(self);
+}
+
+// -- giving ------------------------------------------------------------------------------------------------------------
+
+/// Gives the kind's oldest sandbox, if its image is still what the name stands for.
+void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
+  auto& state = self->state;
+  auto& kind = state.kinds[kind_name];
+  if (kind.ready.empty()) {
+    answer(task, kind.trouble.empty() ? "no sandbox of its kind waits" : "none could be made: " + kind.trouble);
+    return;
+  }
+  auto one = std::move(kind.ready.front());
+  kind.ready.pop_front();
+  tell(self);
+  self->request(engine_of(self), 10s, find_atom_v, task.plan.image)
+    .then(
+      [=](const image_info& image) mutable {
+        if (image.id != one.image_id) {
+          remove(self, one.container);
+          if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
+            empty(self, found->second);
+          answer(task, "the image's name stands for another image by now");
+          return;
+        }
+        crash_point("sandbox chosen");
+        self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name)
+          .then(
+            [=]() mutable {
+              sandbox given;
+              given.container = one.container;
+              given.image_id = one.image_id;
+              given.nonce = one.nonce;
+              given.arguments = arguments_of(task.plan, one.image);
+              task.promise.deliver(std::move(given));
+            },
+            [=](const caf::error& e) mutable {
+              remove(self, one.container);
+              if (engine_code(e) == engine_errc::not_found)
+                serve(self, kind_name, task); // it had ended
+              else
+                task.promise.deliver(e);
+            });
+      },
+      [=](const caf::error& e) mutable {
+        remove(self, one.container);
+        answer(task, text_of(e));
+      });
+}
+
+caf::result<sandbox> take(self_pointer self, const container_plan& plan, bool insists) {
+  auto& state = self->state;
+  waiting_task task{plan, self->make_response_promise<sandbox>(), steady::now() + patience};
+  auto promise = task.promise;
+  if (state.draining || state.engine.state != engine_state::ready || !engine_of(self)) {
+    answer(task, state.draining ? "the agent is draining" : "the engine is away");
+    return promise;
+  }
+  auto name = sandbox_kind(plan);
+  auto [entry, added] = state.kinds.try_emplace(name);
+  if (added)
+    entry->second.plan = plan;
+  entry->second.demand.ask(steady::now());
+  if (insists && entry->second.ready.empty() && steady::now() >= entry->second.not_before)
+    entry->second.waiting.push_back(std::move(task));
+  else
+    serve(self, name, std::move(task));
+  fill(self);
+  if (!std::exchange(state.ticking, true))
+    self->delayed_send(self, look_interval, tick_atom_v);
+  return promise;
+}
+
+// -- order -------------------------------------------------------------------------------------------------------------
+
+/// Removes what an earlier process has left. By name: what was given to a task meanwhile has another one.
+void clean(self_pointer self) {
+  auto& state = self->state;
+  if (!engine_of(self))
+    return;
+  const auto& settings = state.context->settings;
+  self->request(engine_of(self), caf::infinite, list_atom_v, std::vector<std::string>{"davit.sandbox", "davit.fleet=" + settings.fleet})
+    .then(
+      [self](const std::vector<container_summary>& containers) {
+        auto& state = self->state;
+        std::set<std::string> known = state.making;
+        for (const auto& [name, kind] : state.kinds)
+          for (const auto& one : kind.ready)
+            known.insert(std::string{sandbox_prefix} + one.nonce);
+        for (const auto& one : containers) {
+          if ((!one.name.starts_with(sandbox_prefix) && !one.name.starts_with(carrier_prefix)) || known.contains(one.name))
+            continue;
+          // Another agent's may be in use; when it has gone, they end by themselves.
+          auto agent = one.labels.find("davit.agent");
+          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && one.name.starts_with(sandbox_prefix);
+          if (own || one.state == "exited" || one.state == "dead")
+            remove(self, one.name);
+        }
+      },
+      [](const caf::error& e) { spdlog::debug("sandboxes that were left can't be listed: {}", text_of(e)); });
+}
+
+void engine_changed(self_pointer self, const engine_status& now) {
+  auto& state = self->state;
+  auto before = std::exchange(state.engine, now);
+  auto was_ready = before.state == engine_state::ready;
+  auto another = before.epoch != now.epoch || before.info.id != now.info.id;
+  if (another) {
+    // Whoever started again has ended them, or at least our lines to them.
+    empty_all(self);
+    state.volume.clear();
+  }
+  if (now.state == engine_state::ready && (!was_ready || another)) {
+    clean(self);
+    fill(self);
+  }
+}
+
+sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings, wiring addresses) {
+  auto& state = self->state;
+  state.context = std::move(context);
+  state.settings = std::move(settings);
+  state.addresses = std::move(addresses);
+  tell(self);
+  return {
+    [=](take_atom, const container_plan& plan, bool insists) { return take(self, plan, insists); },
+    [=](const engine_status& now) { engine_changed(self, now); },
+    [=](count_atom) { return ready_count(self->state); },
+    [=](drain_atom) -> caf::result<void> {
+      auto& state = self->state;
+      state.draining = true;
+      for (auto& [name, kind] : state.kinds)
+        for (auto& one : std::exchange(kind.waiting, {}))
+          answer(one, "the agent is draining");
+      empty_all(self);
+      auto promise = self->make_response_promise<void>();
+      state.drained.push_back(promise);
+      settle_drain(self);
+      return promise;
+    },
+    [=](tick_atom) {
+      auto& state = self->state;
+      auto now = steady::now();
+      for (auto& [name, kind] : state.kinds)
+        while (!kind.waiting.empty() && kind.waiting.front().until <= now) {
+          answer(kind.waiting.front(), "none was made in time");
+          kind.waiting.pop_front();
+        }
+      fill(self);
+      state.ticking = !state.kinds.empty() && !state.draining;
+      if (state.ticking)
+        self->delayed_send(self, look_interval, tick_atom_v);
+    },
+    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+  };
+}
+
+} // namespace
+
+sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, wiring addresses) {
+  return system.spawn(sandbox_keeper, std::move(context), std::move(settings), std::move(addresses));
+}
+
+} // namespace davit

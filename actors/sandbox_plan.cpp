@@ -1,0 +1,86 @@
+#include "actors/sandbox_plan.hpp"
+
+#include "sandbox/hand_over.hpp"
+#include "sandbox/program.hpp"
+#include "transport/docker_json.hpp"
+
+namespace davit {
+
+namespace {
+
+mount init_volume(const std::string& name, bool read_only) {
+  mount volume;
+  volume.source = name;
+  volume.target = init::folder;
+  volume.read_only = read_only;
+  return volume;
+}
+
+} // namespace
+
+std::string why_cold(const task_spec& spec, const engine_settings& settings, const engine_info& engine) {
+  if (spec.start == start_mode::cold)
+    return "the task asks for it";
+  if (settings.sandboxes == 0)
+    return "the engine keeps no sandboxes (sandboxes = 0)";
+  if (spec.tty)
+    return "it has a terminal";
+  if (spec.at_most_once)
+    return "it runs at most once: only of a container of its own can it be proven that it was never started";
+  if (!spec.pid.empty() && spec.pid != "private")
+    return "it does not have its processes to itself (pid)";
+  if (engine.architecture != init::architecture())
+    return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
+  for (const auto& one : spec.mounts)
+    if (one.target == init::folder)
+      return std::string{"it mounts "}.append(init::folder);
+  return {};
+}
+
+std::string sandbox_kind(const container_plan& of_task) {
+  agent_settings nobody;
+  return transport::create_body(sandbox_plan(nobody, of_task, ""));
+}
+
+container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce) {
+  auto plan = of_task;
+  plan.name = std::string{sandbox_prefix} + nonce;
+  plan.entrypoint = std::vector<std::string>{init::program};
+  plan.command = {nonce, std::to_string(sandbox_patience.count())};
+  plan.env.clear();
+  plan.secrets.clear();
+  plan.labels = {{"davit.sandbox", nonce}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
+  plan.open_stdin = true;
+  plan.no_healthcheck = true;
+  plan.mounts.push_back(init_volume(init::volume_name(), true));
+  if (plan.resources.pids)
+    ++*plan.resources.pids; // the init is one
+  return plan;
+}
+
+container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image) {
+  container_plan plan;
+  plan.name = std::string{carrier_prefix} + to_string(uuid::make_v4());
+  plan.image = image;
+  plan.command = {init::program};
+  plan.labels = {{"davit.sandbox", "init"}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
+  plan.network = "none";
+  plan.mounts.push_back(init_volume(volume, false));
+  return plan;
+}
+
+std::vector<std::string> arguments_of(const container_plan& of_task, const image_info& image) {
+  // As moby merges them (daemon/commit.go, merge): an entrypoint of the task's own hides the image's command too.
+  auto entrypoint = of_task.entrypoint.value_or(std::vector<std::string>{});
+  auto command = of_task.command;
+  if (entrypoint.empty()) {
+    if (command.empty())
+      command = image.command;
+    if (!of_task.entrypoint)
+      entrypoint = image.entrypoint;
+  }
+  entrypoint.insert(entrypoint.end(), command.begin(), command.end());
+  return entrypoint;
+}
+
+} // namespace davit

@@ -1,0 +1,30 @@
+// Which tasks can be run in a sandbox that was made ahead, and what such a sandbox is. Pure.
+#pragma once
+
+#include "actors/agent_context.hpp"
+#include "messages/engine.hpp"
+
+namespace davit {
+
+/// How long a sandbox waits for a task before its init ends it. (Its keeper replaces it sooner.)
+inline constexpr std::chrono::seconds sandbox_patience{3600};
+
+/// Names of containers that are not, or not yet, a task's begin so.
+inline constexpr std::string_view sandbox_prefix = "davit-sandbox-", carrier_prefix = "davit-init-";
+
+/// Why a task has to have a container made for it; empty if a sandbox would do as well.
+std::string why_cold(const task_spec& spec, const engine_settings& settings, const engine_info& engine);
+
+/// What two plans have in common if a sandbox for one does for the other: all that is fixed when a container is made.
+std::string sandbox_kind(const container_plan& of_task);
+
+/// The sandbox for tasks that want this container. `nonce` marks what its init says, and names it.
+container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce);
+
+/// The container, never started, that the init is carried into its volume by.
+container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image);
+
+/// What the engine would execute: the image's own words fill in for those that the plan leaves out. Empty: there is no command.
+std::vector<std::string> arguments_of(const container_plan& of_task, const image_info& image);
+
+} // namespace davit

@@ -1,0 +1,40 @@
+// What davit and the init in a sandbox say to each other. The init waits for one message on its standard input; a task's own input may
+// follow it. Little-endian, as every processor that Docker runs on.
+//
+// No dependencies but the kernel's types: sandbox/init.cpp is linked statically, without a C++ library.
+#pragma once
+
+#include <cstdint>
+
+namespace davit::init {
+
+/// The message's header. The strings follow it, each with its NUL: the arguments, then the variables (`NAME=value`).
+struct hand_over {
+  char magic[8];            ///< `davit 1\n`
+  std::uint32_t arguments;  ///< At least one: the program, by path or by name.
+  std::uint32_t variables;  ///< To be set beside what the container has already.
+  std::uint32_t bytes;      ///< Of all strings.
+  std::uint32_t input;      ///< 1: what follows is the task's standard input; 0: it has none (/dev/null).
+};
+
+static_assert(sizeof(hand_over) == 24);
+
+inline constexpr char magic[8] = {'d', 'a', 'v', 'i', 't', ' ', '1', '\n'};
+
+/// No more than the kernel would take for one exec: a quarter of the stack's usual limit of 8 MiB.
+inline constexpr std::uint32_t most_bytes = 2 * 1024 * 1024;
+
+/// How the init ends if no task came, or it can't be executed (as shells have it); otherwise as the task does.
+inline constexpr int unused_code = 119, not_found_code = 127, not_executable_code = 126;
+
+/// Before it ends it says so on standard output and on standard error, as the last thing there: behind it nothing comes in that stream.
+/// `davit-init NONCE WORD NUMBER KILLS;` and a newline. The words: unused, exec (an errno), exited (a code), signaled (a signal). KILLS: how many
+/// processes the kernel has killed for the container's memory limit; -1: it can't be told.
+inline constexpr char report_prefix[] = "davit-init ";
+inline constexpr char report_end = ';';
+
+/// Where the init's volume is mounted, and its name there.
+inline constexpr char folder[] = "/.davit";
+inline constexpr char program[] = "/.davit/init";
+
+} // namespace davit::init

@@ -1,0 +1,284 @@
+// The first process of a sandbox: `init NONCE SECONDS`. Waits for a task on standard input, runs it as its only child, passes signals on to it,
+// reaps what it leaves, and ends as it ends. A sandbox that nothing comes to within so many seconds, or whose agent goes, ends by itself.
+//
+// Linked statically, so that it runs in an image without a shell or a C library.
+#include "sandbox/hand_over.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char** environ;
+
+namespace {
+
+using namespace davit::init;
+
+const char* nonce = "";
+
+// -- what it says ------------------------------------------------------------------------------------------------------
+
+struct line {
+  char text[256];
+  std::size_t size = 0;
+
+  void add(const char* more) {
+    while (*more && size < sizeof text)
+      text[size++] = *more++;
+  }
+
+  void add(int number) {
+    char digits[12];
+    auto at = sizeof digits - 1;
+    digits[at] = 0;
+    auto rest = number < 0 ? -number : number;
+    do
+      digits[--at] = static_cast<char>('0' + rest % 10);
+    while (rest /= 10);
+    if (number < 0)
+      digits[--at] = '-';
+    add(digits + at);
+  }
+};
+
+/// The task may have made the pipe non-blocking, and left it full.
+void write_all(int to, const line& what) {
+  for (std::size_t at = 0; at < what.size;) {
+    auto count = ::write(to, what.text + at, what.size - at);
+    if (count > 0) {
+      at += static_cast<std::size_t>(count);
+    } else if (errno == EAGAIN) {
+      pollfd output{to, POLLOUT, 0};
+      ::poll(&output, 1, -1);
+    } else if (errno != EINTR) {
+      return; // nobody reads
+    }
+  }
+}
+
+/// The kernel's count of kills in this container's memory control group, version 1 or 2.
+int oom_kills() {
+  for (auto path : {"/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events"}) {
+    auto file = ::open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+      continue;
+    char text[512];
+    auto size = ::read(file, text, sizeof text - 1);
+    ::close(file);
+    if (size <= 0)
+      continue;
+    text[size] = 0;
+    if (auto found = std::strstr(text, "oom_kill "))
+      return std::atoi(found + std::strlen("oom_kill "));
+  }
+  return -1;
+}
+
+[[noreturn]] void end(const char* word, int number, int code) {
+  line last;
+  for (auto part : {report_prefix, nonce, " ", word, " "})
+    last.add(part);
+  last.add(number);
+  last.add(" ");
+  last.add(oom_kills());
+  const char rest[] = {report_end, '\n', 0};
+  last.add(rest);
+  write_all(1, last);
+  write_all(2, last);
+  ::_exit(code);
+}
+
+[[noreturn]] void unused() {
+  end("unused", 0, unused_code);
+}
+
+[[noreturn]] void can_not_execute(int error) {
+  end("exec", error, error == ENOENT || error == ENOTDIR ? not_found_code : not_executable_code);
+}
+
+// -- what it gets ------------------------------------------------------------------------------------------------------
+
+/// Exactly so many bytes of standard input, or the end of the sandbox.
+void read_all(char* to, std::size_t size, int seconds) {
+  while (size > 0) {
+    pollfd input{0, POLLIN, 0};
+    auto ready = ::poll(&input, 1, seconds * 1000);
+    if (ready == 0)
+      unused();
+    if (ready < 0)
+      continue;
+    auto count = ::read(0, to, size);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN))
+      continue;
+    if (count <= 0)
+      unused();
+    to += count;
+    size -= static_cast<std::size_t>(count);
+  }
+}
+
+/// The task's own variables, and those of the container that they do not hide.
+char** merge(char** own, std::uint32_t count) {
+  std::uint32_t theirs = 0;
+  while (environ[theirs])
+    ++theirs;
+  auto all = static_cast<char**>(std::calloc(count + theirs + 1, sizeof(char*)));
+  if (!all)
+    unused();
+  std::uint32_t size = 0;
+  for (std::uint32_t i = 0; i < count; ++i)
+    all[size++] = own[i];
+  for (std::uint32_t i = 0; i < theirs; ++i) {
+    auto name = std::strchr(environ[i], '=');
+    auto length = name ? static_cast<std::size_t>(name - environ[i]) + 1 : 0;
+    auto hidden = length == 0;
+    for (std::uint32_t j = 0; j < count && !hidden; ++j)
+      hidden = std::strncmp(own[j], environ[i], length) == 0;
+    if (!hidden)
+      all[size++] = environ[i];
+  }
+  return all;
+}
+
+// -- what it does ------------------------------------------------------------------------------------------------------
+
+/// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An errno.
+int execute(char** arguments, char** variables) {
+  if (std::strchr(arguments[0], '/')) {
+    ::execve(arguments[0], arguments, variables);
+    return errno;
+  }
+  const char* path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  for (auto one = variables; *one; ++one)
+    if (std::strncmp(*one, "PATH=", 5) == 0) {
+      path = *one + 5;
+      break;
+    }
+  auto error = ENOENT;
+  static char whole[4096];
+  while (true) {
+    auto end = std::strchr(path, ':');
+    auto length = end ? static_cast<std::size_t>(end - path) : std::strlen(path);
+    if (length + std::strlen(arguments[0]) + 3 <= sizeof whole) {
+      std::memcpy(whole, path, length);
+      if (length == 0) // this folder
+        whole[length++] = '.';
+      whole[length] = '/';
+      std::strcpy(whole + length + 1, arguments[0]);
+      ::execve(whole, arguments, variables);
+      if (errno == EACCES)
+        error = EACCES;
+      else if (errno != ENOENT && errno != ENOTDIR)
+        return errno;
+    }
+    if (!end)
+      return error;
+    path = end + 1;
+  }
+}
+
+constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+
+[[noreturn]] void be_the_task(char** strings, char** variables, bool input, int failure) {
+  sigset_t none;
+  sigemptyset(&none);
+  for (auto signal : ending_signals)
+    std::signal(signal, SIG_DFL);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::setsid();
+  if (!input) {
+    auto nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing >= 0)
+      ::dup2(nothing, 0);
+  }
+  auto error = execute(strings, variables);
+  [[maybe_unused]] auto told = ::write(failure, &error, sizeof error);
+  ::_exit(not_executable_code);
+}
+
+/// The task has ended: nothing of it may write any more.
+[[noreturn]] void end_as(int status, int failure) {
+  if (::getpid() == 1) {
+    ::kill(-1, SIGKILL);
+    while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR)
+      ;
+  }
+  int error = 0;
+  if (::read(failure, &error, sizeof error) == sizeof error)
+    can_not_execute(error);
+  if (WIFSIGNALED(status))
+    end("signaled", WTERMSIG(status), 128 + WTERMSIG(status));
+  end("exited", WEXITSTATUS(status), WEXITSTATUS(status));
+}
+
+} // namespace
+
+int main(int count, char** values) {
+  if (count == 3)
+    nonce = values[1];
+  auto seconds = count == 3 ? std::atoi(values[2]) : 0;
+  if (seconds <= 0)
+    unused();
+  // As long as nothing has come, a stop ends it at once: by itself the kernel does not do so with a first process.
+  for (auto signal : ending_signals)
+    std::signal(signal, [](int) { unused(); });
+
+  hand_over header;
+  read_all(reinterpret_cast<char*>(&header), sizeof header, seconds);
+  if (std::memcmp(header.magic, magic, sizeof magic) != 0 || header.arguments == 0 || header.bytes > most_bytes || header.arguments > header.bytes
+      || header.variables > header.bytes - header.arguments)
+    unused();
+  auto text = static_cast<char*>(std::malloc(header.bytes + 1));
+  auto strings = static_cast<char**>(std::calloc(header.arguments + header.variables + 2, sizeof(char*)));
+  if (!text || !strings)
+    unused();
+  read_all(text, header.bytes, seconds);
+  text[header.bytes] = 0;
+  // The arguments, a null, the variables, a null.
+  std::uint32_t at = 0;
+  for (std::uint32_t i = 0; i < header.arguments + header.variables; ++i) {
+    if (at >= header.bytes)
+      unused();
+    strings[i < header.arguments ? i : i + 1] = text + at;
+    at += static_cast<std::uint32_t>(std::strlen(text + at)) + 1;
+  }
+  if (at != header.bytes)
+    unused();
+  auto variables = merge(strings + header.arguments + 1, header.variables);
+
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  int failure[2];
+  if (::pipe2(failure, O_CLOEXEC | O_NONBLOCK) != 0)
+    unused();
+  auto child = ::fork();
+  if (child < 0)
+    can_not_execute(errno);
+  if (child == 0)
+    be_the_task(strings, variables, header.input != 0, failure[1]);
+  std::memset(text, 0, header.bytes);
+  ::close(0); // that nobody reads a task's input any more must be seen by whoever writes it
+
+  while (true) {
+    siginfo_t info;
+    auto signal = ::sigwaitinfo(&all, &info);
+    if (signal != SIGCHLD) {
+      if (signal > 0)
+        ::kill(child, signal);
+      continue;
+    }
+    int status = 0;
+    pid_t ended;
+    while ((ended = ::waitpid(-1, &status, WNOHANG)) > 0)
+      if (ended == child)
+        end_as(status, failure[0]);
+  }
+}

@@ -1,0 +1,47 @@
+// davit's side of what it says to a sandbox's init, and hears of it. No I/O.
+#pragma once
+
+#include "messages/log.hpp"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace davit::init {
+
+/// The message that gives a sandbox its task; none if it can't be told: a NUL within a string, no argument, or more than init::most_bytes.
+std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& variables,
+                                             const std::map<std::string, secret>& secrets, bool input);
+
+/// Takes the init's report out of a sandbox's log. It is the last thing in each of the two streams, but may stand behind a line without an end,
+/// and be cut as such a line is. A record that may have the beginning of it is kept back until it is known.
+class report_reader {
+public:
+  explicit report_reader(const std::string& nonce);
+
+  /// Takes a record; gives what is the task's own.
+  void add(log_record record, std::vector<log_record>& own);
+
+  /// Nothing more comes: gives what was kept back.
+  void finish(std::vector<log_record>& own);
+
+  /// Both streams have ended with it: nothing more will come.
+  bool whole() const { return out_.reported && err_.reported; }
+
+  /// What it says, as soon as one of the streams has.
+  const std::optional<sandbox_report>& report() const { return report_; }
+
+private:
+  struct stream_state {
+    std::vector<log_record> kept; ///< Together they end with a part of the mark or of the report.
+    bool reported = false;
+  };
+  stream_state& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
+
+  std::string mark_;
+  stream_state out_, err_;
+  std::optional<sandbox_report> report_;
+};
+
+} // namespace davit::init

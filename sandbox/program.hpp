@@ -1,0 +1,18 @@
+// The init as davit carries it within itself, to be put into volumes on engines.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace davit::init {
+
+/// The statically linked executable.
+std::string_view program_bytes();
+
+/// The architecture that it runs on, as an engine's /info names it (`x86_64`, `aarch64`).
+std::string_view architecture();
+
+/// Names the volume that holds it: other bytes have another name.
+std::string volume_name();
+
+} // namespace davit::init

@@ -1,0 +1,149 @@
+// Which tasks a sandbox will do for, and how many are kept.
+#include "actors/container_plan.hpp"
+#include "actors/sandbox_demand.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/program.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit;
+using namespace std::chrono_literals;
+
+namespace {
+
+container_plan plan_of(const task_spec& spec) {
+  agent_settings settings;
+  settings.name = "a";
+  return plan_container(settings, {uuid::make_v7(), 1}, spec, {});
+}
+
+} // namespace
+
+TEST_CASE("two tasks are of a kind if they differ in nothing that is fixed when a container is made") {
+  task_spec base;
+  base.image = "alpine";
+  base.command = {"true"};
+  auto kind = sandbox_kind(plan_of(base));
+  auto other = base;
+  other.command = {"false", "x"};
+  other.entrypoint = std::vector<std::string>{"sh"};
+  other.env = {{"A", "b"}};
+  other.labels = {{"x", "y"}};
+  other.stdin_text = "z";
+  other.name = "n";
+  CHECK(sandbox_kind(plan_of(other)) == kind);
+  std::vector<std::function<void(task_spec&)>> differences{
+    [](task_spec& s) { s.image = "debian"; },
+    [](task_spec& s) { s.user = "1000"; },
+    [](task_spec& s) { s.workdir = "/x"; },
+    [](task_spec& s) { s.resources.memory = byte_size{1 << 20}; },
+    [](task_spec& s) { s.resources.cpus = 2; },
+    [](task_spec& s) { s.resources.pids = 9; },
+    [](task_spec& s) { s.network = "bridge"; },
+    [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/x", false, {}}); },
+    [](task_spec& s) { s.read_only = true; },
+    [](task_spec& s) { s.cap_add = {"NET_ADMIN"}; },
+    [](task_spec& s) { s.cap_drop = {"ALL"}; },
+    [](task_spec& s) { s.privileged = true; },
+    [](task_spec& s) { s.security_opt = {"seccomp=unconfined"}; },
+    [](task_spec& s) { s.ulimits = {{"nofile", "10"}}; },
+    [](task_spec& s) { s.hostname = "h"; },
+    [](task_spec& s) { s.group_add = {"7"}; },
+    [](task_spec& s) { s.sysctls = {{"net.x", "1"}}; },
+    [](task_spec& s) { s.devices = {"/dev/fuse"}; },
+    [](task_spec& s) { s.runtime = "runsc"; },
+    [](task_spec& s) { s.ipc = "host"; },
+    [](task_spec& s) { s.userns_mode = "host"; },
+    [](task_spec& s) { s.cgroup_parent = "/x"; },
+    [](task_spec& s) { s.extra_hosts = {"a:1.2.3.4"}; },
+    [](task_spec& s) { s.dns = {"1.1.1.1"}; },
+    [](task_spec& s) { s.stop_timeout = 99s; },
+  };
+  for (std::size_t i = 0; i < differences.size(); ++i) {
+    INFO(i);
+    auto changed = base;
+    differences[i](changed);
+    CHECK(sandbox_kind(plan_of(changed)) != kind);
+  }
+}
+
+TEST_CASE("a sandbox has nothing of the task it was made for, and what its init needs") {
+  task_spec spec;
+  spec.image = "alpine";
+  spec.command = {"secret-command"};
+  spec.env = {{"A", "secret-value"}};
+  spec.labels = {{"x", "secret-label"}};
+  spec.resources.pids = 5;
+  agent_settings settings;
+  settings.name = "a";
+  settings.fleet = "f";
+  auto of_task = plan_container(settings, {uuid::make_v7(), 1}, spec, {{"TOKEN", {"secret-token", false}}});
+  CHECK(sandbox_kind(of_task).find("secret-") == std::string::npos);
+  auto plan = sandbox_plan(settings, of_task, "n1");
+  CHECK(plan.name == "davit-sandbox-n1");
+  CHECK_FALSE(key_of_name(plan.name));
+  CHECK(key_of_name(of_task.name));
+  CHECK(plan.labels == std::map<std::string, std::string>{{"davit.sandbox", "n1"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+  CHECK(plan.resources.pids == 6);
+  CHECK(plan.open_stdin);
+  REQUIRE(plan.mounts.size() == 1);
+  CHECK(plan.mounts[0].read_only);
+  CHECK(plan.mounts[0].source == init::volume_name());
+}
+
+TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why") {
+  engine_settings settings;
+  engine_info engine;
+  engine.architecture = init::architecture();
+  task_spec fine;
+  fine.image = "alpine";
+  CHECK(why_cold(fine, settings, engine).empty());
+  auto why = [&](auto change) {
+    auto spec = fine;
+    change(spec);
+    return why_cold(spec, settings, engine);
+  };
+  CHECK(why([](task_spec& s) { s.start = start_mode::cold; }) == "the task asks for it");
+  CHECK(why([](task_spec& s) { s.tty = true; }) == "it has a terminal");
+  CHECK(why([](task_spec& s) { s.at_most_once = true; }).starts_with("it runs at most once"));
+  CHECK(why([](task_spec& s) { s.pid = "host"; }).find("(pid)") != std::string::npos);
+  CHECK(why([](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}}); }) == "it mounts /.davit");
+  auto none = settings;
+  none.sandboxes = 0;
+  CHECK(why_cold(fine, none, engine).find("sandboxes = 0") != std::string::npos);
+  engine.architecture = "s390x";
+  CHECK(why_cold(fine, settings, engine).find("s390x") != std::string::npos);
+}
+
+TEST_CASE("the image's words fill in as Docker has it") {
+  image_info image;
+  image.entrypoint = {"/entry"};
+  image.command = {"default"};
+  container_plan plan;
+  using words = std::vector<std::string>;
+  CHECK(arguments_of(plan, image) == words{"/entry", "default"});
+  plan.command = {"x"};
+  CHECK(arguments_of(plan, image) == words{"/entry", "x"});
+  plan.entrypoint = words{"sh", "-c"};
+  CHECK(arguments_of(plan, image) == words{"sh", "-c", "x"});
+  plan.command.clear();
+  CHECK(arguments_of(plan, image) == words{"sh", "-c"});
+  plan.entrypoint = words{};
+  CHECK(arguments_of(plan, image) == words{"default"});
+  CHECK(arguments_of(container_plan{}, image_info{}).empty());
+}
+
+TEST_CASE("as many sandboxes are kept as came at once lately, and none that nobody has asked for") {
+  sandbox_demand demand;
+  auto now = std::chrono::steady_clock::time_point{} + 1h;
+  CHECK(demand.wanted(now, 5min, 8) == 0);
+  demand.ask(now);
+  CHECK(demand.wanted(now, 5min, 8) == 1);
+  for (int i = 0; i < 20; ++i)
+    demand.ask(now + 1s);
+  CHECK(demand.wanted(now + 2s, 5min, 8) == 8);
+  CHECK(demand.wanted(now + 2s, 5min, 50) == 21);
+  CHECK(demand.wanted(now + 10s, 5min, 50) == 20);
+  CHECK(demand.wanted(now + 30s, 5min, 50) == 1);
+  CHECK(demand.wanted(now + 301s, 5min, 50) == 0);
+}

@@ -1,0 +1,146 @@
+#include "transport/engine_calls.hpp"
+
+#include "transport/archive.hpp"
+#include "transport/registry_credentials.hpp"
+
+namespace davit::transport {
+
+awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line, std::string bytes, call_options options) {
+  control_scope scope{options.control, client->executor(), *line};
+  auto written = co_await line->write(bytes, no_deadline);
+  if (!written)
+    co_return written.error();
+  co_await line->shutdown_write();
+  std::vector<char> nothing(1024);
+  while (true) {
+    auto count = co_await line->read_some(nothing, no_deadline);
+    if (!count || *count == 0)
+      co_return result<void>{};
+  }
+}
+
+awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
+  auto attached = co_await client->attach(std::move(container), false, options);
+  if (!attached)
+    co_return attached.error();
+  co_return co_await write_to_end(std::move(client), std::move(attached->stream), std::move(bytes), std::move(options));
+}
+
+awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own, std::string image,
+                                  std::function<void(const pull_progress&)> progress, call_options options) {
+  auto config = own.empty() ? registry_credentials::load(docker_config) : registry_credentials::parse(own, "the secret DOCKER_AUTH_CONFIG");
+  if (!config)
+    co_return config.error();
+  auto auth = co_await config->of_image(image, options.until);
+  if (!auth)
+    co_return auth.error();
+  co_return co_await client->pull_image(image, std::move(*auth), std::move(progress), options);
+}
+
+namespace {
+
+std::string engine_time(timestamp at) {
+  auto count = at.time_since_epoch().count();
+  auto fraction = std::to_string(count % 1'000'000'000);
+  return std::to_string(count / 1'000'000'000) + '.' + std::string(9 - fraction.size(), '0') + fraction;
+}
+
+} // namespace
+
+awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
+                                                          call_options options) {
+  event_options what;
+  what.filters = {{"type", "container"}, {"container", container}};
+  what.since = engine_time(since);
+  what.until = engine_time(std::chrono::system_clock::now());
+  auto until = options.until;
+  auto opened = co_await client->events(std::move(what), std::move(options));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  std::vector<engine_event> events;
+  while (true) {
+    auto event = co_await stream->next(until);
+    if (!event)
+      co_return event.error();
+    if (!*event)
+      break;
+    events.push_back(std::move(**event));
+  }
+  co_return events;
+}
+
+awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options) {
+  event_options what;
+  what.filters = {{"type", "container"}, {"label", "davit.fleet=" + fleet}};
+  auto opening = options;
+  opening.until = within(std::chrono::seconds{10});
+  auto opened = co_await client->events(std::move(what), std::move(opening));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  while (true) {
+    auto event = co_await stream->next(no_deadline);
+    if (!event)
+      co_return event.error();
+    if (!*event)
+      co_return result<void>{};
+  }
+}
+
+awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder, std::string bytes, call_options options) {
+  auto created = co_await client->create_container(std::move(helper), options);
+  if (!created)
+    co_return created.error();
+  auto id = *created;
+  result<void> outcome;
+  auto look = options;
+  look.max_body = bytes.size() + 64 * 1024;
+  auto there = co_await client->download_archive(id, folder + "/init", look);
+  if (!there || there->find(bytes) == std::string::npos) {
+    std::vector<archive_file> files(1);
+    files[0].path = "init";
+    files[0].mode = 0755;
+    files[0].bytes = std::move(bytes);
+    outcome = co_await client->upload_archive(id, folder, pack(files), options);
+  }
+  auto removed = co_await client->remove_container(id, options);
+  co_return outcome ? removed : outcome;
+}
+
+awaitable<result<bool>> start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options) {
+  if (!tar.empty()) {
+    auto unpacked = co_await client->upload_archive(id, "/", std::move(tar), options);
+    if (!unpacked && is_connection_trouble(unpacked.error().code))
+      co_return unpacked.error();
+    // An image in which there is no place for the files gets none.
+  }
+  co_return co_await client->start_container(std::move(id), std::move(options));
+}
+
+awaitable<result<made_sandbox>> make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options) {
+  auto created = co_await client->create_container(std::move(plan), options);
+  if (!created)
+    co_return created.error();
+  auto id = *created;
+  error trouble;
+  auto attached = co_await client->attach(id, false, options);
+  if (attached) {
+    auto started = co_await start_with(client, id, std::move(tar), options);
+    if (started) {
+      made_sandbox made;
+      made.id = std::move(id);
+      made.line = std::move(attached->stream);
+      co_return made;
+    }
+    trouble = started.error();
+  } else {
+    trouble = attached.error();
+  }
+  call_options last;
+  last.until = within(std::chrono::seconds{30});
+  co_await client->remove_container(id, last);
+  co_return trouble;
+}
+
+} // namespace davit::transport

@@ -1,0 +1,43 @@
+// What takes more than one call to an engine. Knows nothing of tasks or actors.
+#pragma once
+
+#include "transport/engine_client.hpp"
+
+#include <filesystem>
+
+namespace davit::transport {
+
+/// Writes to a container's standard input and closes it. The container decides how fast it reads: no deadline holds but the caller's withdrawal.
+awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options);
+
+/// As write_stdin, on a connection that is there. Ends when the engine has passed all on.
+awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line, std::string bytes, call_options options);
+
+/// Pulls with these credentials (a docker config.json), or else those that the file has for the image's registry.
+awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own, std::string image,
+                                  std::function<void(const pull_progress&)> progress, call_options options);
+
+/// What the engine remembers of a container's events since a time.
+awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options);
+
+/// Reads the event stream of a fleet's containers to its end. It ends when the engine does: that is what it is read for.
+awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options);
+
+// -- sandboxes ---------------------------------------------------------------------------------------------------------
+
+/// Puts the init's bytes into the volume, as `init`; what holds them already is left as it is. A container that is never started carries them
+/// there: `helper` is its plan, with the volume mounted at `folder`.
+awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder, std::string bytes, call_options options);
+
+struct made_sandbox {
+  std::string id;
+  std::shared_ptr<byte_stream> line; ///< To the init's standard input. When it closes, the init reads the end of its input.
+};
+
+/// Makes a container, attaches to its standard input, unpacks a tar into it (if there is one), and starts it. What fails leaves no container.
+awaitable<result<made_sandbox>> make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options);
+
+/// Unpacks a tar into a container, if there is one, and starts it. True: started now; false: it was running already.
+awaitable<result<bool>> start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options);
+
+} // namespace davit::transport
