@@ -112,6 +112,8 @@ void executor_state::fail(outcome how, std::string message) {
 void executor_state::fail_unstarted(const std::string& when) {
   if (wanted == ending::drained)
     fail(outcome::agent_lost, "the agent was shut down " + when);
+  else if (wanted == ending::timed_out) // in a sandbox that never ran it
+    fail(outcome::timed_out, "the timeout was over " + when);
   else
     fail(outcome::cancelled, "cancelled " + when);
 }

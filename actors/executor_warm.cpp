@@ -57,6 +57,7 @@ void executor_state::take() {
         container = given.container;
         image_id = given.image_id;
         warm = given;
+        evidence.start = given.why.empty() ? "warm" : "warm: " + given.why;
         start();
       },
       [this](const caf::error& e) {
@@ -139,7 +140,8 @@ void executor_state::look_into_sandbox(container_status found) {
       count_atom_v, container);
 }
 
-/// The init has told how the task ended, and the log is whole. False: its word alone does not decide.
+/// The init has told how the task ended, and the log is whole. True: its word alone decides. False: the engine's is waited for, or there was no
+/// task that could end, which is seen to here.
 bool executor_state::heed(const sandbox_report& report) {
   told = report;
   verdict how;
@@ -147,7 +149,7 @@ bool executor_state::heed(const sandbox_report& report) {
     case sandbox_word::unused:
       be_cold("the sandbox ended before the task had reached it");
       forget_sandbox(container);
-      return true;
+      return false;
     case sandbox_word::exec:
       // As the engine has it for a container of its own: 127 not found, 126 not executable, and for all else no code.
       how.message = "the command could not be executed: " + (warm ? warm->arguments.front() + ": " : std::string{}) + std::strerror(report.number);
@@ -157,7 +159,7 @@ bool executor_state::heed(const sandbox_report& report) {
         how.exit_code = 126;
       self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
       davit::executor_state::report(std::move(how));
-      return true;
+      return false;
     case sandbox_word::exited:
       return wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number);
     case sandbox_word::signaled:

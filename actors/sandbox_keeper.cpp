@@ -24,11 +24,11 @@ using steady = std::chrono::steady_clock;
 
 constexpr duration look_interval = 1000ms;
 
-/// Making one is work for a whole processor: tasks that run shall feel little of it.
-constexpr std::uint32_t made_at_once = 2;
+/// Making one ahead is work for a whole processor: tasks that run shall feel little of it.
+constexpr std::uint32_t made_at_once = 1;
 
-/// How long a task that insists (start: warm) waits for one.
-constexpr duration patience = 30s;
+/// How long a task waits for one to be made for it.
+constexpr duration patience = 60s;
 
 struct ready_sandbox {
   std::string container;
@@ -38,11 +38,12 @@ struct ready_sandbox {
   steady::time_point since;
 };
 
-/// A task that insists.
+/// A task that one is being made for.
 struct waiting_task {
   container_plan plan;
   caf::typed_response_promise<sandbox> promise;
   steady::time_point until;
+  bool waited = false;
 };
 
 struct sandbox_kind_state {
@@ -190,7 +191,7 @@ void make(self_pointer self, const std::string& kind_name) {
     not_made(self, kind_name, e);
   };
   auto create = [=](image_info image) {
-    self->request(engine_of(self), caf::infinite, init_atom_v, plan, network_files(plan))
+    self->request(engine_of(self), caf::infinite, init_atom_v, plan, sandbox_files(plan, image))
       .then(
         [=](const std::string& container) {
           self->request(engine_of(self), caf::infinite, inspect_atom_v, container)
@@ -249,7 +250,9 @@ void fill(self_pointer self) {
   std::sort(order.rbegin(), order.rend());
   for (auto next = order.begin(); next != order.end(); ++next) {
     auto& one = state.kinds[next->second];
-    auto wanted = std::max<std::size_t>(one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes), std::min<std::size_t>(one.waiting.size(), made_at_once));
+    while (one.making < one.waiting.size() && now >= one.not_before) // a task is there: it has its slot
+      make(self, next->second);
+    auto wanted = one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes);
     while (one.ready.size() + one.making < wanted && state.making.size() < made_at_once && now >= one.not_before) {
       if (ready_count(state) + state.making.size() >= state.settings.sandboxes) {
         // Room is taken from the kind that nobody has wanted for longest, if it is not this one.
@@ -298,6 +301,7 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
               given.image_id = one.image_id;
               given.nonce = one.nonce;
               given.arguments = arguments_of(task.plan, one.image);
+              given.why = task.waited ? "made for it: none of its kind waited" : "";
               task.promise.deliver(std::move(given));
             },
             [=](const caf::error& e) mutable {
@@ -327,9 +331,11 @@ caf::result<sandbox> take(self_pointer self, const container_plan& plan, bool in
   if (added)
     entry->second.plan = plan;
   entry->second.demand.ask(steady::now());
-  if (insists && entry->second.ready.empty() && steady::now() >= entry->second.not_before)
+  if (entry->second.ready.empty() && (insists || steady::now() >= entry->second.not_before)) {
+    task.waited = true;
+    entry->second.not_before = insists ? steady::time_point{} : entry->second.not_before;
     entry->second.waiting.push_back(std::move(task));
-  else
+  } else
     serve(self, name, std::move(task));
   fill(self);
   if (!std::exchange(state.ticking, true))

@@ -1,5 +1,6 @@
 #include "actors/sandbox_plan.hpp"
 
+#include "actors/container_plan.hpp"
 #include "sandbox/hand_over.hpp"
 #include "sandbox/program.hpp"
 #include "transport/docker_json.hpp"
@@ -47,6 +48,8 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
   plan.name = std::string{sandbox_prefix} + nonce;
   plan.entrypoint = std::vector<std::string>{init::program};
   plan.command = {nonce, std::to_string(sandbox_patience.count())};
+  if (plan.bare_network)
+    plan.command.push_back("hosts");
   plan.env.clear();
   plan.secrets.clear();
   plan.labels = {{"davit.sandbox", nonce}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
@@ -56,6 +59,12 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
   if (plan.resources.pids)
     ++*plan.resources.pids; // the init is one
   return plan;
+}
+
+std::string sandbox_files(const container_plan& plan, const image_info& image) {
+  auto user = plan.user.empty() ? image.user : plan.user;
+  user = user.substr(0, user.find(':'));
+  return user.empty() || user == "0" || user == "root" ? std::string{} : network_files(plan);
 }
 
 container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image) {

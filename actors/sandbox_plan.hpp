@@ -21,6 +21,9 @@ std::string sandbox_kind(const container_plan& of_task);
 /// The sandbox for tasks that want this container. `nonce` marks what its init says, and names it.
 container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce);
 
+/// What is unpacked into a sandbox before its start: what its init can't write itself.
+std::string sandbox_files(const container_plan& plan, const image_info& image);
+
 /// The container, never started, that the init is carried into its volume by.
 container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image);
 

@@ -151,7 +151,7 @@ using engine_actor = caf::typed_actor<
 
 /// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task. Each is used by one task and thrown away.
 using sandbox_actor = caf::typed_actor<
-  // Give one that fits a container that was planned, under that container's name; waits for one to be made, if true.
+  // Give one that fits a container that was planned, under that container's name; one is made if none waits, also if that did not work lately if true.
   caf::result<sandbox>(take_atom, container_plan, bool),
   // The engine's state has changed.
   caf::result<void>(engine_status),

@@ -156,11 +156,12 @@ struct image_info {
   std::uint64_t size = 0;
   std::vector<std::string> entrypoint;
   std::vector<std::string> command;
+  std::string user;
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, image_info& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size), f.field("entrypoint", x.entrypoint), f.field("command", x.command));
+  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size), f.field("entrypoint", x.entrypoint), f.field("command", x.command), f.field("user", x.user));
 }
 
 /// How far a pull has come.
@@ -267,7 +268,7 @@ bool inspect(Inspector& f, container_status& x) {
 /// A sandbox that was given to an attempt: its container, under the attempt's name by now; or none, and why.
 struct sandbox {
   std::string container; ///< Empty: there is none.
-  std::string why;
+  std::string why;       ///< There is none; or it was not there already.
   std::string image_id;
   std::string nonce;     ///< Marks what its init has to say.
   std::vector<std::string> arguments; ///< The task's command, with what the image has to add.

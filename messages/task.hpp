@@ -154,9 +154,9 @@ bool inspect(Inspector& f, output_validator& x) {
 
 /// How a task's container comes to be.
 enum class start_mode : std::uint8_t {
-  automatic, ///< In a sandbox that waits already, if there is one that fits; otherwise in a container made for it.
-  warm,      ///< In a sandbox, and it waits for one to be made.
-  cold,      ///< In a container made for it.
+  automatic, ///< In a sandbox, if the task can be: one that waits already, or else one that is made for it.
+  warm,      ///< The same; what can't be is refused.
+  cold,      ///< In a container of its own, whose first process it is.
 };
 DAVIT_ENUM_TEXT(start_mode, 3, "auto", "warm", "cold")
 

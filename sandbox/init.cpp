@@ -1,4 +1,4 @@
-// The first process of a sandbox: `init NONCE SECONDS`. Waits for a task on standard input, runs it as its only child, passes signals on to it,
+// The first process of a sandbox: `init NONCE SECONDS [hosts]`. Waits for a task on standard input, runs it as its only child, passes signals on to it,
 // reaps what it leaves, and ends as it ends. A sandbox that nothing comes to within so many seconds, or whose agent goes, ends by itself.
 //
 // Linked statically, so that it runs in an image without a shell or a C library.
@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,6 +148,19 @@ char** merge(char** own, std::uint32_t count) {
   return all;
 }
 
+/// What the engine mounts as /etc/hosts where it makes the network itself. The task's user may not be allowed to: then davit has put it there.
+void write_hosts() {
+  static const char text[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
+                             "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+  ::mkdir("/etc", 0755);
+  auto file = ::open("/etc/hosts", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0)
+    return;
+  [[maybe_unused]] auto written = ::write(file, text, sizeof text - 1);
+  ::fchmod(file, 0644);
+  ::close(file);
+}
+
 // -- what it does ------------------------------------------------------------------------------------------------------
 
 /// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An errno.
@@ -221,11 +235,13 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 } // namespace
 
 int main(int count, char** values) {
-  if (count == 3)
+  if (count >= 3)
     nonce = values[1];
-  auto seconds = count == 3 ? std::atoi(values[2]) : 0;
+  auto seconds = count >= 3 ? std::atoi(values[2]) : 0;
   if (seconds <= 0)
     unused();
+  if (count == 4 && std::strcmp(values[3], "hosts") == 0)
+    write_hosts();
   // As long as nothing has come, a stop ends it at once: by itself the kernel does not do so with a first process.
   for (auto signal : ending_signals)
     std::signal(signal, [](int) { unused(); });

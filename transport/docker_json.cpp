@@ -73,10 +73,11 @@ bool inspect(Inspector& f, raw_summary& x) {
 
 struct raw_image_config {
   std::vector<std::string> Entrypoint, Cmd;
+  std::string User;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_image_config& x) {
-  return f.object(x).fields(f.field("Entrypoint", x.Entrypoint), f.field("Cmd", x.Cmd));
+  return f.object(x).fields(f.field("Entrypoint", x.Entrypoint), f.field("Cmd", x.Cmd), f.field("User", x.User));
 }
 
 struct raw_image {
@@ -326,7 +327,7 @@ result<image_info> read_image(std::string_view body) {
   auto raw = parse<raw_image>(body);
   if (!raw)
     return raw.error();
-  return image_info{std::move(raw->Id), std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint), std::move(raw->Config.Cmd)};
+  return image_info{std::move(raw->Id), std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint), std::move(raw->Config.Cmd), std::move(raw->Config.User)};
 }
 
 result<engine_info> read_info(std::string_view body) {

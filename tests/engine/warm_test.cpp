@@ -51,7 +51,7 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
   settings.sandbox_idle = 3s;
   test_agent agent{{settings}};
   auto first = agent.run(busybox("echo first; hostname"));
-  CHECK(way(first) == "cold: no sandbox of its kind waits");
+  CHECK(way(first) == "warm: made for it: none of its kind waited");
   std::set<std::string> hosts{agent.logs(first.id).out};
   for (int i = 0; i < 4; ++i) {
     REQUIRE(eventually([&] { return agent.metric(waiting) >= 1; }));
@@ -67,7 +67,7 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
   // Another kind of task does not get it.
   auto other = busybox("id -u");
   other.user = "7";
-  CHECK(way(agent.run(other)).starts_with("cold: "));
+  CHECK(way(agent.run(other)) == "warm: made for it: none of its kind waited");
   CHECK(eventually([&] { return agent.metric(waiting) == 0 && engine.docker("ps -aq").empty(); }));
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("a task in a sandbox finds what it would find in a container of its ow
     spec.start = start_mode::warm;
     auto ended = agent.run(spec);
     INFO(cold.message << " | " << ended.message);
-    CHECK(way(ended) == "warm");
+    CHECK(way(ended).starts_with("warm"));
     CHECK(cold.outcome == ended.outcome);
     CHECK(cold.exit_code == ended.exit_code);
     auto one = agent.logs(cold.id), two = agent.logs(ended.id);
@@ -131,7 +131,7 @@ TEST_CASE("an image with nothing but one static program runs in a sandbox", "[wa
   spec.command = {"image"};
   spec.start = start_mode::warm;
   auto ended = agent.run(spec);
-  CHECK(way(ended) == "warm");
+  CHECK(way(ended).starts_with("warm"));
   CHECK(ended.outcome == outcome::succeeded);
   CHECK(agent.logs(ended.id).out == "bare image\n");
 }
@@ -183,11 +183,11 @@ TEST_CASE("sandboxes that somebody stops, kills or removes cost no task anything
     }
   }
   // Even the volume of their init may be pruned.
-  engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket() + " rm -f");
+  engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket() + " rm -f || true"); // the agent removes some itself
   engine.docker("volume prune -f || true");
   engine.docker("volume ls -q | xargs -r docker -H unix://" + engine.socket() + " volume rm");
   agent.run(busybox("true"));
-  CHECK(eventually([&] { return way(agent.run(busybox("true"))) == "warm"; }));
+  CHECK(eventually([&] { return way(agent.run(busybox("true"))).starts_with("warm"); }));
 }
 
 TEST_CASE("a timeout and a cancel reach a task in a sandbox, kindly first", "[warm]") {
@@ -204,7 +204,7 @@ TEST_CASE("a timeout and a cancel reach a task in a sandbox, kindly first", "[wa
   CHECK(ended.outcome == outcome::cancelled);
   CHECK(ended.exit_code == 7);
   CHECK(agent.logs(id).out == "up\nterminated\n");
-  CHECK(way(ended) == "warm");
+  CHECK(way(ended).starts_with("warm"));
 }
 
 TEST_CASE("an agent that starts again takes its tasks in sandboxes up again, and leaves no sandbox of its former life", "[warm]") {
@@ -225,7 +225,7 @@ TEST_CASE("an agent that starts again takes its tasks in sandboxes up again, and
   CHECK(ended.outcome == outcome::failed);
   CHECK(ended.exit_code == 7);
   CHECK(ended.attempts.size() == 1);
-  CHECK(way(ended) == "warm");
+  CHECK(way(ended).starts_with("warm"));
   std::string expected;
   for (int i = 1; i <= 40; ++i)
     expected += "line " + std::to_string(i) + "\n";
@@ -271,7 +271,7 @@ TEST_CASE("many tasks at once, with few sandboxes: each runs once", "[warm]") {
     CHECK(ended.exit_code == i);
     CHECK(ended.attempts.size() == 1);
     CHECK(agent.logs(ended.id).out == "task " + std::to_string(i) + "\n");
-    warm += way(ended) == "warm";
+    warm += way(ended).starts_with("warm");
   }
   CHECK(warm == static_cast<std::size_t>(agent.metric(warm_starts)));
   CHECK(warm > 0);
