@@ -240,14 +240,15 @@ int main(int argc, char** argv) {
     std::printf("\n| at once | davit tasks/s | cold | raw API | docker run, xargs -P | davit to docker run |\n|---|---|---|---|---|---|\n");
     for (int at_once : {1, 4, 16}) {
       double ours = 0, cold = 0, raw_total = 0, docker = 0;
-      auto count = std::max(rounds / 4, 2 * at_once);
-      for (int i = 0; i < 2; ++i) { // interleaved
+      auto count = std::max(40, 4 * at_once); // more than wait already: what can be kept up
+      auto turns = std::max(1, rounds / 20);
+      for (int i = 0; i < turns; ++i) { // interleaved
         ours += run.by_davit(count, at_once, start_mode::automatic);
         cold += run.by_davit(count, at_once, start_mode::cold);
         raw_total += run.by_raw(count, at_once);
         docker += run.by_docker_runs(count, at_once);
       }
-      auto total = 2.0 * count;
+      auto total = turns * static_cast<double>(count);
       std::printf("| %d | %.2f | %.2f | %.2f | %.2f | %.2f |\n", at_once, total / ours, total / cold, total / raw_total, total / docker, docker / ours);
       std::fflush(stdout);
     }
