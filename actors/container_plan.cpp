@@ -1,5 +1,6 @@
 #include "actors/container_plan.hpp"
 
+#include "sandbox/hand_over.hpp"
 #include "transport/archive.hpp"
 
 #include <charconv>
@@ -79,9 +80,7 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
 std::string network_files(const container_plan& plan) {
   if (!plan.bare_network)
     return {};
-  static const auto tar = transport::pack({{"etc/hosts", 0644,
-                                            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
-                                            "ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"}});
+  static const auto tar = transport::pack({{"etc/hosts", 0644, init::hosts}});
   return tar;
 }
 

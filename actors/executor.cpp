@@ -146,13 +146,8 @@ void executor_state::go_on_from(container_state there, const container_status& f
         break;
       }
       [[fallthrough]];
-    case recovery_action::collect: // waiting for what has ended returns at once
-      may_have_started = true;
-      if (!epoch_at_start)
-        epoch_at_attach = engine.epoch;
-      context->metrics->attempt_resumed();
-      evidence.start = warm ? "warm" : evidence.start;
-      started(found.started_at.value_or(std::chrono::system_clock::now()));
+    case recovery_action::collect:
+      attach(found);
       break;
     case recovery_action::cancel:
       fail_unstarted("before a container was started");
@@ -188,6 +183,20 @@ void executor_state::prove_unstarted() {
         fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
       },
       history_atom_v, container, since);
+}
+
+/// Goes on with a container that was started before; waiting for one that has ended returns at once.
+void executor_state::attach(const container_status& found) {
+  may_have_started = true;
+  if (!epoch_at_start)
+    epoch_at_attach = engine.epoch;
+  context->metrics->attempt_resumed();
+  auto at = found.started_at;
+  if (warm) { // it was up long before its task came
+    evidence.start = "warm";
+    at = work.task.attempts.back().started_at;
+  }
+  started(at.value_or(std::chrono::system_clock::now()), !found.ended());
 }
 
 void executor_state::pull() {

@@ -66,7 +66,7 @@ void executor_state::feed_stdin() {
     .then([] {}, [this](const caf::error& e) { evidence.note = "standard input: " + text_of(e); });
 }
 
-void executor_state::started(timestamp at) {
+void executor_state::started(timestamp at, bool running) {
   started_at = at;
   if (!work.resumed && key().number == 1)
     context->metrics->task_start(std::chrono::duration<double>(at - work.task.created_at).count());
@@ -74,7 +74,8 @@ void executor_state::started(timestamp at) {
   self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::running, container, image_id, at})
     .then([] { crash_point("start recorded"); }, [this](const caf::error& e) { spdlog::warn("task {}: its start was not written down: {}", to_string(key().task), text_of(e)); });
   enter(step::run);
-  context->metrics->attempt_started(warm.has_value());
+  if (begun_here)
+    context->metrics->attempt_started(warm.has_value());
   if (warm)
     follow_log(); // its init tells there how the task ends
   else
@@ -84,11 +85,12 @@ void executor_state::started(timestamp at) {
     });
   if (begun_here)
     feed_stdin();
-  if (spec.timeout) {
+  // What had ended already when it was found did so by itself: nothing that comes now stops it.
+  if (spec.timeout && running) {
     auto left = std::chrono::duration_cast<duration>(at + *spec.timeout - std::chrono::system_clock::now());
     after(std::max(left, duration{0}), [this] { end_it(ending::timed_out); });
   }
-  if (wanted != ending::none)
+  if (wanted != ending::none && running)
     stop_container();
   run();
 }
@@ -156,7 +158,7 @@ void executor_state::read_rest(container_status ended) {
 /// If the engine may have been restarted: asks it what it remembers of the container.
 void executor_state::corroborate(container_status ended) {
   if (engine.epoch == epoch_at_start) {
-    if (wanted == ending::none && !ended.oom_killed && (ended.exit_code == 137 || ended.exit_code == 143))
+    if (wanted == ending::none && !ended.oom_killed && of_a_stop(ended.exit_code))
       suspect(std::move(ended));
     else
       settle(std::move(ended));

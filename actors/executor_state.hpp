@@ -56,7 +56,8 @@ struct executor_state {
   void announce();
   void start();
   void start_refused(caf::error why);
-  void started(timestamp at);
+  void started(timestamp at, bool running = true);
+  void attach(const container_status& found);
   void run();
   void look();
   void collect(container_status ended);

@@ -12,15 +12,6 @@
 
 namespace davit {
 
-namespace {
-
-/// What ends a container when its engine is shut down (and what an engine says of containers that did not outlive it): to be corroborated.
-bool of_a_stop(std::int64_t exit_code) {
-  return exit_code == 137 || exit_code == 143;
-}
-
-} // namespace
-
 /// Whether to ask for a sandbox; if not, the evidence says why.
 bool executor_state::may_be_warm() {
   const auto& all = context->settings.engines;
@@ -31,7 +22,8 @@ bool executor_state::may_be_warm() {
     why = settings == all.end() ? "the engine is not in the configuration" : why_cold(spec, *settings, engine.info);
   if (why.empty() && (keeper == addresses.sandboxes.end() || !keeper->second))
     why = "the engine keeps no sandboxes";
-  evidence.start = why.empty() ? "warm" : "cold: " + why;
+  if (!why.empty())
+    evidence.start = "cold: " + why;
   return why.empty();
 }
 
@@ -77,6 +69,7 @@ void executor_state::forget_sandbox(const std::string& which) {
   for (auto& timer : timers)
     timer.dispose();
   timers.clear();
+  again.clear();
   auto begin_anew = [this] {
     container.clear();
     warm.reset();
@@ -120,18 +113,10 @@ void executor_state::hand_over() {
 
 /// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell.
 void executor_state::look_into_sandbox(container_status found) {
-  auto attach = [this, found] {
-    may_have_started = true;
-    if (!epoch_at_start)
-      epoch_at_attach = engine.epoch;
-    context->metrics->attempt_resumed();
-    evidence.start = "warm";
-    started(work.task.attempts.back().started_at.value_or(std::chrono::system_clock::now()));
-  };
-  ask([this] { adopt(); }, [attach](const caf::error&) { attach(); },
-      [this, attach](std::uint32_t processes) {
+  ask([this] { adopt(); }, [this, found](const caf::error&) { attach(found); },
+      [this, found](std::uint32_t processes) {
         if (processes != 1) {
-          attach();
+          attach(found);
           return;
         }
         be_cold("a sandbox was taken, but the task had not reached it");
@@ -152,13 +137,13 @@ bool executor_state::heed(const sandbox_report& report) {
       return false;
     case sandbox_word::exec:
       // As the engine has it for a container of its own: 127 not found, 126 not executable, and for all else no code.
-      how.message = "the command could not be executed: " + (warm ? warm->arguments.front() + ": " : std::string{}) + std::strerror(report.number);
+      how.message = "the command could not be executed: " + (warm && !warm->arguments.empty() ? warm->arguments.front() + ": " : std::string{}) + std::strerror(report.number);
       if (report.number == ENOENT || report.number == ENOTDIR)
         how.exit_code = 127;
       else if (report.number == EACCES)
         how.exit_code = 126;
       self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
-      davit::executor_state::report(std::move(how));
+      executor_state::report(std::move(how));
       return false;
     case sandbox_word::exited:
       return wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number);

@@ -39,6 +39,9 @@ verdict judge_container(const container_facts& facts);
 /// try may do.
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble);
 
+/// True of the codes that a container has when its engine was shut down, or whoever stopped it: 137 and 143.
+constexpr bool of_a_stop(std::int64_t exit_code) { return exit_code == 137 || exit_code == 143; }
+
 /// `killed by SIGKILL` for 137 and so on; empty for codes that name no signal.
 std::string signal_text(std::int64_t exit_code);
 

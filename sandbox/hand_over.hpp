@@ -33,6 +33,10 @@ inline constexpr int unused_code = 119, not_found_code = 127, not_executable_cod
 inline constexpr char report_prefix[] = "davit-init ";
 inline constexpr char report_end = ';';
 
+/// What the engine mounts as /etc/hosts where it makes the network itself, for a container without an address.
+inline constexpr char hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
+                                "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
 /// Where the init's volume is mounted, and its name there.
 inline constexpr char folder[] = "/.davit";
 inline constexpr char program[] = "/.davit/init";

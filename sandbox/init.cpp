@@ -148,15 +148,13 @@ char** merge(char** own, std::uint32_t count) {
   return all;
 }
 
-/// What the engine mounts as /etc/hosts where it makes the network itself. The task's user may not be allowed to: then davit has put it there.
+/// The task's user may not be allowed to: then davit has put it there.
 void write_hosts() {
-  static const char text[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
-                             "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
   ::mkdir("/etc", 0755);
   auto file = ::open("/etc/hosts", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0)
     return;
-  [[maybe_unused]] auto written = ::write(file, text, sizeof text - 1);
+  [[maybe_unused]] auto written = ::write(file, hosts, sizeof hosts - 1);
   ::fchmod(file, 0644);
   ::close(file);
 }

@@ -38,15 +38,18 @@ std::string_view architecture() {
 #endif
 }
 
-std::string volume_name() {
+const std::string& volume_name() {
   // FNV-1a: not against an enemy (whoever can write to the engine's volumes has the engine), but so that versions live side by side.
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (unsigned char byte : program_bytes())
-    hash = (hash ^ byte) * 0x100000001b3;
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string name = "davit-init-";
-  for (int shift = 60; shift >= 0; shift -= 4)
-    name += digits[hash >> shift & 15];
+  static const auto name = [] {
+    std::uint64_t hash = 0xcbf29ce484222325;
+    for (unsigned char byte : program_bytes())
+      hash = (hash ^ byte) * 0x100000001b3;
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string text = "davit-init-";
+    for (int shift = 60; shift >= 0; shift -= 4)
+      text += digits[hash >> shift & 15];
+    return text;
+  }();
   return name;
 }
 

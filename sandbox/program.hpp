@@ -13,6 +13,6 @@ std::string_view program_bytes();
 std::string_view architecture();
 
 /// Names the volume that holds it: other bytes have another name.
-std::string volume_name();
+const std::string& volume_name();
 
 } // namespace davit::init

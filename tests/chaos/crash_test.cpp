@@ -155,3 +155,47 @@ TEST_CASE("kill -9 of the agent at every point: a task that runs at most once is
     if (!of_sandboxes(point))
       check_crash_at(engine, point, true);
 }
+
+TEST_CASE("kill -9 behind the hand-over of a command that can't be executed: the next agent says why it could not", "[crash][warm]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.sandboxes = 1;
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=task handed over"});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox(std::vector<std::string>{"no-such-program"});
+  spec.start = start_mode::warm;
+  auto id = agent.submit(spec);
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  auto ended = agent.wait(id);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 127);
+  CHECK(ended.message.find("could not be executed") != std::string::npos);
+  CHECK(agent.logs(id).err == "");
+}
+
+TEST_CASE("a task that ended in time while no agent was there is not timed out by the age of its sandbox", "[crash][warm]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.sandboxes = 1;
+  test_daemon agent{{settings}};
+  agent.start();
+  agent.await_engine("a", engine_state::ready);
+  agent.wait(agent.submit(busybox("true")));
+  REQUIRE(eventually([&] { return agent.metric("davit_sandboxes{engine=\"a\"}") == 1; }));
+  auto since = std::chrono::steady_clock::now();
+  eventually([&] { return std::chrono::steady_clock::now() - since > 2500ms; }); // the sandbox is older than the timeout
+  auto spec = busybox("sleep 0.5; echo done; exit 7");
+  spec.timeout = 2s;
+  auto id = agent.submit(spec);
+  agent.await_state(id, task_state::running);
+  agent.kill();
+  REQUIRE(eventually([&] { return engine.docker("ps -q --filter name=davit-" + to_string(id)).empty(); }));
+  agent.start();
+  auto ended = agent.wait(id);
+  CHECK(ended.attempts.back().evidence.start == "warm");
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 7);
+  CHECK(agent.logs(id).out == "done\n");
+}

@@ -164,3 +164,17 @@ TEST_CASE("why a task waits is told for each engine") {
   spec.engine.labels = {"gpu"};
   CHECK(why_not(spec, engine) == "does not carry the label \"gpu\"");
 }
+
+TEST_CASE("what can't be run in a sandbox can't insist on one") {
+  auto rules = make({});
+  auto spec = with_image("alpine");
+  spec.start = start_mode::warm;
+  CHECK(broken_rule(*rules, spec) == "");
+  auto with_terminal = spec, once = spec;
+  with_terminal.tty = true;
+  once.at_most_once = true;
+  CHECK(broken_rule(*rules, with_terminal) == "start.warm");
+  CHECK(broken_rule(*rules, once) == "start.warm");
+  once.start = start_mode::automatic;
+  CHECK(broken_rule(*rules, once) == "");
+}
