@@ -225,21 +225,14 @@ void executor_state::weigh(const std::vector<engine_event>& events, container_st
 void executor_state::settle(container_status ended) {
   if (now != step::collect)
     return;
-  self->request(addresses.logs, caf::infinite, inspect_atom_v, key(), spec.validator.has_value() && ended.exit_code == 0)
+  self->request(addresses.logs, caf::infinite, close_atom_v, key(), spec.validator.has_value() && ended.exit_code == 0)
     .then(
       [this, ended](const log_summary& totals) {
-        self->request(addresses.logs, caf::infinite, close_atom_v, key())
-          .then(
-            [this, ended, totals] {
-              crash_point("log closed");
-              decide(ended, totals);
-            },
-            [this, ended](const caf::error& e) {
-              spdlog::error("task {}: its log can't be closed: {}", to_string(key().task), text_of(e));
-              after(1000ms, [this, ended] { settle(ended); });
-            });
+        crash_point("log closed");
+        decide(ended, totals);
       },
       [this, ended](const caf::error& e) {
+        spdlog::error("task {}: its log can't be closed: {}", to_string(key().task), text_of(e));
         progress.waiting = text_of(e);
         after(1000ms, [this, ended] { settle(ended); });
       });
@@ -311,7 +304,7 @@ void executor_state::report(verdict how) {
 void executor_state::store_result(attempt_result result, duration wait) {
   self->request(addresses.store, caf::infinite, finish_atom_v, result)
     .then(
-      [this, result](const task&) {
+      [this, result] {
         context->metrics->task_finished(to_string(result.outcome));
         spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(result.outcome), result.message.empty() ? "" : ": ",
                      result.message);

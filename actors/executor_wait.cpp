@@ -104,7 +104,7 @@ void executor_state::fail(outcome how, std::string message) {
   result.message = std::move(message);
   if (now == step::run || now == step::collect)
     self->send(addresses.logs, note_atom_v, key(), "some bytes may be missing here: the log was not read to its end");
-  self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
+  self->request(addresses.logs, caf::infinite, close_atom_v, key(), false).then([](const log_summary&) {}, [](const caf::error&) {});
   report(std::move(result));
 }
 

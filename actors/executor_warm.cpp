@@ -142,7 +142,7 @@ bool executor_state::heed(const sandbox_report& report) {
         how.exit_code = 127;
       else if (report.number == EACCES)
         how.exit_code = 126;
-      self->request(addresses.logs, caf::infinite, close_atom_v, key()).then([] {}, [](const caf::error&) {});
+      self->request(addresses.logs, caf::infinite, close_atom_v, key(), false).then([](const log_summary&) {}, [](const caf::error&) {});
       executor_state::report(std::move(how));
       return false;
     case sandbox_word::exited:

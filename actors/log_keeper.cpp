@@ -3,6 +3,7 @@
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
 #include "store/attempt_log.hpp"
+#include "store/log_journal.hpp"
 #include "transport/base64.hpp"
 
 #include <caf/actor_system.hpp>
@@ -52,6 +53,8 @@ struct log_keeper_state {
   store_actor store;
   std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
+  std::unique_ptr<store::log_journal> journal;
+  std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended; ///< Durable with the next commit.
   bool ticking = false;
 };
 
@@ -204,7 +207,61 @@ void tick(self_pointer self, const context_ptr& context) {
   keep_ticking(self);
 }
 
+/// Ends a log. A small one is made durable together with all others that end in the meantime.
+caf::result<log_summary> close(self_pointer self, const context_ptr& context, const attempt_key& key, bool with_tail) {
+  auto& state = self->state;
+  auto log = open(self, context, key);
+  if (!log)
+    return to_caf(log.error());
+  auto& writer = *(*log)->writer;
+  if (auto ended = writer.end(); !ended)
+    return to_caf(ended.error());
+  std::string bytes;
+  if (state.journal)
+    if (auto whole = writer.whole(store::log_journal::longest); whole)
+      bytes = std::move(*whole);
+  if (bytes.empty())
+    if (auto synced = writer.sync(); !synced)
+      return to_caf(synced.error());
+  auto totals = writer.summary();
+  if (with_tail)
+    totals.tail = writer.tail(tail_bytes);
+  state.open.erase(key);
+  serve(self, context, key);
+  if (totals.out.bytes + totals.err.bytes >= least_to_compress || context->settings.shared_store)
+    state.to_compress.emplace_back(key, store::log_compressor{store::log_path(context->settings.log_folder(), key)});
+  keep_ticking(self);
+  if (bytes.empty())
+    return totals;
+  state.journal->add(key, bytes);
+  auto promise = self->make_response_promise<log_summary>();
+  state.ended.emplace_back(promise, std::move(totals));
+  if (state.ended.size() == 1)
+    self->send(self, commit_atom_v); // comes after what is in the mailbox by now
+  return promise;
+}
+
+void commit(self_pointer self) {
+  auto ended = std::exchange(self->state.ended, {});
+  auto synced = self->state.journal->sync();
+  for (auto& [promise, totals] : ended)
+    if (synced)
+      promise.deliver(std::move(totals));
+    else
+      promise.deliver(to_caf(synced.error()));
+}
+
 log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
+  // Several processes may keep private tasks in one folder: they have no journal, and sync each log by itself.
+  if (!context->settings.private_tasks) {
+    auto journal = store::log_journal::open(context->settings.log_folder());
+    if (!journal) {
+      spdlog::critical("{}", journal.error().message);
+      self->quit(to_caf(journal.error()));
+      return log_actor::behavior_type::make_empty_behavior();
+    }
+    self->state.journal = std::move(*journal);
+  }
   return {
     [=](open_atom, const attempt_key& key) -> caf::result<log_lease> {
       auto log = open(self, context, key);
@@ -244,33 +301,13 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       serve(self, context, key);
       return caf::unit;
     },
-    [=](inspect_atom, const attempt_key& key, bool with_tail) -> caf::result<log_summary> {
-      auto log = open(self, context, key);
-      if (!log)
-        return to_caf(log.error());
-      auto summary = (*log)->writer->summary();
-      if (with_tail)
-        summary.tail = (*log)->writer->tail(tail_bytes);
-      return summary;
-    },
-    [=](close_atom, const attempt_key& key) -> caf::result<void> {
-      auto log = open(self, context, key);
-      if (!log)
-        return to_caf(log.error());
-      auto closed = (*log)->writer->close();
-      if (!closed)
-        return to_caf(closed.error());
-      auto totals = (*log)->writer->summary();
-      self->state.open.erase(key);
-      serve(self, context, key);
-      if (totals.out.bytes + totals.err.bytes >= least_to_compress || context->settings.shared_store)
-        self->state.to_compress.emplace_back(key, store::log_compressor{store::log_path(context->settings.log_folder(), key)});
-      keep_ticking(self);
-      return caf::unit;
-    },
+    [=](close_atom, const attempt_key& key, bool with_tail) { return close(self, context, key, with_tail); },
+    [=](commit_atom) { commit(self); },
     [=](remove_atom, task_id task) -> caf::result<void> {
       if (auto removed = store::remove_logs(context->settings.log_folder(), task); !removed)
         return to_caf(removed.error());
+      if (self->state.journal)
+        self->state.journal->remove(task);
       return caf::unit;
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {

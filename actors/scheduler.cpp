@@ -309,7 +309,7 @@ void give_up(self_pointer self, const claimed_attempt& orphan) {
       lost.retry_at = lost.finished_at + *wait;
   spdlog::warn("task {}: {}", to_string(orphan.token.key.task), lost.message);
   self->request(state.addresses.store, caf::infinite, finish_atom_v, lost)
-    .then([self](const task&) { self->state.context->metrics->task_finished(to_string(outcome::agent_lost)); },
+    .then([self] { self->state.context->metrics->task_finished(to_string(outcome::agent_lost)); },
           [](const caf::error& e) { spdlog::warn("an orphan's end was not written down: {}", text_of(e)); });
 }
 
@@ -366,7 +366,7 @@ void executor_down(self_pointer self, const caf::down_msg& down) {
     lost.outcome = outcome::agent_lost;
     lost.message = "the executor failed again and again: " + caf::to_string(down.reason);
     lost.finished_at = std::chrono::system_clock::now();
-    self->request(state.addresses.store, caf::infinite, finish_atom_v, lost).then([](const task&) {}, [](const caf::error&) {});
+    self->request(state.addresses.store, caf::infinite, finish_atom_v, lost).then([] {}, [](const caf::error&) {});
     state.live.erase(found);
     settle_drain(self);
     return;

@@ -33,6 +33,9 @@ struct store_keeper_state {
   std::int64_t published = 0;        ///< The last event that listeners have heard of.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
+  task_counts counts;                ///< As they were at `counted`.
+  std::chrono::steady_clock::time_point counted{};
+  duration count_again{0};           ///< How long they are good enough.
 };
 
 using self_pointer = store_actor::stateful_pointer<store_keeper_state>;
@@ -170,7 +173,11 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
       return write<void>(self, [=, &store] { return store.record(progress); });
     },
     [=, &store](finish_atom, const attempt_result& result) {
-      return write<task>(self, [=, &store] { return store.finish(result); }, "outcome stored");
+      return write<void>(self, [=, &store]() -> store::result<void> {
+        if (auto finished = store.finish(result); !finished)
+          return finished.error();
+        return {};
+      }, "outcome stored");
     },
     [=, &store](expire_atom) -> caf::result<void> {
       return write<void>(self, [=, &store]() -> store::result<void> {
@@ -198,11 +205,20 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit) -> caf::result<std::vector<task_event>> {
       return to_caf(store.events(after, only, limit));
     },
-    [&store, context](count_atom) -> caf::result<task_counts> {
-      auto counts = store.counts();
-      if (counts)
-        context->metrics->tasks_in_state(counts->queued, counts->starting, counts->running);
-      return to_caf(std::move(counts));
+    [=](count_atom) -> caf::result<task_counts> {
+      auto& state = self->state;
+      auto begun = std::chrono::steady_clock::now();
+      if (begun - state.counted < state.count_again)
+        return state.counts;
+      auto counts = state.store->counts();
+      if (!counts)
+        return to_caf(counts.error());
+      state.counts = *counts;
+      state.counted = std::chrono::steady_clock::now();
+      // A million tasks that wait take a while to be counted: that must not keep the store from its work.
+      state.count_again = std::chrono::duration_cast<duration>(std::min<std::chrono::steady_clock::duration>((state.counted - begun) * 50, std::chrono::seconds{15}));
+      context->metrics->tasks_in_state(counts->queued, counts->starting, counts->running);
+      return state.counts;
     },
     [&store](ping_atom) -> caf::result<void> {
       auto counts = store.counts();

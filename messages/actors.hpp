@@ -38,8 +38,8 @@ using store_actor = caf::typed_actor<
   caf::result<void>(news_atom),
   // Write down what an attempt has reached.
   caf::result<void>(record_atom, attempt_progress),
-  // Write down how an attempt ended; answers the task as it is then.
-  caf::result<task>(finish_atom, attempt_result),
+  // Write down how an attempt ended.
+  caf::result<void>(finish_atom, attempt_result),
   // Finish the queued tasks that have waited longer than their queue timeout.
   caf::result<void>(expire_atom),
   // Name tasks that were finished before a time, at most so many.
@@ -83,10 +83,10 @@ using log_actor = caf::typed_actor<
   caf::result<void>(log_batch),
   // Write a remark of davit's own into a log.
   caf::result<void>(note_atom, attempt_key, std::string),
-  // Give the totals; with the last bytes if true.
-  caf::result<log_summary>(inspect_atom, attempt_key, bool),
-  // End a log: its readers see its end.
-  caf::result<void>(close_atom, attempt_key),
+  // End a log: its readers see its end. Answered with the totals (and the last bytes if true) when all of it would outlast a power cut.
+  caf::result<log_summary>(close_atom, attempt_key, bool),
+  // Make durable what has ended. (It sends this to itself.)
+  caf::result<void>(commit_atom),
   // Remove the logs of a task.
   caf::result<void>(remove_atom, task_id),
   // Give a page of a log; waits for one as long as the query says.

@@ -2,15 +2,12 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
+#include "store/file.hpp"
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -25,55 +22,6 @@ constexpr std::uint32_t longest_record = 64 * 1024 * 1024;
 // Zstandard seekable format: contrib/seekable_format/zstd_seekable_compression_format.md
 constexpr std::uint32_t skippable_magic = 0x184D2A5E;
 constexpr std::uint32_t seekable_magic = 0x8F92EAB1;
-
-struct file {
-  int fd = -1;
-  file() = default;
-  explicit file(int opened) : fd(opened) {}
-  file(file&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
-  file& operator=(file&& other) noexcept {
-    std::swap(fd, other.fd);
-    return *this;
-  }
-  ~file() {
-    if (fd >= 0)
-      ::close(fd);
-  }
-  explicit operator bool() const { return fd >= 0; }
-};
-
-log_error system_error(const std::filesystem::path& path, const char* what) {
-  return {log_errc::unwritable, path.string() + ": " + what + ": " + std::strerror(errno)};
-}
-
-/// Reads up to `size` bytes at `offset`; fewer at the file's end; -1 on an error.
-ssize_t read_at(int fd, char* into, std::size_t size, std::uint64_t offset) {
-  std::size_t done = 0;
-  while (done < size) {
-    auto count = ::pread(fd, into + done, size - done, static_cast<off_t>(offset + done));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      return -1;
-    if (count == 0)
-      break;
-    done += static_cast<std::size_t>(count);
-  }
-  return static_cast<ssize_t>(done);
-}
-
-bool write_all(int fd, const char* from, std::size_t size) {
-  while (size != 0) {
-    auto count = ::write(fd, from, size);
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      return false;
-    from += count;
-    size -= static_cast<std::size_t>(count);
-  }
-  return true;
-}
 
 struct header {
   std::uint32_t length = 0;
@@ -285,6 +233,13 @@ struct log_writer::state {
   }
 
   log_result<void> recover();
+
+  /// Of one that had ended when it was opened; false: it is compressed, and durable.
+  bool reopen() {
+    if (!out)
+      out = file{::open((path.string() + ".log").c_str(), O_RDONLY | O_CLOEXEC)};
+    return static_cast<bool>(out);
+  }
 };
 
 log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {
@@ -336,17 +291,20 @@ log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::
   auto s = std::make_unique<state>();
   s->path = path;
   s->limit = limit;
-  std::error_code ec;
-  std::filesystem::create_directories(path.parent_path(), ec);
-  if (ec)
-    return log_error{log_errc::unwritable, path.parent_path().string() + ": " + ec.message()};
-  if (auto recovered = s->recover(); !recovered)
-    return recovered.error();
+  auto folder = path.parent_path();
+  auto made = ::mkdir(folder.c_str(), 0777) == 0; // then there is nothing in it
+  if (!made) {
+    std::error_code ec;
+    std::filesystem::create_directories(folder, ec);
+    if (ec)
+      return log_error{log_errc::unwritable, folder.string() + ": " + ec.message()};
+    if (auto recovered = s->recover(); !recovered)
+      return recovered.error();
+  }
   if (!s->closed) {
     auto name = path.string() + ".log";
-    s->out = file{::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640)};
-    if (!s->out || ::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0
-        || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)
+    s->out = file{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
+    if (!s->out || (!made && (::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0 || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)))
       return system_error(name, "open");
   }
   return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
@@ -401,7 +359,7 @@ log_result<void> log_writer::append(const std::vector<log_record>& records) {
   return {};
 }
 
-log_result<void> log_writer::close() {
+log_result<void> log_writer::end() {
   auto& s = *state_;
   if (s.closed)
     return {};
@@ -410,12 +368,39 @@ log_result<void> log_writer::close() {
   std::string bytes;
   put_header(bytes, {static_cast<std::uint32_t>(text.size()), log_stream::none, {}});
   bytes += text;
-  if (!write_all(s.out.fd, bytes.data(), bytes.size()) || ::fdatasync(s.out.fd) != 0)
-    return system_error(s.path, "write");
+  if (!write_all(s.out.fd, bytes.data(), bytes.size())) {
+    auto e = system_error(s.path, "write");
+    if (::ftruncate(s.out.fd, static_cast<off_t>(s.size)) == 0)
+      ::lseek(s.out.fd, static_cast<off_t>(s.size), SEEK_SET);
+    return e;
+  }
   s.size += bytes.size();
   s.closed = true;
-  s.out = file{};
   return {};
+}
+
+log_result<std::string> log_writer::whole(std::uint64_t most) {
+  auto& s = *state_;
+  std::string bytes;
+  if (s.size > most || !s.reopen())
+    return bytes;
+  bytes.resize(s.size);
+  if (read_at(s.out.fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return system_error(s.path, "read");
+  return bytes;
+}
+
+log_result<void> log_writer::sync() {
+  auto& s = *state_;
+  if (s.reopen() && ::fdatasync(s.out.fd) != 0)
+    return system_error(s.path, "sync");
+  return {};
+}
+
+log_result<void> log_writer::close() {
+  if (auto ended = end(); !ended)
+    return ended;
+  return sync();
 }
 
 bool log_writer::closed() const noexcept {

@@ -59,8 +59,17 @@ public:
   /// Appends; over the limit it keeps nothing but a remark, once, and counts.
   log_result<void> append(const std::vector<log_record>& records);
 
-  /// Writes the ledger and makes all durable. Nothing can be appended afterwards.
+  /// Writes the ledger. Nothing can be appended afterwards.
+  log_result<void> end();
+
+  /// Makes all that was written durable.
+  log_result<void> sync();
+
+  /// Both.
   log_result<void> close();
+
+  /// The file's bytes, of a log that has ended; none if they are more than `most`, or compressed (then they are durable).
+  log_result<std::string> whole(std::uint64_t most);
 
   bool closed() const noexcept;
   const log_cursor& cursor() const noexcept;

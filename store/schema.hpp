@@ -75,6 +75,10 @@ inline const schema_steps& sqlite_schema() {
       "ALTER TABLE image ADD COLUMN pulled BIGINT NOT NULL DEFAULT 1",
       "CREATE INDEX image_name ON image (name)",
     },
+    {
+      // When the next retry is due, however long the queue is.
+      "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND not_before > 0",
+    },
   };
   return steps;
 }
@@ -125,6 +129,10 @@ inline const schema_steps& postgresql_schema() {
       // Whether davit has pulled the image itself: only then it may remove it.
       "ALTER TABLE image ADD COLUMN pulled BIGINT NOT NULL DEFAULT 1",
       "CREATE INDEX image_name ON image (name)",
+    },
+    {
+      // When the next retry is due, however long the queue is.
+      "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND not_before > 0",
     },
   };
   return steps;

@@ -1,4 +1,5 @@
 #include "store/dialect.hpp"
+#include "store/statements.hpp"
 
 #include "json/read.hpp"
 #include "json/write.hpp"
@@ -6,6 +7,7 @@
 #include <soci/soci.h>
 
 #include <algorithm>
+#include <bit>
 #include <filesystem>
 #include <set>
 
@@ -16,30 +18,13 @@ namespace {
 using soci::into;
 using soci::use;
 
-/// What a bound value is when it may be NULL.
-template <class T>
-struct nullable {
-  T value{};
-  soci::indicator state = soci::i_null;
-
-  nullable() = default;
-  explicit nullable(std::optional<T> from) {
-    if (from) {
-      value = std::move(*from);
-      state = soci::i_ok;
-    }
-  }
-  std::optional<T> get() const { return state == soci::i_ok ? std::optional<T>{value} : std::nullopt; }
-};
-
 using number = long long;
 
-nullable<number> bind_time(std::optional<timestamp> at) {
-  return nullable<number>{at ? std::optional<number>{at->time_since_epoch().count()} : std::nullopt};
+std::optional<number> time_number(std::optional<timestamp> at) {
+  return at ? std::optional<number>{at->time_since_epoch().count()} : std::nullopt;
 }
 
-std::optional<timestamp> read_time(const nullable<number>& from) {
-  auto value = from.get();
+std::optional<timestamp> read_time(std::optional<number> value) {
   return value ? std::optional{timestamp{std::chrono::nanoseconds{*value}}} : std::nullopt;
 }
 
@@ -51,13 +36,12 @@ Enum read_enum(const std::string& text) {
   return value;
 }
 
-std::optional<outcome> read_outcome(const nullable<std::string>& from) {
-  auto text = from.get();
+std::optional<outcome> read_outcome(const std::optional<std::string>& text) {
   return text ? std::optional{read_enum<outcome>(*text)} : std::nullopt;
 }
 
-nullable<std::string> bind_outcome(std::optional<outcome> value) {
-  return nullable<std::string>{value ? std::optional{to_string(*value)} : std::nullopt};
+std::optional<std::string> outcome_text(std::optional<outcome> value) {
+  return value ? std::optional{to_string(*value)} : std::nullopt;
 }
 
 uuid read_id(const std::string& text) {
@@ -126,7 +110,7 @@ struct new_event {
   std::string task;
   number attempt = 0, at = 0;
   std::string kind, state;
-  nullable<std::string> outcome;
+  std::optional<std::string> outcome;
   std::string message;
 };
 
@@ -184,9 +168,9 @@ public:
       auto until = queue_end(task.spec, created);
       auto name = text_of(task.spec.name), owner = text_of(task.owner);
       auto fair = next_turn(owner, priority);
-      sql_ << "INSERT INTO task (id, name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before, cancel_requested,"
-              " attempts, message, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :owner, :fair, :spec, :created, 0, 0, 0, '', :until, :secrets)",
-        use(id), use(name), use(priority), use(placement), use(task.pinned), use(owner), use(fair), use(spec), use(created), use(until), use(secrets);
+      kept_.run("INSERT INTO task (id, name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before, cancel_requested,"
+                " attempts, message, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :owner, :fair, :spec, :created, 0, 0, 0, '', :until, :secrets)",
+                id, name, priority, placement, task.pinned, owner, fair, spec, created, until, secrets);
       for (const auto& [name, value] : task.spec.labels)
         add_label(id, text_of(name), text_of(value));
       add_event(id, 0, "accepted", task_state::queued, std::nullopt, "");
@@ -210,60 +194,63 @@ public:
         std::size_t room = 0;
         for (const auto& one : offers)
           room += one.free;
-        auto page = std::clamp<std::size_t>(room, 16, 256);
-        std::string query = "SELECT id, placement, attempts, owner, spec, created_at, not_before FROM task WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND "
-                            + pin_rule + used.exclusions();
+        auto page = std::bit_ceil(std::clamp<std::size_t>(room, 16, 256)); // few different statements
+        auto exclusions = used.exclusions();
+        std::string query = "SELECT id, placement, attempts, owner, spec, created_at, not_before, name, message, secrets FROM task"
+                            " WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND " + pin_rule + exclusions;
         for (const auto& one : hopeless)
           query += " AND placement <> " + literal(one);
         for (const auto& one : passed_over)
           query += " AND id <> " + literal(one);
         query += " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + dialect_->claim_lock();
-        struct candidate {
-          std::string id, placement, owner, spec;
-          number attempts = 0, created = 0, not_before = 0;
-        };
-        std::vector<candidate> candidates;
-        candidate row;
-        soci::statement rows = (sql_.prepare << query, use(now), use(request.agent), into(row.id), into(row.placement), into(row.attempts), into(row.owner), into(row.spec), into(row.created),
-                                into(row.not_before));
-        rows.execute();
-        while (rows.fetch())
-          candidates.push_back(row);
+        auto usual = hopeless.empty() && passed_over.empty() && exclusions.empty();
+        auto candidates = usual ? kept_.rows<std::string, std::string, number, std::string, std::string, number, number, std::string, std::string, std::string>(query, now, request.agent)
+                                : kept_.rows_once<std::string, std::string, number, std::string, std::string, number, number, std::string, std::string, std::string>(query, now, request.agent);
         more = candidates.size() == page;
-        for (const auto& one : candidates) {
+        for (auto& [id, placement, attempts, owner, spec_json, created, not_before, name, message, secrets] : candidates) {
           if (!choose(offers, {}, {}))
             break;
-          if (hopeless.contains(one.placement))
+          if (hopeless.contains(placement))
             continue;
-          auto spec = read_json<task_spec>(one.spec);
-          if (used.reached(one.owner, spec.labels)) { // filled up by this very claim
+          auto spec = read_json<task_spec>(spec_json);
+          if (used.reached(owner, spec.labels)) { // filled up by this very claim
             more = true;
             continue;
           }
           const auto& holders = images.of(spec.image);
-          auto offer = choose(offers, read_json<std::vector<std::string>>(one.placement), holders);
+          auto offer = choose(offers, read_json<std::vector<std::string>>(placement), holders);
           if (!offer) {
-            hopeless.insert(one.placement);
+            hopeless.insert(placement);
             more = true;
             continue;
           }
-          auto until = std::max(one.created, one.not_before) + patience;
+          auto until = std::max(created, not_before) + patience;
           if (until > now && !holders.empty() && std::find(holders.begin(), holders.end(), offer->id) == holders.end()) {
             patient_until = std::min(patient_until.value_or(until), until);
-            passed_over.insert(one.id);
+            passed_over.insert(id);
             more = true;
             continue;
           }
           auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& each) { return &each == offer; });
           --taken->free;
-          used.add(one.owner, spec.labels);
-          answer.attempts.push_back(make_attempt(one.id, one.attempts + 1, request, *taken, now));
+          used.add(owner, spec.labels);
+          task whole;
+          whole.id = read_id(id);
+          whole.name = std::move(name);
+          whole.message = std::move(message);
+          whole.owner = std::move(owner);
+          whole.created_at = timestamp{std::chrono::nanoseconds{created}};
+          if (not_before != 0)
+            whole.not_before = timestamp{std::chrono::nanoseconds{not_before}};
+          whole.spec = std::move(spec);
+          read_secrets(secrets, whole.spec);
+          answer.attempts.push_back(make_attempt(id, std::move(whole), attempts + 1, request, *taken, now));
         }
       }
-      nullable<number> due;
-      sql_ << "SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > :now", use(now), into(due.value, due.state);
-      if (patient_until && (!due.get() || *patient_until < *due.get()))
-        due = nullable<number>{patient_until};
+      // A task that waits has a time in not_before if it has been tried: those alone are in the index.
+      auto due = std::get<0>(*kept_.row<std::optional<number>>("SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > 0 AND not_before > :now", now));
+      if (patient_until && (!due || *patient_until < *due))
+        due = patient_until;
       answer.next_due = read_time(due);
       return answer;
     });
@@ -397,18 +384,11 @@ public:
     return transaction<void>([&]() -> result<void> {
       auto id = to_string(progress.token.key.task), incarnation = to_string(progress.token.incarnation), state = to_string(progress.state);
       number n = progress.token.key.number;
-      auto started = bind_time(progress.started_at);
-      soci::statement update
-        = (sql_.prepare << "UPDATE attempt SET container = :container, image_id = :image, started_at = :started"
-                           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
-           use(progress.container), use(progress.image_id), use(started.value, started.state), use(id), use(n), use(incarnation));
-      update.execute(true);
-      if (update.get_affected_rows() == 0)
+      if (kept_.run("UPDATE attempt SET container = :container, image_id = :image, started_at = :started"
+                    " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+                    progress.container, progress.image_id, time_number(progress.started_at), id, n, incarnation) == 0)
         return fenced(progress.token);
-      std::string before;
-      sql_ << "SELECT state FROM task WHERE id = :id", use(id), into(before);
-      if (before != state) {
-        sql_ << "UPDATE task SET state = :state WHERE id = :id", use(state), use(id);
+      if (kept_.run("UPDATE task SET state = :state WHERE id = :id AND state <> :same", state, id, state) != 0) {
         if (progress.state == task_state::running)
           add_event(id, n, "started", progress.state, std::nullopt, "");
       }
@@ -416,44 +396,32 @@ public:
     });
   }
 
-  result<task> finish(const attempt_result& ended) override {
-    return transaction<task>([&]() -> result<task> {
+  result<task_state> finish(const attempt_result& ended) override {
+    return transaction<task_state>([&]() -> result<task_state> {
       auto id = to_string(ended.token.key.task), incarnation = to_string(ended.token.incarnation);
       number n = ended.token.key.number;
-      auto finished = bind_time(ended.finished_at);
-      auto outcome = bind_outcome(ended.outcome);
-      nullable<number> code{ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt};
-      auto phases = json::write(ended.phases), evidence = json::write(ended.evidence), message = text_of(ended.message);
-      soci::statement update
-        = (sql_.prepare << "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
-                           " phases = :phases, evidence = :evidence"
-                           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
-           use(finished.value, finished.state), use(outcome.value, outcome.state), use(code.value, code.state), use(message),
-           use(phases), use(evidence), use(id), use(n), use(incarnation));
-      update.execute(true);
-      if (update.get_affected_rows() == 0)
+      auto finished = time_number(ended.finished_at);
+      auto outcome = outcome_text(ended.outcome);
+      auto code = ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt;
+      auto message = text_of(ended.message);
+      if (kept_.run("UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message, phases = :phases, evidence = :evidence"
+                    " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+                    finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation) == 0)
         return fenced(ended.token);
-      auto now = now_number();
       // Where a container was made from it, the image is: that is what later tasks are placed by.
-      sql_ << "INSERT INTO image (engine_id, name, used_at, pulled) SELECT a.engine_id, " + dialect_->image_of_spec() + ", CAST(:now AS BIGINT), 0 FROM attempt a JOIN task t ON t.id = a.task"
-              " WHERE a.task = :task AND a.number = :number AND a.image_id <> '' ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at",
-        use(now), use(id), use(n);
-      number cancelled = 0;
-      sql_ << "SELECT cancel_requested FROM task WHERE id = :id", use(id), into(cancelled);
+      kept_.run("INSERT INTO image (engine_id, name, used_at, pulled) SELECT a.engine_id, " + dialect_->image_of_spec() + ", CAST(:now AS BIGINT), 0 FROM attempt a JOIN task t ON t.id = a.task"
+                " WHERE a.task = :task AND a.number = :number AND a.image_id <> '' ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at",
+                now_number(), id, n);
+      auto [cancelled, spec] = kept_.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
       if (ended.retry_at && cancelled == 0) {
         number due = ended.retry_at->time_since_epoch().count();
-        std::string spec;
-        sql_ << "SELECT spec FROM task WHERE id = :id", use(id), into(spec);
-        auto until = queue_end(read_json<task_spec>(spec), due);
-        sql_ << "UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", use(due), use(until), use(message),
-          use(id);
+        kept_.run("UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);
         add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
-      } else {
-        sql_ << "UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id",
-          use(outcome.value, outcome.state), use(code.value, code.state), use(message), use(finished.value, finished.state), use(id);
-        add_event(id, n, "finished", task_state::finished, ended.outcome, message);
+        return task_state::queued;
       }
-      return load(id);
+      kept_.run("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id", outcome, code, message, finished, id);
+      add_event(id, n, "finished", task_state::finished, ended.outcome, message);
+      return task_state::finished;
     });
   }
 
@@ -564,11 +532,10 @@ public:
   result<task> get(task_id id) override {
     return guarded<task>([&]() -> result<task> {
       auto text = to_string(id);
-      number found = 0;
-      sql_ << "SELECT COUNT(*) FROM task WHERE id = :id", use(text), into(found);
-      if (found == 0)
+      auto found = find(text);
+      if (!found)
         return missing(id);
-      return load(text);
+      return std::move(*found);
     });
   }
 
@@ -620,38 +587,28 @@ public:
   result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) override {
     return guarded<std::vector<task_event>>([&]() -> result<std::vector<task_event>> {
       std::vector<task_event> list;
-      number after = sequence, most = std::clamp<std::uint32_t>(limit, 1, 10'000), seq = 0, attempt_number = 0, at = 0;
-      std::string task, kind, state, message, wanted = only.nil() ? std::string{} : to_string(only);
-      nullable<std::string> outcome;
+      number after = sequence, most = std::clamp<std::uint32_t>(limit, 1, 10'000);
       std::string condition = only.nil() ? "'' = :task" : "task = :task";
-      soci::statement rows = (sql_.prepare << "SELECT sequence, task, attempt, at, kind, state, outcome, message FROM event WHERE " + condition
-                                                + " AND sequence > :after ORDER BY sequence LIMIT :most",
-                              use(wanted), use(after), use(most), into(seq), into(task), into(attempt_number), into(at), into(kind), into(state),
-                              into(outcome.value, outcome.state), into(message));
-      rows.execute();
-      while (rows.fetch())
-        list.push_back({seq, read_id(task), static_cast<std::int32_t>(attempt_number), timestamp{std::chrono::nanoseconds{at}}, kind,
-                        read_enum<task_state>(state), read_outcome(outcome), message});
+      for (auto& [seq, task, attempt_number, at, kind, state, outcome, message] :
+           kept_.rows<number, std::string, number, number, std::string, std::string, std::optional<std::string>, std::string>(
+             "SELECT sequence, task, attempt, at, kind, state, outcome, message FROM event WHERE " + condition + " AND sequence > :after ORDER BY sequence LIMIT :most",
+             only.nil() ? std::string{} : to_string(only), after, most))
+        list.push_back({seq, read_id(task), static_cast<std::int32_t>(attempt_number), timestamp{std::chrono::nanoseconds{at}}, std::move(kind),
+                        read_enum<task_state>(state), read_outcome(outcome), std::move(message)});
       return list;
     });
   }
 
   result<std::int64_t> last_event() override {
     return guarded<std::int64_t>([&]() -> result<std::int64_t> {
-      nullable<number> last;
-      sql_ << "SELECT MAX(sequence) FROM event", into(last.value, last.state);
-      return static_cast<std::int64_t>(last.get().value_or(0));
+      return static_cast<std::int64_t>(std::get<0>(kept_.row<std::optional<number>>("SELECT MAX(sequence) FROM event").value()).value_or(0));
     });
   }
 
   result<task_counts> counts() override {
     return guarded<task_counts>([&]() -> result<task_counts> {
       task_counts counts;
-      std::string state;
-      number count = 0;
-      soci::statement rows = (sql_.prepare << "SELECT state, COUNT(*) FROM task WHERE state <> 'finished' GROUP BY state", into(state), into(count));
-      rows.execute();
-      while (rows.fetch())
+      for (const auto& [state, count] : kept_.rows<std::string, number>("SELECT state, COUNT(*) FROM task WHERE state <> 'finished' GROUP BY state"))
         (state == "queued" ? counts.queued : state == "starting" ? counts.starting : counts.running) = count;
       return counts;
     });
@@ -663,6 +620,7 @@ private:
   result<T> guarded(Work work) {
     try {
       if (lost_ && !batching_) {
+        kept_.clear();
         sql_.close();
         dialect_->open(sql_);
         lost_ = false;
@@ -798,15 +756,9 @@ private:
       auto [entry, added] = known_.try_emplace(image);
       if (!added || request_.rules.image_patience.count() == 0)
         return entry->second;
-      std::string id;
-      soci::statement rows = (store_.sql_.prepare << "SELECT engine_id FROM image WHERE name = :name", use(image), into(id));
-      rows.execute();
-      std::vector<std::string> holders;
-      while (rows.fetch())
-        holders.push_back(id);
-      for (const auto& one : holders)
-        if (living().contains(one))
-          entry->second.push_back(one);
+      for (auto& [id] : store_.kept_.rows<std::string>("SELECT engine_id FROM image WHERE name = :name", image))
+        if (living().contains(id))
+          entry->second.push_back(std::move(id));
       return entry->second;
     }
 
@@ -835,16 +787,15 @@ private:
 
   /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
   number next_turn(const std::string& owner, number priority) {
-    number turn = 0;
-    sql_ << "INSERT INTO owner (name, fair) VALUES (:name, " + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority), (SELECT MAX(fair) FROM owner), 0)",
-                                                                               "COALESCE((SELECT fair FROM owner WHERE name = :mine), 0) + 1")
-              + ") ON CONFLICT (name) DO UPDATE SET fair = excluded.fair RETURNING fair",
-      use(owner), use(priority), use(owner), into(turn);
-    return turn;
+    return std::get<0>(kept_.row<number>("INSERT INTO owner (name, fair) VALUES (:name, "
+                                           + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority), (SELECT MAX(fair) FROM owner), 0)",
+                                                              "COALESCE((SELECT fair FROM owner WHERE name = :mine), 0) + 1")
+                                           + ") ON CONFLICT (name) DO UPDATE SET fair = excluded.fair RETURNING fair",
+                                         owner, priority, owner).value());
   }
 
   void add_label(const std::string& task, const std::string& name, const std::string& value) {
-    sql_ << "INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", use(name), use(value), use(task);
+    kept_.run("INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", name, value, task);
   }
 
   /// The offers, less what other agents run on the same engines: an engine's slots are shared by all who reach it.
@@ -858,47 +809,56 @@ private:
     for (const auto& id : engines) // in one order, so that nobody waits in a circle
       dialect_->lock(sql_, "engine " + id);
     for (auto& one : offers) {
-      number used = 0;
-      sql_ << "SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND engine_id = :id AND agent <> :agent", use(one.id), use(request.agent), into(used);
+      auto used = std::get<0>(kept_.row<number>("SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND engine_id = :id AND agent <> :agent", one.id, request.agent).value());
       one.free -= static_cast<std::uint32_t>(std::min<number>(used, one.free));
     }
     return offers;
   }
 
-  claimed_attempt make_attempt(const std::string& id, number n, const claim_request& request, const engine_offer& offer, number now) {
-    auto incarnation = to_string(request.incarnation);
-    sql_ << "UPDATE task SET state = 'starting', attempts = :n WHERE id = :id AND state = 'queued'", use(n), use(id);
-    sql_ << "INSERT INTO attempt (task, number, agent, incarnation, engine, engine_id, container, image_id, created_at, phases, message, evidence)"
-            " VALUES (:task, :number, :agent, :incarnation, :engine, :engine_id, '', '', :at, '{}', '', '{}')",
-      use(id), use(n), use(request.agent), use(incarnation), use(offer.name), use(offer.id), use(now);
+  /// The next attempt of a queued task, which is loaded but for the attempts that it may have had.
+  claimed_attempt make_attempt(const std::string& id, task whole, number n, const claim_request& request, const engine_offer& offer, number now) {
+    kept_.run("UPDATE task SET state = 'starting', attempts = :n WHERE id = :id AND state = 'queued'", n, id);
+    kept_.run("INSERT INTO attempt (task, number, agent, incarnation, engine, engine_id, container, image_id, created_at, phases, message, evidence)"
+              " VALUES (:task, :number, :agent, :incarnation, :engine, :engine_id, '', '', :at, '{}', '', '{}')",
+              id, n, request.agent, to_string(request.incarnation), offer.name, offer.id, now);
     add_event(id, n, "claimed", task_state::starting, std::nullopt, "by " + request.agent + " for engine " + offer.name);
-    return {{{read_id(id), static_cast<std::int32_t>(n)}, request.incarnation}, load(id), false, false};
+    whole.state = task_state::starting;
+    if (n == 1) {
+      attempt first;
+      first.number = 1;
+      first.agent = request.agent;
+      first.engine = offer.name;
+      first.engine_id = offer.id;
+      first.created_at = timestamp{std::chrono::nanoseconds{now}};
+      whole.attempts.push_back(std::move(first));
+    } else {
+      whole.attempts = attempts_of(id);
+    }
+    return {{{whole.id, static_cast<std::int32_t>(n)}, request.incarnation}, std::move(whole), false, false};
   }
 
   /// The database's own time, which is the only one that leases know.
   number clock() {
-    number now = 0;
-    sql_ << "SELECT " + dialect_->clock(), into(now);
-    return now;
+    return std::get<0>(kept_.row<number>("SELECT " + dialect_->clock()).value());
   }
 
   std::vector<agent_status> read_agents(number now) {
     std::vector<agent_status> list;
-    agent_status row;
-    std::string home, incarnation, state, engines;
-    number started = 0, heartbeat = 0, until = 0;
-    soci::statement rows = (sql_.prepare << "SELECT name, home, incarnation, version, state, address, engines, started_at, heartbeat_at, lease_until FROM agent ORDER BY name",
-                            into(row.name), into(home), into(incarnation), into(row.version), into(state), into(row.address), into(engines), into(started), into(heartbeat), into(until));
-    rows.execute();
-    while (rows.fetch()) {
-      row.home = read_id(home);
-      row.incarnation = read_id(incarnation);
-      row.state = until > now ? read_enum<agent_state>(state) : agent_state::gone;
-      row.engines = read_json<std::vector<agent_engine>>(engines);
-      row.started_at = timestamp{std::chrono::nanoseconds{started}};
-      row.heartbeat_at = timestamp{std::chrono::nanoseconds{heartbeat}};
-      row.lease_until = timestamp{std::chrono::nanoseconds{until}};
-      list.push_back(row);
+    for (auto& [name, home, incarnation, version, state, address, engines, started, heartbeat, until] :
+         kept_.rows<std::string, std::string, std::string, std::string, std::string, std::string, std::string, number, number, number>(
+           "SELECT name, home, incarnation, version, state, address, engines, started_at, heartbeat_at, lease_until FROM agent ORDER BY name")) {
+      agent_status one;
+      one.name = std::move(name);
+      one.home = read_id(home);
+      one.incarnation = read_id(incarnation);
+      one.version = std::move(version);
+      one.state = until > now ? read_enum<agent_state>(state) : agent_state::gone;
+      one.address = std::move(address);
+      one.engines = read_json<std::vector<agent_engine>>(engines);
+      one.started_at = timestamp{std::chrono::nanoseconds{started}};
+      one.heartbeat_at = timestamp{std::chrono::nanoseconds{heartbeat}};
+      one.lease_until = timestamp{std::chrono::nanoseconds{until}};
+      list.push_back(std::move(one));
     }
     return list;
   }
@@ -940,7 +900,7 @@ private:
 
   void add_event(const std::string& task, number attempt_number, const std::string& kind, task_state state, std::optional<outcome> ended,
                  const std::string& message) {
-    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), bind_outcome(ended), text_of(message)});
+    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), outcome_text(ended), text_of(message)});
   }
 
   /// The last thing in a transaction: whoever reads a sequence number knows that no smaller one is still to come.
@@ -948,13 +908,19 @@ private:
     if (events_.empty())
       return;
     dialect_->lock(sql_, "events");
-    // Many rows in a statement: each statement is a way to the database and back.
     auto events = std::exchange(events_, {});
+    if (!dialect_->shared()) {
+      for (auto& one : events)
+        kept_.run("INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)", one.task, one.attempt, one.at, one.kind,
+                  one.state, one.outcome, one.message);
+      return;
+    }
+    // Many rows in a statement: each statement is a way to the database and back.
     for (std::size_t from = 0; from < events.size(); from += 100) {
       std::string rows;
       for (auto one = events.begin() + static_cast<std::ptrdiff_t>(from); one != events.end() && one < events.begin() + static_cast<std::ptrdiff_t>(from + 100); ++one)
         rows += (rows.empty() ? "(" : ", (") + literal(one->task) + ", " + std::to_string(one->attempt) + ", " + std::to_string(one->at) + ", " + literal(one->kind) + ", " + literal(one->state) + ", "
-                + (one->outcome.get() ? literal(*one->outcome.get()) : "NULL") + ", " + literal(one->message) + ")";
+                + (one->outcome ? literal(*one->outcome) : "NULL") + ", " + literal(one->message) + ")";
       sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES " + rows;
     }
   }
@@ -966,56 +932,71 @@ private:
 
   static error missing(task_id id) { return {errc::not_found, "there is no task " + to_string(id)}; }
 
-  task load(const std::string& id) {
+  /// The task of an id that is known to be there.
+  task load(const std::string& id) { return find(id).value(); }
+
+  std::optional<task> find(const std::string& id) {
+    auto row = kept_.row<std::string, std::string, std::optional<std::string>, std::optional<number>, std::string, number, number, number, std::optional<number>, std::string, std::string, std::string>(
+      "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec, secrets, owner FROM task WHERE id = :id", id);
+    if (!row)
+      return std::nullopt;
+    auto& [name, state, outcome, code, message, cancelled, created, not_before, finished, spec, secrets, owner] = *row;
     task one;
-    std::string state, spec, secrets;
-    nullable<std::string> outcome;
-    nullable<number> code, finished;
-    number cancelled = 0, created = 0, not_before = 0;
-    sql_ << "SELECT name, state, outcome, exit_code, message, cancel_requested, created_at, not_before, finished_at, spec, secrets, owner FROM task WHERE id = :id",
-      use(id), into(one.name), into(state), into(outcome.value, outcome.state), into(code.value, code.state), into(one.message),
-      into(cancelled), into(created), into(not_before), into(finished.value, finished.state), into(spec), into(secrets), into(one.owner);
     one.id = read_id(id);
+    one.name = std::move(name);
     one.state = read_enum<task_state>(state);
     one.outcome = read_outcome(outcome);
-    one.exit_code = code.get();
+    one.exit_code = code;
+    one.message = std::move(message);
     one.cancel_requested = cancelled != 0;
     one.created_at = timestamp{std::chrono::nanoseconds{created}};
     if (not_before != 0)
       one.not_before = timestamp{std::chrono::nanoseconds{not_before}};
     one.finished_at = read_time(finished);
     one.spec = read_json<task_spec>(spec);
+    read_secrets(secrets, one.spec);
+    one.owner = std::move(owner);
+    one.attempts = attempts_of(id);
+    return one;
+  }
+
+  static void read_secrets(const std::string& secrets, task_spec& spec) {
     if (!secrets.empty())
       for (auto& [name, sealed] : read_json<std::map<std::string, std::string>>(secrets))
-        one.spec.secrets[name] = {std::move(sealed), true};
-    attempt row;
-    number n = 0;
-    nullable<number> a_created, a_started, a_finished, a_code;
-    nullable<std::string> a_outcome;
-    std::string phases, evidence;
-    soci::statement rows = (sql_.prepare << "SELECT number, agent, engine, engine_id, container, image_id, created_at, started_at, finished_at,"
-                                            " phases, outcome, exit_code, message, evidence FROM attempt WHERE task = :id ORDER BY number",
-                            use(id), into(n), into(row.agent), into(row.engine), into(row.engine_id), into(row.container), into(row.image_id),
-                            into(a_created.value, a_created.state), into(a_started.value, a_started.state),
-                            into(a_finished.value, a_finished.state), into(phases), into(a_outcome.value, a_outcome.state),
-                            into(a_code.value, a_code.state), into(row.message), into(evidence));
-    rows.execute();
-    while (rows.fetch()) {
-      row.number = static_cast<std::int32_t>(n);
-      row.created_at = read_time(a_created);
-      row.started_at = read_time(a_started);
-      row.finished_at = read_time(a_finished);
-      row.outcome = read_outcome(a_outcome);
-      row.exit_code = a_code.get();
-      row.phases = read_json<phase_seconds>(phases);
-      row.evidence = read_json<davit::evidence>(evidence);
-      one.attempts.push_back(row);
+        spec.secrets[name] = {std::move(sealed), true};
+  }
+
+  std::vector<attempt> attempts_of(const std::string& id) {
+    std::vector<attempt> all;
+    for (auto& [n, agent, engine, engine_id, container, image_id, created, started, finished, phases, outcome, code, message, evidence] :
+         kept_.rows<number, std::string, std::string, std::string, std::string, std::string, std::optional<number>, std::optional<number>, std::optional<number>, std::string,
+                    std::optional<std::string>, std::optional<number>, std::string, std::string>(
+           "SELECT number, agent, engine, engine_id, container, image_id, created_at, started_at, finished_at, phases, outcome, exit_code, message, evidence"
+           " FROM attempt WHERE task = :id ORDER BY number",
+           id)) {
+      attempt one;
+      one.number = static_cast<std::int32_t>(n);
+      one.agent = std::move(agent);
+      one.engine = std::move(engine);
+      one.engine_id = std::move(engine_id);
+      one.container = std::move(container);
+      one.image_id = std::move(image_id);
+      one.created_at = read_time(created);
+      one.started_at = read_time(started);
+      one.finished_at = read_time(finished);
+      one.phases = read_json<phase_seconds>(phases);
+      one.outcome = read_outcome(outcome);
+      one.exit_code = code;
+      one.message = std::move(message);
+      one.evidence = read_json<davit::evidence>(evidence);
+      all.push_back(std::move(one));
     }
-    return one;
+    return all;
   }
 
   std::unique_ptr<dialect> dialect_;
   soci::session sql_;
+  statements kept_{sql_};
   bool lost_ = false;     ///< The session is to be opened before it is used.
   bool batching_ = false;
   std::vector<new_event> events_;

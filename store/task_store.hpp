@@ -106,8 +106,8 @@ public:
 
   virtual result<void> record(const attempt_progress& progress) = 0;
 
-  /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task as it is then.
-  virtual result<task> finish(const attempt_result& result) = 0;
+  /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task's state then.
+  virtual result<task_state> finish(const attempt_result& result) = 0;
 
   /// Marks the task; a queued one is finished at once. Cancelling a finished one changes nothing.
   virtual result<task> cancel(task_id id) = 0;

@@ -5,6 +5,7 @@
 #include "actors/store_keeper.hpp"
 #include "cli/configuration.hpp"
 #include "fixture/test_engine.hpp"
+#include "store/log_journal.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <caf/actor_system.hpp>
@@ -108,7 +109,7 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
   CHECK(second.cursor.out.ordinal == 1); // goes on behind what the first has written
   CHECK(failure(keeper, batch_of(key, first, "again\n")) == log_errc::stale);
   CHECK_FALSE(failure(keeper, batch_of(key, second, "two\n")));
-  CHECK_FALSE(failure(keeper, close_atom_v, key));
+  CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == 8);
   auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 4096, 0s});
   REQUIRE(page.records.size() == 2);
   CHECK(page.records[0].bytes == "one\n");
@@ -119,6 +120,40 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
   REQUIRE(rest.records.size() == 1);
   CHECK(rest.records[0] == page.records[1]);
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
+  auto keeper = spawn_log_keeper(system, context);
+  std::vector<attempt_key> keys;
+  for (auto size : {0u, 10u, 900u}) {
+    attempt_key key{uuid::make_v7(), 1};
+    auto lease = ask<log_lease>(keeper, open_atom_v, key);
+    if (size > 0)
+      CHECK_FALSE(failure(keeper, batch_of(key, lease, std::string(size, 'x'))));
+    CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == size);
+    CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == size); // whoever did not hear the answer asks again
+    keys.push_back(key);
+  }
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  self->wait_for(keeper);
+  auto logs = context->settings.log_folder();
+  for (const auto& key : keys)
+    std::filesystem::remove_all(store::log_path(logs, key).parent_path());
+  REQUIRE(store::log_journal::open(logs, "another boot").has_value());
+  keeper = spawn_log_keeper(system, context);
+  for (const auto& key : keys) {
+    auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 4096, 0s});
+    CHECK(page.finished);
+    CHECK(page.records.size() == (key == keys.front() ? 0 : 1));
+  }
+  // A task that is forgotten stays so.
+  CHECK_FALSE(failure(keeper, remove_atom_v, keys.back().task));
+  attempt_key other{uuid::make_v7(), 1};
+  ask<log_summary>(keeper, close_atom_v, other, false);
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  self->wait_for(keeper);
+  REQUIRE(store::log_journal::open(logs, "a third boot").has_value());
+  CHECK_FALSE(store::log_exists(store::log_path(logs, keys.back())));
 }
 
 TEST_CASE_METHOD(fixture, "a reader that waits is served by the next record, by the end, or let go when its time is over") {
@@ -137,7 +172,7 @@ TEST_CASE_METHOD(fixture, "a reader that waits is served by the next record, by 
     [](const caf::error& e) { FAIL(text_of(e)); });
   self->receive([] {}, caf::after(1s) >> [] {}); // the answer to the batch
   auto last = self->request(keeper, 30s, read_atom_v, log_query{key, next, 4096, 20s});
-  self->send(keeper, close_atom_v, key);
+  self->send(keeper, close_atom_v, key, false);
   std::move(last).receive(
     [&](const log_page& page) {
       CHECK(page.records.empty());
@@ -159,7 +194,7 @@ TEST_CASE_METHOD(fixture, "a log keeper that is started anew goes on with the lo
   CHECK(lease.cursor.out.ordinal == 1);
   for (int i = 0; i < 3; ++i)
     CHECK_FALSE(failure(keeper, batch_of(key, lease, std::string(500, 'y') + "\n")));
-  auto totals = ask<log_summary>(keeper, inspect_atom_v, key, false);
+  auto totals = ask<log_summary>(keeper, close_atom_v, key, false);
   CHECK(totals.dropped > 0);
   auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 65536, 0s});
   CHECK(std::count_if(page.records.begin(), page.records.end(), [](const log_record& one) { return one.stream == log_stream::note; }) == 1);

@@ -18,8 +18,8 @@ namespace {
 /// A daemon of a fleet.
 class member : public test_daemon {
 public:
-  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store, std::vector<std::string> more = {})
-    : test_daemon(std::move(engines), options(name, store, std::move(more))) {
+  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store, std::vector<std::string> more = {}, std::string binary = DAVIT_BINARY)
+    : test_daemon(std::move(engines), options(name, store, std::move(more)), std::move(binary)) {
     start();
   }
 
@@ -208,6 +208,53 @@ TEST_CASE("an agent that is drained hands over what still runs, at once", "[flee
   CHECK(ended.attempts.size() == 1);
   CHECK(b.logs(id).out == hundred_lines());
   CHECK(started(engine, id) == 1);
+}
+
+// DAVIT_OLDER names an older davit to begin with; without it an agent is followed by its like.
+TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and each task ends once, at its first attempt, with its whole log", "[fleet][drain][upgrade]") {
+  auto older = std::getenv("DAVIT_OLDER") ? std::string{std::getenv("DAVIT_OLDER")} : DAVIT_BINARY;
+  fleet_store store;
+  test_engine x{"x"}, y{"y"};
+  std::vector<std::string> patience{"--davit.agent.drain-timeout=3s"};
+  member a{"a", {x.settings(4)}, store.url, patience, older}, b{"b", {x.settings(4), y.settings(4)}, store.url, patience, older}, c{"c", {y.settings(4)}, store.url, patience, older};
+  std::vector<member*> all{&a, &b, &c};
+  struct expected {
+    task_id id;
+    int code;
+    std::string text;
+  };
+  std::vector<expected> tasks;
+  for (std::size_t i = 0; i < 4; ++i)
+    tasks.push_back({all[i % 3]->submit(busybox(lines)), 7, hundred_lines()});
+  for (std::size_t next = 0; next < all.size(); ++next) {
+    auto submit = [&](std::size_t count) {
+      for (std::size_t i = 0; i < count; ++i) {
+        auto code = static_cast<int>(tasks.size() % 5);
+        auto text = "task " + std::to_string(tasks.size()) + "\n";
+        // At the other two: while one goes, tasks keep coming.
+        tasks.push_back({all[(next + 1 + i % 2) % 3]->submit(busybox("sleep " + std::to_string(i % 3) + "; echo task " + std::to_string(tasks.size()) + "; exit " + std::to_string(code))), code, text});
+      }
+    };
+    submit(6);
+    auto& going = *all[next];
+    going.signal(SIGTERM);
+    submit(4);
+    auto ended = going.wait_end();
+    INFO(ended.err);
+    CHECK(ended.exit_code == 0);
+    going.upgrade(DAVIT_BINARY);
+    going.start();
+    submit(2);
+  }
+  for (const auto& [id, code, text] : tasks) {
+    auto ended = a.wait(id);
+    INFO(ended.message);
+    CHECK(ended.exit_code == code);
+    CHECK(ended.attempts.size() == 1);
+    CHECK(b.logs(id).out == text);
+    CHECK(started(x, id) + started(y, id) == 1);
+  }
+  CHECK(eventually([&] { return x.docker("ps -aq").empty() && y.docker("ps -aq").empty(); }));
 }
 
 TEST_CASE("a second agent of a name is refused what the first one has, and says so", "[fleet]") {

@@ -135,10 +135,12 @@ TEST_CASE_METHOD(fixture, "writes of another incarnation, or after the end, are 
   CHECK(store->get(id)->state == task_state::running);
   auto ended = store->finish(result_of(work, outcome::failed));
   REQUIRE(ended.has_value());
-  CHECK(ended->outcome == outcome::failed);
-  CHECK(ended->exit_code == 3);
-  CHECK(ended->attempts.back().container == "c");
-  CHECK(ended->attempts.back().phases.at("run") == 1.5);
+  CHECK(*ended == task_state::finished);
+  auto now = store->get(id);
+  CHECK(now->outcome == outcome::failed);
+  CHECK(now->exit_code == 3);
+  CHECK(now->attempts.back().container == "c");
+  CHECK(now->attempts.back().phases.at("run") == 1.5);
   CHECK(store->finish(result_of(work, outcome::succeeded)).error().code == errc::fenced);
   CHECK(store->get(id)->outcome == outcome::failed);
 }
@@ -147,7 +149,7 @@ TEST_CASE_METHOD(fixture, "a retry is queued until its time; a cancelled task is
   auto id = accept();
   auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
   result.retry_at = std::chrono::system_clock::now() + 1h;
-  CHECK(store->finish(result)->state == task_state::queued);
+  CHECK(*store->finish(result) == task_state::queued);
   auto answer = store->claim({"a", incarnation, one_engine}, false, choose);
   CHECK(answer->attempts.empty());
   CHECK(answer->next_due);
@@ -157,7 +159,7 @@ TEST_CASE_METHOD(fixture, "a retry is queued until its time; a cancelled task is
   REQUIRE(store->cancel(other)->cancel_requested);
   result = result_of(work, outcome::engine_lost);
   result.retry_at = std::chrono::system_clock::now();
-  CHECK(store->finish(result)->state == task_state::finished);
+  CHECK(*store->finish(result) == task_state::finished);
   CHECK(store->cancel(id)->outcome == outcome::cancelled);
   CHECK(store->cancel(id)->outcome == outcome::cancelled);
 }
