@@ -54,8 +54,9 @@ void agent(const std::string& url, int number, std::atomic<int>& left, std::atom
     std::vector<claimed_attempt> work;
     auto claimed = session->batch([&] {
       auto answer = session->claim({name, incarnation, {{"e", "engine-" + std::to_string(number), {}, 32, 32}}, {}, {}}, false, choose);
+      work.clear();
       if (!answer)
-        fail(answer.error().message);
+        return; // the batch fails, or is begun again
       work = std::move(answer->attempts);
     });
     if (!claimed)

@@ -46,6 +46,9 @@ public:
   /// Turns what the database threw into words.
   virtual error describe(const std::exception& e) const = 0;
 
+  /// The transaction met another that changed the same rows: it is worth being done once more.
+  virtual bool crossed(const std::exception& e) const = 0;
+
   /// The session is of no use any more: it must be opened anew.
   virtual bool lost(const std::exception& e) const = 0;
 };

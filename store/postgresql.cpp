@@ -69,6 +69,13 @@ public:
     return {errc::unavailable, "the store " + name_ + ": " + text + (lost(e) ? " (it is asked again)" : "")};
   }
 
+  bool crossed(const std::exception& e) const override {
+    std::string text = e.what();
+    // A claim that read a task before another agent's finish moved it to the partition of the finished ones; or two that wait for each other.
+    constexpr std::array signs{"concurrent update", "deadlock detected", "could not serialize"};
+    return std::any_of(signs.begin(), signs.end(), [&](const char* sign) { return text.find(sign) != std::string::npos; });
+  }
+
   bool lost(const std::exception& e) const override {
     std::string text = e.what();
     constexpr std::array signs{"onnection", "terminating", "server closed", "no connection", "timeout expired", "SSL", "shutting down", "starting up", "could not translate", "recovery mode"};

@@ -104,6 +104,7 @@ std::string literal(const std::string& text) {
 }
 
 constexpr std::size_t most_passed_over = 1000;
+constexpr int most_turns = 5;
 
 /// A line of the event table that is written when its transaction ends.
 struct new_event {
@@ -126,22 +127,24 @@ public:
   bool shared() const override { return dialect_->shared(); }
 
   result<void> batch(const std::function<void()>& work) override {
-    auto outcome = guarded<void>([&] {
-      sql_ << dialect_->begin();
-      batching_ = true;
-      work();
-      batching_ = false;
-      if (broken_)
-        throw std::runtime_error(*std::exchange(broken_, std::nullopt));
-      write_events();
-      sql_ << "COMMIT";
+    return until_alone<void>([&] {
+      auto outcome = guarded<void>([&] {
+        sql_ << dialect_->begin();
+        batching_ = true;
+        work();
+        batching_ = false;
+        if (broken_)
+          throw std::runtime_error(*std::exchange(broken_, std::nullopt));
+        write_events();
+        sql_ << "COMMIT";
+      });
+      if (!outcome) {
+        batching_ = false;
+        broken_.reset();
+        undo();
+      }
+      return outcome;
     });
-    if (!outcome) {
-      batching_ = false;
-      broken_.reset();
-      undo();
-    }
-    return outcome;
   }
 
   result<task_receipt> accept(const new_task& task) override {
@@ -634,9 +637,21 @@ private:
     } catch (const std::exception& e) {
       auto described = dialect_->describe(e);
       lost_ |= dialect_->lost(e);
+      crossed_ |= dialect_->crossed(e);
       if (batching_ && !broken_)
         broken_ = e.what();
       return described;
+    }
+  }
+
+  /// Does a whole transaction; once more if another agent's came between.
+  template <class T, class Work>
+  result<T> until_alone(Work work) {
+    for (int turn = 1;; ++turn) {
+      crossed_ = false;
+      result<T> outcome = work();
+      if (outcome || !crossed_ || turn == most_turns)
+        return outcome;
     }
   }
 
@@ -645,19 +660,21 @@ private:
   result<T> transaction(Work work) {
     if (batching_)
       return guarded<T>(work);
-    auto outcome = guarded<T>([&]() -> result<T> {
-      sql_ << dialect_->begin();
-      result<T> inner = work();
-      if (inner)
-        write_events();
-      sql_ << (inner ? "COMMIT" : "ROLLBACK");
-      if (!inner)
-        events_.clear();
-      return inner;
+    return until_alone<T>([&] {
+      auto outcome = guarded<T>([&]() -> result<T> {
+        sql_ << dialect_->begin();
+        result<T> inner = work();
+        if (inner)
+          write_events();
+        sql_ << (inner ? "COMMIT" : "ROLLBACK");
+        if (!inner)
+          events_.clear();
+        return inner;
+      });
+      if (!outcome)
+        undo();
+      return outcome;
     });
-    if (!outcome)
-      undo();
-    return outcome;
   }
 
   void undo() {
@@ -998,6 +1015,7 @@ private:
   soci::session sql_;
   statements kept_{sql_};
   bool lost_ = false;     ///< The session is to be opened before it is used.
+  bool crossed_ = false;  ///< Another session's transaction came between: the same may work at once.
   bool batching_ = false;
   std::vector<new_event> events_;
   std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.

@@ -41,6 +41,7 @@ public:
     return {errc::unavailable, "the store " + path_ + ": " + text};
   }
 
+  bool crossed(const std::exception&) const override { return false; } // one writer there is
   bool lost(const std::exception&) const override { return false; }
 
 private:

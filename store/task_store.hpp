@@ -51,7 +51,8 @@ public:
   /// Whether several agents may work with it: then their leases count, and engines' slots are shared between them.
   virtual bool shared() const = 0;
 
-  /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened.
+  /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened. Where another session's transaction comes between, `work` is run
+  /// again from its beginning: it must not rely on what it did before.
   virtual result<void> batch(const std::function<void()>& work) = 0;
 
   /// Durable once this (or the batch around it) has returned.

@@ -73,7 +73,7 @@ control_scope::~control_scope() {
 
 response_stream::response_stream(std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
                                  std::unique_ptr<control_scope> scope)
-  : stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)), body_(std::move(first)), buffer_(read_bytes) {
+  : stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)), body_(std::move(first)) {
 }
 
 response_stream::~response_stream() = default;
@@ -84,6 +84,8 @@ awaitable<result<std::string_view>> response_stream::read(deadline until) {
     co_return std::string_view{body_};
   }
   body_.clear();
+  if (!reader_.done())
+    buffer_.resize(read_bytes);
   while (!reader_.done()) {
     auto count = co_await stream_->read_some(buffer_, until);
     if (!count)
@@ -170,7 +172,7 @@ awaitable<result<std::unique_ptr<response_stream>>> http_client::open(http_reque
   // A server that takes no more of the request may have said why.
   response_reader reader{request.method == "HEAD"};
   std::string first;
-  std::vector<char> buffer(16 * 1024);
+  std::array<char, 8 * 1024> buffer; // not filled with zeros for each request
   while (!reader.header_done()) {
     auto count = co_await stream->read_some(buffer, options.until);
     if (!count)
@@ -229,7 +231,7 @@ awaitable<result<hijacked_stream>> http_client::hijack(http_request request, cal
     co_return written.error();
   response_reader reader;
   hijacked_stream hijacked;
-  std::vector<char> buffer(16 * 1024);
+  std::array<char, 8 * 1024> buffer; // not filled with zeros for each request
   while (!reader.header_done()) {
     auto count = co_await stream->read_some(buffer, options.until);
     if (!count)

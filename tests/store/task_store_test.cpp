@@ -395,6 +395,47 @@ TEST_CASE("ten agents that start together on an empty database: it is set up onc
   CHECK(server.sql(url.substr(url.rfind('/') + 1), "SELECT COUNT(*) FROM task_hot") == "0\n"); // what is finished has left the queue's table
 }
 
+TEST_CASE("a write that meets another session's on the same task is done again on what that one has left", "[postgresql]") {
+  auto& server = test::test_database::common();
+  auto name = server.create();
+  auto store = std::move(*task_store::open(server.url(name)));
+  auto accept = [&] {
+    new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
+    made.spec.image = "alpine";
+    REQUIRE(store->accept(made).has_value());
+    return made.id;
+  };
+  // Finishes the task, which moves its row to another partition, and takes its time to commit.
+  auto meanwhile = [&](task_id id) {
+    std::thread other{[&server, name, id] {
+      server.sql(name, "BEGIN; UPDATE task SET state = 'finished', outcome = 'succeeded', finished_at = 1 WHERE id = '" + to_string(id) + "'; SELECT pg_sleep(1); COMMIT");
+    }};
+    while (server.sql(name, "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0\n")
+      std::this_thread::sleep_for(10ms);
+    return other;
+  };
+  auto alone = accept();
+  auto first = meanwhile(alone);
+  auto cancelled = store->cancel(alone);
+  first.join();
+  REQUIRE(cancelled.has_value());
+  CHECK(cancelled->outcome == outcome::succeeded);
+
+  auto among = accept(), beside = accept();
+  auto second = meanwhile(among);
+  std::optional<outcome> seen;
+  auto batch = store->batch([&] {
+    if (auto now = store->cancel(among); now)
+      seen = now->outcome;
+    (void)store->cancel(beside);
+  });
+  second.join();
+  REQUIRE(batch.has_value());
+  CHECK(seen == outcome::succeeded);
+  CHECK(store->get(beside)->outcome == outcome::cancelled);
+  CHECK(store->events(0, beside, 10)->size() == 2); // what was undone has left no event
+}
+
 TEST_CASE("two agents that reach the same engine share its slots, whatever each calls it", "[postgresql]") {
   auto& server = test::test_database::common();
   auto url = server.url(server.create());
