@@ -179,7 +179,6 @@ task_spec spec_of_true() {
 std::vector<double> submit(agent& to, int count, int window, int ahead, double per_second = 0) {
   caf::scoped_actor self{to.system};
   std::vector<double> latencies;
-  std::map<caf::message_id, steady::time_point> asked;
   auto spec = spec_of_true();
   auto base = to.counter->finished.load();
   int sent = 0, answered = 0;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <filesystem>
 #include <mutex>
 #include <string>
 #include <unistd.h>
@@ -22,10 +23,12 @@ void keep(int fd) {
   path[length] = 0;
   std::string name{path};
   auto folder = std::string{from} + '/';
-  if (!name.starts_with(folder) || name.find('/', folder.size()) != std::string::npos)
-    return; // the store lies in the folder itself
+  if (!name.starts_with(folder))
+    return;
   std::lock_guard guard{mutex};
   auto kept = std::string{to} + '/' + name.substr(folder.size()), partial = kept + ".part";
+  std::error_code ec;
+  std::filesystem::create_directories(std::filesystem::path{kept}.parent_path(), ec);
   auto in = ::open(path, O_RDONLY | O_CLOEXEC), out = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   static char buffer[1 << 20];
   bool good = in >= 0 && out >= 0;

@@ -1,5 +1,6 @@
 // What the store's disk can do: each is told, and nothing that was accepted is lost.
 #include "fixture/test_daemon.hpp"
+#include "fixture/test_engine.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -193,4 +194,40 @@ TEST_CASE("a power cut: whatever was answered before it is there, though all tha
     answered += static_cast<int>(accepted.size());
   }
   WARN(answered << " tasks were accepted before 8 power cuts, and all of them were there");
+}
+
+TEST_CASE("a power cut: the log of every task whose end was told is whole, small ones and large ones", "[store]") {
+  test_engine engine{"e"};
+  test_daemon agent{{engine.settings(8)}};
+  scratch_folder synced;
+  agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(), "DAVIT_POWER_CUT_TO=" + synced.path().string()});
+  std::vector<std::pair<task_id, std::string>> tasks;
+  for (int i = 0; i < 12; ++i) {
+    std::string text = "task " + std::to_string(i) + "\n";
+    std::string command = "echo task " + std::to_string(i);
+    if (i % 4 == 3) {
+      text += std::string(40'000, 'x');
+      command += "; head -c 40000 /dev/zero | tr '\\0' x";
+    }
+    tasks.emplace_back(agent.submit(busybox(command)), text);
+  }
+  for (const auto& [id, text] : tasks)
+    REQUIRE(agent.wait(id).outcome == outcome::succeeded);
+  agent.kill();
+  // The machine comes up with what its disk holds: not the logs' own files, but for those that were synced.
+  std::filesystem::remove_all(agent.data());
+  std::filesystem::create_directories(agent.data());
+  for (auto name : {"davit.db", "davit.db-wal", "logs"})
+    std::filesystem::copy(synced / name, agent.data() + "/" + name, std::filesystem::copy_options::recursive);
+  auto journal = std::fstream{agent.data() + "/logs/journal", std::ios::in | std::ios::out | std::ios::binary};
+  std::string line;
+  REQUIRE(std::getline(journal, line));
+  REQUIRE(line.size() > 36);
+  journal.seekp(static_cast<std::streamoff>(line.size()) - 36);
+  journal << std::string(36, '0') << std::flush; // written in another boot
+  agent.start();
+  for (const auto& [id, text] : tasks) {
+    CHECK(agent.find(id).outcome == outcome::succeeded);
+    CHECK(agent.logs(id).out == text);
+  }
 }
