@@ -66,7 +66,7 @@ using store_actor = caf::typed_actor<
   caf::result<task_page>(list_atom, task_query),
   // Give the events after a sequence number, of one task or of all (nil), and how many at most.
   caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::uint32_t),
-  // Count the tasks that are not finished.
+  // Count the tasks that are not finished; the count of a long queue may be some seconds old.
   caf::result<task_counts>(count_atom),
   // Answer whether the database can be read.
   caf::result<void>(ping_atom),
