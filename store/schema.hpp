@@ -79,6 +79,14 @@ inline const schema_steps& sqlite_schema() {
       // When the next retry is due, however long the queue is.
       "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND not_before > 0",
     },
+    {
+      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its next attempt is not ready.
+      "ALTER TABLE task ADD COLUMN ready BIGINT NOT NULL DEFAULT 1",
+      "UPDATE task SET ready = 0 WHERE state = 'queued' AND not_before > 0",
+      "CREATE INDEX task_ready ON task (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = 1",
+      "DROP INDEX task_due",
+      "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND ready = 0",
+    },
   };
   return steps;
 }
@@ -133,6 +141,14 @@ inline const schema_steps& postgresql_schema() {
     {
       // When the next retry is due, however long the queue is.
       "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND not_before > 0",
+    },
+    {
+      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its next attempt is not ready.
+      "ALTER TABLE task ADD COLUMN ready BIGINT NOT NULL DEFAULT 1",
+      "UPDATE task SET ready = 0 WHERE state = 'queued' AND not_before > 0",
+      "CREATE INDEX task_ready ON task_hot (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = 1",
+      "DROP INDEX task_due",
+      "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND ready = 0",
     },
   };
   return steps;

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 namespace davit::store {
@@ -170,7 +172,7 @@ public:
       number priority = task.spec.priority, created = task.created_at.time_since_epoch().count();
       auto until = queue_end(task.spec, created);
       auto name = text_of(task.spec.name), owner = text_of(task.owner);
-      auto fair = next_turn(owner, priority);
+      auto fair = next_turn(owner, priority, task.pinned, placement);
       kept_.run("INSERT INTO task (id, name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before, cancel_requested,"
                 " attempts, message, queue_until, secrets) VALUES (:id, :name, 'queued', :priority, :placement, :pinned, :owner, :fair, :spec, :created, 0, 0, 0, '', :until, :secrets)",
                 id, name, priority, placement, task.pinned, owner, fair, spec, created, until, secrets);
@@ -190,72 +192,55 @@ public:
       auto now = now_number();
       auto patience = static_cast<number>(std::chrono::nanoseconds{request.rules.image_patience}.count());
       std::optional<number> patient_until;
-      // Tasks that no offer can take must not hide the ones behind them: placements that failed are left out, and so is what has reached a limit.
-      std::set<std::string> hopeless, passed_over;
-      std::string pin_rule = private_only ? "pinned = :agent" : "pinned IN ('', :agent)";
-      for (bool more = true; more && choose(offers, {}, {}) && passed_over.size() < most_passed_over;) {
+      auto due = ready_what_is_due(now);
+      std::size_t passed_over = 0;
+      queue waiting{*this, pins(request.agent, private_only), now, dialect_->claim_lock(), [&](const auto& wanted) { return choose(offers, wanted, {}) != nullptr; }};
+      while (choose(offers, {}, {}) && passed_over < most_passed_over) {
         std::size_t room = 0;
         for (const auto& one : offers)
           room += one.free;
-        auto page = std::bit_ceil(std::clamp<std::size_t>(room, 16, 256)); // few different statements
-        auto exclusions = used.exclusions();
-        std::string query = "SELECT id, placement, attempts, owner, spec, created_at, not_before, name, message, secrets FROM task"
-                            " WHERE state = 'queued' AND cancel_requested = 0 AND not_before <= :now AND " + pin_rule + exclusions;
-        for (const auto& one : hopeless)
-          query += " AND placement <> " + literal(one);
-        for (const auto& one : passed_over)
-          query += " AND id <> " + literal(one);
-        query += " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + dialect_->claim_lock();
-        auto usual = hopeless.empty() && passed_over.empty() && exclusions.empty();
-        auto candidates = usual ? kept_.rows<std::string, std::string, number, std::string, std::string, number, number, std::string, std::string, std::string>(query, now, request.agent)
-                                : kept_.rows_once<std::string, std::string, number, std::string, std::string, number, number, std::string, std::string, std::string>(query, now, request.agent);
-        more = candidates.size() == page;
-        for (auto& [id, placement, attempts, owner, spec_json, created, not_before, name, message, secrets] : candidates) {
-          if (!choose(offers, {}, {}))
-            break;
-          if (hopeless.contains(placement))
-            continue;
-          auto spec = read_json<task_spec>(spec_json);
-          if (used.reached(owner, spec.labels)) { // filled up by this very claim
-            more = true;
-            continue;
-          }
-          const auto& holders = images.of(spec.image);
-          auto offer = choose(offers, read_json<std::vector<std::string>>(placement), holders);
-          if (!offer) {
-            hopeless.insert(placement);
-            more = true;
-            continue;
-          }
-          auto until = std::max(created, not_before) + patience;
-          if (until > now && !holders.empty() && std::find(holders.begin(), holders.end(), offer->id) == holders.end()) {
-            patient_until = std::min(patient_until.value_or(until), until);
-            passed_over.insert(id);
-            more = true;
-            continue;
-          }
-          auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& each) { return &each == offer; });
-          --taken->free;
-          used.add(owner, spec.labels);
-          task whole;
-          whole.id = read_id(id);
-          whole.name = std::move(name);
-          whole.message = std::move(message);
-          whole.owner = std::move(owner);
-          whole.created_at = timestamp{std::chrono::nanoseconds{created}};
-          if (not_before != 0)
-            whole.not_before = timestamp{std::chrono::nanoseconds{not_before}};
-          whole.spec = std::move(spec);
-          read_secrets(secrets, whole.spec);
-          answer.attempts.push_back(make_attempt(id, std::move(whole), attempts + 1, request, *taken, now));
+        auto next = waiting.next(room, used.exclusions());
+        if (!next)
+          break;
+        auto whole = waiting_task(next->row);
+        if (used.reached(whole.owner, whole.spec.labels)) // filled up by this very claim
+          continue;
+        const auto& holders = images.of(whole.spec.image);
+        auto offer = choose(offers, next->wanted, holders);
+        if (!offer) {
+          waiting.leave(next->placement);
+          continue;
         }
+        auto until = whole.not_before.value_or(whole.created_at).time_since_epoch().count() + patience;
+        if (until > now && !holders.empty() && std::find(holders.begin(), holders.end(), offer->id) == holders.end()) {
+          patient_until = std::min(patient_until.value_or(until), until);
+          ++passed_over;
+          continue;
+        }
+        auto taken = std::find_if(offers.begin(), offers.end(), [&](const auto& each) { return &each == offer; });
+        --taken->free;
+        used.add(whole.owner, whole.spec.labels);
+        answer.attempts.push_back(make_attempt(std::get<0>(next->row), std::move(whole), std::get<1>(next->row) + 1, request, *taken, now));
       }
-      // A task that waits has a time in not_before if it has been tried: those alone are in the index.
-      auto due = std::get<0>(*kept_.row<std::optional<number>>("SELECT MIN(not_before) FROM task WHERE state = 'queued' AND not_before > 0 AND not_before > :now", now));
       if (patient_until && (!due || *patient_until < *due))
         due = patient_until;
       answer.next_due = read_time(due);
       return answer;
+    });
+  }
+
+  result<task_page> next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit) override {
+    return guarded<task_page>([&]() -> result<task_page> {
+      task_page page;
+      std::set<std::string> there{labels.begin(), labels.end()};
+      queue waiting{*this, pins(agent, private_only), now_number(), "", [&](const auto& wanted) { return std::all_of(wanted.begin(), wanted.end(), [&](const auto& one) { return there.contains(one); }); }};
+      while (page.tasks.size() < limit) {
+        auto next = waiting.next(limit, "");
+        if (!next)
+          break;
+        page.tasks.push_back(waiting_task(next->row));
+      }
+      return page;
     });
   }
 
@@ -418,7 +403,7 @@ public:
       auto [cancelled, spec] = kept_.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
       if (ended.retry_at && cancelled == 0) {
         number due = ended.retry_at->time_since_epoch().count();
-        kept_.run("UPDATE task SET state = 'queued', not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);
+        kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);
         add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
         return task_state::queued;
       }
@@ -764,6 +749,149 @@ private:
     std::set<std::pair<std::string, std::string>> counted_;
   };
 
+  /// The queue as it may be claimed: first by priority, then each owner in its turn. It is read by placement, so that what no engine of ours can take costs nothing.
+  class queue {
+  public:
+    using columns = std::tuple<std::string, number, std::string, std::string, number, number, std::string, std::string, std::string, number, number>;
+
+    struct waiting {
+      std::string placement;
+      std::vector<std::string> wanted;
+      columns row;
+    };
+
+    queue(sql_store& store, const std::vector<std::string>& pins, number now, std::string lock, const std::function<bool(const std::vector<std::string>&)>& possible)
+        : store_(store), now_(now), lock_(std::move(lock)) {
+      for (const auto& pinned : pins)
+        // From one placement to the next, each time by the index; with each comes where its first task stands.
+        for (auto& [placement, priority, fair] : store.kept_.rows<std::string, std::optional<number>, std::optional<number>>(
+               "WITH RECURSIVE p (placement) AS (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned"
+               " UNION ALL SELECT (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned2 AND placement > p.placement) FROM p WHERE p.placement IS NOT NULL)"
+               " SELECT placement, (SELECT priority" + first_of + ":pinned3" + in_order + "), (SELECT fair" + first_of + ":pinned4" + in_order + ") FROM p WHERE placement IS NOT NULL",
+               pinned, pinned, pinned, pinned)) {
+          auto wanted = read_json<std::vector<std::string>>(placement);
+          if (priority && fair && possible(wanted))
+            lanes_.push_back({pinned, std::move(placement), std::move(wanted), {}, {*priority, -*fair, ""}, false, true});
+        }
+    }
+
+    /// The next one, which (with a lock) is the caller's to claim until the transaction's end; reads about as many at a time as are wanted. The queue's end: nothing.
+    std::optional<waiting> next(std::size_t room, const std::string& exclusions) {
+      for (;;) {
+        lane* first = nullptr;
+        for (auto& one : lanes_)
+          if ((one.more || !one.read.empty()) && (!first || before(one, *first)))
+            first = &one;
+        if (!first)
+          return std::nullopt;
+        if (first->read.empty()) {
+          fill(*first, room, exclusions);
+          continue;
+        }
+        waiting found{first->placement, first->wanted, std::move(first->read.front())};
+        first->read.pop_front();
+        return found;
+      }
+    }
+
+    /// Nothing more of this placement: the engines that could take it are full.
+    void leave(const std::string& placement) {
+      std::erase_if(lanes_, [&](const lane& one) { return one.placement == placement; });
+    }
+
+  private:
+    struct place {
+      number priority = 0, later = 0; ///< Of two places the larger comes first; of two equal ones the smaller id.
+      std::string id;
+    };
+
+    /// What waits for the same engines.
+    struct lane {
+      std::string pinned, placement;
+      std::vector<std::string> wanted;
+      std::deque<columns> read;
+      place last;          ///< What was read last; before anything was, where the first stands.
+      bool begun = false;
+      bool more = true;
+    };
+
+    static place of(const lane& one) {
+      return one.read.empty() ? one.last : place{std::get<9>(one.read.front()), -std::get<10>(one.read.front()), std::get<0>(one.read.front())};
+    }
+
+    static bool before(const lane& one, const lane& other) {
+      auto a = of(one), b = of(other);
+      return std::tie(a.priority, a.later, b.id) > std::tie(b.priority, b.later, a.id);
+    }
+
+    void fill(lane& from, std::size_t room, const std::string& exclusions) {
+      auto page = std::bit_ceil(std::clamp<std::size_t>(room, 16, 256)); // few different statements
+      std::string text = "SELECT id, attempts, owner, spec, created_at, not_before, name, message, secrets, priority, fair FROM task"
+                         " WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND cancel_requested = 0 AND not_before <= :now";
+      auto rest = exclusions + " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(page) + lock_;
+      std::vector<columns> rows;
+      if (!from.begun)
+        rows = ask(exclusions.empty(), text + rest, from.pinned, from.placement, now_);
+      else
+        rows = ask(exclusions.empty(), text + " AND priority <= :most AND (priority < :priority OR fair > :fair OR (fair = :same AND id > :id))" + rest, from.pinned, from.placement, now_,
+                   from.last.priority, from.last.priority, -from.last.later, -from.last.later, from.last.id);
+      from.begun = true;
+      from.more = rows.size() == page;
+      if (rows.empty())
+        return;
+      from.last = {std::get<9>(rows.back()), -std::get<10>(rows.back()), std::get<0>(rows.back())};
+      from.read.assign(std::make_move_iterator(rows.begin()), std::make_move_iterator(rows.end()));
+    }
+
+    /// A statement with exclusions is asked once and not kept.
+    template <class... In>
+    std::vector<columns> ask(bool usual, const std::string& text, const In&... in) {
+      auto rows = [&]<class... Out>(std::tuple<Out...>*) { return usual ? store_.kept_.rows<Out...>(text, in...) : store_.kept_.rows_once<Out...>(text, in...); };
+      return rows(static_cast<columns*>(nullptr));
+    }
+
+    static inline const std::string first_of = " FROM task WHERE state = 'queued' AND ready = 1 AND placement = p.placement AND pinned = ";
+    static inline const std::string in_order = " ORDER BY priority DESC, fair, id LIMIT 1";
+
+    sql_store& store_;
+    number now_;
+    std::string lock_; ///< Goes behind each SELECT.
+    std::vector<lane> lanes_;
+  };
+
+  /// Whose tasks an agent may have: everybody's and its own, or its own alone.
+  static std::vector<std::string> pins(const std::string& agent, bool private_only) {
+    return private_only ? std::vector{agent} : std::vector<std::string>{"", agent};
+  }
+
+  /// A task of the queue, but for the attempts that it may have had.
+  static task waiting_task(const queue::columns& row) {
+    const auto& [id, attempts, owner, spec, created, not_before, name, message, secrets, priority, fair] = row;
+    task one;
+    one.id = read_id(id);
+    one.name = name;
+    one.message = message;
+    one.owner = owner;
+    one.created_at = timestamp{std::chrono::nanoseconds{created}};
+    if (not_before != 0)
+      one.not_before = timestamp{std::chrono::nanoseconds{not_before}};
+    one.spec = read_json<task_spec>(spec);
+    read_secrets(secrets, one.spec);
+    return one;
+  }
+
+  /// Puts retries whose time has come back into the queue; when the next is due.
+  std::optional<number> ready_what_is_due(number now) {
+    auto next = [&] { return std::get<0>(*kept_.row<std::optional<number>>("SELECT MIN(not_before) FROM task WHERE state = 'queued' AND ready = 0")); };
+    auto due = next();
+    if (!due || *due > now)
+      return due;
+    kept_.run("UPDATE task SET ready = 1 WHERE state = 'queued' AND id IN (SELECT id FROM task WHERE state = 'queued' AND ready = 0 AND not_before <= :now ORDER BY not_before LIMIT 1000"
+                + dialect_->claim_lock() + ")",
+              now);
+    return next();
+  }
+
   /// Which of the fleet's engines hold an image, as far as davit has used it there.
   class image_places {
   public:
@@ -803,12 +931,13 @@ private:
   };
 
   /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
-  number next_turn(const std::string& owner, number priority) {
+  number next_turn(const std::string& owner, number priority, const std::string& pinned, const std::string& placement) {
     return std::get<0>(kept_.row<number>("INSERT INTO owner (name, fair) VALUES (:name, "
-                                           + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority), (SELECT MAX(fair) FROM owner), 0)",
+                                           + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
+                                                              " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
                                                               "COALESCE((SELECT fair FROM owner WHERE name = :mine), 0) + 1")
                                            + ") ON CONFLICT (name) DO UPDATE SET fair = excluded.fair RETURNING fair",
-                                         owner, priority, owner).value());
+                                         owner, pinned, placement, priority, priority, owner).value());
   }
 
   void add_label(const std::string& task, const std::string& name, const std::string& value) {

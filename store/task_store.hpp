@@ -64,6 +64,9 @@ public:
   using chooser = std::function<const engine_offer*(const std::vector<engine_offer>&, const std::vector<std::string>&, const std::vector<std::string>&)>;
   virtual result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) = 0;
 
+  /// The queued tasks that come next on an engine with these labels, at most so many, without their attempts. `private_only`: those pinned to `agent` alone.
+  virtual result<task_page> next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit) = 0;
+
   /// The rules' limits that are reached by what runs and that a queued task falls under: a sentence for each.
   virtual result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules) = 0;
 

@@ -164,6 +164,49 @@ TEST_CASE_METHOD(fixture, "a retry is queued until its time; a cancelled task is
   CHECK(store->cancel(id)->outcome == outcome::cancelled);
 }
 
+TEST_CASE_METHOD(fixture, "tasks of several placements are claimed in one order, however many there are") {
+  std::vector<std::tuple<int, int, task_id>> order; // priority, place within it, task
+  const std::vector<std::vector<std::string>> labels{{}, {"gpu"}, {"arm"}, {"gpu", "fast"}};
+  int place = 0;
+  for (int i = 0; i < 240; ++i) {
+    auto priority = (i * 7) % 3;
+    auto wanted = labels[static_cast<std::size_t>((i * 5) % 4)];
+    auto id = accept(priority, wanted, i % 11 == 0 ? "a" : "");
+    if (wanted != std::vector<std::string>{"arm"})
+      order.emplace_back(-priority, ++place, id);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<engine_offer> offers{{"g", "id", {"gpu", "fast"}, 500, 17}};
+  std::size_t taken = 0;
+  for (std::vector<claimed_attempt> got; !(got = claim(offers)).empty();)
+    for (const auto& one : got) {
+      REQUIRE(taken < order.size());
+      CHECK(one.token.key.task == std::get<2>(order[taken++]));
+    }
+  CHECK(taken == order.size());
+  CHECK(claim({{"x", "id", {"arm"}, 500, 500}}).size() == 60);
+}
+
+TEST_CASE_METHOD(fixture, "a retry takes its place again when its time has come") {
+  auto id = accept(5);
+  auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
+  auto due = std::chrono::system_clock::now() + 150ms;
+  result.retry_at = due;
+  REQUIRE(store->finish(result).has_value());
+  auto other = accept();
+  auto answer = store->claim({"a", incarnation, one_engine}, false, choose);
+  REQUIRE(answer->attempts.size() == 1);
+  CHECK(answer->attempts[0].token.key.task == other);
+  REQUIRE(answer->next_due);
+  std::this_thread::sleep_until(std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(answer->next_due->time_since_epoch())} + 2ms);
+  accept();
+  auto again = store->claim({"a", incarnation, one_engine}, false, choose);
+  REQUIRE(again->attempts.size() == 2);
+  CHECK(again->attempts[0].token.key.task == id);
+  CHECK(again->attempts[0].token.key.number == 2);
+  CHECK_FALSE(again->next_due);
+}
+
 TEST_CASE_METHOD(fixture, "a dedupe key names one task") {
   auto id = accept(0, {}, "", "key");
   CHECK(accept(0, {}, "", "key") == id);
