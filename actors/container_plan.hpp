@@ -6,6 +6,9 @@
 
 namespace davit {
 
+/// The secret that is a docker config.json for the task's own image, as GitLab's runners have it.
+inline const std::string registry_secret = "DOCKER_AUTH_CONFIG";
+
 /// The name of an attempt's container.
 std::string container_name(const attempt_key& key);
 

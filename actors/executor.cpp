@@ -7,13 +7,6 @@
 
 namespace davit {
 
-namespace {
-
-/// As GitLab's runners have it: a docker config.json for the task's own image.
-const std::string registry_secret = "DOCKER_AUTH_CONFIG";
-
-} // namespace
-
 void executor_state::judge() {
   auto judged = context->policy->judge(work.task.spec, engine.profile);
   spec = std::move(judged.effective);
@@ -106,6 +99,8 @@ void executor_state::adopt() {
           warm->container = found.id;
           warm->nonce = sandbox->second;
         }
+        if (ours && !spec.network.value_or("").starts_with("container:"))
+          network = found.joined;
         go_on_from(ours ? container_state_of(found.state) : container_state::foreign, found);
       },
       inspect_atom_v, container_name(key()));
@@ -245,11 +240,17 @@ void executor_state::create() {
     take();
     return;
   }
+  if (!create_sent && may_join()) {
+    take_network();
+    return;
+  }
   create_sent = true;
   ask([this] { create(); },
       [this](const caf::error& e) {
         auto code = engine_code(e);
-        if (code == engine_errc::conflict) {
+        if (is_of_network(e)) {
+          forget_network();
+        } else if (code == engine_errc::conflict) {
           adopt(); // an answer was lost: the container is there already
         } else if (code == engine_errc::not_found && !pulled && spec.pull != pull_policy::never) {
           pull();
@@ -264,7 +265,7 @@ void executor_state::create() {
         container = id;
         announce();
       },
-      create_atom_v, plan_container(context->settings, key(), spec, secrets));
+      create_atom_v, plan());
   crash_point("container asked");
 }
 
@@ -322,6 +323,10 @@ void executor_state::start() {
 }
 
 void executor_state::start_refused(caf::error why) {
+  if (is_of_network(why)) { // it was not started, then
+    forget_network();
+    return;
+  }
   auto text = text_of(why);
   auto code = engine_code(why);
   // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.

@@ -326,22 +326,31 @@ void executor_state::remove() {
   enter(step::remove);
   if (addresses.scheduler)
     self->send(addresses.scheduler, ended_atom_v, key()); // the slot is free: what ran has ended
-  if (container.empty()) {
+  trouble_since.reset();
+  if (container.empty())
+    remove_network();
+  else
+    ask([this] { remove(); },
+        [this](const caf::error& e) {
+          spdlog::warn("the container {} of task {} could not be removed: {}", container, to_string(key().task), text_of(e));
+          leave();
+        },
+        [this] {
+          crash_point("container removed");
+          remove_network();
+        },
+        remove_atom_v, container);
+  crash_point("removal asked");
+}
+
+/// If it is not to be had now, the reaper will see to it.
+void executor_state::remove_network() {
+  auto address = engine_address();
+  if (network.empty() || !address) {
     leave();
     return;
   }
-  trouble_since.reset();
-  ask([this] { remove(); },
-      [this](const caf::error& e) {
-        spdlog::warn("the container {} of task {} could not be removed: {}", container, to_string(key().task), text_of(e));
-        leave();
-      },
-      [this] {
-        crash_point("container removed");
-        leave();
-      },
-      remove_atom_v, container);
-  crash_point("removal asked");
+  self->request(address, 60s, remove_atom_v, network).then([this] { leave(); }, [this](const caf::error&) { leave(); });
 }
 
 void executor_state::leave() {

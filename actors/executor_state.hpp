@@ -71,6 +71,7 @@ struct executor_state {
   void report(verdict how);
   void store_result(attempt_result result, duration wait);
   void remove();
+  void remove_network();
   void leave();
 
   bool unseal();
@@ -82,6 +83,11 @@ struct executor_state {
   bool may_be_warm();
   void be_cold(std::string why);
   void take();
+  bool may_join();
+  void take_network();
+  void forget_network();
+  bool is_of_network(const caf::error& why) const;
+  container_plan plan() const;
   void forget_sandbox(const std::string& which);
   void hand_over();
   void look_into_sandbox(container_status found);
@@ -143,6 +149,8 @@ struct executor_state {
   std::string container;
   std::optional<sandbox> warm;  ///< The container is a sandbox.
   std::string cold_reason;      ///< Why no sandbox is asked for any more.
+  std::string network;          ///< The container whose network this one joins; empty: it has its own.
+  bool network_asked = false;
   std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
   std::string image_id;
   bool pulled = false;

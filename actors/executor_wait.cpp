@@ -90,6 +90,8 @@ void executor_state::fence(bool clear) {
   auto address = engine_address();
   if (address)
     self->send(address, withdraw_atom_v, key());
+  if (address && clear && !network.empty())
+    self->send(address, remove_atom_v, network);
   if (!made || !address || !clear) {
     leave();
     return;

@@ -23,7 +23,7 @@ bool executor_state::may_be_warm() {
   if (why.empty() && (keeper == addresses.sandboxes.end() || !keeper->second))
     why = "the engine keeps no sandboxes";
   if (!why.empty())
-    evidence.start = "cold: " + why;
+    evidence.start = "cold: " + why + (network.empty() ? "" : "; its network was made ahead");
   return why.empty();
 }
 
@@ -32,8 +32,51 @@ void executor_state::be_cold(std::string why) {
   evidence.start = "cold: " + cold_reason;
 }
 
+/// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that is not done.
+bool executor_state::may_join() {
+  auto keeper = addresses.sandboxes.find(engine.name);
+  return !network_asked && spec.start != start_mode::cold && keeper != addresses.sandboxes.end() && keeper->second
+         && can_join(plan_container(context->settings, key(), spec, {}));
+}
+
+void executor_state::take_network() {
+  network_asked = true;
+  self->request(addresses.sandboxes[engine.name], caf::infinite, take_atom_v, network_atom_v, plan_container(context->settings, key(), spec, {}))
+    .then(
+      [this](const sandbox& given) {
+        if (now != step::create) // fenced: the reaper finds it
+          return;
+        network = given.network;
+        create();
+      },
+      [this](const caf::error&) {
+        if (now == step::create)
+          create();
+      });
+}
+
+/// The engine would not have the container in it: another gets made, with a network of its own.
+void executor_state::forget_network() {
+  if (auto address = engine_address())
+    self->send(address, remove_atom_v, network);
+  network.clear();
+  forget_sandbox(container_name(key()));
+}
+
+/// The engine's words name the container that has the network: it has ended, or is gone.
+bool executor_state::is_of_network(const caf::error& why) const {
+  return !network.empty() && text_of(why).find(network.substr(0, 12)) != std::string::npos;
+}
+
+/// What the engine is asked to make.
+container_plan executor_state::plan() const {
+  auto wanted = plan_container(context->settings, key(), spec, secrets);
+  return network.empty() ? wanted : joined(std::move(wanted), network);
+}
+
 void executor_state::take() {
   create_sent = true; // it may be under the attempt's name from now on
+  network_asked = true;
   self->request(addresses.sandboxes[engine.name], caf::infinite, take_atom_v, plan_container(context->settings, key(), spec, secrets), spec.start == start_mode::warm)
     .then(
       [this](const sandbox& given) {
@@ -41,6 +84,7 @@ void executor_state::take() {
           return; // fenced: it was removed by its name
         if (given.container.empty()) {
           be_cold(given.why);
+          network = given.network;
           create_sent = false;
           create();
           return;

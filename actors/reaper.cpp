@@ -2,6 +2,7 @@
 
 #include "actors/container_plan.hpp"
 #include "actors/metrics.hpp"
+#include "actors/sandbox_plan.hpp"
 #include "policy/recovery.hpp"
 
 #include <caf/actor_system.hpp>
@@ -43,8 +44,12 @@ using self_pointer = reaper_actor::stateful_pointer<reaper_state>;
 std::optional<attempt_key> key_of(const container_summary& container) {
   auto task = container.labels.find("davit.task"), number = container.labels.find("davit.attempt");
   attempt_key key;
-  if (container.labels.contains("davit.sandbox")) // it was made before its task was known: its name tells
-    return key_of_name(container.name);
+  if (container.labels.contains("davit.sandbox")) { // it was made before its task was known: its name tells
+    std::string_view of_task = container.name;
+    if (of_task.ends_with(network_suffix))
+      of_task.remove_suffix(network_suffix.size());
+    return key_of_name(of_task);
+  }
   if (task == container.labels.end() || number == container.labels.end() || !from_string(task->second, key.task))
     return std::nullopt;
   const auto& text = number->second;

@@ -5,6 +5,8 @@
 #include "actors/metrics.hpp"
 #include "actors/sandbox_demand.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
 #include "sandbox/program.hpp"
 
 #include <caf/actor_system.hpp>
@@ -47,6 +49,7 @@ struct waiting_task {
 };
 
 struct sandbox_kind_state {
+  bool network = false; ///< They wait for containers that join their network, and not for tasks.
   container_plan plan; ///< Of the first task that wanted it; what differs between tasks is not looked at.
   sandbox_demand demand;
   std::deque<ready_sandbox> ready;
@@ -73,13 +76,22 @@ struct sandbox_keeper_state {
 
 using self_pointer = sandbox_actor::stateful_pointer<sandbox_keeper_state>;
 
+void clean(self_pointer self);
 void fill(self_pointer self);
 void serve(self_pointer self, const std::string& kind, waiting_task task);
 
 std::uint32_t ready_count(const sandbox_keeper_state& state) {
   std::uint32_t count = 0;
   for (const auto& [name, kind] : state.kinds)
-    count += static_cast<std::uint32_t>(kind.ready.size());
+    count += kind.network ? 0 : static_cast<std::uint32_t>(kind.ready.size());
+  return count;
+}
+
+/// That wait or are being made, of sandboxes or of networks: each may be so many.
+std::uint32_t kept_count(const sandbox_keeper_state& state, bool networks) {
+  std::uint32_t count = 0;
+  for (const auto& [name, kind] : state.kinds)
+    count += kind.network == networks ? static_cast<std::uint32_t>(kind.ready.size()) + kind.making : 0;
   return count;
 }
 
@@ -100,7 +112,7 @@ void settle_drain(self_pointer self) {
     promise.deliver();
 }
 
-/// By its id or name. What can't be removed now is seen to when the engine is ready again.
+/// By its id or name. What can't be removed now is seen to a little later, or when the engine is ready again.
 void remove(self_pointer self, const std::string& container) {
   auto engine = engine_of(self);
   if (!engine)
@@ -111,9 +123,13 @@ void remove(self_pointer self, const std::string& container) {
     settle_drain(self);
   };
   self->request(engine, caf::infinite, remove_atom_v, container)
-    .then(done, [done, container](const caf::error& e) {
+    .then(done, [self, done, container](const caf::error& e) {
       spdlog::debug("the sandbox {} was not removed: {}", container, text_of(e));
       done();
+      self->run_delayed(10s, [self] {
+        if (self->state.engine.state == engine_state::ready && !self->state.draining)
+          clean(self);
+      });
     });
 }
 
@@ -179,6 +195,8 @@ void make(self_pointer self, const std::string& kind_name) {
   auto& kind = state.kinds[kind_name];
   auto nonce = to_string(uuid::make_v4());
   auto plan = sandbox_plan(state.context->settings, kind.plan, nonce);
+  if (kind.network)
+    plan.name = std::string{network_prefix} + nonce;
   ++kind.making;
   state.making.insert(plan.name);
   auto over = [self, kind_name, name = plan.name] {
@@ -254,9 +272,12 @@ void fill(self_pointer self) {
       make(self, next->second);
     auto wanted = one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes);
     while (one.ready.size() + one.making < wanted && state.making.size() < made_at_once && now >= one.not_before) {
-      if (ready_count(state) + state.making.size() >= state.settings.sandboxes) {
+      if (kept_count(state, one.network) >= state.settings.sandboxes) {
         // Room is taken from the kind that nobody has wanted for longest, if it is not this one.
-        auto victim = std::find_if(order.rbegin(), order.rend(), [&](const auto& other) { return !state.kinds[other.second].ready.empty(); });
+        auto victim = std::find_if(order.rbegin(), order.rend(), [&](const auto& other) {
+          const auto& theirs = state.kinds[other.second];
+          return theirs.network == one.network && !theirs.ready.empty();
+        });
         if (victim == order.rend() || victim->first >= next->first)
           break;
         auto& theirs = state.kinds[victim->second].ready;
@@ -318,28 +339,106 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
       });
 }
 
+/// Gives the network that has waited longest: named after the task's container, and held for as long as that runs.
+void give_network(self_pointer self, const std::string& kind_name, waiting_task task, std::string why) {
+  auto& kind = self->state.kinds[kind_name];
+  auto one = std::move(kind.ready.front());
+  kind.ready.pop_front();
+  auto holds = init::hand_over_message({init::program, init::hold}, {}, {}, false);
+  struct answers {
+    int missing = 2;
+    std::string trouble;
+  };
+  auto both = std::make_shared<answers>();
+  auto heard = [=](const std::string& trouble) mutable {
+    if (!trouble.empty())
+      both->trouble = trouble;
+    if (--both->missing != 0)
+      return;
+    if (!both->trouble.empty()) { // it had ended, or its name is taken
+      remove(self, one.container);
+      answer(task, why);
+      return;
+    }
+    crash_point("network taken");
+    sandbox given;
+    given.network = one.container;
+    given.why = why;
+    task.promise.deliver(std::move(given));
+  };
+  crash_point("network chosen");
+  auto good = [heard]() mutable { heard({}); };
+  auto bad = [heard](const caf::error& e) mutable { heard(text_of(e)); };
+  self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name + std::string{network_suffix}).then(good, bad);
+  self->request(engine_of(self), 60s, init_atom_v, one.container, *holds, false).then(good, bad);
+}
+
+/// Whether there is one to be given. It was wanted, in any case.
+std::optional<std::string> network_for(self_pointer self, const container_plan& plan) {
+  if (!can_join(plan))
+    return std::nullopt;
+  auto wanted = network_plan(plan);
+  auto of_any_image = wanted;
+  of_any_image.image.clear();
+  auto name = "network " + sandbox_kind(of_any_image);
+  auto& kind = self->state.kinds[name];
+  kind.network = true;
+  kind.plan = wanted; // of an image that is there
+  kind.demand.ask(steady::now());
+  return kind.ready.empty() ? std::nullopt : std::optional{name};
+}
+
+void keep_looking(self_pointer self) {
+  fill(self);
+  if (!std::exchange(self->state.ticking, true))
+    self->delayed_send(self, look_interval, tick_atom_v);
+}
+
+/// Nothing is given by one that drains, or without an engine.
+bool away(self_pointer self, waiting_task& task) {
+  auto& state = self->state;
+  if (!state.draining && state.engine.state == engine_state::ready && engine_of(self))
+    return false;
+  answer(task, state.draining ? "the agent is draining" : "the engine is away");
+  return true;
+}
+
+caf::result<sandbox> take_network(self_pointer self, const container_plan& plan) {
+  waiting_task task{plan, self->make_response_promise<sandbox>(), steady::now() + patience};
+  auto promise = task.promise;
+  if (away(self, task))
+    return promise;
+  if (auto name = network_for(self, plan))
+    give_network(self, *name, std::move(task), {});
+  else
+    answer(task, {});
+  keep_looking(self);
+  return promise;
+}
+
 caf::result<sandbox> take(self_pointer self, const container_plan& plan, bool insists) {
   auto& state = self->state;
   waiting_task task{plan, self->make_response_promise<sandbox>(), steady::now() + patience};
   auto promise = task.promise;
-  if (state.draining || state.engine.state != engine_state::ready || !engine_of(self)) {
-    answer(task, state.draining ? "the agent is draining" : "the engine is away");
+  if (away(self, task))
     return promise;
-  }
   auto name = sandbox_kind(plan);
   auto [entry, added] = state.kinds.try_emplace(name);
   if (added)
     entry->second.plan = plan;
   entry->second.demand.ask(steady::now());
-  if (entry->second.ready.empty() && (insists || steady::now() >= entry->second.not_before)) {
+  std::optional<std::string> network;
+  if (entry->second.ready.empty() && !insists)
+    network = network_for(self, plan);
+  if (network)
+    give_network(self, *network, std::move(task), "no sandbox of its kind waited");
+  else if (entry->second.ready.empty() && (insists || steady::now() >= entry->second.not_before)) {
     task.waited = true;
     entry->second.not_before = insists ? steady::time_point{} : entry->second.not_before;
     entry->second.waiting.push_back(std::move(task));
   } else
     serve(self, name, std::move(task));
-  fill(self);
-  if (!std::exchange(state.ticking, true))
-    self->delayed_send(self, look_interval, tick_atom_v);
+  keep_looking(self);
   return promise;
 }
 
@@ -358,13 +457,14 @@ void clean(self_pointer self) {
         std::set<std::string> known = state.making;
         for (const auto& [name, kind] : state.kinds)
           for (const auto& one : kind.ready)
-            known.insert(std::string{sandbox_prefix} + one.nonce);
+            known.insert(std::string{kind.network ? network_prefix : sandbox_prefix} + one.nonce);
         for (const auto& one : containers) {
-          if ((!one.name.starts_with(sandbox_prefix) && !one.name.starts_with(carrier_prefix)) || known.contains(one.name))
+          auto waits = one.name.starts_with(sandbox_prefix) || one.name.starts_with(network_prefix);
+          if ((!waits && !one.name.starts_with(carrier_prefix)) || known.contains(one.name))
             continue;
           // Another agent's may be in use; when it has gone, they end by themselves.
           auto agent = one.labels.find("davit.agent");
-          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && one.name.starts_with(sandbox_prefix);
+          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && waits;
           if (own || one.state == "exited" || one.state == "dead")
             remove(self, one.name);
         }
@@ -396,6 +496,7 @@ sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr conte
   tell(self);
   return {
     [=](take_atom, const container_plan& plan, bool insists) { return take(self, plan, insists); },
+    [=](take_atom, network_atom, const container_plan& plan) { return take_network(self, plan); },
     [=](const engine_status& now) { engine_changed(self, now); },
     [=](count_atom) { return ready_count(self->state); },
     [=](drain_atom) -> caf::result<void> {

@@ -61,6 +61,35 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
   return plan;
 }
 
+bool can_join(const container_plan& of_task) {
+  const auto& network = of_task.network;
+  return network != "none" && network != "host" && !network.starts_with("container:") && of_task.sysctls.empty() && of_task.runtime.empty() && of_task.userns_mode.empty() && of_task.uts.empty();
+}
+
+container_plan network_plan(const container_plan& of_task) {
+  container_plan plan;
+  plan.image = of_task.image;
+  plan.user = "0";
+  plan.network = of_task.network;
+  plan.extra_hosts = of_task.extra_hosts;
+  plan.dns = of_task.dns;
+  plan.hostname = of_task.hostname;
+  plan.read_only = true;
+  plan.cap_drop = {"ALL"};
+  plan.log_driver = of_task.log_driver;
+  plan.log_options = of_task.log_options;
+  return plan;
+}
+
+container_plan joined(container_plan of_task, const std::string& other) {
+  of_task.network = "container:" + other;
+  // The engine takes them from the other, and refuses them here.
+  of_task.extra_hosts.clear();
+  of_task.dns.clear();
+  of_task.hostname.clear();
+  return of_task;
+}
+
 std::string sandbox_files(const container_plan& plan, const image_info& image) {
   auto user = plan.user.empty() ? image.user : plan.user;
   user = user.substr(0, user.find(':'));

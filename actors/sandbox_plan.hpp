@@ -10,7 +10,10 @@ namespace davit {
 inline constexpr std::chrono::seconds sandbox_patience{3600};
 
 /// Names of containers that are not, or not yet, a task's begin so.
-inline constexpr std::string_view sandbox_prefix = "davit-sandbox-", carrier_prefix = "davit-init-";
+inline constexpr std::string_view sandbox_prefix = "davit-sandbox-", network_prefix = "davit-network-", carrier_prefix = "davit-init-";
+
+/// Behind the name of an attempt's container: the one whose network it has joined.
+inline constexpr std::string_view network_suffix = "-net";
 
 /// Why a task has to have a container made for it; empty if a sandbox would do as well.
 std::string why_cold(const task_spec& spec, const engine_settings& settings, const engine_info& engine);
@@ -20,6 +23,15 @@ std::string sandbox_kind(const container_plan& of_task);
 
 /// The sandbox for tasks that want this container. `nonce` marks what its init says, and names it.
 container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce);
+
+/// Whether the container could as well join a network that was made before it.
+bool can_join(const container_plan& of_task);
+
+/// The container, without its name, whose network such a task's container can join. It needs an image only to be one: any will do.
+container_plan network_plan(const container_plan& of_task);
+
+/// The task's container in the network of another.
+container_plan joined(container_plan of_task, const std::string& other);
 
 /// What is unpacked into a sandbox before its start: what its init can't write itself.
 std::string sandbox_files(const container_plan& plan, const image_info& image);

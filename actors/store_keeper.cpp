@@ -211,6 +211,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [=, &store](cancel_atom, const std::string& agent) { return write<void>(self, [=, &store] { return store.cancel_pinned(agent); }); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
     [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
+    [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {
+      return to_caf(store.next_tasks(context->settings.name, context->settings.private_tasks, labels, limit));
+    },
     [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit) -> caf::result<std::vector<task_event>> {
       return to_caf(store.events(after, only, limit));
     },

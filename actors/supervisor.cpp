@@ -2,6 +2,7 @@
 
 #include "actors/engine_connection.hpp"
 #include "actors/fleet.hpp"
+#include "actors/image_fetcher.hpp"
 #include "actors/log_keeper.hpp"
 #include "actors/metrics.hpp"
 #include "actors/reaper.hpp"
@@ -65,6 +66,8 @@ void wire(self_pointer self) {
     self->send(addresses.scheduler, wire_atom_v, addresses);
   if (addresses.reaper)
     self->send(addresses.reaper, wire_atom_v, addresses);
+  if (addresses.fetcher)
+    self->send(addresses.fetcher, wire_atom_v, addresses);
   if (state.api)
     self->send(state.api, wire_atom_v, addresses);
 }
@@ -144,6 +147,10 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
   add("reaper", [self, context, &system] {
     self->state.addresses.reaper = spawn_reaper(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.reaper);
+  });
+  add("image_fetcher", [self, context, &system] {
+    self->state.addresses.fetcher = spawn_image_fetcher(system, context, self->state.addresses);
+    return caf::actor_cast<caf::actor>(self->state.addresses.fetcher);
   });
   if (!context->settings.peers.listen.empty())
     add("fleet", [self, context, &system] {

@@ -212,6 +212,7 @@ void agent_process::stop() {
       if (addresses.fleet)
         caf::anon_send_exit(addresses.fleet, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.reaper, caf::exit_reason::user_shutdown);
+      caf::anon_send_exit(addresses.fetcher, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.logs, caf::exit_reason::user_shutdown);
       caf::anon_send_exit(addresses.store, caf::exit_reason::user_shutdown);
     }

@@ -323,6 +323,17 @@ const std::vector<engine_option>& engine_options() {
   static const auto make = [](std::string name, std::string standard, std::string help, auto member) {
     return engine_option{std::move(name), std::move(standard), std::move(help), [member](engine_settings& target, const config_value& value) { return take(value, target.*member); }};
   };
+  auto count = [](const char* name, const char* shown, const char* meaning, std::uint32_t engine_settings::*field) {
+    return engine_option{name, shown, meaning, [field](engine_settings& target, const config_value& value) -> std::string {
+                           std::int64_t number = 0;
+                           if (auto wrong = take(value, number); !wrong.empty())
+                             return wrong;
+                           if (number < 0 || number > 1000)
+                             return "must be from 0 to 1000";
+                           target.*field = static_cast<std::uint32_t>(number);
+                           return {};
+                         }};
+  };
   static const std::vector<engine_option> all{
     make("endpoint", "\"unix:///var/run/docker.sock\"", "unix:///path, or tcp://host:port.", &engine_settings::endpoint),
     make("slots", "4", "How many tasks run there at once.", &engine_settings::slots),
@@ -335,17 +346,9 @@ const std::vector<engine_option>& engine_options() {
     make("grace", "1min", "How long its tasks wait for an engine that is away.", &engine_settings::grace),
     make("image-gc-below", "\"0\"", "With less free disk, images that davit itself has pulled and not used for a while are removed, longest unused first; \"0\": never.", &engine_settings::image_gc_below),
     make("image-gc-age", "1h", "How long an image must have been unused for that; at least 10min and twice the grace are waited.", &engine_settings::image_gc_age),
-    {"sandboxes", "2", "How many containers are kept up and idle for tasks like those that came lately; each is used by one task. 0: none.",
-     [](engine_settings& target, const config_value& value) -> std::string {
-       std::int64_t number = 0;
-       if (auto wrong = take(value, number); !wrong.empty())
-         return wrong;
-       if (number < 0 || number > 1000)
-         return "must be from 0 to 1000";
-       target.sandboxes = static_cast<std::uint32_t>(number);
-       return {};
-     }},
+    count("sandboxes", "2", "How many containers are kept up and idle for tasks like those that came lately, and how many networks; each is used by one task. 0: none.", &engine_settings::sandboxes),
     make("sandbox-idle", "5min", "How long after the last such task they still wait.", &engine_settings::sandbox_idle),
+    count("images-ahead", "4", "While all its slots are taken, it pulls the images of so many tasks that come next; 0: none.", &engine_settings::images_ahead),
     make("min-free-disk", "\"256m\"", "With less free space where it keeps its data, it is given nothing (known of engines on this host alone).", &engine_settings::min_free_disk),
   };
   return all;

@@ -91,7 +91,7 @@ embedded_agent::embedded_agent() {
     usage(config.mistakes.front().text());
   config.agent.private_tasks = true;
   for (auto& engine : config.agent.engines)
-    engine.sandboxes = 0; // nothing comes after this task
+    engine.sandboxes = engine.images_ahead = 0; // nothing comes after this task
   config.agent.docker_config = docker_config_file();
   config.agent.heritage = life_sign::dead(folder);
   alive_ = std::make_unique<life_sign>(folder, name);

@@ -64,6 +64,8 @@ using store_actor = caf::typed_actor<
   caf::result<task>(find_atom, task_id),
   // Give a page of tasks.
   caf::result<task_page>(list_atom, task_query),
+  // Give the queued tasks, at most so many, that come next on an engine with these labels.
+  caf::result<task_page>(list_atom, std::vector<std::string>, std::uint32_t),
   // Give the events after a sequence number, of one task or of all (nil), and how many at most.
   caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::uint32_t),
   // Count the tasks that are not finished; the count of a long queue may be some seconds old.
@@ -151,8 +153,11 @@ using engine_actor = caf::typed_actor<
 
 /// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task. Each is used by one task and thrown away.
 using sandbox_actor = caf::typed_actor<
-  // Give one that fits a container that was planned, under that container's name; one is made if none waits, also if that did not work lately if true.
+  // Give one that fits a container that was planned, under that container's name, or a network for it. If neither waits, one is made; also if
+  // that did not work lately, if true.
   caf::result<sandbox>(take_atom, container_plan, bool),
+  // Give a network that a container which was planned can join, if one waits. It is under that container's name, with `-net` behind it.
+  caf::result<sandbox>(take_atom, network_atom, container_plan),
   // The engine's state has changed.
   caf::result<void>(engine_status),
   // Say how many wait.
@@ -162,6 +167,13 @@ using sandbox_actor = caf::typed_actor<
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
   // Take the other actors' addresses.
+  caf::result<void>(wire_atom, wiring)>;
+
+/// The IMAGE FETCHER interface. Has engines whose slots are all taken pull what the next tasks in the queue will need there, one image at a time.
+using fetcher_actor = caf::typed_actor<
+  // Time to look again. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the (restarted) actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
 
 /// The EXECUTOR interface: one per attempt.
@@ -305,6 +317,7 @@ struct wiring {
   std::map<std::string, sandbox_actor> sandboxes;
   scheduler_actor scheduler;
   reaper_actor reaper;
+  fetcher_actor fetcher;
   fleet_actor fleet; ///< None where there is nobody else.
   std::map<std::string, sink_actor> sinks;
   std::vector<event_listener> listeners;

@@ -74,6 +74,7 @@ struct engine_settings {
   std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
   std::uint32_t sandboxes = 2; ///< How many containers may wait for tasks there; 0: none.
   duration sandbox_idle{300'000}; ///< How long after the last task of their kind they still wait.
+  std::uint32_t images_ahead = 4; ///< While all its slots are taken it pulls the images of so many tasks that come next; 0: none.
 };
 
 template <class Inspector>
@@ -83,7 +84,7 @@ bool inspect(Inspector& f, engine_settings& x) {
                             f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
                             f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
                             f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
-                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle));
+                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead));
 }
 
 /// What an engine says of itself.
@@ -251,6 +252,7 @@ struct container_status {
   std::optional<timestamp> started_at;
   std::optional<timestamp> finished_at;
   bool tty = false;
+  std::string joined;           ///< The container whose network it has joined, by its id; empty: none's.
   std::string raw_state;        ///< The `State` object as the engine wrote it.
 
   bool ended() const { return state == "exited" || state == "dead"; }
@@ -262,7 +264,7 @@ bool inspect(Inspector& f, container_status& x) {
                             f.field("labels", x.labels), f.field("state", x.state), f.field("exit_code", x.exit_code),
                             f.field("oom_killed", x.oom_killed), f.field("error", x.error),
                             f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
-                            f.field("tty", x.tty), f.field("raw_state", x.raw_state));
+                            f.field("tty", x.tty), f.field("joined", x.joined), f.field("raw_state", x.raw_state));
 }
 
 /// A sandbox that was given to an attempt: its container, under the attempt's name by now; or none, and why.
@@ -272,12 +274,13 @@ struct sandbox {
   std::string image_id;
   std::string nonce;     ///< Marks what its init has to say.
   std::vector<std::string> arguments; ///< The task's command, with what the image has to add.
+  std::string network;   ///< There is no sandbox, but this container's network to be joined; empty: not that either.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, sandbox& x) {
   return f.object(x).fields(f.field("container", x.container), f.field("why", x.why), f.field("image_id", x.image_id), f.field("nonce", x.nonce),
-                            f.field("arguments", x.arguments));
+                            f.field("arguments", x.arguments), f.field("network", x.network));
 }
 
 /// A line of `GET /containers/json`.

@@ -41,4 +41,7 @@ inline constexpr char hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localh
 inline constexpr char folder[] = "/.davit";
 inline constexpr char program[] = "/.davit/init";
 
+/// As the only argument: it does nothing until it is ended. A container whose network another one has joined runs this as its task.
+inline constexpr char hold[] = "hold";
+
 } // namespace davit::init

@@ -1,4 +1,5 @@
-// The first process of a sandbox: `init NONCE SECONDS [hosts]`. Waits for a task on standard input, runs it as its only child, passes signals on to it,
+// The first process of a sandbox: `init NONCE SECONDS [hosts]`; or what keeps one up for its network alone: `init hold`.
+// Waits for a task on standard input, runs it as its only child, passes signals on to it,
 // reaps what it leaves, and ends as it ends. A sandbox that nothing comes to within so many seconds, or whose agent goes, ends by itself.
 //
 // Linked statically, so that it runs in an image without a shell or a C library.
@@ -233,6 +234,9 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 } // namespace
 
 int main(int count, char** values) {
+  if (count == 2 && std::strcmp(values[1], hold) == 0)
+    while (true)
+      ::pause();
   if (count >= 3)
     nonce = values[1];
   auto seconds = count >= 3 ? std::atoi(values[2]) : 0;

@@ -49,15 +49,24 @@ bool inspect(Inspector& f, raw_config& x) {
   return f.object(x).fields(f.field("Tty", x.Tty), f.field("Labels", x.Labels));
 }
 
+struct raw_host_config {
+  std::string NetworkMode;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_host_config& x) {
+  return f.object(x).fields(f.field("NetworkMode", x.NetworkMode));
+}
+
 struct raw_container {
   std::string Id, Name, Image;
   raw_state State;
   raw_config Config;
+  raw_host_config HostConfig;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_container& x) {
   return f.object(x).fields(f.field("Id", x.Id), f.field("Name", x.Name), f.field("Image", x.Image),
-                            f.field("State", x.State), f.field("Config", x.Config));
+                            f.field("State", x.State), f.field("Config", x.Config), f.field("HostConfig", x.HostConfig));
 }
 
 struct raw_summary {
@@ -299,6 +308,8 @@ result<container_status> read_container(std::string_view body) {
   status.image_id = std::move(raw->Image);
   status.labels = std::move(raw->Config.Labels);
   status.tty = raw->Config.Tty;
+  if (constexpr std::string_view joined = "container:"; raw->HostConfig.NetworkMode.starts_with(joined))
+    status.joined = raw->HostConfig.NetworkMode.substr(joined.size());
   status.state = std::move(raw->State.Status);
   status.exit_code = raw->State.ExitCode;
   status.oom_killed = raw->State.OOMKilled;

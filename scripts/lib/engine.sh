@@ -12,14 +12,16 @@ await_engine() {
   die "the engine did not start (its log: $dir/log)"
 }
 
-# start_engine DIR [ARGS...]: dockerd with all its paths below DIR; sets engine_pid. It has no bridge, so several can run.
+# start_engine DIR [ARGS...]: dockerd with all its paths below DIR; sets engine_pid. It has no bridge, so several can run. engine_prefix: words before it, of a program that
+# becomes it at last.
+engine_prefix=()
 start_engine() {
   local dir=$1; shift
   mkdir -p "$dir"
   rm -f "$dir/pid" "$dir/exec/containerd/containerd.pid"
   # Its own id: engines before 25 take it from this key, which else is the machine's.
   printf '{"deprecated-key-path": "%s"}\n' "$dir/key.json" > "$dir/daemon.json"
-  dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" -H "unix://$dir/docker.sock" -p "$dir/pid" \
+  ${engine_prefix[@]+"${engine_prefix[@]}"} dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" -H "unix://$dir/docker.sock" -p "$dir/pid" \
     --bridge=none --iptables=false --ip6tables=false --log-level warn "$@" >"$dir/log" 2>&1 &
   engine_pid=$!
   await_engine "$dir"

@@ -6,6 +6,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <initializer_list>
+
 using namespace davit;
 using namespace std::chrono_literals;
 
@@ -113,6 +115,43 @@ TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why")
   CHECK(why_cold(fine, none, engine).find("sandboxes = 0") != std::string::npos);
   engine.architecture = "s390x";
   CHECK(why_cold(fine, settings, engine).find("s390x") != std::string::npos);
+}
+
+TEST_CASE("a network is made ahead for tasks that differ in nothing that concerns it, and what goes with it is asked of it alone") {
+  task_spec spec;
+  spec.image = "alpine";
+  spec.network = "bridge";
+  spec.hostname = "h";
+  spec.dns = {"10.0.0.1"};
+  spec.extra_hosts = {"db:10.0.0.2"};
+  spec.resources.memory = byte_size{1 << 20};
+  auto of_task = plan_of(spec);
+  REQUIRE(can_join(of_task));
+  auto network = network_plan(of_task);
+  CHECK(network.hostname == "h");
+  CHECK(network.dns == of_task.dns);
+  CHECK(network.extra_hosts == of_task.extra_hosts);
+  CHECK(network.cap_drop == std::vector<std::string>{"ALL"});
+  auto inside = joined(of_task, "0123");
+  CHECK(inside.network == "container:0123");
+  CHECK(inside.hostname.empty()); // the engine would refuse them
+  CHECK(inside.dns.empty());
+  CHECK(inside.extra_hosts.empty());
+  CHECK(inside.resources.memory == of_task.resources.memory);
+  auto other = spec;
+  other.resources.memory = byte_size{2 << 20};
+  other.user = "7";
+  other.mounts.push_back({mount_type::tmpfs, "", "/x", false, {}});
+  CHECK(sandbox_kind(network_plan(plan_of(other))) == sandbox_kind(network));
+  other.dns.clear();
+  CHECK(sandbox_kind(network_plan(plan_of(other))) != sandbox_kind(network));
+  for (auto change : std::initializer_list<void (*)(task_spec&)>{
+         [](task_spec& s) { s.network = "none"; }, [](task_spec& s) { s.network = "host"; }, [](task_spec& s) { s.network = "container:x"; },
+         [](task_spec& s) { s.sysctls = {{"net.x", "1"}}; }, [](task_spec& s) { s.runtime = "runsc"; }, [](task_spec& s) { s.userns_mode = "host"; }, [](task_spec& s) { s.uts = "host"; }}) {
+    auto changed = spec;
+    change(changed);
+    CHECK_FALSE(can_join(plan_of(changed)));
+  }
 }
 
 TEST_CASE("the image's words fill in as Docker has it") {

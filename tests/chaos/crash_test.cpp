@@ -86,13 +86,17 @@ void check_crash_at(const test_engine& engine, std::string_view point, bool at_m
   CHECK(finished == 1); // reported exactly once
 }
 
+bool of_networks(std::string_view point) {
+  return point.starts_with("network");
+}
+
 bool of_sandboxes(std::string_view point) {
-  return point.starts_with("sandbox") || point == "hand-over asked" || point == "task handed over";
+  return of_networks(point) || point.starts_with("sandbox") || point == "hand-over asked" || point == "task handed over";
 }
 
 /// Points that a task in a sandbox does not come by.
 bool of_cold_starts(std::string_view point) {
-  return point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
+  return of_networks(point) || point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
 }
 
 void check_crash_in_sandbox(const test_engine& engine, std::string_view point) {
@@ -133,7 +137,51 @@ void check_crash_in_sandbox(const test_engine& engine, std::string_view point) {
   CHECK(engine.docker("ps -aq") == "");
 }
 
+void check_crash_in_network(const engine_with_network& on, std::string_view point) {
+  INFO("kill -9 at: " << point << ", in a network that was made ahead");
+  scratch_folder folder;
+  test_daemon agent{{on.settings()}, {"--davit.policy.networks.allow=[\"none\",\"n1\"]"}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=" + std::string{point}, "DAVIT_CRASH_IF=" + (folder / "now")});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("for i in $(seq 8); do echo line $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 7");
+  spec.network = "n1";
+  spec.at_most_once = true;
+  agent.wait(agent.submit(spec)); // for the next ones a network is made
+  REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
+  auto since = engine_seconds();
+  shell("touch " + (folder / "now"));
+  spec.dedupe_key = "the one";
+  task_id id;
+  try {
+    id = agent.submit(spec);
+  } catch (const std::exception&) {
+    CHECK(point == "task accepted");
+  }
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  if (id.nil())
+    id = agent.submit(spec);
+  auto ended = agent.wait(id);
+  INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
+  CHECK(ended.exit_code == 7);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(agent.logs(id).out == "line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\nreached\n");
+  CHECK(eventually([&] { return on.engine.leftovers().empty(); }));
+  engine_account account{on.engine, since};
+  CHECK(account.started["davit-" + to_string(id) + "-1"] == 1);
+  agent.signal(SIGTERM);
+  CHECK(agent.wait_end().exit_code == 0);
+  CHECK(on.engine.docker("ps -aq") == "");
+}
+
 } // namespace
+
+TEST_CASE("kill -9 of the agent at every point, with the task's container in a network that was made ahead: the same", "[crash][ahead]") {
+  engine_with_network on;
+  for (auto point : crash_points)
+    if (of_networks(point) || !of_sandboxes(point))
+      check_crash_in_network(on, point);
+}
 
 TEST_CASE("kill -9 of the agent at every point: the task ends once, with its own code and its whole log, and nothing is left", "[crash]") {
   test_engine engine{"a"};
