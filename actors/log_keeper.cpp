@@ -118,6 +118,9 @@ void ship(self_pointer self, const context_ptr& context) {
 void ship_block(self_pointer self, const context_ptr& context, attempt_key key, std::uint32_t index) {
   auto path = store::log_path(context->settings.log_folder(), key);
   auto count = store::packed_blocks(path);
+  auto small = count == 0 && store::log_exists(path); // it is not compressed here
+  if (small)
+    count = 1;
   auto next = [self, context] {
     self->state.shipping = false;
     self->state.to_ship.pop_front();
@@ -128,7 +131,7 @@ void ship_block(self_pointer self, const context_ptr& context, attempt_key key, 
       spdlog::warn("the log of task {} is too large for the store: it is kept here alone", to_string(key.task));
     return next();
   }
-  auto bytes = store::read_packed(path, index);
+  auto bytes = small ? store::pack_small(path) : store::read_packed(path, index);
   if (!bytes) {
     spdlog::warn("a log was not put into the store: {}", bytes.error().message);
     return next();
@@ -228,8 +231,12 @@ caf::result<log_summary> close(self_pointer self, const context_ptr& context, co
     totals.tail = writer.tail(tail_bytes);
   state.open.erase(key);
   serve(self, context, key);
-  if (totals.out.bytes + totals.err.bytes >= least_to_compress || context->settings.shared_store)
+  if (totals.out.bytes + totals.err.bytes >= least_to_compress) {
     state.to_compress.emplace_back(key, store::log_compressor{store::log_path(context->settings.log_folder(), key)});
+  } else if (context->settings.shared_store) {
+    state.to_ship.push_back(key);
+    ship(self, context);
+  }
   keep_ticking(self);
   if (bytes.empty())
     return totals;
@@ -312,7 +319,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
       if (auto path = store::log_path(context->settings.log_folder(), query.key); query.elsewhere && store::packed_blocks(path) == 0 && store::log_exists(path)) {
-        // Left from when the attempt was this agent's. Whole ones are compressed by now.
+        // Left from when the attempt was this agent's: whoever has ended it has the whole one, or the store does.
         self->state.open.erase(query.key);
         store::remove_log(path);
       }

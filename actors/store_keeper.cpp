@@ -19,6 +19,9 @@ namespace {
 /// How often a store that others write to is asked for news; peers tell of theirs at once.
 constexpr duration news_interval{500};
 
+/// But no more often than this, in either direction: many commits are one piece of news.
+constexpr duration news_pause{20};
+
 /// A write that waits for the next commit: what it does, and who is told afterwards.
 struct pending_write {
   std::function<void()> run;
@@ -33,6 +36,8 @@ struct store_keeper_state {
   std::int64_t published = 0;        ///< The last event that listeners have heard of.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
+  std::chrono::steady_clock::time_point told{}, asked{}; ///< When peers were told of news last, and the store was asked for theirs.
+  bool telling = false, asking = false;                  ///< It will be done when the pause is over.
   task_counts counts;                ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
   duration count_again{0};           ///< How long they are good enough.
@@ -96,6 +101,25 @@ void publish(self_pointer self) {
   }
 }
 
+/// At once, or when the pause since the last time is over: once then, however often it was wanted.
+void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last, bool& waits, std::function<void()> act) {
+  if (waits)
+    return;
+  auto now = std::chrono::steady_clock::now();
+  auto left = std::chrono::duration_cast<duration>(last + news_pause - now);
+  if (left.count() <= 0) {
+    last = now;
+    act();
+    return;
+  }
+  waits = true;
+  self->run_delayed(left, [&last, &waits, act = std::move(act)] {
+    waits = false;
+    last = std::chrono::steady_clock::now();
+    act();
+  });
+}
+
 void commit(self_pointer self, metrics& metrics) {
   auto& state = self->state;
   auto writes = std::exchange(state.writes, {});
@@ -127,7 +151,10 @@ void commit(self_pointer self, metrics& metrics) {
   auto before = state.published;
   publish(self);
   if (state.published != before && state.fleet)
-    self->send(state.fleet, news_atom_v);
+    after_pause(self, state.told, state.telling, [self] {
+      if (self->state.fleet)
+        self->send(self->state.fleet, news_atom_v);
+    });
 }
 
 store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) {
@@ -171,9 +198,12 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [&store](agents_atom) -> caf::result<std::vector<agent_status>> { return to_caf(store.agents()); },
     [=, &store](adopt_atom, const adopt_request& request) { return write<adoption>(self, [=, &store] { return store.adopt(request); }); },
     [=](news_atom) {
-      publish(self);
-      if (self->current_sender() == self)
+      if (self->current_sender() == self) {
         self->delayed_send(self, news_interval, news_atom_v);
+        publish(self);
+      } else {
+        after_pause(self, self->state.asked, self->state.asking, [self] { publish(self); });
+      }
     },
     [=, &store](record_atom, const attempt_progress& progress) {
       return write<void>(self, [=, &store] { return store.record(progress); });

@@ -87,7 +87,7 @@ fleet_actor::behavior_type mesh(fleet_actor::stateful_pointer<mesh_state> self, 
 
 /// What the database has committed by now, of all sessions.
 double commits(const std::string& url) {
-  soci::session sql{soci::postgresql, url};
+  soci::session sql{soci::postgresql, url + "?application_name=bench"};
   long long count = 0;
   sql << "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()", soci::into(count);
   return static_cast<double>(count);
@@ -100,7 +100,8 @@ int main(int argc, char** argv) {
     fail("davit_bench_fleet URL AGENTS TASKS");
   std::string url = argv[1];
   auto count = std::atoi(argv[2]), tasks = std::atoi(argv[3]);
-  spdlog::set_default_logger(spdlog::null_logger_mt("none"));
+  if (!std::getenv("BENCH_LOG"))
+    spdlog::set_default_logger(spdlog::null_logger_mt("none"));
   auto folder = make_folder();
   caf_configuration config;
   transport::io_runtime io;

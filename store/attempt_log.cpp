@@ -508,6 +508,50 @@ log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t o
 
 // -- compressed logs as a whole ------------------------------------------------------------------------------------------
 
+namespace {
+
+/// What stands behind the frames: of each its size, packed and plain.
+std::string seek_table(const std::vector<std::uint32_t>& sizes) {
+  std::string table;
+  auto put = [&](std::uint32_t word) { table.append(reinterpret_cast<const char*>(&word), 4); };
+  put(skippable_magic);
+  put(static_cast<std::uint32_t>(sizes.size() * 4 + 9));
+  for (auto word : sizes)
+    put(word);
+  put(static_cast<std::uint32_t>(sizes.size() / 2));
+  table += '\0';
+  put(seekable_magic);
+  return table;
+}
+
+} // namespace
+
+log_result<std::string> pack_small(const std::filesystem::path& path) {
+  auto name = path.string() + ".log";
+  file in{::open(name.c_str(), O_RDONLY | O_CLOEXEC)};
+  struct stat info {};
+  if (!in || ::fstat(in.fd, &info) != 0)
+    return system_error(name, "open");
+  auto size = static_cast<std::size_t>(info.st_size);
+  if (size > block_bytes)
+    return log_error{log_errc::damaged, name + ": it is too large to be packed at once"};
+  std::string plain(size, '\0');
+  if (read_at(in.fd, plain.data(), size, 0) != static_cast<ssize_t>(size))
+    return system_error(name, "read");
+  std::string packed(ZSTD_compressBound(size), '\0');
+  std::vector<std::uint32_t> sizes;
+  if (size > 0) {
+    auto count = ZSTD_compress(packed.data(), packed.size(), plain.data(), size, 3);
+    if (ZSTD_isError(count))
+      return log_error{log_errc::damaged, name + ": it can't be packed"};
+    packed.resize(count);
+    sizes = {static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(size)};
+  } else {
+    packed.clear();
+  }
+  return packed + seek_table(sizes);
+}
+
 log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block) {
   auto name = path.string() + ".log.zst";
   file in{::open(name.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -556,8 +600,7 @@ struct log_compressor::state {
   file out;
   std::uint64_t at = 0;
   std::vector<std::uint32_t> table;
-  std::vector<char> raw = std::vector<char>(block_bytes);
-  std::vector<char> packed = std::vector<char>(ZSTD_compressBound(block_bytes));
+  std::vector<char> raw, packed; ///< As large as the log, at most a block: many may wait to be compressed.
 };
 
 log_compressor::log_compressor(std::filesystem::path path) : state_(std::make_unique<state>()) {
@@ -576,8 +619,11 @@ log_result<bool> log_compressor::step() {
     if (!s.in)
       return system_error(plain, "open");
     s.out = file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
-    if (!s.out)
+    struct stat info {};
+    if (!s.out || ::fstat(s.in.fd, &info) != 0)
       return system_error(partial, "open");
+    s.raw.resize(std::clamp<std::size_t>(static_cast<std::size_t>(info.st_size), 1, block_bytes));
+    s.packed.resize(ZSTD_compressBound(s.raw.size()));
   }
   auto count = read_at(s.in.fd, s.raw.data(), s.raw.size(), s.at);
   if (count < 0)
@@ -591,15 +637,7 @@ log_result<bool> log_compressor::step() {
     s.at += static_cast<std::uint64_t>(count);
     return false;
   }
-  std::string tail;
-  auto put = [&](std::uint32_t word) { tail.append(reinterpret_cast<const char*>(&word), 4); };
-  put(skippable_magic);
-  put(static_cast<std::uint32_t>(s.table.size() * 4 + 9));
-  for (auto word : s.table)
-    put(word);
-  put(static_cast<std::uint32_t>(s.table.size() / 2));
-  tail += '\0';
-  put(seekable_magic);
+  auto tail = seek_table(s.table);
   if (!write_all(s.out.fd, tail.data(), tail.size()) || ::fdatasync(s.out.fd) != 0 || ::rename(partial.c_str(), final_name.c_str()) != 0)
     return system_error(partial, "write");
   ::unlink(plain.c_str()); // readers that have it open read on

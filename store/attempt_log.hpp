@@ -87,6 +87,9 @@ private:
 /// Reads a page. A log that is not there is an empty page.
 log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t max_bytes);
 
+/// What a finished log of at most 1 MiB that is not compressed would be as such, whole.
+log_result<std::string> pack_small(const std::filesystem::path& path);
+
 /// The bytes of a finished and compressed log, a block of 1 MiB at a time; an empty one behind the last.
 log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block);
 

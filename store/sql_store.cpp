@@ -137,7 +137,7 @@ public:
         batching_ = false;
         if (broken_)
           throw std::runtime_error(*std::exchange(broken_, std::nullopt));
-        write_events();
+        write_last();
         sql_ << "COMMIT";
       });
       if (!outcome) {
@@ -186,15 +186,19 @@ public:
   result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) override {
     return transaction<claim_answer>([&]() -> result<claim_answer> {
       claim_answer answer;
-      auto offers = shared_room(request);
-      usage used{*this, request.rules, true};
-      image_places images{*this, request};
       auto now = now_number();
       auto patience = static_cast<number>(std::chrono::nanoseconds{request.rules.image_patience}.count());
       std::optional<number> patient_until;
       auto due = ready_what_is_due(now);
       std::size_t passed_over = 0;
-      queue waiting{*this, pins(request.agent, private_only), now, dialect_->claim_lock(), [&](const auto& wanted) { return choose(offers, wanted, {}) != nullptr; }};
+      queue waiting{*this, pins(request.agent, private_only), now, dialect_->claim_lock(), [&](const auto& wanted) { return choose(request.offers, wanted, {}) != nullptr; }};
+      if (waiting.empty()) { // mostly, where many agents hear of one task: nothing is locked then
+        answer.next_due = read_time(due);
+        return answer;
+      }
+      auto offers = shared_room(request);
+      usage used{*this, request.rules, true};
+      image_places images{*this, request};
       while (choose(offers, {}, {}) && passed_over < most_passed_over) {
         std::size_t room = 0;
         for (const auto& one : offers)
@@ -364,6 +368,7 @@ public:
   result<void> forget_image(const std::string& engine_id, const std::string& name) override {
     return transaction<void>([&]() -> result<void> {
       sql_ << "DELETE FROM image WHERE engine_id = :engine AND name = :name", use(engine_id), use(name);
+      image_written_.erase({engine_id, name});
       return {};
     });
   }
@@ -392,15 +397,14 @@ public:
       auto outcome = outcome_text(ended.outcome);
       auto code = ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt;
       auto message = text_of(ended.message);
-      if (kept_.run("UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message, phases = :phases, evidence = :evidence"
-                    " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
-                    finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation) == 0)
+      auto attempt = kept_.row<std::string, std::string>("UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message, phases = :phases, evidence = :evidence"
+                                                         " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL RETURNING engine_id, image_id",
+                                                         finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation);
+      if (!attempt)
         return fenced(ended.token);
-      // Where a container was made from it, the image is: that is what later tasks are placed by.
-      kept_.run("INSERT INTO image (engine_id, name, used_at, pulled) SELECT a.engine_id, " + dialect_->image_of_spec() + ", CAST(:now AS BIGINT), 0 FROM attempt a JOIN task t ON t.id = a.task"
-                " WHERE a.task = :task AND a.number = :number AND a.image_id <> '' ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at",
-                now_number(), id, n);
-      auto [cancelled, spec] = kept_.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
+      auto [cancelled, spec, image] = kept_.row<number, std::string, std::string>("SELECT t.cancel_requested, t.spec, " + dialect_->image_of_spec() + " FROM task t WHERE t.id = :id", id).value();
+      if (const auto& [engine, image_id] = *attempt; !image_id.empty()) // where a container was made from it, the image is: that is what later tasks are placed by
+        used_images_.emplace(engine, image);
       if (ended.retry_at && cancelled == 0) {
         number due = ended.retry_at->time_since_epoch().count();
         kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);
@@ -650,10 +654,10 @@ private:
         sql_ << dialect_->begin();
         result<T> inner = work();
         if (inner)
-          write_events();
+          write_last();
         sql_ << (inner ? "COMMIT" : "ROLLBACK");
         if (!inner)
-          events_.clear();
+          forget_last();
         return inner;
       });
       if (!outcome)
@@ -663,7 +667,8 @@ private:
   }
 
   void undo() {
-    events_.clear();
+    forget_last();
+    image_written_.clear();
     if (lost_)
       return;
     try {
@@ -774,6 +779,9 @@ private:
             lanes_.push_back({pinned, std::move(placement), std::move(wanted), {}, {*priority, -*fair, ""}, false, true});
         }
     }
+
+    /// There is nothing in it. If not, there may be something.
+    bool empty() const { return lanes_.empty(); }
 
     /// The next one, which (with a lock) is the caller's to claim until the transaction's end; reads about as many at a time as are wanted. The queue's end: nothing.
     std::optional<waiting> next(std::size_t room, const std::string& exclusions) {
@@ -930,14 +938,20 @@ private:
     std::optional<std::set<std::string>> living_;
   };
 
-  /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing).
+  /// The owner's next place in the queue: behind those it has taken, and not before the others' (start-time fair queueing). Of one who submits at several agents at the same time
+  /// some tasks may share a place; those that come later make up for it.
   number next_turn(const std::string& owner, number priority, const std::string& pinned, const std::string& placement) {
-    return std::get<0>(kept_.row<number>("INSERT INTO owner (name, fair) VALUES (:name, "
-                                           + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
-                                                              " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
-                                                              "COALESCE((SELECT fair FROM owner WHERE name = :mine), 0) + 1")
-                                           + ") ON CONFLICT (name) DO UPDATE SET fair = excluded.fair RETURNING fair",
-                                         owner, pinned, placement, priority, priority, owner).value());
+    auto [entry, added] = turns_.try_emplace(owner);
+    auto& mine = entry->second;
+    if (added)
+      mine.last = std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT fair FROM owner WHERE name = :name), 0)", owner).value());
+    mine.last = std::get<0>(kept_.row<number>("SELECT "
+                                                + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
+                                                                   " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
+                                                                   "CAST(:next AS BIGINT)"),
+                                              pinned, placement, priority, priority, mine.last + 1).value());
+    ++mine.taken;
+    return mine.last;
   }
 
   void add_label(const std::string& task, const std::string& name, const std::string& value) {
@@ -1049,6 +1063,34 @@ private:
     events_.push_back({task, attempt_number, now_number(), kind, to_string(state), outcome_text(ended), text_of(message)});
   }
 
+  /// What every agent writes to is written at a transaction's end, and in one order: so none waits long for another, and no two for each other.
+  void write_last() {
+    for (const auto& [owner, mine] : std::exchange(turns_, {}))
+      kept_.run("INSERT INTO owner (name, fair) VALUES (:name, :last) ON CONFLICT (name) DO UPDATE SET fair = " + dialect_->larger("owner.fair", "CAST(:before AS BIGINT)") + " + CAST(:taken AS BIGINT)", owner,
+                mine.last, mine.last - mine.taken, mine.taken);
+    for (const auto& image : std::exchange(used_images_, {}))
+      use_image(image);
+    write_events();
+  }
+
+  void forget_last() {
+    turns_.clear();
+    used_images_.clear();
+    events_.clear();
+  }
+
+  /// An image that is used all the time need not be written down each time.
+  void use_image(const std::pair<std::string, std::string>& image) {
+    constexpr number often_enough = 30'000'000'000;
+    auto now = now_number();
+    if (auto known = image_written_.find(image); known != image_written_.end() && now - known->second < often_enough)
+      return;
+    kept_.run("INSERT INTO image (engine_id, name, used_at, pulled) VALUES (:engine, :name, :now, 0) ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at", image.first, image.second, now);
+    if (image_written_.size() > 10'000)
+      image_written_.clear();
+    image_written_[image] = now;
+  }
+
   /// The last thing in a transaction: whoever reads a sequence number knows that no smaller one is still to come.
   void write_events() {
     if (events_.empty())
@@ -1147,6 +1189,12 @@ private:
   bool crossed_ = false;  ///< Another session's transaction came between: the same may work at once.
   bool batching_ = false;
   std::vector<new_event> events_;
+  struct owner_turns {
+    number last = 0, taken = 0;
+  };
+  std::map<std::string, owner_turns> turns_;                   ///< Places in the queue that this transaction has given.
+  std::set<std::pair<std::string, std::string>> used_images_;  ///< By engine and name: what this transaction's attempts were made from.
+  std::map<std::pair<std::string, std::string>, number> image_written_; ///< When this session has written an image down last.
   std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.
 };
 

@@ -73,6 +73,27 @@ TEST_CASE("a log reads back as it was written: in any page size, open, closed an
   CHECK(again->summary().err.bytes == totals.err.bytes);
 }
 
+TEST_CASE("a small log is packed at once as it would be compressed, also an empty one") {
+  scratch_folder folder;
+  for (int count : {0, 1, 50}) {
+    INFO(count);
+    auto path = folder.path() / std::to_string(count), other = folder.path() / ("fetched-" + std::to_string(count));
+    auto records = some_records(count);
+    auto writer = std::move(*log_writer::open(path, 0));
+    REQUIRE(writer->append(records).has_value());
+    REQUIRE(writer->close().has_value());
+    auto packed = pack_small(path);
+    REQUIRE(packed.has_value());
+    packed_writer fetched{other};
+    REQUIRE(fetched.add(*packed).has_value());
+    REQUIRE(fetched.finish().has_value());
+    bool finished = false;
+    CHECK(read_all(other, 5000, finished) == records);
+    CHECK(finished);
+  }
+  CHECK_FALSE(pack_small(folder.path() / "none").has_value());
+}
+
 TEST_CASE("a log that was cut off in the middle of a record goes on behind the last whole one") {
   scratch_folder folder;
   auto path = folder.path() / "1";

@@ -590,6 +590,58 @@ TEST_CASE_METHOD(fixture, "of an owner's tasks no more run at once than the flee
   CHECK(store->claim({"a", incarnation, {{"e", "id", {}, 100, 96}}, {"id"}, rules}, false, choose)->attempts.empty());
 }
 
+TEST_CASE_METHOD(fixture, "agents that write of the same owners and images, in any order, never wait for each other in a circle") {
+  const int agents = 4, tasks = 60;
+  std::atomic<int> finished{0};
+  std::atomic<bool> good{true};
+  std::vector<std::thread> threads;
+  for (int agent = 0; agent < agents; ++agent)
+    threads.emplace_back([&, agent] {
+      auto mine = another();
+      auto name = "agent-" + std::to_string(agent);
+      for (int round = 0; finished < agents * tasks && good; ++round) {
+        std::vector<claimed_attempt> work;
+        auto done = mine->batch([&] {
+          if (round < tasks / 10)
+            for (int i = 0; i < 10; ++i) {
+              auto which = std::to_string(agent % 2 == 0 ? i : 9 - i);
+              new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, "owner-" + which};
+              made.spec.image = "image-" + which;
+              good = mine->accept(made).has_value() && good;
+            }
+          auto answer = mine->claim({name, incarnation, {{"e", "engine-" + std::to_string(agent / 2), {}, 8, 8}}, {}, {}}, false, choose);
+          work = answer ? std::move(answer->attempts) : std::vector<claimed_attempt>{};
+        });
+        if (agent % 2 == 0)
+          std::reverse(work.begin(), work.end());
+        auto ended = mine->batch([&] {
+          for (const auto& one : work) {
+            good = mine->record({one.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()}).has_value() && good;
+            good = mine->finish(result_of(one, outcome::succeeded)).has_value() && good;
+          }
+        });
+        good = done.has_value() && ended.has_value() && good;
+        finished += static_cast<int>(work.size());
+      }
+    });
+  for (auto& one : threads)
+    one.join();
+  CHECK(good);
+  CHECK(finished == agents * tasks);
+  CHECK(store->counts()->queued == 0);
+  if (store->shared()) { // a circle is found by the database after a second, and counted
+    auto name = url.substr(url.rfind('/') + 1);
+    name = name.substr(0, name.find('?'));
+    std::string circles;
+    for (int i = 0; i < 5; ++i) { // its statistics come late
+      std::this_thread::sleep_for(200ms);
+      circles = test::test_database::common().sql(name, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()");
+    }
+    INFO(circles);
+    CHECK(circles.find_first_of("123456789") == std::string::npos);
+  }
+}
+
 TEST_CASE_METHOD(fixture, "a task waits a little for an engine that has its image, and never for long") {
   placement_rules rules;
   rules.image_patience = 400ms;
