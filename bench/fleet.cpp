@@ -3,6 +3,7 @@
 // agents is killed while tasks run, and every task must end all the same, with no attempt's container made twice.
 #include "instant_agent.hpp"
 
+#include "actors/metrics.hpp"
 #include "cli/configuration.hpp"
 
 #include <caf/scoped_actor.hpp>
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
   caf_configuration config;
   transport::io_runtime io;
   caf::actor_system system{config};
+  auto counters = std::make_shared<metrics>(system);
   ledger book;
   std::vector<engine_actor> engines;
   for (int i = 0; i < (count + 1) / 2; ++i)
@@ -126,7 +128,7 @@ int main(int argc, char** argv) {
     engine.endpoint = "engine-" + std::to_string(i / 2);
     engine.slots = 16;
     settings.engines.push_back(engine);
-    agents.push_back(std::make_unique<instant_agent>(system, io, settings, std::vector{engines[static_cast<std::size_t>(i / 2)]}, i == 0 ? system.spawn(listen, std::ref(book)) : event_listener{}));
+    agents.push_back(std::make_unique<instant_agent>(system, io, counters, settings, std::vector{engines[static_cast<std::size_t>(i / 2)]}, i == 0 ? system.spawn(listen, std::ref(book)) : event_listener{}));
   }
   for (std::size_t i = 0; i < agents.size(); ++i) {
     std::vector<store_actor> others;

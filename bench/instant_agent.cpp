@@ -82,14 +82,10 @@ engine_actor spawn_instant_engine(caf::actor_system& system, duration takes, std
   return system.spawn(instant_engine, takes, std::move(made));
 }
 
-instant_agent::instant_agent(caf::actor_system& system, transport::io_runtime& io, agent_settings settings, std::vector<engine_actor> engines, event_listener listener) : system_(system) {
+instant_agent::instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters, agent_settings settings, std::vector<engine_actor> engines, event_listener listener) : system_(system) {
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
-  static std::map<caf::actor_system*, std::shared_ptr<metrics>> all; // the agents of a system share its registry
-  auto& counted = all[&system];
-  if (!counted)
-    counted = std::make_shared<metrics>(system);
-  context_ = std::make_shared<const agent_context>(agent_context{std::move(settings), io, rules, counted, nullptr});
+  context_ = std::make_shared<const agent_context>(agent_context{std::move(settings), io, rules, std::move(counters), nullptr});
   addresses_.store = spawn_store_keeper(system, context_);
   addresses_.logs = spawn_log_keeper(system, context_);
   for (std::size_t i = 0; i < engines.size(); ++i)

@@ -8,6 +8,7 @@
 #include <caf/actor_system.hpp>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ engine_actor spawn_instant_engine(caf::actor_system& system, duration takes = du
 
 class instant_agent {
 public:
-  /// The settings' engines are answered for by these actors, one for each. `listener` may be none.
-  instant_agent(caf::actor_system& system, transport::io_runtime& io, agent_settings settings, std::vector<engine_actor> engines, event_listener listener);
+  /// The settings' engines are answered for by these actors, one for each. `listener` may be none. Agents of one system share its `counters`.
+  instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters, agent_settings settings, std::vector<engine_actor> engines, event_listener listener);
 
   /// They are ready from now on.
   void engines_come();

@@ -45,6 +45,7 @@ davit {
     bench {
       endpoint = "$DOCKER_HOST"
       slots = $1
+      profile = "privileged"
       sandboxes = ${sandboxes:-2}
     }
   }

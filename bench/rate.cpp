@@ -3,6 +3,7 @@
 // davit_bench_rate TASKS [QUEUED]: QUEUED tasks are accepted before the engine is there.
 #include "instant_agent.hpp"
 
+#include "actors/metrics.hpp"
 #include "cli/configuration.hpp"
 
 #include <caf/scoped_actor.hpp>
@@ -55,7 +56,7 @@ struct agent {
   transport::io_runtime io;
   caf::actor_system system{config};
   std::shared_ptr<finish_counter> counter = std::make_shared<finish_counter>();
-  instant_agent one{system, io, settings(), {spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system)},
+  instant_agent one{system, io, std::make_shared<metrics>(system), settings(), {spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system)},
                     system.spawn(count_finished, counter)};
 
   agent_settings settings() const {
