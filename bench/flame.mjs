@@ -33,7 +33,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 
-const width = 1200, high = 16, least = 0.4;
+const width = 1200, high = 16, least = 2;
 const depth = (node) => (node.count / root.count * width < least ? 0 : 1 + Math.max(0, ...[...node.children.values()].map(depth)));
 const levels = depth(root), escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/"/g, "&quot;");
 const colour = (name) => {
