@@ -99,6 +99,19 @@ bool of_cold_starts(std::string_view point) {
   return of_networks(point) || point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
 }
 
+/// The agent dies on the way of this task, and starts again; a client that got no answer asks again.
+task_id submit_and_crash(test_daemon& agent, const task_spec& spec, std::string_view point) {
+  task_id id;
+  try {
+    id = agent.submit(spec);
+  } catch (const std::exception&) {
+    CHECK(point == "task accepted"); // only then is there no answer
+  }
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  return id.nil() ? agent.submit(spec) : id;
+}
+
 void check_crash_in_sandbox(const test_engine& engine, std::string_view point) {
   INFO("kill -9 at: " << point << ", in a sandbox");
   auto settings = engine.settings(4);
@@ -110,16 +123,7 @@ void check_crash_in_sandbox(const test_engine& engine, std::string_view point) {
   auto spec = busybox("for i in $(seq 8); do echo line $i; sleep 0.1; done; exit 7");
   spec.start = start_mode::warm;
   spec.dedupe_key = "the one";
-  task_id id;
-  try {
-    id = agent.submit(spec);
-  } catch (const std::exception&) {
-    CHECK(point == "task accepted");
-  }
-  REQUIRE(agent.wait_end().exit_code == 128 + 9);
-  agent.start();
-  if (id.nil())
-    id = agent.submit(spec);
+  auto id = submit_and_crash(agent, spec, point);
   auto ended = agent.wait(id);
   INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
   CHECK(ended.exit_code == 7);
@@ -151,16 +155,7 @@ void check_crash_in_network(const engine_with_network& on, std::string_view poin
   auto since = engine_seconds();
   shell("touch " + (folder / "now"));
   spec.dedupe_key = "the one";
-  task_id id;
-  try {
-    id = agent.submit(spec);
-  } catch (const std::exception&) {
-    CHECK(point == "task accepted");
-  }
-  REQUIRE(agent.wait_end().exit_code == 128 + 9);
-  agent.start();
-  if (id.nil())
-    id = agent.submit(spec);
+  auto id = submit_and_crash(agent, spec, point);
   auto ended = agent.wait(id);
   INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
   CHECK(ended.exit_code == 7);

@@ -187,6 +187,34 @@ TEST_CASE_METHOD(fixture, "tasks of several placements are claimed in one order,
   CHECK(claim({{"x", "id", {"arm"}, 500, 500}}).size() == 60);
 }
 
+TEST_CASE_METHOD(fixture, "what comes next on an engine can be asked for, and is taken by nobody for that") {
+  auto retried = accept(9);
+  auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
+  result.retry_at = std::chrono::system_clock::now() + 1h;
+  REQUIRE(store->finish(result).has_value());
+  auto low = accept(-1), plain = accept(), gpu = accept(5, {"gpu"});
+  accept(7, {"arm"});
+  accept(8, {}, "another");
+  auto own = accept(1, {}, "a");
+  auto next = [&](bool private_only, const std::vector<std::string>& labels, std::uint32_t limit) {
+    std::vector<task_id> ids;
+    auto page = store->next_tasks("a", private_only, labels, limit);
+    REQUIRE(page.has_value());
+    for (const auto& one : page->tasks) {
+      CHECK(one.spec.image == "alpine");
+      ids.push_back(one.id);
+    }
+    return ids;
+  };
+  CHECK(next(false, {"gpu", "x"}, 10) == std::vector{gpu, own, plain, low});
+  CHECK(next(false, {"gpu"}, 2) == std::vector{gpu, own});
+  CHECK(next(false, {}, 10) == std::vector{own, plain, low});
+  CHECK(next(true, {"gpu"}, 10) == std::vector{own});
+  CHECK(another()->claim({"a", incarnation, {{"g", "id", {"gpu"}, 10, 10}}}, false, choose)->attempts.size() == 4);
+  CHECK(next(false, {"gpu"}, 10).empty());
+  CHECK(store->get(retried)->state == task_state::queued);
+}
+
 TEST_CASE_METHOD(fixture, "a retry takes its place again when its time has come") {
   auto id = accept(5);
   auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
