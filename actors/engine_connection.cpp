@@ -42,12 +42,17 @@ struct pending_call {
   transport::control_ptr control = std::make_shared<transport::call_control>();
 };
 
+/// How long the log of a container that has ended may give nothing and still be followed.
+constexpr duration quiet_end = 2s;
+
 /// A log that is being read.
 struct pending_log {
   std::uint64_t source = 0;
   std::shared_ptr<transport::log_follower> follower;
   caf::typed_response_promise<log_end> promise;
   bool ended = false;              ///< The follower has; acknowledgements may be missing.
+  bool unclear = false;            ///< Whether its last line has ended.
+  std::uint64_t batches = 0;       ///< That came so far.
   std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
   caf::error failure;
   std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
@@ -433,6 +438,7 @@ void settle_log(self_pointer self, const attempt_key& key) {
   auto entry = std::move(found->second);
   logs.erase(found);
   log_end end;
+  end.complete = !entry.unclear && !(entry.masker && entry.masker->keeps()) && !(entry.reader && entry.reader->keeps());
   if (entry.reader && (entry.reader->whole() || !entry.follows))
     end.report = entry.reader->report();
   if (entry.failure)
@@ -486,6 +492,7 @@ void pass_on(self_pointer self, log_batch batch) {
   auto entry = find_log(self, key, source);
   if (!entry)
     return;
+  ++entry->batches;
   sift(*entry, batch.records);
   if (entry->reader && entry->reader->whole() && !entry->ended) { // the container will take a while to end, but has no more to say
     entry->ended = true;
@@ -528,12 +535,12 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   auto source = request.lease.source;
   auto actor = weak(self);
   auto follow = request.follow;
-  transport::follow_options options{request.container, request.tty, request.follow, request.lease.cursor};
+  transport::follow_options options{request.container, request.tty, request.follow, request.tail, request.lease.cursor};
   auto on_records = [=](std::vector<log_record> records, std::uint64_t wire_bytes) {
     auto batch = std::make_shared<log_batch>(log_batch{key, source, wire_bytes, std::move(records)});
     resume(actor, [=] { pass_on(self, std::move(*batch)); });
   };
-  auto on_end = [=](result<void> outcome, log_cursor) {
+  auto on_end = [=](result<void> outcome, bool unclear) {
     resume(actor, [=] {
       auto entry = find_log(self, key, source);
       if (!entry || entry->ended)
@@ -545,6 +552,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
         pass_on(self, std::move(rest));
       }
       entry->ended = true;
+      entry->unclear = unclear;
       if (!outcome && !entry->failure)
         entry->failure = to_caf(outcome.error());
       settle_log(self, key);
@@ -566,6 +574,18 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
     entry.masker = std::make_unique<transport::secret_masker>(hidden);
   follower->start();
   return promise;
+}
+
+/// A follower that waits for a connection that has died would wait long; but this log's container has ended, and the engine ends the log
+/// when it has given all of it.
+void hurry_log(self_pointer self, const attempt_key& key, std::uint64_t source, std::uint64_t batches) {
+  auto entry = find_log(self, key, source);
+  if (!entry || entry->ended || !entry->follows)
+    return;
+  if (entry->batches == batches && entry->unacknowledged == 0)
+    entry->follower->cancel();
+  else
+    self->run_delayed(quiet_end, [self, key, source, batches = entry->batches] { hurry_log(self, key, source, batches); });
 }
 
 // -- sandboxes ---------------------------------------------------------------------------------------------------------
@@ -697,6 +717,10 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
                                              [=](call_options options) { return transport::read_history(client, id, since, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
+    [=](log_atom, ended_atom, const attempt_key& key) {
+      if (auto found = self->state.logs.find(key); found != self->state.logs.end())
+        hurry_log(self, key, found->second.source, ~0ull);
+    },
     [=](withdraw_atom, const attempt_key& key) {
       leave_pulls(self, engine_errc::cancelled, "the pull was withdrawn", [&](const waiting_pull& one) { return one.key == key; });
       for (auto& [id, call] : self->state.calls)

@@ -34,12 +34,19 @@ void executor_state::follow_log() {
         if (!address)
           return;
         crash_point("log followed");
-        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, lease, masked_values(), warm ? warm->nonce : ""})
+        following = true;
+        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, false, lease, masked_values(), warm ? warm->nonce : ""})
           .then([this](const log_end& end) { // the container has ended, or is about to
+                  following = false;
+                  followed_to_end = end.complete;
                   if (now == step::run && end.report && heed(*end.report))
                     end_early(*end.report);
+                  else
+                    go_on_to_rest();
                 },
                 [this](const caf::error& e) {
+                  following = false;
+                  go_on_to_rest();
                   if (now != step::run || e == log_errc::stale)
                     return;
                   spdlog::debug("task {}: its log is read again: {}", to_string(key().task), text_of(e));
@@ -121,7 +128,19 @@ void executor_state::collect(container_status ended) {
   crash_point("container ended");
   image_id = ended.image_id;
   evidence.inspect = ended.raw_state;
-  read_rest(std::move(ended));
+  auto address = engine_address();
+  if (!following || !address) {
+    read_rest(std::move(ended));
+    return;
+  }
+  rest_of = std::move(ended);
+  self->send(address, log_atom_v, ended_atom_v, key());
+}
+
+/// The live reader has ended. If it was waited for, it is the last one's turn.
+void executor_state::go_on_to_rest() {
+  if (auto ended = std::exchange(rest_of, std::nullopt); ended && now == step::collect)
+    read_rest(std::move(*ended));
 }
 
 /// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its own.
@@ -146,7 +165,7 @@ void executor_state::read_rest(container_status ended) {
               else
                 corroborate(ended);
             },
-            log_atom_v, log_request{key(), container, spec.tty, false, lease, masked_values(), warm ? warm->nonce : ""});
+            log_atom_v, log_request{key(), container, spec.tty, false, std::exchange(followed_to_end, false), lease, masked_values(), warm ? warm->nonce : ""});
       },
       [this, ended](const caf::error& e) {
         spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));

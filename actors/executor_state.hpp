@@ -61,6 +61,7 @@ struct executor_state {
   void run();
   void look();
   void collect(container_status ended);
+  void go_on_to_rest();
   void read_rest(container_status ended);
   void corroborate(container_status ended);
   void suspect(container_status ended);
@@ -152,6 +153,9 @@ struct executor_state {
   std::string network;          ///< The container whose network this one joins; empty: it has its own.
   bool network_asked = false;
   std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
+  bool following = false;       ///< The log, live.
+  bool followed_to_end = false; ///< It was, and nothing of it was kept back.
+  std::optional<container_status> rest_of; ///< How the container ended, while the live reader is waited for.
   std::string image_id;
   bool pulled = false;
   timestamp started_at;

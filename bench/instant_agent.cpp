@@ -69,6 +69,7 @@ engine_actor::behavior_type instant_engine(self_pointer self, duration takes, st
     [](files_atom, const std::string&, const std::string&, std::uint64_t) { return std::string{}; },
     [](history_atom, const std::string&, timestamp) { return std::vector<engine_event>{}; },
     [](log_atom, const log_request&) { return log_end{}; },
+    [](log_atom, ended_atom, const attempt_key&) {},
     [](withdraw_atom, const attempt_key&) {},
     [](const continuation&) {},
     [](tick_atom, std::uint64_t) {},

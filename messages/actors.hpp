@@ -142,6 +142,8 @@ using engine_actor = caf::typed_actor<
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
   // Read a container's log into the log keeper; answered when it has ended and is written.
   caf::result<log_end>(log_atom, log_request),
+  // The container has ended: its log is not followed on if it gives nothing more.
+  caf::result<void>(log_atom, ended_atom, attempt_key),
   // Withdraw an attempt's requests: they end with `cancelled`.
   caf::result<void>(withdraw_atom, attempt_key),
   // A request has been answered on an I/O thread. (It sends this to itself.)

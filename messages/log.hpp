@@ -100,6 +100,7 @@ struct log_request {
   std::string container;
   bool tty = false;
   bool follow = true; ///< False: what is there by now.
+  bool tail = false;  ///< A reader before this one has written all that it came across: the log's last records may be enough.
   log_lease lease;
   std::vector<secret> secrets; ///< In clear: what is masked before it is written.
   std::string nonce; ///< Of a sandbox: what its init says is not the task's output.
@@ -108,7 +109,7 @@ struct log_request {
 template <class Inspector>
 bool inspect(Inspector& f, log_request& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
-                            f.field("follow", x.follow), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce));
+                            f.field("follow", x.follow), f.field("tail", x.tail), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce));
 }
 
 /// What the init of a sandbox says when it ends.
@@ -134,12 +135,13 @@ bool inspect(Inspector& f, sandbox_report& x) {
 
 /// A container's log has ended, and is written.
 struct log_end {
+  bool complete = false;                ///< Nothing that was read is kept back for what may follow it.
   std::optional<sandbox_report> report; ///< Of a sandbox: then nothing more will come, though the container may take a while to end.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_end& x) {
-  return f.object(x).fields(f.field("report", x.report));
+  return f.object(x).fields(f.field("complete", x.complete), f.field("report", x.report));
 }
 
 /// Asks for a piece of an attempt's log.

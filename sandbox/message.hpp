@@ -26,6 +26,9 @@ public:
   /// Nothing more comes: gives what was kept back.
   void finish(std::vector<log_record>& own);
 
+  /// Whether a record is kept back.
+  bool keeps() const { return !out_.kept.empty() || !err_.kept.empty(); }
+
   /// Both streams have ended with it: nothing more will come.
   bool whole() const { return out_.reported && err_.reported; }
 

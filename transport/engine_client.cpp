@@ -391,6 +391,8 @@ awaitable<result<std::unique_ptr<response_stream>>> engine_client::logs(std::str
     path += "&follow=1";
   if (!what.since.empty())
     path += "&since=" + what.since;
+  if (what.tail != 0)
+    path += "&tail=" + std::to_string(what.tail);
   co_return co_await open("GET", path, std::move(options));
 }
 

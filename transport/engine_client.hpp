@@ -24,6 +24,7 @@ struct registry_auth {
 struct log_options {
   bool follow = true;
   std::string since; ///< `seconds.nanoseconds`, inclusive; empty: from the beginning.
+  std::size_t tail = 0; ///< The last so many records alone, which the engine finds without reading the others; 0: all.
 };
 
 struct event_options {

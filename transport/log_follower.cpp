@@ -10,6 +10,29 @@ namespace davit::transport {
 
 namespace asio = boost::asio;
 
+namespace {
+
+/// For the last word on a log.
+void add_unclear_ends(const log_parser& parser, std::vector<log_record>& records) {
+  for (auto stream : {log_stream::out, log_stream::err})
+    if (parser.end_is_unclear(stream))
+      records.push_back({log_stream::note, std::chrono::system_clock::now(),
+                         "the engine does not tell whether the last line of " + to_string(stream) + ", which it has cut, ended with a newline\n"});
+}
+
+/// Adds a record, unless it was delivered before.
+void take(log_resume& resume, log_record record, std::vector<log_record>& records) {
+  bool gap = false;
+  if (!resume.take(record, gap))
+    return;
+  if (gap)
+    records.push_back({log_stream::note, record.at,
+                       "some bytes of " + to_string(record.stream) + " are missing here: the engine no longer has them\n"});
+  records.push_back(std::move(record));
+}
+
+} // namespace
+
 log_follower::log_follower(std::shared_ptr<engine_client> client, follow_options options, sink on_records, end on_end)
   : client_(std::move(client)),
     options_(std::move(options)),
@@ -44,6 +67,13 @@ awaitable<void> log_follower::wait_for_credit() {
   }
 }
 
+call_options log_follower::call() const {
+  call_options options;
+  options.until = within(std::chrono::seconds{30});
+  options.control = control_;
+  return options;
+}
+
 awaitable<void> log_follower::run() {
   result<void> outcome;
   bool reconnect = true;
@@ -51,30 +81,58 @@ awaitable<void> log_follower::run() {
     reconnect = false;
     outcome = co_await run_once(reconnect);
   }
-  on_end_(outcome, cursor_);
+  on_end_(outcome, unclear_end_);
+}
+
+/// False, and nothing is delivered, if the log's last records don't reach back to the cursor. Whatever goes wrong will do so again.
+awaitable<bool> log_follower::read_tail() {
+  constexpr std::size_t most_bytes = tail_records * (16 * 1024 + 64);
+  log_options what{false, {}, tail_records};
+  auto opened = co_await client_->logs(options_.container, std::move(what), call());
+  if (!opened)
+    co_return false;
+  auto stream = std::move(*opened);
+  log_parser parser{false};
+  std::vector<log_record> tail, records;
+  auto keep = [&](log_record record) { tail.push_back(std::move(record)); };
+  std::size_t bytes = 0;
+  while (bytes <= most_bytes) {
+    auto piece = co_await stream->read(within(quiet_reconnect));
+    if (!piece)
+      co_return false;
+    if (piece->empty())
+      break;
+    bytes += piece->size();
+    if (!parser.feed(*piece, keep))
+      co_return false;
+  }
+  log_resume resume{cursor_};
+  if (bytes > most_bytes || !parser.finish(keep) || !resume.reaches(tail))
+    co_return false;
+  for (auto& record : tail)
+    take(resume, std::move(record), records);
+  add_unclear_ends(parser, records);
+  cursor_ = resume.cursor();
+  if (!records.empty())
+    on_records_(std::move(records), 0);
+  co_return true;
 }
 
 awaitable<result<void>> log_follower::run_once(bool& reconnect) {
+  if (options_.tail && !options_.tty && !cursor_.empty()) {
+    auto enough = co_await read_tail();
+    if (enough)
+      co_return result<void>{};
+  }
   log_resume resume{cursor_};
-  call_options call;
-  call.until = within(std::chrono::seconds{30});
-  call.control = control_;
   log_options what{options_.follow, resume.since()};
-  auto opened = co_await client_->logs(options_.container, std::move(what), call);
+  auto opened = co_await client_->logs(options_.container, std::move(what), call());
   if (!opened)
     co_return opened.error();
   auto stream = std::move(*opened);
   log_parser parser{options_.tty};
   std::vector<log_record> records;
-  auto take = [&](log_record record) {
-    bool gap = false;
-    if (!resume.take(record, gap))
-      return;
-    if (gap)
-      records.push_back({log_stream::note, record.at,
-                         "some bytes of " + to_string(record.stream) + " are missing here: the engine no longer has them\n"});
-    records.push_back(std::move(record));
-  };
+  auto keep = [&](log_record record) { take(resume, std::move(record), records); };
   auto deliver = [&](std::uint64_t wire_bytes) {
     cursor_ = resume.cursor();
     credit_ -= static_cast<std::int64_t>(wire_bytes);
@@ -90,17 +148,15 @@ awaitable<result<void>> log_follower::run_once(bool& reconnect) {
     }
     if (piece->empty())
       break;
-    auto fed = parser.feed(*piece, take);
+    auto fed = parser.feed(*piece, keep);
     deliver(piece->size());
     if (!fed)
       co_return fed.error();
   }
-  auto finished = parser.finish(take);
-  if (!options_.follow) // the last word on this log
-    for (auto stream : {log_stream::out, log_stream::err})
-      if (parser.end_is_unclear(stream))
-        records.push_back({log_stream::note, std::chrono::system_clock::now(),
-                           "the engine does not tell whether the last line of " + to_string(stream) + ", which it has cut, ended with a newline\n"});
+  auto finished = parser.finish(keep);
+  unclear_end_ = parser.end_is_unclear(log_stream::out) || parser.end_is_unclear(log_stream::err);
+  if (!options_.follow)
+    add_unclear_ends(parser, records);
   deliver(0);
   co_return finished;
 }

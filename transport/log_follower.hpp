@@ -17,10 +17,15 @@ namespace davit::transport {
 /// vanished without a word looks the same.
 inline constexpr duration quiet_reconnect = std::chrono::seconds{90};
 
+/// How many records at a log's end are looked at before all since the cursor are asked for: an engine finds the cursor by decoding
+/// everything from the beginning, but knows where the last ones lie.
+inline constexpr std::size_t tail_records = 128;
+
 struct follow_options {
   std::string container;
   bool tty = false;
   bool follow = true;    ///< False: what is there by now, then the end.
+  bool tail = false;     ///< Not followed: everything in front of the last record that `from` names was read, so that the last ones may be enough.
   log_cursor from;
   std::uint64_t credit = 1024 * 1024; ///< Wire bytes that may be under way before the first grant.
 };
@@ -30,8 +35,8 @@ public:
   /// Some records in order, and how many wire bytes they took: to be granted again once they are written.
   using sink = std::function<void(std::vector<log_record>, std::uint64_t)>;
 
-  /// The end: of the log (no error), or of the connection. With where it stands.
-  using end = std::function<void(result<void>, log_cursor)>;
+  /// The end: of the log (no error), or of the connection. True: a stream's last line was cut, and its end is not clear.
+  using end = std::function<void(result<void>, bool)>;
 
   log_follower(std::shared_ptr<engine_client> client, follow_options options, sink on_records, end on_end);
 
@@ -47,6 +52,8 @@ public:
 private:
   awaitable<void> run();
   awaitable<result<void>> run_once(bool& reconnect);
+  awaitable<bool> read_tail();
+  call_options call() const;
   awaitable<void> wait_for_credit();
 
   std::shared_ptr<engine_client> client_;
@@ -54,6 +61,7 @@ private:
   sink on_records_;
   end on_end_;
   log_cursor cursor_;
+  bool unclear_end_ = false;
   std::int64_t credit_;
   boost::asio::steady_timer credit_arrived_;
   control_ptr control_ = std::make_shared<call_control>();

@@ -1,6 +1,7 @@
 #include "transport/log_parser.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace davit::transport {
 
@@ -152,7 +153,7 @@ std::string log_resume::since() const {
 
 bool log_resume::take(const log_record& record, bool& gap) {
   gap = false;
-  auto& seek = record.stream == log_stream::err ? err_ : out_;
+  auto& seek = of(record.stream);
   auto& at = cursor_.of(record.stream);
   if (seek.active) {
     if (record.at < at.at)
@@ -169,6 +170,38 @@ bool log_resume::take(const log_record& record, bool& gap) {
     ++at.ordinal;
   else
     at = {record.at, 1};
+  return true;
+}
+
+bool log_resume::reaches(const std::vector<log_record>& tail) {
+  constexpr auto nowhere = std::string::npos;
+  constexpr std::array streams{log_stream::out, log_stream::err};
+  std::array<std::size_t, 2> reached{nowhere, nowhere}, first{nowhere, nowhere};
+  for (std::size_t s = 0; s < 2; ++s) {
+    auto [at, left] = cursor_.of(streams[s]);
+    bool before = false; // something of the stream came before its stamp, so that all that carry the stamp are here
+    for (std::size_t i = 0; i < tail.size(); ++i) {
+      if (tail[i].stream != streams[s])
+        continue;
+      if (first[s] == nowhere)
+        first[s] = i;
+      if (left == 0)
+        break;
+      if (tail[i].at != at)
+        before = true;
+      else if (before && --left == 0)
+        reached[s] = i;
+    }
+  }
+  // Records are read in the order in which they are written: what stands before one that was delivered was delivered too.
+  for (std::size_t s = 0; s < 2; ++s) {
+    auto other = reached[1 - s];
+    if (reached[s] == nowhere && (other == nowhere || first[s] < other))
+      return false;
+  }
+  for (std::size_t s = 0; s < 2; ++s)
+    if (reached[s] == nowhere)
+      of(streams[s]).active = false;
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace davit::transport {
 
@@ -59,6 +60,10 @@ public:
   /// come before this one and did not: some bytes of this stream are missing.
   bool take(const log_record& record, bool& gap);
 
+  /// Whether the log's last records, `tail`, are enough to go on from: they begin before the place that was reached, so that
+  /// nothing in front of them is new. Then they may be taken. If not, everything since the cursor must be asked for.
+  bool reaches(const std::vector<log_record>& tail);
+
   const log_cursor& cursor() const noexcept { return cursor_; }
 
 private:
@@ -66,6 +71,8 @@ private:
     bool active = false;
     std::uint32_t skip = 0; ///< How many more records of the cursor's stamp were delivered before.
   };
+
+  search& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
 
   log_cursor cursor_;
   search out_;

@@ -42,6 +42,9 @@ public:
   /// Nothing more comes: gives the rest.
   void finish(std::vector<log_record>& decided);
 
+  /// Whether a record is kept back.
+  bool keeps() const { return !kept_.empty(); }
+
 private:
   struct automaton;
   struct range {

@@ -103,6 +103,43 @@ TEST_CASE("a resumed log skips what was delivered, and tells what is gone") {
   CHECK(gap);
 }
 
+TEST_CASE("a log's last records are enough if they begin before the place that was reached") {
+  auto at = [](int seconds) { return timestamp{std::chrono::seconds{1'000'000 + seconds}}; };
+  auto out = [&](int second) { return log_record{log_stream::out, at(second), "out"}; };
+  auto err = [&](int second) { return log_record{log_stream::err, at(second), "err"}; };
+  auto news = [&](const log_cursor& cursor, const std::vector<log_record>& tail) -> std::optional<std::size_t> {
+    log_resume resume{cursor};
+    if (!resume.reaches(tail))
+      return std::nullopt;
+    std::size_t taken = 0;
+    for (const auto& record : tail) {
+      bool gap = false;
+      taken += resume.take(record, gap);
+      CHECK_FALSE(gap);
+    }
+    return taken;
+  };
+  log_cursor cursor;
+  cursor.out = {at(5), 2};
+  CHECK(news(cursor, {out(4), out(5), out(5)}) == 0);
+  CHECK(news(cursor, {out(4), out(5), out(5), out(5), out(6)}) == 2);
+  // One more of the same stamp may stand in front of the tail.
+  CHECK_FALSE(news(cursor, {out(5), out(5), out(6)}));
+  CHECK_FALSE(news(cursor, {err(4), out(5), out(5), out(6)}));
+  CHECK_FALSE(news(cursor, {out(4), out(5), out(6)})); // the second one is lost
+  CHECK_FALSE(news(cursor, {out(6), out(7)}));
+  CHECK_FALSE(news(cursor, {}));
+  // The other stream has had nothing yet, or nothing for long.
+  CHECK(news(cursor, {out(4), out(5), out(5), err(5), out(6)}) == 2);
+  CHECK_FALSE(news(cursor, {out(4), err(4), out(5), out(5)}));
+  cursor.err = {at(1), 1};
+  CHECK(news(cursor, {out(4), out(5), out(5), err(5), out(6)}) == 2);
+  CHECK_FALSE(news(cursor, {out(4), err(4), out(5), out(5)}));
+  // Both are there; what was written of one stream later than the other's last is new.
+  CHECK(news(cursor, {out(4), err(0), err(1), err(2), out(5), out(5), out(6)}) == 2);
+  CHECK_FALSE(news({}, {out(1)}));
+}
+
 TEST_CASE("an HTTP answer is read in pieces of any size") {
   std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nApi-Version: 1.41\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
   for (std::size_t step = 1; step <= chunked.size(); ++step) {
