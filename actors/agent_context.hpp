@@ -35,6 +35,7 @@ struct fleet_settings {
 
 struct log_settings {
   byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
+  duration in_memory{1000};        ///< How long a log may be in memory alone. If its agent is killed meanwhile, it is read from the engine again.
   std::vector<sink_settings> sinks;
 };
 

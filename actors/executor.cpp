@@ -336,8 +336,7 @@ void executor_state::start_refused(caf::error why) {
       [this, text, engine_trouble](const container_status& status) {
         evidence.inspect = status.raw_state;
         image_id = status.image_id;
-        self->request(addresses.logs, caf::infinite, close_atom_v, key(), false).then([](const log_summary&) {}, [](const caf::error&) {});
-        report(judge_start_failure(status, text, engine_trouble));
+        end_log_and_report(judge_start_failure(status, text, engine_trouble));
       },
       inspect_atom_v, container);
 }

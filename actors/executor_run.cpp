@@ -248,6 +248,7 @@ void executor_state::settle(container_status ended) {
     .then(
       [this, ended](const log_summary& totals) {
         crash_point("log closed");
+        small_log = totals.packed;
         decide(ended, totals);
       },
       [this, ended](const caf::error& e) {
@@ -292,17 +293,34 @@ std::string executor_state::masked(std::string text) const {
   return std::move(pieces.front().bytes);
 }
 
-void executor_state::report(verdict how) {
+/// Ends a log that nothing more is read into, and reports.
+void executor_state::end_log_and_report(verdict how) {
+  come_to_report();
+  self->request(addresses.logs, caf::infinite, close_atom_v, key(), false)
+    .then(
+      [this, how](const log_summary& totals) {
+        small_log = totals.packed;
+        report(how);
+      },
+      [this, how](const caf::error&) { report(how); });
+}
+
+/// Whatever was to come is not waited for any more.
+void executor_state::come_to_report() {
   enter(step::report);
+  for (auto& timer : timers)
+    timer.dispose();
+  timers.clear();
+  again.clear();
+}
+
+void executor_state::report(verdict how) {
+  come_to_report();
   how.message = masked(std::move(how.message));
   evidence.note = masked(std::move(evidence.note));
   for (auto* list : {&evidence.events, &evidence.kills})
     for (auto& one : *list)
       one = masked(std::move(one));
-  for (auto& timer : timers)
-    timer.dispose();
-  timers.clear();
-  again.clear();
   attempt_result result;
   result.token = work.token;
   result.outcome = how.outcome;
@@ -311,6 +329,7 @@ void executor_state::report(verdict how) {
   result.finished_at = std::chrono::system_clock::now();
   result.phases = phases;
   result.evidence = evidence;
+  result.log = std::move(small_log);
   static thread_local std::minstd_rand random{std::random_device{}()};
   auto draw = std::uniform_real_distribution<double>{0, 1}(random);
   if ((wanted == ending::none || wanted == ending::drained) && !(spec.at_most_once && may_have_started))
@@ -325,6 +344,8 @@ void executor_state::store_result(attempt_result result, duration wait) {
     .then(
       [this, result] {
         context->metrics->task_finished(to_string(result.outcome));
+        if (!result.log.empty())
+          self->send(addresses.logs, finish_atom_v, key());
         spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(result.outcome), result.message.empty() ? "" : ": ",
                      result.message);
         remove();

@@ -69,6 +69,8 @@ struct executor_state {
   void weigh(const std::vector<engine_event>& events, container_status ended);
   void settle(container_status ended);
   void decide(container_status ended, log_summary totals);
+  void come_to_report();
+  void end_log_and_report(verdict how);
   void report(verdict how);
   void store_result(attempt_result result, duration wait);
   void remove();
@@ -156,6 +158,7 @@ struct executor_state {
   bool following = false;       ///< The log, live.
   bool followed_to_end = false; ///< It was, and nothing of it was kept back.
   std::optional<container_status> rest_of; ///< How the container ended, while the live reader is waited for.
+  std::string small_log;        ///< All of it, if it is to be stored with the outcome.
   std::string image_id;
   bool pulled = false;
   timestamp started_at;

@@ -106,8 +106,7 @@ void executor_state::fail(outcome how, std::string message) {
   result.message = std::move(message);
   if (now == step::run || now == step::collect)
     self->send(addresses.logs, note_atom_v, key(), "some bytes may be missing here: the log was not read to its end");
-  self->request(addresses.logs, caf::infinite, close_atom_v, key(), false).then([](const log_summary&) {}, [](const caf::error&) {});
-  report(std::move(result));
+  end_log_and_report(std::move(result));
 }
 
 /// Ends an attempt that was withdrawn before its container ran.

@@ -186,8 +186,7 @@ bool executor_state::heed(const sandbox_report& report) {
         how.exit_code = 127;
       else if (report.number == EACCES)
         how.exit_code = 126;
-      self->request(addresses.logs, caf::infinite, close_atom_v, key(), false).then([](const log_summary&) {}, [](const caf::error&) {});
-      executor_state::report(std::move(how));
+      end_log_and_report(std::move(how));
       return false;
     case sandbox_word::exited:
       return wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number);

@@ -45,6 +45,7 @@ struct log_keeper_state {
   static inline const char* name = "log_keeper";
 
   std::map<attempt_key, open_log> open;
+  std::deque<std::pair<attempt_key, std::chrono::steady_clock::time_point>> in_memory; ///< Of those, and until when; also some that are gone.
   std::multimap<attempt_key, waiting_reader> readers;
   std::deque<std::pair<attempt_key, store::log_compressor>> to_compress;
   std::deque<attempt_key> to_ship;  ///< To the store that all agents share.
@@ -56,6 +57,13 @@ struct log_keeper_state {
   std::unique_ptr<store::log_journal> journal;
   std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended; ///< Durable with the next commit.
   bool ticking = false;
+
+  explicit log_keeper_state(log_actor::stateful_pointer<log_keeper_state>) {}
+  ~log_keeper_state() {
+    for (auto& [key, log] : open)
+      if (auto written = log.writer->to_file(); !written)
+        spdlog::error("a log is lost here, and must be read from its engine again: {}", written.error().message);
+  }
 };
 
 using self_pointer = log_actor::stateful_pointer<log_keeper_state>;
@@ -68,7 +76,7 @@ void ship_block(self_pointer self, const context_ptr& context, attempt_key key, 
 
 void keep_ticking(self_pointer self) {
   auto& state = self->state;
-  if (state.ticking || (state.readers.empty() && state.to_compress.empty()))
+  if (state.ticking || (state.readers.empty() && state.to_compress.empty() && state.in_memory.empty()))
     return;
   state.ticking = true;
   if (state.to_compress.empty())
@@ -77,12 +85,23 @@ void keep_ticking(self_pointer self) {
     self->send(self, tick_atom_v);
 }
 
+/// A page of what is here of a log.
+store::log_result<log_page> page_of(self_pointer self, const context_ptr& context, const log_query& query) {
+  if (auto found = self->state.open.find(query.key); found != self->state.open.end())
+    return found->second.writer->read(query.offset, query.max_bytes);
+  return store::read_log(store::log_path(context->settings.log_folder(), query.key), query.offset, query.max_bytes);
+}
+
+bool is_here(self_pointer self, const context_ptr& context, const attempt_key& key) {
+  return self->state.open.contains(key) || store::log_exists(store::log_path(context->settings.log_folder(), key));
+}
+
 /// Gives the log's readers what has come.
 void serve(self_pointer self, const context_ptr& context, const attempt_key& key) {
   auto& readers = self->state.readers;
   auto [begin, end] = readers.equal_range(key);
   for (auto reader = begin; reader != end;) {
-    auto page = store::read_log(store::log_path(context->settings.log_folder(), key), reader->second.query.offset, reader->second.query.max_bytes);
+    auto page = page_of(self, context, reader->second.query);
     if (!page)
       reader->second.promise.deliver(to_caf(page.error()));
     else if (!page->records.empty() || page->finished)
@@ -100,9 +119,15 @@ store::log_result<open_log*> open(self_pointer self, const context_ptr& context,
   auto& open = self->state.open;
   if (auto found = open.find(key); found != open.end())
     return &found->second;
-  auto writer = store::log_writer::open(store::log_path(context->settings.log_folder(), key), context->settings.logs.max_bytes.bytes);
+  // Sinks go by the files.
+  auto place = context->settings.logs.sinks.empty() ? store::log_place::memory : store::log_place::file;
+  auto writer = store::log_writer::open(store::log_path(context->settings.log_folder(), key), context->settings.logs.max_bytes.bytes, place);
   if (!writer)
     return writer.error();
+  if ((*writer)->in_memory()) {
+    self->state.in_memory.emplace_back(key, std::chrono::steady_clock::now() + context->settings.logs.in_memory);
+    keep_ticking(self);
+  }
   return &open.emplace(key, open_log{std::move(*writer), 0}).first->second;
 }
 
@@ -144,14 +169,21 @@ void ship_block(self_pointer self, const context_ptr& context, attempt_key key, 
           });
 }
 
-/// Gives those who wait for a log what there is of it now.
-void end_fetch(self_pointer self, const context_ptr& context, const attempt_key& key) {
+void wait_for_more(self_pointer self, const log_query& query, caf::typed_response_promise<log_page> promise) {
+  self->state.readers.emplace(query.key, waiting_reader{query, std::move(promise), std::chrono::steady_clock::now() + query.wait});
+  keep_ticking(self);
+}
+
+/// Gives those who wait for a log what there is of it now: in `packed`, or here.
+void end_fetch(self_pointer self, const context_ptr& context, const attempt_key& key, std::string_view packed = {}) {
   for (auto& one : std::exchange(self->state.fetching[key], {})) {
-    auto page = store::read_log(store::log_path(context->settings.log_folder(), key), one.query.offset, one.query.max_bytes);
-    if (page)
-      one.promise.deliver(std::move(*page));
-    else
+    auto page = packed.empty() ? page_of(self, context, one.query) : store::read_packed_log(packed, one.query.offset, one.query.max_bytes);
+    if (!page)
       one.promise.deliver(to_caf(page.error()));
+    else if (page->records.empty() && !page->finished && one.query.wait.count() != 0)
+      wait_for_more(self, one.query, one.promise);
+    else
+      one.promise.deliver(std::move(*page));
   }
   self->state.fetching.erase(key);
 }
@@ -161,6 +193,8 @@ void fetch_block(self_pointer self, const context_ptr& context, attempt_key key,
     .then(
       [=](const log_block& block) {
         auto bytes = block.count == 0 ? std::nullopt : transport::base64_decode(block.bytes);
+        if (bytes && block.count == 1)
+          return end_fetch(self, context, key, *bytes);
         if (!bytes || !to->add(*bytes))
           return end_fetch(self, context, key);
         if (index + 1 < block.count)
@@ -182,9 +216,36 @@ caf::result<log_page> fetch(self_pointer self, const context_ptr& context, const
   return promise;
 }
 
+/// The outcome is stored, and with it the log.
+void release(self_pointer self, const attempt_key& key) {
+  auto& open = self->state.open;
+  if (auto found = open.find(key); found != open.end() && found->second.writer->in_memory() && found->second.writer->closed())
+    open.erase(found);
+}
+
+/// Gives files to the logs that are in memory for too long.
+void write_out(self_pointer self, const context_ptr& context) {
+  auto& state = self->state;
+  auto now = std::chrono::steady_clock::now();
+  while (!state.in_memory.empty() && state.in_memory.front().second <= now) {
+    auto key = state.in_memory.front().first;
+    state.in_memory.pop_front();
+    auto found = state.open.find(key);
+    if (found == state.open.end() || !found->second.writer->in_memory())
+      continue;
+    if (auto written = found->second.writer->to_file(); !written) {
+      spdlog::error("a log stays in memory: {}", written.error().message);
+      state.in_memory.emplace_back(key, now + context->settings.logs.in_memory);
+    } else if (found->second.writer->closed()) {
+      state.open.erase(found);
+    }
+  }
+}
+
 void tick(self_pointer self, const context_ptr& context) {
   auto& state = self->state;
   state.ticking = false;
+  write_out(self, context);
   if (!state.to_compress.empty()) {
     auto& [key, compressor] = state.to_compress.front();
     auto done = compressor.step();
@@ -219,21 +280,32 @@ caf::result<log_summary> close(self_pointer self, const context_ptr& context, co
   auto& writer = *(*log)->writer;
   if (auto ended = writer.end(); !ended)
     return to_caf(ended.error());
-  std::string bytes;
-  if (state.journal)
-    if (auto whole = writer.whole(store::log_journal::longest); whole)
-      bytes = std::move(*whole);
-  if (bytes.empty())
-    if (auto synced = writer.sync(); !synced)
-      return to_caf(synced.error());
   auto totals = writer.summary();
   if (with_tail)
     totals.tail = writer.tail(tail_bytes);
+  std::string bytes;
+  if (auto whole = writer.whole(store::small_log); whole)
+    bytes = std::move(*whole);
+  if (!bytes.empty() && (writer.in_memory() || context->settings.shared_store)) {
+    auto packed = store::pack_bytes(bytes);
+    if (!packed)
+      return to_caf(packed.error());
+    totals.packed = transport::base64_encode(*packed);
+  }
+  if (writer.in_memory()) { // until the outcome is stored
+    serve(self, context, key);
+    return totals;
+  }
+  if (bytes.empty() || !state.journal) {
+    if (auto synced = writer.sync(); !synced)
+      return to_caf(synced.error());
+    bytes.clear();
+  }
   state.open.erase(key);
   serve(self, context, key);
   if (totals.out.bytes + totals.err.bytes >= least_to_compress) {
     state.to_compress.emplace_back(key, store::log_compressor{store::log_path(context->settings.log_folder(), key)});
-  } else if (context->settings.shared_store) {
+  } else if (context->settings.shared_store && totals.packed.empty()) {
     state.to_ship.push_back(key);
     ship(self, context);
   }
@@ -309,8 +381,12 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       return caf::unit;
     },
     [=](close_atom, const attempt_key& key, bool with_tail) { return close(self, context, key, with_tail); },
+    [=](finish_atom, const attempt_key& key) { release(self, key); },
     [=](commit_atom) { commit(self); },
     [=](remove_atom, task_id task) -> caf::result<void> {
+      auto& open = self->state.open;
+      for (auto one = open.lower_bound({task, 0}); one != open.end() && one->first.task == task;)
+        one = open.erase(one);
       if (auto removed = store::remove_logs(context->settings.log_folder(), task); !removed)
         return to_caf(removed.error());
       if (self->state.journal)
@@ -318,23 +394,22 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       return caf::unit;
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
-      if (auto path = store::log_path(context->settings.log_folder(), query.key); query.elsewhere && store::packed_blocks(path) == 0 && store::log_exists(path)) {
+      if (auto path = store::log_path(context->settings.log_folder(), query.key); query.elsewhere && store::packed_blocks(path) == 0 && is_here(self, context, query.key)) {
         // Left from when the attempt was this agent's: whoever has ended it has the whole one, or the store does.
         self->state.open.erase(query.key);
         store::remove_log(path);
       }
-      auto page = store::read_log(store::log_path(context->settings.log_folder(), query.key), query.offset, query.max_bytes);
+      auto page = page_of(self, context, query);
       if (!page)
         return to_caf(page.error());
       if (!page->records.empty() || page->finished)
         return std::move(*page);
-      if (query.offset == 0 && context->settings.shared_store && self->state.store && !store::log_exists(store::log_path(context->settings.log_folder(), query.key)))
+      if (self->state.store && !is_here(self, context, query.key))
         return fetch(self, context, query);
       if (query.wait.count() == 0)
         return std::move(*page);
       auto promise = self->make_response_promise<log_page>();
-      self->state.readers.emplace(query.key, waiting_reader{query, promise, std::chrono::steady_clock::now() + query.wait});
-      keep_ticking(self);
+      wait_for_more(self, query, promise);
       return promise;
     },
     [=](tick_atom) { tick(self, context); },

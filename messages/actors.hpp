@@ -85,8 +85,11 @@ using log_actor = caf::typed_actor<
   caf::result<void>(log_batch),
   // Write a remark of davit's own into a log.
   caf::result<void>(note_atom, attempt_key, std::string),
-  // End a log: its readers see its end. Answered with the totals (and the last bytes if true) when all of it would outlast a power cut.
+  // End a log: its readers see its end. Answered with the totals (and the last bytes if true): when all of it would outlast a power cut, or with
+  // the whole of it, to be stored with the attempt's outcome.
   caf::result<log_summary>(close_atom, attempt_key, bool),
+  // The outcome is stored, and with it the whole log that was given: it need not be kept here.
+  caf::result<void>(finish_atom, attempt_key),
   // Make durable what has ended. (It sends this to itself.)
   caf::result<void>(commit_atom),
   // Remove the logs of a task.

@@ -152,6 +152,7 @@ struct attempt_result {
   phase_seconds phases;
   davit::evidence evidence;
   std::optional<timestamp> retry_at; ///< Then the task is queued again; otherwise it is finished.
+  std::string log;                   ///< The whole of a small log, as the log keeper has packed it; empty: it keeps it itself.
 };
 
 template <class Inspector>
@@ -159,7 +160,7 @@ bool inspect(Inspector& f, attempt_result& x) {
   return f.object(x).fields(f.field("token", x.token), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
                             f.field("message", x.message), f.field("finished_at", x.finished_at),
                             f.field("phases", x.phases), f.field("evidence", x.evidence),
-                            f.field("retry_at", x.retry_at));
+                            f.field("retry_at", x.retry_at), f.field("log", x.log));
 }
 
 /// What a live attempt is at.

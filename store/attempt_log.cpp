@@ -54,6 +54,19 @@ bool get_header(const char* bytes, header& h) {
 /// Bytes of the log as if it were not compressed, wherever they lie.
 class source {
 public:
+  /// Of bytes that outlive it.
+  static source of_plain(std::string_view bytes) {
+    source result;
+    result.memory_ = bytes;
+    return result;
+  }
+
+  static std::optional<source> of_packed(std::string_view bytes) {
+    auto result = of_plain(bytes);
+    result.compressed_ = true;
+    return result.read_table() ? std::optional{std::move(result)} : std::nullopt;
+  }
+
   static log_result<std::optional<source>> open(const std::filesystem::path& path) {
     source result;
     result.path_ = path.string() + ".log";
@@ -72,7 +85,7 @@ public:
 
   log_result<std::size_t> read(char* into, std::size_t size, std::uint64_t offset) {
     if (!compressed_) {
-      auto count = read_at(file_.fd, into, size, offset);
+      auto count = stored(into, size, offset);
       if (count < 0)
         return system_error(path_, "read");
       return static_cast<std::size_t>(count);
@@ -93,10 +106,9 @@ public:
   }
 
   std::uint64_t size() const {
-    struct stat info {};
     if (compressed_)
       return frames_.empty() ? 0 : frames_.back().raw_begin + frames_.back().raw_size;
-    return ::fstat(file_.fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+    return stored_size();
   }
 
 private:
@@ -104,13 +116,21 @@ private:
     std::uint64_t begin, size, raw_begin, raw_size;
   };
 
-  bool read_table() {
+  ssize_t stored(char* into, std::size_t size, std::uint64_t offset) const {
+    if (file_)
+      return read_at(file_.fd, into, size, offset);
+    return offset < memory_.size() ? static_cast<ssize_t>(memory_.copy(into, size, offset)) : 0;
+  }
+
+  std::uint64_t stored_size() const {
     struct stat info {};
-    if (::fstat(file_.fd, &info) != 0 || info.st_size < 17)
-      return false;
-    auto end = static_cast<std::uint64_t>(info.st_size);
+    return !file_ ? memory_.size() : ::fstat(file_.fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+  }
+
+  bool read_table() {
+    auto end = stored_size();
     char footer[9];
-    if (read_at(file_.fd, footer, 9, end - 9) != 9)
+    if (end < 17 || stored(footer, 9, end - 9) != 9)
       return false;
     std::uint32_t count = 0, magic = 0;
     std::memcpy(&count, footer, 4);
@@ -119,7 +139,7 @@ private:
       return false;
     std::vector<std::uint32_t> entries(std::size_t{count} * 2);
     auto bytes = entries.size() * 4;
-    if (read_at(file_.fd, reinterpret_cast<char*>(entries.data()), bytes, end - 9 - bytes) != static_cast<ssize_t>(bytes))
+    if (stored(reinterpret_cast<char*>(entries.data()), bytes, end - 9 - bytes) != static_cast<ssize_t>(bytes))
       return false;
     std::uint64_t at = 0, raw = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -136,7 +156,7 @@ private:
     if (loaded_ == one.begin && !block_.empty())
       return true;
     std::vector<char> packed(one.size);
-    if (read_at(file_.fd, packed.data(), packed.size(), one.begin) != static_cast<ssize_t>(packed.size()))
+    if (stored(packed.data(), packed.size(), one.begin) != static_cast<ssize_t>(packed.size()))
       return false;
     block_.resize(one.raw_size);
     auto count = ZSTD_decompress(block_.data(), block_.size(), packed.data(), packed.size());
@@ -146,11 +166,48 @@ private:
 
   std::string path_;
   file file_;
+  std::string_view memory_; ///< If there is no file.
   bool compressed_ = false;
   std::vector<frame> frames_;
   std::vector<char> block_;
   std::uint64_t loaded_ = 0;
 };
+
+log_result<log_page> read_page(source& from, const std::string& name, std::uint64_t offset, std::uint32_t max_bytes) {
+  log_page page;
+  page.next = offset;
+  std::vector<char> buffer(std::min<std::size_t>(std::clamp<std::size_t>(max_bytes, 4096, 4 * block_bytes), from.size() + header_bytes));
+  while (true) {
+    auto got = from.read(buffer.data(), buffer.size(), page.next);
+    if (!got)
+      return got.error();
+    std::size_t at = 0;
+    header h;
+    bool too_small = false;
+    while (at + header_bytes <= *got) {
+      if (!get_header(buffer.data() + at, h))
+        return log_error{log_errc::damaged, name + ": no record begins at offset " + std::to_string(page.next + at)};
+      if (h.stream == log_stream::none) {
+        page.next += at;
+        page.finished = true;
+        return page;
+      }
+      if (at + header_bytes + h.length > *got) {
+        too_small = at == 0 && *got == buffer.size();
+        break;
+      }
+      page.records.push_back({h.stream, h.at, {buffer.data() + at + header_bytes, h.length}});
+      at += header_bytes + h.length;
+      page.ends.push_back(page.next + at);
+    }
+    if (too_small) { // a record that is longer than a page comes alone
+      buffer.resize(header_bytes + h.length);
+      continue;
+    }
+    page.next += at;
+    return page;
+  }
+}
 
 struct ledger_text {
   std::uint64_t out_bytes = 0, out_hash = 0, err_bytes = 0, err_hash = 0, dropped = 0;
@@ -202,6 +259,8 @@ log_result<void> remove_logs(const std::filesystem::path& folder, task_id task) 
 struct log_writer::state {
   std::filesystem::path path;
   file out;
+  bool in_memory = false;
+  std::string memory; ///< All of it, if it is there.
   std::uint64_t size = 0;
   std::uint64_t limit = 0;
   bool limit_noted = false;
@@ -233,6 +292,27 @@ struct log_writer::state {
   }
 
   log_result<void> recover();
+  log_result<void> to_file();
+
+  /// Adds bytes to the log. Nothing half-written stays: they will come again.
+  log_result<void> put(std::string_view bytes) {
+    if (in_memory && size + bytes.size() <= small_log) {
+      memory += bytes;
+      size += bytes.size();
+      return {};
+    }
+    if (in_memory)
+      if (auto moved = to_file(); !moved)
+        return moved;
+    if (!write_all(out.fd, bytes.data(), bytes.size())) {
+      auto e = system_error(path, "write");
+      if (::ftruncate(out.fd, static_cast<off_t>(size)) == 0)
+        ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET);
+      return e;
+    }
+    size += bytes.size();
+    return {};
+  }
 
   /// Of one that had ended when it was opened; false: it is compressed, and durable.
   bool reopen() {
@@ -287,10 +367,13 @@ log_result<void> log_writer::state::recover() {
   return {};
 }
 
-log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::path& path, std::uint64_t limit) {
+log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_place place) {
   auto s = std::make_unique<state>();
   s->path = path;
   s->limit = limit;
+  s->in_memory = place == log_place::memory && !log_exists(path);
+  if (s->in_memory)
+    return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
   auto folder = path.parent_path();
   auto made = ::mkdir(folder.c_str(), 0777) == 0; // then there is nothing in it
   if (!made) {
@@ -308,6 +391,22 @@ log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::
       return system_error(name, "open");
   }
   return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
+}
+
+log_result<void> log_writer::state::to_file() {
+  auto name = path.string() + ".log";
+  std::error_code ec;
+  std::filesystem::create_directories(path.parent_path(), ec);
+  file made{::open(name.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+  if (!made || !write_all(made.fd, memory.data(), memory.size())) {
+    auto e = system_error(name, "write");
+    ::unlink(name.c_str()); // nobody is to take it for the log
+    return e;
+  }
+  out = std::move(made);
+  in_memory = false;
+  memory = {};
+  return {};
 }
 
 log_result<void> log_writer::append(const std::vector<log_record>& records) {
@@ -335,14 +434,8 @@ log_result<void> log_writer::append(const std::vector<log_record>& records) {
     put_header(bytes, {static_cast<std::uint32_t>(record.bytes.size()), record.stream, record.at});
     bytes += record.bytes;
   }
-  if (!write_all(s.out.fd, bytes.data(), bytes.size())) {
-    auto e = system_error(s.path, "write");
-    // Nothing half-written stays: the batch will come again.
-    if (::ftruncate(s.out.fd, static_cast<off_t>(s.size)) == 0)
-      ::lseek(s.out.fd, static_cast<off_t>(s.size), SEEK_SET);
-    return e;
-  }
-  s.size += bytes.size();
+  if (auto written = s.put(bytes); !written)
+    return written;
   s.limit_noted |= note_limit;
   auto total = s.totals.out.bytes + s.totals.err.bytes;
   for (const auto& record : records) {
@@ -368,13 +461,8 @@ log_result<void> log_writer::end() {
   std::string bytes;
   put_header(bytes, {static_cast<std::uint32_t>(text.size()), log_stream::none, {}});
   bytes += text;
-  if (!write_all(s.out.fd, bytes.data(), bytes.size())) {
-    auto e = system_error(s.path, "write");
-    if (::ftruncate(s.out.fd, static_cast<off_t>(s.size)) == 0)
-      ::lseek(s.out.fd, static_cast<off_t>(s.size), SEEK_SET);
-    return e;
-  }
-  s.size += bytes.size();
+  if (auto written = s.put(bytes); !written)
+    return written;
   s.closed = true;
   return {};
 }
@@ -382,6 +470,8 @@ log_result<void> log_writer::end() {
 log_result<std::string> log_writer::whole(std::uint64_t most) {
   auto& s = *state_;
   std::string bytes;
+  if (s.in_memory && s.size <= most)
+    return s.memory;
   if (s.size > most || !s.reopen())
     return bytes;
   bytes.resize(s.size);
@@ -392,6 +482,9 @@ log_result<std::string> log_writer::whole(std::uint64_t most) {
 
 log_result<void> log_writer::sync() {
   auto& s = *state_;
+  if (s.in_memory)
+    if (auto moved = s.to_file(); !moved)
+      return moved;
   if (s.reopen() && ::fdatasync(s.out.fd) != 0)
     return system_error(s.path, "sync");
   return {};
@@ -401,6 +494,21 @@ log_result<void> log_writer::close() {
   if (auto ended = end(); !ended)
     return ended;
   return sync();
+}
+
+bool log_writer::in_memory() const noexcept {
+  return state_->in_memory;
+}
+
+log_result<void> log_writer::to_file() {
+  return state_->in_memory ? state_->to_file() : log_result<void>{};
+}
+
+log_result<log_page> log_writer::read(std::uint64_t offset, std::uint32_t max_bytes) const {
+  if (!state_->in_memory)
+    return read_log(state_->path, offset, max_bytes);
+  auto bytes = source::of_plain(state_->memory);
+  return read_page(bytes, state_->path.string(), offset, max_bytes);
 }
 
 bool log_writer::closed() const noexcept {
@@ -423,7 +531,7 @@ std::string log_writer::tail(std::size_t most) const {
   std::uint64_t at = 0;
   // Long logs are read from near their end; the first whole record there can't be told, so from a page's start.
   while (true) {
-    auto page = read_log(state_->path, at, 1024 * 1024);
+    auto page = read(at, 1024 * 1024);
     if (!page || page->records.empty())
       break;
     for (const auto& record : page->records)
@@ -469,41 +577,18 @@ log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t o
   auto opened = source::open(path);
   if (!opened)
     return opened.error();
-  log_page page;
-  page.next = offset;
-  if (!*opened)
-    return page;
-  std::vector<char> buffer(std::clamp<std::size_t>(max_bytes, 4096, 4 * block_bytes));
-  while (true) {
-    auto got = (*opened)->read(buffer.data(), buffer.size(), page.next);
-    if (!got)
-      return got.error();
-    std::size_t at = 0;
-    header h;
-    bool too_small = false;
-    while (at + header_bytes <= *got) {
-      if (!get_header(buffer.data() + at, h))
-        return log_error{log_errc::damaged, path.string() + ": no record begins at offset " + std::to_string(page.next + at)};
-      if (h.stream == log_stream::none) {
-        page.next += at;
-        page.finished = true;
-        return page;
-      }
-      if (at + header_bytes + h.length > *got) {
-        too_small = at == 0 && *got == buffer.size();
-        break;
-      }
-      page.records.push_back({h.stream, h.at, {buffer.data() + at + header_bytes, h.length}});
-      at += header_bytes + h.length;
-      page.ends.push_back(page.next + at);
-    }
-    if (too_small) { // a record that is longer than a page comes alone
-      buffer.resize(header_bytes + h.length);
-      continue;
-    }
-    page.next += at;
-    return page;
-  }
+  if (*opened)
+    return read_page(**opened, path.string(), offset, max_bytes);
+  log_page nothing;
+  nothing.next = offset;
+  return nothing;
+}
+
+log_result<log_page> read_packed_log(std::string_view packed, std::uint64_t offset, std::uint32_t max_bytes) {
+  auto opened = source::of_packed(packed);
+  if (!opened)
+    return log_error{log_errc::damaged, "a log's seek table is damaged"};
+  return read_page(*opened, "a log", offset, max_bytes);
 }
 
 // -- compressed logs as a whole ------------------------------------------------------------------------------------------
@@ -526,6 +611,21 @@ std::string seek_table(const std::vector<std::uint32_t>& sizes) {
 
 } // namespace
 
+log_result<std::string> pack_bytes(std::string_view plain) {
+  static thread_local std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context{ZSTD_createCCtx(), &ZSTD_freeCCtx};
+  std::string packed;
+  std::vector<std::uint32_t> sizes;
+  if (!plain.empty()) {
+    packed.resize(ZSTD_compressBound(plain.size()));
+    auto count = ZSTD_compressCCtx(context.get(), packed.data(), packed.size(), plain.data(), plain.size(), 3);
+    if (ZSTD_isError(count))
+      return log_error{log_errc::damaged, std::string{"a log can't be packed: "} + ZSTD_getErrorName(count)};
+    packed.resize(count);
+    sizes = {static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(plain.size())};
+  }
+  return packed + seek_table(sizes);
+}
+
 log_result<std::string> pack_small(const std::filesystem::path& path) {
   auto name = path.string() + ".log";
   file in{::open(name.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -538,18 +638,7 @@ log_result<std::string> pack_small(const std::filesystem::path& path) {
   std::string plain(size, '\0');
   if (read_at(in.fd, plain.data(), size, 0) != static_cast<ssize_t>(size))
     return system_error(name, "read");
-  std::string packed(ZSTD_compressBound(size), '\0');
-  std::vector<std::uint32_t> sizes;
-  if (size > 0) {
-    auto count = ZSTD_compress(packed.data(), packed.size(), plain.data(), size, 3);
-    if (ZSTD_isError(count))
-      return log_error{log_errc::damaged, name + ": it can't be packed"};
-    packed.resize(count);
-    sizes = {static_cast<std::uint32_t>(count), static_cast<std::uint32_t>(size)};
-  } else {
-    packed.clear();
-  }
-  return packed + seek_table(sizes);
+  return pack_bytes(plain);
 }
 
 log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block) {

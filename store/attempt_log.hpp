@@ -1,6 +1,6 @@
 // One attempt's log on disk: exact bytes, each record with its stream and its time.
 //
-// While it is written: `<number>.log`, records one after the other, each behind a header of 16 bytes (u32 length, u8
+// A small one stays in memory at first, and may never need a file. While it is written otherwise: `<number>.log`, records one after the other, each behind a header of 16 bytes (u32 length, u8
 // stream, 3 zero bytes, i64 nanoseconds; little endian). A record of stream `none` ends the log and holds its ledger as
 // JSON. Later, if it is long: `<number>.log.zst` in Zstandard's seekable format, which `zstd -dc` reads too.
 #pragma once
@@ -15,6 +15,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace davit::store {
 
@@ -48,12 +49,21 @@ void remove_log(const std::filesystem::path& path);
 /// Removes the logs of all attempts of a task.
 log_result<void> remove_logs(const std::filesystem::path& folder, task_id task);
 
+/// Logs of at most so many bytes are small: they may be kept in memory, and be made durable together with others.
+inline constexpr std::uint64_t small_log = 16 * 1024;
+
+/// Where a log is written.
+enum class log_place {
+  file,
+  memory, ///< As long as it is small and nothing of it is on the disk.
+};
+
 /// Writes one log. Not thread-safe.
 class log_writer {
 public:
-  /// Opens it, or makes it; what an earlier writer has written is read once, a half-written record at the end is cut off.
+  /// Opens it, or makes it; what an earlier writer has written to its file is read once, a half-written record at the end is cut off.
   /// `limit`: bytes of output to keep; 0 for all.
-  static log_result<std::unique_ptr<log_writer>> open(const std::filesystem::path& path, std::uint64_t limit);
+  static log_result<std::unique_ptr<log_writer>> open(const std::filesystem::path& path, std::uint64_t limit, log_place place = log_place::file);
   ~log_writer();
 
   /// Appends; over the limit it keeps nothing but a remark, once, and counts.
@@ -68,8 +78,17 @@ public:
   /// Both.
   log_result<void> close();
 
-  /// The file's bytes, of a log that has ended; none if they are more than `most`, or compressed (then they are durable).
+  /// The log's bytes, of one that has ended; none if they are more than `most`, or compressed (then they are durable).
   log_result<std::string> whole(std::uint64_t most);
+
+  /// Whether it has no file.
+  bool in_memory() const noexcept;
+
+  /// Gives it one.
+  log_result<void> to_file();
+
+  /// As read_log, but of a log in memory too.
+  log_result<log_page> read(std::uint64_t offset, std::uint32_t max_bytes) const;
 
   bool closed() const noexcept;
   const log_cursor& cursor() const noexcept;
@@ -89,6 +108,12 @@ log_result<log_page> read_log(const std::filesystem::path& path, std::uint64_t o
 
 /// What a finished log of at most 1 MiB that is not compressed would be as such, whole.
 log_result<std::string> pack_small(const std::filesystem::path& path);
+
+/// The same of a log's bytes.
+log_result<std::string> pack_bytes(std::string_view plain);
+
+/// As read_log, of the bytes of a compressed log.
+log_result<log_page> read_packed_log(std::string_view packed, std::uint64_t offset, std::uint32_t max_bytes);
 
 /// The bytes of a finished and compressed log, a block of 1 MiB at a time; an empty one behind the last.
 log_result<std::string> read_packed(const std::filesystem::path& path, std::uint64_t block);

@@ -17,7 +17,7 @@ namespace davit::store {
 class log_journal {
 public:
   /// Longer logs are synced by themselves: there the disk's own speed counts.
-  static constexpr std::uint64_t longest = 16 * 1024;
+  static constexpr std::uint64_t longest = small_log;
 
   /// Opens the journal of a folder of logs. If the machine was started anew since it was written, brings back what is missing; `boot` names the present boot.
   static log_result<std::unique_ptr<log_journal>> open(const std::filesystem::path& folder, const std::string& boot = this_boot());

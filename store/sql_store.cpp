@@ -405,6 +405,10 @@ public:
       auto [cancelled, spec, image] = kept_.row<number, std::string, std::string>("SELECT t.cancel_requested, t.spec, " + dialect_->image_of_spec() + " FROM task t WHERE t.id = :id", id).value();
       if (const auto& [engine, image_id] = *attempt; !image_id.empty()) // where a container was made from it, the image is: that is what later tasks are placed by
         used_images_.emplace(engine, image);
+      if (!ended.log.empty())
+        kept_.run("INSERT INTO log (task, number, block, blocks, bytes) VALUES (:task, :number, 0, 1, :bytes)"
+                  " ON CONFLICT (task, number, block) DO UPDATE SET blocks = excluded.blocks, bytes = excluded.bytes",
+                  id, n, ended.log);
       if (ended.retry_at && cancelled == 0) {
         number due = ended.retry_at->time_since_epoch().count();
         kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);

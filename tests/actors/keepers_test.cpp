@@ -14,7 +14,9 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <set>
+#include <thread>
 
 using namespace davit;
 using namespace davit::test;
@@ -27,8 +29,11 @@ struct fixture {
   caf_configuration config;
   transport::io_runtime io;
   caf::actor_system system{config};
-  context_ptr context = [this] {
+  context_ptr context = with([](auto&) {});
+
+  context_ptr with(std::function<void(log_settings&)> change) {
     agent_settings settings;
+    change(settings.logs);
     settings.name = "a";
     settings.data_dir = folder.path();
     settings.store_url = "sqlite://" + (folder / "davit.db");
@@ -36,7 +41,8 @@ struct fixture {
     std::string wrong;
     auto rules = policy::make(settings.policy, wrong);
     return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
-  }();
+  }
+
   caf::scoped_actor self{system};
 
   ~fixture() { io.stop(); }
@@ -122,7 +128,72 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
 
+TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with the attempt's outcome, or for too long") {
+  auto store = spawn_store_keeper(system, context);
+  wiring addresses;
+  addresses.store = store;
+  log_actor keeper;
+  auto logs = context->settings.log_folder();
+  auto has_file = [&](const attempt_key& key) { return store::log_exists(store::log_path(logs, key)); };
+  auto page_of = [&](const attempt_key& key, std::uint64_t offset = 0) { return ask<log_page>(keeper, read_atom_v, log_query{key, offset, 4096, 0s}); };
+  auto begin = [&](duration in_memory) {
+    context = with([&](auto& settings) { settings.in_memory = in_memory; });
+    keeper = spawn_log_keeper(system, context);
+    self->send(keeper, wire_atom_v, addresses);
+    attempt_key key{uuid::make_v7(), 1};
+    auto lease = ask<log_lease>(keeper, open_atom_v, key);
+    CHECK_FALSE(failure(keeper, batch_of(key, lease, "one\n")));
+    return key;
+  };
+  auto kill = [&] {
+    caf::anon_send_exit(keeper, caf::exit_reason::kill);
+    self->wait_for(keeper);
+  };
+
+  auto key = begin(1h);
+  CHECK(page_of(key).records.size() == 1);
+  CHECK_FALSE(page_of(key).finished);
+  auto packed = ask<log_summary>(keeper, close_atom_v, key, false).packed;
+  CHECK(ask<log_summary>(keeper, close_atom_v, key, false).packed == packed); // whoever did not hear the answer asks again
+  CHECK(page_of(key).finished);
+  CHECK_FALSE(has_file(key));
+  // Its outcome is stored: it is read from there, from any place on.
+  CHECK_FALSE(failure(store, log_atom_v, key, std::uint32_t{0}, std::uint32_t{1}, packed));
+  self->send(keeper, finish_atom_v, key);
+  auto page = page_of(key);
+  REQUIRE(page.records.size() == 1);
+  CHECK(page.records[0].bytes == "one\n");
+  CHECK(page.finished);
+  CHECK(page_of(key, page.ends[0]).finished);
+  CHECK_FALSE(has_file(key));
+  // A reader may wait for a log that is nowhere yet.
+  attempt_key coming{uuid::make_v7(), 1};
+  auto wait = self->request(keeper, 30s, read_atom_v, log_query{coming, 0, 4096, 20s});
+  auto lease = ask<log_lease>(keeper, open_atom_v, coming);
+  CHECK_FALSE(failure(keeper, batch_of(coming, lease, "now\n")));
+  std::move(wait).receive([&](const log_page& first) { CHECK(first.records.size() == 1); }, [](const caf::error& e) { FAIL(text_of(e)); });
+  // A keeper that ends leaves nothing in memory alone.
+  CHECK_FALSE(has_file(coming));
+  kill();
+  CHECK(has_file(coming));
+  CHECK_FALSE(has_file(key));
+
+  // What the store does not take for long gets a file.
+  key = begin(1ms);
+  CHECK_FALSE(ask<log_summary>(keeper, close_atom_v, key, false).packed.empty());
+  for (int i = 0; i < 400 && !has_file(key); ++i)
+    std::this_thread::sleep_for(50ms);
+  CHECK(has_file(key));
+  CHECK(page_of(key).finished);
+  // A task that is forgotten is so here.
+  CHECK_FALSE(failure(keeper, remove_atom_v, key.task));
+  CHECK(page_of(key).records.empty());
+  kill();
+  caf::anon_send_exit(store, caf::exit_reason::user_shutdown);
+}
+
 TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
+  context = with([](auto& logs) { logs.sinks.emplace_back(); }); // each has a file, then
   auto keeper = spawn_log_keeper(system, context);
   std::vector<attempt_key> keys;
   for (auto size : {0u, 10u, 900u}) {

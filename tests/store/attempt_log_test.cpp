@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <fstream>
 #include <random>
 
 using namespace davit;
@@ -92,6 +93,63 @@ TEST_CASE("a small log is packed at once as it would be compressed, also an empt
     CHECK(finished);
   }
   CHECK_FALSE(pack_small(folder.path() / "none").has_value());
+}
+
+TEST_CASE("a small log is written in memory, and gets a file when it is asked to or has grown") {
+  scratch_folder folder;
+  auto path = folder.path() / "1" / "1";
+  auto records = some_records(8);
+  auto writer = std::move(*log_writer::open(path, 0, log_place::memory));
+  REQUIRE(writer->append(records).has_value());
+  CHECK(writer->in_memory());
+  CHECK_FALSE(std::filesystem::exists(path.parent_path()));
+  auto page = writer->read(0, 100'000);
+  REQUIRE(page.has_value());
+  CHECK(page->records == records);
+  CHECK_FALSE(page->finished);
+  CHECK(writer->read(page->ends[3], 100'000)->records == std::vector<log_record>(records.begin() + 4, records.end()));
+
+  SECTION("it ends") {
+    REQUIRE(writer->end().has_value());
+    CHECK(writer->read(page->next, 1000)->finished);
+    auto packed = pack_bytes(*writer->whole(small_log));
+    REQUIRE(packed.has_value());
+    CHECK(read_packed_log(*packed, 0, 100'000)->records == records);
+    CHECK(read_packed_log(*packed, page->next, 1000)->finished);
+    CHECK_FALSE(read_packed_log(packed->substr(0, packed->size() - 1), 0, 1000).has_value());
+    CHECK_FALSE(std::filesystem::exists(path.parent_path()));
+    CHECK(writer->tail(1'000'000).size() == writer->summary().out.bytes + writer->summary().err.bytes);
+    REQUIRE(writer->sync().has_value()); // durable: not in memory, then
+    bool finished = false;
+    CHECK(read_all(path, 5000, finished) == records);
+    CHECK(finished);
+  }
+  SECTION("it grows") {
+    auto more = some_records(30);
+    REQUIRE(writer->append(more).has_value());
+    CHECK_FALSE(writer->in_memory());
+    records.insert(records.end(), more.begin(), more.end());
+    REQUIRE(writer->append(more).has_value());
+    records.insert(records.end(), more.begin(), more.end());
+    REQUIRE(writer->close().has_value());
+    bool finished = false;
+    CHECK(read_all(path, 5000, finished) == records);
+    CHECK(finished);
+  }
+  SECTION("another writer goes on where its file ends") {
+    REQUIRE(writer->to_file().has_value());
+    CHECK(std::move(*log_writer::open(path, 0, log_place::memory))->cursor() == writer->cursor());
+    CHECK_FALSE(std::move(*log_writer::open(path, 0, log_place::memory))->in_memory());
+  }
+  SECTION("it can't be written") {
+    std::ofstream{path.parent_path()} << "a file where the folder should be";
+    auto before = writer->cursor();
+    CHECK_FALSE(writer->append(some_records(30)).has_value());
+    CHECK(writer->cursor() == before);
+    CHECK(writer->read(0, 100'000)->records == records);
+    std::filesystem::remove(path.parent_path());
+    CHECK(writer->append(some_records(30)).has_value());
+  }
 }
 
 TEST_CASE("a log that was cut off in the middle of a record goes on behind the last whole one") {

@@ -145,6 +145,28 @@ TEST_CASE_METHOD(fixture, "writes of another incarnation, or after the end, are 
   CHECK(store->get(id)->outcome == outcome::failed);
 }
 
+TEST_CASE_METHOD(fixture, "a small log is stored with its attempt's outcome, or not at all") {
+  accept();
+  auto work = claim(one_engine).front();
+  auto result = result_of(work, outcome::engine_lost);
+  result.log = "Zmlyc3Q=";
+  auto strange = result;
+  strange.token.incarnation = uuid::make_v4();
+  CHECK_FALSE(store->finish(strange).has_value());
+  CHECK(store->get_log(work.token.key, 0)->count == 0);
+  result.retry_at = std::chrono::system_clock::now();
+  REQUIRE(store->finish(result).has_value());
+  result = result_of(claim(one_engine).front(), outcome::succeeded);
+  result.log = "c2Vjb25k";
+  REQUIRE(store->finish(result).has_value());
+  auto first = store->get_log(work.token.key, 0), second = store->get_log(result.token.key, 0);
+  CHECK(first->count == 1);
+  CHECK(first->bytes == "Zmlyc3Q=");
+  CHECK(second->bytes == "c2Vjb25k");
+  REQUIRE(store->forget({work.token.key.task}).has_value());
+  CHECK(store->get_log(work.token.key, 0)->count == 0);
+}
+
 TEST_CASE_METHOD(fixture, "a retry is queued until its time; a cancelled task is not tried again") {
   auto id = accept();
   auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
