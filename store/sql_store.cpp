@@ -402,20 +402,29 @@ public:
                                                          finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation);
       if (!attempt)
         return fenced(ended.token);
-      auto [cancelled, spec, image] = kept_.row<number, std::string, std::string>("SELECT t.cancel_requested, t.spec, " + dialect_->image_of_spec() + " FROM task t WHERE t.id = :id", id).value();
-      if (const auto& [engine, image_id] = *attempt; !image_id.empty()) // where a container was made from it, the image is: that is what later tasks are placed by
-        used_images_.emplace(engine, image);
+      auto used = [&](const std::string& image) { // where a container was made from it, the image is: that is what later tasks are placed by
+        if (const auto& [engine, image_id] = *attempt; !image_id.empty())
+          used_images_.emplace(engine, image);
+      };
       if (!ended.log.empty())
         kept_.run("INSERT INTO log (task, number, block, blocks, bytes) VALUES (:task, :number, 0, 1, :bytes)"
                   " ON CONFLICT (task, number, block) DO UPDATE SET blocks = excluded.blocks, bytes = excluded.bytes",
                   id, n, ended.log);
-      if (ended.retry_at && cancelled == 0) {
-        number due = ended.retry_at->time_since_epoch().count();
-        kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(read_json<task_spec>(spec), due), message, id);
-        add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
-        return task_state::queued;
+      if (ended.retry_at) {
+        auto [cancelled, text] = kept_.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
+        if (cancelled == 0) {
+          auto spec = read_json<task_spec>(text);
+          number due = ended.retry_at->time_since_epoch().count();
+          kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(spec, due), message, id);
+          used(spec.image);
+          add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
+          return task_state::queued;
+        }
       }
-      kept_.run("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id", outcome, code, message, finished, id);
+      auto [image] = kept_.row<std::string>("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id RETURNING "
+                                              + dialect_->image_of_spec(),
+                                            outcome, code, message, finished, id).value();
+      used(image);
       add_event(id, n, "finished", task_state::finished, ended.outcome, message);
       return task_state::finished;
     });
@@ -949,11 +958,12 @@ private:
     auto& mine = entry->second;
     if (added)
       mine.last = std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT fair FROM owner WHERE name = :name), 0)", owner).value());
-    mine.last = std::get<0>(kept_.row<number>("SELECT "
-                                                + dialect_->larger("COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
-                                                                   " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
-                                                                   "CAST(:next AS BIGINT)"),
-                                              pinned, placement, priority, priority, mine.last + 1).value());
+    auto [now, first] = queue_now_.try_emplace({pinned, placement, priority});
+    if (first) // asked once for all that are accepted together
+      now->second = std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
+                                                  " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
+                                                  pinned, placement, priority, priority).value());
+    mine.last = std::max(now->second, mine.last + 1);
     ++mine.taken;
     return mine.last;
   }
@@ -1069,6 +1079,7 @@ private:
 
   /// What every agent writes to is written at a transaction's end, and in one order: so none waits long for another, and no two for each other.
   void write_last() {
+    queue_now_.clear();
     for (const auto& [owner, mine] : std::exchange(turns_, {}))
       kept_.run("INSERT INTO owner (name, fair) VALUES (:name, :last) ON CONFLICT (name) DO UPDATE SET fair = " + dialect_->larger("owner.fair", "CAST(:before AS BIGINT)") + " + CAST(:taken AS BIGINT)", owner,
                 mine.last, mine.last - mine.taken, mine.taken);
@@ -1079,6 +1090,7 @@ private:
 
   void forget_last() {
     turns_.clear();
+    queue_now_.clear();
     used_images_.clear();
     events_.clear();
   }
@@ -1196,6 +1208,7 @@ private:
   struct owner_turns {
     number last = 0, taken = 0;
   };
+  std::map<std::tuple<std::string, std::string, number>, number> queue_now_; ///< By pinned, placement, priority: the place that was first when this transaction asked.
   std::map<std::string, owner_turns> turns_;                   ///< Places in the queue that this transaction has given.
   std::set<std::pair<std::string, std::string>> used_images_;  ///< By engine and name: what this transaction's attempts were made from.
   std::map<std::pair<std::string, std::string>, number> image_written_; ///< When this session has written an image down last.
