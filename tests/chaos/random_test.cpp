@@ -17,14 +17,16 @@ namespace {
 class storm {
 public:
   explicit storm(unsigned seed) : random_(seed) {
-    for (auto& one : engines_)
+    for (auto& one : engines_) {
+      one->docker("network create --subnet 10.213.77.0/24 n1");
       witnesses_.push_back(std::make_unique<witness>(*one));
+    }
     agent_.start();
   }
 
   void round(tally& count) {
     const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed"};
-    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, agent_); }, [&](const std::string& fault) { strike(fault); });
+    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, agent_, "n1"); }, [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
       judge(agent_, one, count, agent_.said());
     ++count.rounds;
@@ -86,14 +88,15 @@ private:
   }
 
   dice random_;
-  std::vector<std::unique_ptr<test_engine>> engines_ = [] {
+  test_network around_[2]; ///< One for each engine, so that both can have a network of the same name.
+  std::vector<std::unique_ptr<test_engine>> engines_ = [this] {
     std::vector<std::unique_ptr<test_engine>> list;
-    list.push_back(std::make_unique<test_engine>("plain"));
-    list.push_back(std::make_unique<test_engine>("restoring", std::vector<std::string>{"--live-restore"}));
+    list.push_back(std::make_unique<test_engine>("plain", std::vector<std::string>{}, around_[0].prefix()));
+    list.push_back(std::make_unique<test_engine>("restoring", std::vector<std::string>{"--live-restore"}, around_[1].prefix()));
     return list;
   }();
   std::vector<std::unique_ptr<witness>> witnesses_;
-  test_daemon agent_{{patient(*engines_[0]), patient(*engines_[1])}, {"--davit.agent.drain-timeout=200ms"}};
+  test_daemon agent_{{patient(*engines_[0]), patient(*engines_[1])}, {"--davit.agent.drain-timeout=200ms", "--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
 };
 
 } // namespace

@@ -47,7 +47,7 @@ void pause(dice& random, int least_ms, int most_ms) {
   std::this_thread::sleep_for(std::chrono::milliseconds{draw(random, least_ms, most_ms)});
 }
 
-planned plan_task(dice& random) {
+planned plan_task(dice& random, const std::string& network) {
   planned one;
   one.lines = draw(random, 1, 30);
   one.code = draw(random, 0, 3) == 0 ? 0 : draw(random, 1, 120);
@@ -57,14 +57,16 @@ planned plan_task(dice& random) {
   one.spec.start = std::array{start_mode::automatic, start_mode::automatic, start_mode::warm, start_mode::cold}[static_cast<std::size_t>(draw(random, 0, 3))];
   if (one.spec.at_most_once && one.spec.start == start_mode::warm)
     one.spec.start = start_mode::automatic;
+  if (!network.empty() && draw(random, 0, 1))
+    one.spec.network = network;
   one.spec.retry.attempts = 20;
   one.spec.retry.backoff = {10ms, 200ms};
   one.spec.dedupe_key = to_string(uuid::make_v7());
   return one;
 }
 
-planned submit_for_certain(dice& random, agent_client& agent) {
-  auto one = plan_task(random);
+planned submit_for_certain(dice& random, agent_client& agent, const std::string& network) {
+  auto one = plan_task(random, network);
   eventually([&] {
     try {
       one.id = agent.submit(one.spec);

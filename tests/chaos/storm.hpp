@@ -52,10 +52,11 @@ int draw(dice& random, int least, int most);
 /// The moment is what is tried.
 void pause(dice& random, int least_ms, int most_ms);
 
-planned plan_task(dice& random);
+/// Half of them in `network`, if there is one.
+planned plan_task(dice& random, const std::string& network = "");
 
 /// Submits one as a client does: no answer, ask again with the same key.
-planned submit_for_certain(dice& random, agent_client& agent);
+planned submit_for_certain(dice& random, agent_client& agent, const std::string& network = "");
 
 /// A round: tasks are submitted before and between some faults, drawn from `faults`. Gives the tasks.
 std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults, const std::function<planned()>& submit,
