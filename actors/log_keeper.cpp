@@ -216,10 +216,14 @@ caf::result<log_page> fetch(self_pointer self, const context_ptr& context, const
   return promise;
 }
 
-/// The outcome is stored, and with it the log.
-void release(self_pointer self, const attempt_key& key) {
+/// The outcome is stored, and with it the log. A file that it has got by then may never have reached the disk.
+void release(self_pointer self, const context_ptr& context, const attempt_key& key) {
+  if (!context->settings.logs.sinks.empty())
+    return;
   auto& open = self->state.open;
-  if (auto found = open.find(key); found != open.end() && found->second.writer->in_memory() && found->second.writer->closed())
+  if (auto found = open.find(key); found == open.end())
+    store::remove_log(store::log_path(context->settings.log_folder(), key));
+  else if (found->second.writer->closed())
     open.erase(found);
 }
 
@@ -381,7 +385,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       return caf::unit;
     },
     [=](close_atom, const attempt_key& key, bool with_tail) { return close(self, context, key, with_tail); },
-    [=](finish_atom, const attempt_key& key) { release(self, key); },
+    [=](finish_atom, const attempt_key& key) { release(self, context, key); },
     [=](commit_atom) { commit(self); },
     [=](remove_atom, task_id task) -> caf::result<void> {
       auto& open = self->state.open;

@@ -180,14 +180,22 @@ TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with 
 
   // What the store does not take for long gets a file.
   key = begin(1ms);
-  CHECK_FALSE(ask<log_summary>(keeper, close_atom_v, key, false).packed.empty());
+  packed = ask<log_summary>(keeper, close_atom_v, key, false).packed;
   for (int i = 0; i < 400 && !has_file(key); ++i)
     std::this_thread::sleep_for(50ms);
   CHECK(has_file(key));
   CHECK(page_of(key).finished);
+  // When it does, that is the one that is durable.
+  CHECK_FALSE(failure(store, log_atom_v, key, std::uint32_t{0}, std::uint32_t{1}, packed));
+  self->send(keeper, finish_atom_v, key);
+  CHECK(page_of(key).finished);
+  CHECK_FALSE(has_file(key));
   // A task that is forgotten is so here.
-  CHECK_FALSE(failure(keeper, remove_atom_v, key.task));
-  CHECK(page_of(key).records.empty());
+  attempt_key last{uuid::make_v7(), 1};
+  ask<log_summary>(keeper, close_atom_v, last, false);
+  CHECK(page_of(last).finished);
+  CHECK_FALSE(failure(keeper, remove_atom_v, last.task));
+  CHECK_FALSE(page_of(last).finished);
   kill();
   caf::anon_send_exit(store, caf::exit_reason::user_shutdown);
 }
