@@ -18,6 +18,7 @@
 #include <fstream>
 #include <functional>
 #include <sstream>
+#include <thread>
 #include <unistd.h>
 
 namespace davit {
@@ -598,6 +599,8 @@ caf_configuration::caf_configuration() {
   // Work stealing looks for work without pause; beside an engine on the same machine that costs tasks more than it gives messages
   // (docs/performance.md).
   set("caf.scheduler.policy", "sharing");
+  // CAF would take four on a small machine: they wake each other for nothing.
+  set("caf.scheduler.max-threads", static_cast<std::int64_t>(std::max(2u, std::thread::hardware_concurrency())));
   // CAF's own console log is off; its warnings reach the user through davit's.
   set("caf.logger.console.verbosity", "quiet");
 }
