@@ -33,7 +33,6 @@ struct store_keeper_state {
 
   std::unique_ptr<store::task_store> store;
   std::vector<pending_write> writes; ///< Gathered since the last commit.
-  std::int64_t published = 0;        ///< The last event that listeners have heard of.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
   std::chrono::steady_clock::time_point told{}, asked{}; ///< When peers were told of news last, and the store was asked for theirs.
@@ -86,18 +85,18 @@ caf::result<T> write(self_pointer self, std::function<store::result<T>()> work, 
   return promise;
 }
 
-void publish(self_pointer self) {
+/// Tells the listeners what is new; whether anything was.
+bool publish(self_pointer self) {
   auto& state = self->state;
   if (state.listeners.empty())
-    return;
-  while (true) {
-    auto events = state.store->events(state.published, {}, 1000);
+    return false;
+  for (bool any = false;; any = true) {
+    auto events = state.store->news();
     if (!events || events->empty())
-      return;
+      return any;
     for (const auto& event : *events)
       for (const auto& listener : state.listeners)
         self->send(listener, event);
-    state.published = events->back().sequence;
   }
 }
 
@@ -148,9 +147,7 @@ void commit(self_pointer self, metrics& metrics) {
       }
     }
   }
-  auto before = state.published;
-  publish(self);
-  if (state.published != before && state.fleet)
+  if (publish(self) && state.fleet)
     after_pause(self, state.told, state.telling, [self] {
       if (self->state.fleet)
         self->send(self->state.fleet, news_atom_v);
@@ -171,8 +168,6 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
   auto choose = [strategy = context->settings.placement.strategy](const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders) {
     return choose_engine(offers, wanted, holders, strategy);
   };
-  if (auto last = store.last_event())
-    self->state.published = *last;
   return {
     [=, &store](accept_atom, const task_spec& spec, const std::string& owner) {
       auto created = std::make_shared<bool>(false);

@@ -108,22 +108,17 @@ std::string literal(const std::string& text) {
 constexpr std::size_t most_passed_over = 1000;
 constexpr int most_turns = 5;
 
-/// A line of the event table that is written when its transaction ends.
-struct new_event {
-  std::string task;
-  number attempt = 0, at = 0;
-  std::string kind, state;
-  std::optional<std::string> outcome;
-  std::string message;
-};
-
 class sql_store final : public task_store {
 public:
   explicit sql_store(std::unique_ptr<dialect> how) : dialect_(std::move(how)) {}
 
   result<void> open() {
     lost_ = true;
-    return guarded<void>([&] {});
+    auto last = last_event();
+    if (!last)
+      return last.error();
+    told_ = *last;
+    return {};
   }
 
   bool shared() const override { return dialect_->shared(); }
@@ -139,6 +134,7 @@ public:
           throw std::runtime_error(*std::exchange(broken_, std::nullopt));
         write_last();
         sql_ << "COMMIT";
+        remember_news();
       });
       if (!outcome) {
         batching_ = false;
@@ -604,6 +600,21 @@ public:
     });
   }
 
+  result<std::vector<task_event>> news() override {
+    if (!unsure_ && !dialect_->shared()) {
+      if (!news_.empty())
+        told_ = news_.back().sequence;
+      return std::exchange(news_, {});
+    }
+    news_.clear();
+    auto list = events(told_, {}, 1000);
+    if (list && list->empty())
+      unsure_ = false;
+    else if (list)
+      told_ = list->back().sequence;
+    return list;
+  }
+
   result<std::int64_t> last_event() override {
     return guarded<std::int64_t>([&]() -> result<std::int64_t> {
       return static_cast<std::int64_t>(std::get<0>(kept_.row<std::optional<number>>("SELECT MAX(sequence) FROM event").value()).value_or(0));
@@ -669,7 +680,9 @@ private:
         if (inner)
           write_last();
         sql_ << (inner ? "COMMIT" : "ROLLBACK");
-        if (!inner)
+        if (inner)
+          remember_news();
+        else
           forget_last();
         return inner;
       });
@@ -681,6 +694,7 @@ private:
 
   void undo() {
     forget_last();
+    unsure_ = true;
     image_written_.clear();
     if (lost_)
       return;
@@ -1074,7 +1088,7 @@ private:
 
   void add_event(const std::string& task, number attempt_number, const std::string& kind, task_state state, std::optional<outcome> ended,
                  const std::string& message) {
-    events_.push_back({task, attempt_number, now_number(), kind, to_string(state), outcome_text(ended), text_of(message)});
+    events_.push_back({0, read_id(task), static_cast<std::int32_t>(attempt_number), std::chrono::system_clock::now(), kind, state, ended, text_of(message)});
   }
 
   /// What every agent writes to is written at a transaction's end, and in one order: so none waits long for another, and no two for each other.
@@ -1112,21 +1126,31 @@ private:
     if (events_.empty())
       return;
     dialect_->lock(sql_, "events");
-    auto events = std::exchange(events_, {});
     if (!dialect_->shared()) {
-      for (auto& one : events)
-        kept_.run("INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)", one.task, one.attempt, one.at, one.kind,
-                  one.state, one.outcome, one.message);
+      for (auto& one : events_) {
+        kept_.run("INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES (:task, :attempt, :at, :kind, :state, :outcome, :message)", to_string(one.task), number{one.attempt},
+                  one.at.time_since_epoch().count(), one.kind, to_string(one.state), outcome_text(one.outcome), one.message);
+        number sequence = 0;
+        sql_.get_last_insert_id("event", sequence);
+        one.sequence = sequence;
+      }
       return;
     }
     // Many rows in a statement: each statement is a way to the database and back.
-    for (std::size_t from = 0; from < events.size(); from += 100) {
+    for (std::size_t from = 0; from < events_.size(); from += 100) {
       std::string rows;
-      for (auto one = events.begin() + static_cast<std::ptrdiff_t>(from); one != events.end() && one < events.begin() + static_cast<std::ptrdiff_t>(from + 100); ++one)
-        rows += (rows.empty() ? "(" : ", (") + literal(one->task) + ", " + std::to_string(one->attempt) + ", " + std::to_string(one->at) + ", " + literal(one->kind) + ", " + literal(one->state) + ", "
-                + (one->outcome ? literal(*one->outcome) : "NULL") + ", " + literal(one->message) + ")";
+      for (auto one = events_.begin() + static_cast<std::ptrdiff_t>(from); one != events_.end() && one < events_.begin() + static_cast<std::ptrdiff_t>(from + 100); ++one)
+        rows += (rows.empty() ? "(" : ", (") + literal(to_string(one->task)) + ", " + std::to_string(one->attempt) + ", " + std::to_string(one->at.time_since_epoch().count()) + ", " + literal(one->kind)
+                + ", " + literal(to_string(one->state)) + ", " + (one->outcome ? literal(to_string(*one->outcome)) : "NULL") + ", " + literal(one->message) + ")";
       sql_ << "INSERT INTO event (task, attempt, at, kind, state, outcome, message) VALUES " + rows;
     }
+  }
+
+  /// After a commit. Of a store that nobody else writes to, what was written is what there is to tell.
+  void remember_news() {
+    auto events = std::exchange(events_, {});
+    if (!dialect_->shared() && !unsure_)
+      news_.insert(news_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
   }
 
   static error fenced(const attempt_token& token) {
@@ -1204,7 +1228,10 @@ private:
   bool lost_ = false;     ///< The session is to be opened before it is used.
   bool crossed_ = false;  ///< Another session's transaction came between: the same may work at once.
   bool batching_ = false;
-  std::vector<new_event> events_;
+  std::vector<task_event> events_; ///< Of this transaction.
+  std::vector<task_event> news_;   ///< Committed, and not asked for yet.
+  std::int64_t told_ = 0;          ///< The last event that was.
+  bool unsure_ = true;             ///< The database alone knows the news.
   struct owner_turns {
     number last = 0, taken = 0;
   };

@@ -125,6 +125,9 @@ public:
   /// Events after `sequence`, oldest first; of one task, or of all (nil).
   virtual result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) = 0;
   virtual result<std::int64_t> last_event() = 0;
+
+  /// The events since the store was opened, or since this was asked last: whoever wrote them, oldest first, a thousand or so at a time. None: that was all.
+  virtual result<std::vector<task_event>> news() = 0;
   virtual result<task_counts> counts() = 0;
 };
 

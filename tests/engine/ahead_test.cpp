@@ -133,11 +133,11 @@ TEST_CASE("an agent that is killed goes on with a task in a network that was mad
 TEST_CASE("an engine whose slots are all taken pulls what the next tasks need", "[ahead][pull]") {
   test_engine engine{"a"};
   test_registry registry;
-  for (auto name : {"one:1", "three:1", "four:1"})
+  for (auto name : {"one:1", "two:1", "three:1", "four:1"})
     registry.push(engine, name);
   auto there = [&](const std::string& name) { return !engine.docker("images -q " + registry.image(name)).empty(); };
   auto settings = engine.settings(1);
-  settings.images_ahead = 3;
+  settings.images_ahead = 4;
   test_agent agent{{settings}};
   auto holds = agent.submit(busybox("while true; do sleep 0.1; done"));
   agent.await_state(holds, task_state::running);
@@ -150,15 +150,19 @@ TEST_CASE("an engine whose slots are all taken pulls what the next tasks need", 
   auto never = next("four:1");
   never.pull = pull_policy::never;
   auto waits = agent.submit(never);
+  auto private_one = next("two:1");
+  private_one.secrets["DOCKER_AUTH_CONFIG"].value = R"({"auths": {}})";
+  auto own = agent.submit(private_one);
   auto one = agent.submit(next("one:1")), again = agent.submit(next("one:1")), three = agent.submit(next("three:1"));
   CHECK(eventually([&] { return there("one:1"); }));
   CHECK(agent.find(one).state == task_state::queued);
   CHECK_FALSE(there("four:1")); // never to be pulled
-  CHECK_FALSE(there("three:1")); // further behind than the three that are looked at
+  CHECK_FALSE(there("two:1"));  // only with the task's own credentials
+  CHECK_FALSE(there("three:1")); // further behind than the four that are looked at
   agent.cancel(waits);
   CHECK(eventually([&] { return there("three:1"); }));
   agent.cancel(holds);
-  for (auto id : {one, again, three})
+  for (auto id : {own, one, again, three})
     CHECK(agent.wait(id).outcome == outcome::succeeded);
-  CHECK(agent.metric("davit_image_pulls_total{result=\"pulled\"}") == 2); // each once
+  CHECK(agent.metric("davit_image_pulls_total{result=\"pulled\"}") == 3); // each once
 }
