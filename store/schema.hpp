@@ -87,6 +87,12 @@ inline const schema_steps& sqlite_schema() {
       "DROP INDEX task_due",
       "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND ready = 0",
     },
+    {
+      // An index is written whenever a task changes its state: those above tell of the queue, one more of what runs is enough.
+      "DROP INDEX task_queue",
+      "DROP INDEX task_active",
+      "CREATE INDEX task_running ON task (owner) WHERE state IN ('starting', 'running')",
+    },
   };
   return steps;
 }

@@ -260,7 +260,8 @@ public:
         open.emplace_back(id, attempt_number);
       auto text = to_string(incarnation);
       sql_ << "UPDATE attempt SET agent = :heir, incarnation = :incarnation WHERE agent = :agent AND outcome IS NULL", use(heir), use(text), use(agent);
-      sql_ << "UPDATE task SET pinned = :heir WHERE pinned = :agent AND state <> 'finished'", use(heir), use(agent);
+      for (const auto& open : unfinished)
+        kept_.run("UPDATE task SET pinned = :heir WHERE pinned = :agent AND " + open, heir, agent);
       std::vector<claimed_attempt> attempts;
       for (const auto& [task, n] : open)
         attempts.push_back({{{read_id(task), static_cast<std::int32_t>(n)}, incarnation}, load(task), true, false});
@@ -437,14 +438,9 @@ public:
 
   result<void> cancel_pinned(const std::string& agent) override {
     return transaction<void>([&]() -> result<void> {
-      std::vector<std::string> ids;
-      std::string id;
-      soci::statement rows = (sql_.prepare << "SELECT id FROM task WHERE pinned = :agent AND state <> 'finished'", use(agent), into(id));
-      rows.execute();
-      while (rows.fetch())
-        ids.push_back(id);
-      for (const auto& one : ids)
-        cancel_row(one);
+      for (const auto& open : unfinished)
+        for (const auto& [id] : kept_.rows<std::string>("SELECT id FROM task WHERE pinned = :agent AND " + open, agent))
+          cancel_row(id);
       return {};
     });
   }
@@ -624,8 +620,9 @@ public:
   result<task_counts> counts() override {
     return guarded<task_counts>([&]() -> result<task_counts> {
       task_counts counts;
-      for (const auto& [state, count] : kept_.rows<std::string, number>("SELECT state, COUNT(*) FROM task WHERE state <> 'finished' GROUP BY state"))
-        (state == "queued" ? counts.queued : state == "starting" ? counts.starting : counts.running) = count;
+      for (const auto& open : unfinished)
+        for (const auto& [state, count] : kept_.rows<std::string, number>("SELECT state, COUNT(*) FROM task WHERE " + open + " GROUP BY state"))
+          (state == "queued" ? counts.queued : state == "starting" ? counts.starting : counts.running) += count;
       return counts;
     });
   }
@@ -795,11 +792,9 @@ private:
     queue(sql_store& store, const std::vector<std::string>& pins, number now, std::string lock, const std::function<bool(const std::vector<std::string>&)>& possible)
         : store_(store), now_(now), lock_(std::move(lock)) {
       for (const auto& pinned : pins)
-        // From one placement to the next, each time by the index; with each comes where its first task stands.
+        // With each comes where its first task stands.
         for (auto& [placement, priority, fair] : store.kept_.rows<std::string, std::optional<number>, std::optional<number>>(
-               "WITH RECURSIVE p (placement) AS (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned"
-               " UNION ALL SELECT (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned2 AND placement > p.placement) FROM p WHERE p.placement IS NOT NULL)"
-               " SELECT placement, (SELECT priority" + first_of + ":pinned3" + in_order + "), (SELECT fair" + first_of + ":pinned4" + in_order + ") FROM p WHERE placement IS NOT NULL",
+               store.placements + "SELECT placement, (SELECT priority" + first_of + ":pinned3" + in_order + "), (SELECT fair" + first_of + ":pinned4" + in_order + ") FROM p WHERE placement IS NOT NULL",
                pinned, pinned, pinned, pinned)) {
           auto wanted = read_json<std::vector<std::string>>(placement);
           if (priority && fair && possible(wanted))
@@ -974,12 +969,22 @@ private:
       mine.last = std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT fair FROM owner WHERE name = :name), 0)", owner).value());
     auto [now, first] = queue_now_.try_emplace({pinned, placement, priority});
     if (first) // asked once for all that are accepted together
-      now->second = std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement AND priority = :priority),"
-                                                  " (SELECT MIN(fair) FROM task WHERE state = 'queued' AND priority = :priority2), (SELECT MAX(fair) FROM owner), 0)",
-                                                  pinned, placement, priority, priority).value());
+      now->second = first_place(pinned, placement, priority);
     mine.last = std::max(now->second, mine.last + 1);
     ++mine.taken;
     return mine.last;
+  }
+
+  /// Where the first of those stands that such a task would wait with; if none does, of those that wait for other engines.
+  number first_place(const std::string& pinned, const std::string& placement, number priority) {
+    const std::string first = "SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :with AND placement = ";
+    auto place = std::get<0>(kept_.row<std::optional<number>>(first + ":placement AND priority = :priority", pinned, placement, priority).value());
+    if (place)
+      return *place;
+    for (const auto& one : pins(pinned, pinned.empty()))
+      if (auto other = std::get<0>(kept_.row<std::optional<number>>(placements + "SELECT MIN((" + first + "p.placement AND priority = :priority)) FROM p", one, one, one, priority).value()))
+        place = std::min(place.value_or(*other), *other);
+    return place ? *place : std::get<0>(kept_.row<number>("SELECT COALESCE((SELECT MAX(fair) FROM owner), 0)").value());
   }
 
   void add_label(const std::string& task, const std::string& name, const std::string& value) {
@@ -1221,6 +1226,14 @@ private:
     }
     return all;
   }
+
+  /// What is not finished, by indices that have nothing else.
+  static inline const std::string unfinished[] = {"state = 'queued' AND ready = 1", "state = 'queued' AND ready = 0", "state IN ('starting', 'running')"};
+
+  /// The placements of what is queued and pinned alike: from one to the next, each time by the index.
+  static inline const std::string placements =
+    "WITH RECURSIVE p (placement) AS (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned"
+    " UNION ALL SELECT (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned2 AND placement > p.placement) FROM p WHERE p.placement IS NOT NULL) ";
 
   std::unique_ptr<dialect> dialect_;
   soci::session sql_;
