@@ -330,6 +330,10 @@ void executor_state::report(verdict how) {
   result.phases = phases;
   result.evidence = evidence;
   result.log = std::move(small_log);
+  if (!image_id.empty()) {
+    result.engine_id = work.task.attempts.back().engine_id;
+    result.image = work.task.spec.image;
+  }
   static thread_local std::minstd_rand random{std::random_device{}()};
   auto draw = std::uniform_real_distribution<double>{0, 1}(random);
   if ((wanted == ending::none || wanted == ending::drained) && !(spec.at_most_once && may_have_started))

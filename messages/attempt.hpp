@@ -153,6 +153,8 @@ struct attempt_result {
   davit::evidence evidence;
   std::optional<timestamp> retry_at; ///< Then the task is queued again; otherwise it is finished.
   std::string log;                   ///< The whole of a small log, as the log keeper has packed it; empty: it keeps it itself.
+  std::string engine_id;             ///< Where a container was made from `image`: later tasks are placed by that. Empty: none was.
+  std::string image;
 };
 
 template <class Inspector>
@@ -160,7 +162,8 @@ bool inspect(Inspector& f, attempt_result& x) {
   return f.object(x).fields(f.field("token", x.token), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
                             f.field("message", x.message), f.field("finished_at", x.finished_at),
                             f.field("phases", x.phases), f.field("evidence", x.evidence),
-                            f.field("retry_at", x.retry_at), f.field("log", x.log));
+                            f.field("retry_at", x.retry_at), f.field("log", x.log), f.field("engine_id", x.engine_id),
+                            f.field("image", x.image));
 }
 
 /// What a live attempt is at.

@@ -40,9 +40,6 @@ public:
   /// SQL for the larger of two numbers.
   virtual std::string larger(const std::string& one, const std::string& other) const = 0;
 
-  /// SQL for the image that the column `spec` names.
-  virtual std::string image_of_spec() const = 0;
-
   /// Turns what the database threw into words.
   virtual error describe(const std::exception& e) const = 0;
 

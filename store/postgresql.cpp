@@ -61,7 +61,6 @@ public:
 
   std::string clock() const override { return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000"; }
   std::string larger(const std::string& one, const std::string& other) const override { return "GREATEST(" + one + ", " + other + ")"; }
-  std::string image_of_spec() const override { return "CAST(spec AS JSON) ->> 'image'"; }
 
   error describe(const std::exception& e) const override {
     std::string text = e.what();

@@ -372,16 +372,15 @@ public:
 
   result<void> record(const attempt_progress& progress) override {
     return transaction<void>([&]() -> result<void> {
-      auto id = to_string(progress.token.key.task), incarnation = to_string(progress.token.incarnation), state = to_string(progress.state);
+      auto id = to_string(progress.token.key.task), incarnation = to_string(progress.token.incarnation);
       number n = progress.token.key.number;
       if (kept_.run("UPDATE attempt SET container = :container, image_id = :image, started_at = :started"
                     " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
                     progress.container, progress.image_id, time_number(progress.started_at), id, n, incarnation) == 0)
         return fenced(progress.token);
-      if (kept_.run("UPDATE task SET state = :state WHERE id = :id AND state <> :same", state, id, state) != 0) {
-        if (progress.state == task_state::running)
-          add_event(id, n, "started", progress.state, std::nullopt, "");
-      }
+      // The claim has made it `starting`.
+      if (progress.state == task_state::running && kept_.run("UPDATE task SET state = 'running' WHERE id = :id AND state <> 'running'", id) != 0)
+        add_event(id, n, "started", progress.state, std::nullopt, "");
       return {};
     });
   }
@@ -394,15 +393,12 @@ public:
       auto outcome = outcome_text(ended.outcome);
       auto code = ended.exit_code ? std::optional<number>{*ended.exit_code} : std::nullopt;
       auto message = text_of(ended.message);
-      auto attempt = kept_.row<std::string, std::string>("UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message, phases = :phases, evidence = :evidence"
-                                                         " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL RETURNING engine_id, image_id",
-                                                         finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation);
-      if (!attempt)
+      if (kept_.run("UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message, phases = :phases, evidence = :evidence"
+                    " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+                    finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n, incarnation) == 0)
         return fenced(ended.token);
-      auto used = [&](const std::string& image) { // where a container was made from it, the image is: that is what later tasks are placed by
-        if (const auto& [engine, image_id] = *attempt; !image_id.empty())
-          used_images_.emplace(engine, image);
-      };
+      if (!ended.image.empty())
+        used_images_.emplace(ended.engine_id, ended.image);
       if (!ended.log.empty())
         kept_.run("INSERT INTO log (task, number, block, blocks, bytes) VALUES (:task, :number, 0, 1, :bytes)"
                   " ON CONFLICT (task, number, block) DO UPDATE SET blocks = excluded.blocks, bytes = excluded.bytes",
@@ -413,15 +409,11 @@ public:
           auto spec = read_json<task_spec>(text);
           number due = ended.retry_at->time_since_epoch().count();
           kept_.run("UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message WHERE id = :id", due, queue_end(spec, due), message, id);
-          used(spec.image);
           add_event(id, n, "retrying", task_state::queued, ended.outcome, message);
           return task_state::queued;
         }
       }
-      auto [image] = kept_.row<std::string>("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id RETURNING "
-                                              + dialect_->image_of_spec(),
-                                            outcome, code, message, finished, id).value();
-      used(image);
+      kept_.run("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message, finished_at = :finished WHERE id = :id", outcome, code, message, finished, id);
       add_event(id, n, "finished", task_state::finished, ended.outcome, message);
       return task_state::finished;
     });

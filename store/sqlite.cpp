@@ -30,7 +30,6 @@ public:
   void lock(soci::session&, const std::string&) override {} // one writer there is
   std::string clock() const override { return "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000)"; }
   std::string larger(const std::string& one, const std::string& other) const override { return "MAX(" + one + ", " + other + ")"; }
-  std::string image_of_spec() const override { return "json_extract(spec, '$.image')"; }
 
   error describe(const std::exception& e) const override {
     std::string text = e.what();

@@ -75,6 +75,8 @@ struct fixture {
     result.finished_at = std::chrono::system_clock::now();
     result.phases["run"] = 1.5;
     result.evidence.inspect = "{}";
+    result.engine_id = work.task.attempts.back().engine_id;
+    result.image = work.task.spec.image;
     return result;
   }
 };
