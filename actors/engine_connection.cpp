@@ -101,6 +101,7 @@ struct engine_connection_state {
   std::uint64_t last_call = 0;
   std::map<std::uint64_t, pending_call> calls;
   std::map<attempt_key, pending_log> logs;
+  bool told_of_files = false; ///< That a log could not be read where `log_files` says.
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
   std::map<std::string, std::shared_ptr<transport::byte_stream>> lines; ///< To the inits of sandboxes that wait, by their containers.
   std::minstd_rand random{std::random_device{}()};
@@ -524,6 +525,14 @@ void pass_on(self_pointer self, log_batch batch) {
       });
 }
 
+/// Where the engine keeps a log that is to be followed; empty: not known, or not to be read here.
+std::string log_file(const engine_settings& settings, const log_request& request) {
+  auto is_id = request.container.size() == 64 && request.container.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (settings.log_files.empty() || !request.follow || request.tty || !is_id)
+    return {};
+  return settings.log_files + '/' + request.container + "/local-logs/container.log";
+}
+
 caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   auto& state = self->state;
   if (auto old = state.logs.find(request.key); old != state.logs.end()) {
@@ -535,13 +544,15 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   auto source = request.lease.source;
   auto actor = weak(self);
   auto follow = request.follow;
-  transport::follow_options options{request.container, request.tty, request.follow, request.tail, request.lease.cursor};
+  transport::follow_options options{request.container, request.tty, request.follow, request.tail, log_file(self->state.settings, request), request.lease.cursor};
   auto on_records = [=](std::vector<log_record> records, std::uint64_t wire_bytes) {
     auto batch = std::make_shared<log_batch>(log_batch{key, source, wire_bytes, std::move(records)});
     resume(actor, [=] { pass_on(self, std::move(*batch)); });
   };
-  auto on_end = [=](result<void> outcome, bool unclear) {
+  auto on_end = [=](result<void> outcome, transport::log_ending ending) {
     resume(actor, [=] {
+      if (!ending.file_trouble.empty() && !std::exchange(self->state.told_of_files, true))
+        spdlog::warn("engine {}: {}; the engine is asked for its logs", self->state.settings.name, ending.file_trouble);
       auto entry = find_log(self, key, source);
       if (!entry || entry->ended)
         return;
@@ -552,7 +563,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
         pass_on(self, std::move(rest));
       }
       entry->ended = true;
-      entry->unclear = unclear;
+      entry->unclear = ending.unclear;
       if (!outcome && !entry->failure)
         entry->failure = to_caf(outcome.error());
       settle_log(self, key);
@@ -718,8 +729,10 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
     [=](log_atom, ended_atom, const attempt_key& key) {
-      if (auto found = self->state.logs.find(key); found != self->state.logs.end())
+      if (auto found = self->state.logs.find(key); found != self->state.logs.end()) {
+        found->second.follower->ended();
         hurry_log(self, key, found->second.source, ~0ull);
+      }
     },
     [=](withdraw_atom, const attempt_key& key) {
       leave_pulls(self, engine_errc::cancelled, "the pull was withdrawn", [&](const waiting_pull& one) { return one.key == key; });

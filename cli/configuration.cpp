@@ -350,6 +350,11 @@ const std::vector<engine_option>& engine_options() {
     count("sandboxes", "2", "How many containers are kept up and idle for tasks like those that came lately, and how many networks; each is used by one task. 0: none.", &engine_settings::sandboxes),
     make("sandbox-idle", "5min", "How long after the last such task they still wait.", &engine_settings::sandbox_idle),
     count("images-ahead", "4", "While all its slots are taken, it pulls the images of so many tasks that come next; 0: none.", &engine_settings::images_ahead),
+    {"log-files", "# none", "The folder of the engine's containers (in its data root), if this agent can read it: a log is then followed there, as fast as it is written, and not asked of the engine.",
+     [](engine_settings& target, const config_value& value) -> std::string {
+       auto wrong = take(value, target.log_files);
+       return !wrong.empty() ? wrong : target.log_files.empty() || target.log_files.starts_with('/') ? "" : "must be an absolute path";
+     }},
     make("min-free-disk", "\"256m\"", "With less free space where it keeps its data, it is given nothing (known of engines on this host alone).", &engine_settings::min_free_disk),
   };
   return all;

@@ -6,9 +6,12 @@
 #include <boost/asio/detached.hpp>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <net/if.h>
+#include <unistd.h>
 
 namespace davit {
 
@@ -84,6 +87,12 @@ std::vector<finding> examine(const engine_settings& engine) {
     add("log-driver", "ok", "logs can be read (driver local)");
   else
     add("log-driver", "failed", "the engine has no log driver \"local\", which davit gives its containers", "upgrade the engine: it is part of Docker since 18.09");
+  if (!engine.log_files.empty()) {
+    if (::access(engine.log_files.c_str(), R_OK | X_OK) == 0)
+      add("log-files", "ok", "logs are followed in " + engine.log_files);
+    else
+      add("log-files", "warning", engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead", "let the agent read the folder \"containers\" of the engine's data root, or take log-files away");
+  }
   add("cgroup", info->cgroup_version.empty() ? "warning" : "ok", "cgroup version " + (info->cgroup_version.empty() ? "not told" : info->cgroup_version));
   if (info->memory_limit && info->pids_limit)
     add("limits", "ok", "memory and process limits are enforced");

@@ -75,6 +75,7 @@ struct engine_settings {
   std::uint32_t sandboxes = 2; ///< How many containers may wait for tasks there; 0: none.
   duration sandbox_idle{300'000}; ///< How long after the last task of their kind they still wait.
   std::uint32_t images_ahead = 4; ///< While all its slots are taken it pulls the images of so many tasks that come next; 0: none.
+  std::string log_files; ///< The folder of the engine's containers, if this agent can read it: logs are followed there. Empty: the engine is asked for them.
 };
 
 template <class Inspector>
@@ -84,7 +85,8 @@ bool inspect(Inspector& f, engine_settings& x) {
                             f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
                             f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
                             f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
-                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead));
+                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
+                            f.field("log_files", x.log_files));
 }
 
 /// What an engine says of itself.

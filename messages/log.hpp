@@ -35,12 +35,25 @@ bool inspect(Inspector& f, log_record& x) {
 struct stream_cursor {
   timestamp at;
   std::uint32_t ordinal = 0;
+  bool open = false; ///< It did not end with a newline.
+
+  /// The record is but the newline of the one before it: some engines lose it, and it is given back as a record of its own.
+  bool ended_by(const log_record& record) const { return open && at == record.at && record.bytes == "\n"; }
+
+  /// Goes on behind the record.
+  void pass(const log_record& record) {
+    if (!ended_by(record))
+      ordinal = ordinal != 0 && at == record.at ? ordinal + 1 : 1;
+    at = record.at;
+    open = !record.bytes.ends_with('\n');
+  }
+
   bool operator==(const stream_cursor&) const = default;
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, stream_cursor& x) {
-  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal));
+  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal), f.field("open", x.open));
 }
 
 /// How far each stream has been read, and the ledger of what was.

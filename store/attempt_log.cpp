@@ -284,11 +284,7 @@ struct log_writer::state {
       totals.gaps |= record.bytes.find("missing here") != std::string::npos;
       return;
     }
-    auto& at = cursor.of(record.stream);
-    if (at.ordinal != 0 && at.at == record.at)
-      ++at.ordinal;
-    else
-      at = {record.at, 1};
+    cursor.of(record.stream).pass(record);
   }
 
   log_result<void> recover();

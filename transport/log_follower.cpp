@@ -1,16 +1,27 @@
 #include "transport/log_follower.hpp"
 
+#include "transport/log_file_decoder.hpp"
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace davit::transport {
 
 namespace asio = boost::asio;
 
 namespace {
+
+/// How much of a file is read at a time, and how long is waited for more of it: shortly after something came, then longer.
+constexpr std::size_t slice_bytes = 256 * 1024;
+constexpr duration first_pause{5}, longest_pause{100};
 
 /// For the last word on a log.
 void add_unclear_ends(const log_parser& parser, std::vector<log_record>& records) {
@@ -40,7 +51,7 @@ log_follower::log_follower(std::shared_ptr<engine_client> client, follow_options
     on_end_(std::move(on_end)),
     cursor_(options_.from),
     credit_(static_cast<std::int64_t>(options_.credit)),
-    credit_arrived_(client_->executor()) {
+    woken_(client_->executor()) {
 }
 
 void log_follower::start() {
@@ -51,20 +62,38 @@ void log_follower::start() {
 void log_follower::grant(std::uint64_t wire_bytes) {
   asio::post(client_->executor(), [self = shared_from_this(), wire_bytes] {
     self->credit_ += static_cast<std::int64_t>(wire_bytes);
-    self->credit_arrived_.cancel();
+    self->wake();
+  });
+}
+
+void log_follower::ended() {
+  asio::post(client_->executor(), [self = shared_from_this()] {
+    self->container_ended_ = true;
+    self->wake();
   });
 }
 
 void log_follower::cancel() {
   control_->cancel();
-  asio::post(client_->executor(), [self = shared_from_this()] { self->credit_arrived_.cancel(); });
+  asio::post(client_->executor(), [self = shared_from_this()] { self->wake(); });
+}
+
+void log_follower::wake() {
+  woken_.cancel();
+}
+
+/// Until `wake`.
+awaitable<void> log_follower::pause(duration most) {
+  if (most == duration::max())
+    woken_.expires_at(asio::steady_timer::time_point::max());
+  else
+    woken_.expires_after(most);
+  co_await woken_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 awaitable<void> log_follower::wait_for_credit() {
-  while (credit_ <= 0 && !control_->cancelled()) {
-    credit_arrived_.expires_at(asio::steady_timer::time_point::max());
-    co_await credit_arrived_.async_wait(asio::as_tuple(asio::use_awaitable));
-  }
+  while (credit_ <= 0 && !control_->cancelled())
+    co_await pause(duration::max());
 }
 
 call_options log_follower::call() const {
@@ -77,11 +106,63 @@ call_options log_follower::call() const {
 awaitable<void> log_follower::run() {
   result<void> outcome;
   bool reconnect = true;
+  if (!options_.file.empty()) {
+    outcome = co_await run_file();
+    reconnect = !outcome && !control_->cancelled();
+    if (reconnect)
+      ending_.file_trouble = outcome.error().message;
+  }
   while (reconnect) {
     reconnect = false;
     outcome = co_await run_once(reconnect);
   }
-  on_end_(outcome, unclear_end_);
+  on_end_(outcome, std::move(ending_));
+}
+
+/// Reads the engine's file, from the beginning: what is not new is passed over. An error: the engine is to be asked for what comes after the cursor.
+awaitable<result<void>> log_follower::run_file() {
+  struct descriptor {
+    int fd;
+    ~descriptor() {
+      if (fd >= 0)
+        ::close(fd);
+    }
+  } file{::open(options_.file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+  auto failed = [&](const char* what) { return error{engine_errc::failed, 0, options_.file + ": " + what + ": " + std::strerror(errno)}; };
+  if (file.fd < 0)
+    co_return failed("it can't be opened");
+  log_resume resume{cursor_};
+  log_file_decoder decoder;
+  std::vector<log_record> records;
+  auto keep = [&](log_record record) { take(resume, std::move(record), records); };
+  std::string slice(slice_bytes, '\0');
+  auto wait = first_pause;
+  while (true) {
+    co_await wait_for_credit();
+    if (control_->cancelled())
+      co_return error{engine_errc::cancelled, 0, "the log is not read any more"};
+    auto last_look = container_ended_ || !options_.follow; // before the read: what is there then is all
+    auto count = ::read(file.fd, slice.data(), slice.size());
+    if (count < 0 && errno != EINTR)
+      co_return failed("it can't be read");
+    if (count > 0) {
+      auto fed = decoder.feed(std::string_view{slice}.substr(0, static_cast<std::size_t>(count)), keep);
+      cursor_ = resume.cursor();
+      credit_ -= count;
+      on_records_(std::exchange(records, {}), static_cast<std::uint64_t>(count));
+      if (!fed)
+        co_return fed.error();
+      wait = first_pause;
+      co_await asio::post(client_->executor(), asio::use_awaitable); // others have their turn
+    } else if (count == 0 && last_look) {
+      if (!decoder.at_boundary())
+        co_return error{engine_errc::lost, 0, options_.file + " ends in the middle of an entry"};
+      co_return result<void>{};
+    } else if (count == 0) {
+      co_await pause(wait);
+      wait = std::min(2 * wait, longest_pause);
+    }
+  }
 }
 
 /// False, and nothing is delivered, if the log's last records don't reach back to the cursor. Whatever goes wrong will do so again.
@@ -111,10 +192,11 @@ awaitable<bool> log_follower::read_tail() {
     co_return false;
   for (auto& record : tail)
     take(resume, std::move(record), records);
-  add_unclear_ends(parser, records);
   cursor_ = resume.cursor();
-  if (!records.empty())
+  if (!records.empty()) { // if there is nothing new, whoever read it before knew how it ends
+    add_unclear_ends(parser, records);
     on_records_(std::move(records), 0);
+  }
   co_return true;
 }
 
@@ -154,7 +236,7 @@ awaitable<result<void>> log_follower::run_once(bool& reconnect) {
       co_return fed.error();
   }
   auto finished = parser.finish(keep);
-  unclear_end_ = parser.end_is_unclear(log_stream::out) || parser.end_is_unclear(log_stream::err);
+  ending_.unclear = parser.end_is_unclear(log_stream::out) || parser.end_is_unclear(log_stream::err);
   if (!options_.follow)
     add_unclear_ends(parser, records);
   deliver(0);

@@ -26,8 +26,14 @@ struct follow_options {
   bool tty = false;
   bool follow = true;    ///< False: what is there by now, then the end.
   bool tail = false;     ///< Not followed: everything in front of the last record that `from` names was read, so that the last ones may be enough.
+  std::string file;      ///< Where the engine keeps this log, if it can be read here: it is followed there. Empty: the engine is asked.
   log_cursor from;
   std::uint64_t credit = 1024 * 1024; ///< Wire bytes that may be under way before the first grant.
+};
+
+struct log_ending {
+  bool unclear = false;     ///< A stream's last line was cut, and its end is not known.
+  std::string file_trouble; ///< Why the file was not read, or not to its end, and the engine was asked instead.
 };
 
 class log_follower : public std::enable_shared_from_this<log_follower> {
@@ -35,8 +41,8 @@ public:
   /// Some records in order, and how many wire bytes they took: to be granted again once they are written.
   using sink = std::function<void(std::vector<log_record>, std::uint64_t)>;
 
-  /// The end: of the log (no error), or of the connection. True: a stream's last line was cut, and its end is not clear.
-  using end = std::function<void(result<void>, bool)>;
+  /// The end: of the log (no error), or of the connection.
+  using end = std::function<void(result<void>, log_ending)>;
 
   log_follower(std::shared_ptr<engine_client> client, follow_options options, sink on_records, end on_end);
 
@@ -46,24 +52,31 @@ public:
   /// Thread-safe.
   void grant(std::uint64_t wire_bytes);
 
+  /// Thread-safe. The container has ended: a file is read to its end now, and that is the log's. (An engine that is asked says itself when it has given all.)
+  void ended();
+
   /// Thread-safe; on_end is still called, with `cancelled`.
   void cancel();
 
 private:
   awaitable<void> run();
+  awaitable<result<void>> run_file();
   awaitable<result<void>> run_once(bool& reconnect);
   awaitable<bool> read_tail();
   call_options call() const;
   awaitable<void> wait_for_credit();
+  awaitable<void> pause(duration most);
+  void wake();
 
   std::shared_ptr<engine_client> client_;
   follow_options options_;
   sink on_records_;
   end on_end_;
   log_cursor cursor_;
-  bool unclear_end_ = false;
+  log_ending ending_;
+  bool container_ended_ = false;
   std::int64_t credit_;
-  boost::asio::steady_timer credit_arrived_;
+  boost::asio::steady_timer woken_;
   control_ptr control_ = std::make_shared<call_control>();
 };
 

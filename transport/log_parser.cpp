@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace davit::transport {
 
@@ -133,8 +134,8 @@ result<void> log_parser::finish(const std::function<void(log_record)>& sink) {
 }
 
 log_resume::log_resume(log_cursor from) : cursor_(from) {
-  out_ = {from.out.ordinal != 0, from.out.ordinal};
-  err_ = {from.err.ordinal != 0, from.err.ordinal};
+  out_ = {from.out.ordinal != 0, from.out.ordinal, false, {}};
+  err_ = {from.err.ordinal != 0, from.err.ordinal, false, {}};
 }
 
 std::string log_resume::since() const {
@@ -156,20 +157,23 @@ bool log_resume::take(const log_record& record, bool& gap) {
   auto& seek = of(record.stream);
   auto& at = cursor_.of(record.stream);
   if (seek.active) {
-    if (record.at < at.at)
+    auto known = seek.seen.ended_by(record) || record.at < at.at;
+    seek.seen.pass(record);
+    if (known)
       return false;
     if (record.at == at.at) {
-      if (--seek.skip == 0)
+      if (--seek.skip == 0) {
         seek.active = false;
+        seek.found = true;
+      }
       return false;
     }
     seek.active = false;
     gap = true;
+  } else if (std::exchange(seek.found, false) && seek.seen.ended_by(record) && !at.open) {
+    return false; // it came with the record itself then, from whoever was asked
   }
-  if (at.ordinal != 0 && at.at == record.at)
-    ++at.ordinal;
-  else
-    at = {record.at, 1};
+  at.pass(record);
   return true;
 }
 
@@ -178,7 +182,8 @@ bool log_resume::reaches(const std::vector<log_record>& tail) {
   constexpr std::array streams{log_stream::out, log_stream::err};
   std::array<std::size_t, 2> reached{nowhere, nowhere}, first{nowhere, nowhere};
   for (std::size_t s = 0; s < 2; ++s) {
-    auto [at, left] = cursor_.of(streams[s]);
+    auto at = cursor_.of(streams[s]).at;
+    auto left = cursor_.of(streams[s]).ordinal;
     bool before = false; // something of the stream came before its stamp, so that all that carry the stamp are here
     for (std::size_t i = 0; i < tail.size(); ++i) {
       if (tail[i].stream != streams[s])

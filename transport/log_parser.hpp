@@ -70,6 +70,8 @@ private:
   struct search {
     bool active = false;
     std::uint32_t skip = 0; ///< How many more records of the cursor's stamp were delivered before.
+    bool found = false;     ///< The last of them was the record before this one.
+    stream_cursor seen;     ///< What has come and was delivered before.
   };
 
   search& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }

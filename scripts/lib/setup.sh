@@ -16,7 +16,7 @@ build_packages=(
   ca-certificates ccache cmake dpkg-dev g++ git ninja-build pkg-config xz-utils
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
   libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev libpq-dev
-  libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev
+  libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev libprotozero-dev
 )
 engine_packages=(docker.io iptables busybox-static curl tar)
 test_packages=(postgresql-15 zstd apache2-utils docker-registry clang libclang-rt-14-dev debootstrap openssl iproute2 jq procps sqlite3 bsdutils)

@@ -54,6 +54,7 @@ public:
       auto first = engines_[i]->settings(3), second = engines_[(i + 1) % 3]->settings(3);
       first.sandboxes = second.sandboxes = 2;
       first.grace = second.grace = 60s;
+      first.log_files = engines_[i]->containers(); // whoever takes its tasks over asks the engine
       ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)), std::vector<engine_settings>{first, second}, server_, database_, authority_));
       ships_.back()->agent->start();
     }

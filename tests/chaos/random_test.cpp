@@ -80,10 +80,12 @@ private:
     }
   }
 
-  static engine_settings patient(const test_engine& engine) {
+  static engine_settings patient(const test_engine& engine, bool files) {
     auto settings = engine.settings(4);
     settings.grace = 60s;
     settings.sandboxes = 2;
+    if (files)
+      settings.log_files = engine.containers();
     return settings;
   }
 
@@ -96,7 +98,7 @@ private:
     return list;
   }();
   std::vector<std::unique_ptr<witness>> witnesses_;
-  test_daemon agent_{{patient(*engines_[0]), patient(*engines_[1])}, {"--davit.agent.drain-timeout=200ms", "--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
+  test_daemon agent_{{patient(*engines_[0], false), patient(*engines_[1], true)}, {"--davit.agent.drain-timeout=200ms", "--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
 };
 
 } // namespace

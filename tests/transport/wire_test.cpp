@@ -96,11 +96,42 @@ TEST_CASE("a resumed log skips what was delivered, and tells what is gone") {
   CHECK_FALSE(gap);
   CHECK(resume.take({log_stream::err, at(1), "the other stream is new"}, gap));
   CHECK_FALSE(gap);
-  CHECK(resume.cursor().out == stream_cursor{at(5), 3});
+  CHECK(resume.cursor().out == stream_cursor{at(5), 3, true});
 
   log_resume lost{cursor};
   CHECK(lost.take({log_stream::out, at(9), "the cursor's record is gone"}, gap));
   CHECK(gap);
+}
+
+TEST_CASE("the newline of a cut line is taken once, whether it comes with the line or behind it") {
+  auto at = [](int seconds) { return timestamp{std::chrono::seconds{1'000'000 + seconds}}; };
+  auto out = [&](int second, const char* bytes) { return log_record{log_stream::out, at(second), bytes}; };
+  // What engines give of the same output, and what a log must hold at last.
+  const std::vector<log_record> kept{out(1, "a\n"), out(5, "xx"), out(5, "rest\n"), out(6, "\n"), out(7, "b\n")},
+    lost{out(1, "a\n"), out(5, "xx"), out(5, "rest"), out(5, "\n"), out(6, "\n"), out(7, "b\n")};
+  for (const auto& before : {kept, lost})
+    for (const auto& after : {kept, lost})
+      for (std::size_t reached = 0; reached <= before.size(); ++reached) {
+        std::string text;
+        bool gap = false;
+        log_resume first{{}};
+        for (std::size_t i = 0; i < reached; ++i) {
+          CHECK(first.take(before[i], gap));
+          text += before[i].bytes;
+        }
+        log_resume second{first.cursor()};
+        for (const auto& record : after)
+          if (second.take(record, gap))
+            text += record.bytes;
+          else
+            CHECK_FALSE(gap);
+        CAPTURE(reached, before.size(), after.size());
+        // The newline alone can't be asked for of an engine that has given the rest with it.
+        if (before.size() == lost.size() && reached == 3 && after.size() == kept.size())
+          CHECK(text == "a\nxxrest\nb\n");
+        else
+          CHECK(text == "a\nxxrest\n\nb\n");
+      }
 }
 
 TEST_CASE("a log's last records are enough if they begin before the place that was reached") {
