@@ -23,6 +23,11 @@ namespace {
 constexpr std::size_t slice_bytes = 256 * 1024;
 constexpr duration first_pause{5}, longest_pause{100};
 
+/// An engine writes each line by itself, and each piece that is given costs its reader more than its bytes do. What comes at once is given at once; what comes within
+/// this time behind it is given together.
+constexpr duration gathering_time{5};
+constexpr std::uint64_t most_gathered = 128 * 1024;
+
 /// For the last word on a log.
 void add_unclear_ends(const log_parser& parser, std::vector<log_record>& records) {
   for (auto stream : {log_stream::out, log_stream::err})
@@ -50,6 +55,7 @@ log_follower::log_follower(std::shared_ptr<engine_client> client, follow_options
     on_records_(std::move(on_records)),
     on_end_(std::move(on_end)),
     cursor_(options_.from),
+    to_be_given_(client_->executor()),
     credit_(static_cast<std::int64_t>(options_.credit)),
     woken_(client_->executor()) {
 }
@@ -61,8 +67,10 @@ void log_follower::start() {
 
 void log_follower::grant(std::uint64_t wire_bytes) {
   asio::post(client_->executor(), [self = shared_from_this(), wire_bytes] {
+    auto starved = self->credit_ <= 0;
     self->credit_ += static_cast<std::int64_t>(wire_bytes);
-    self->wake();
+    if (starved)
+      self->wake();
   });
 }
 
@@ -153,7 +161,10 @@ awaitable<result<void>> log_follower::run_file() {
       if (!fed)
         co_return fed.error();
       wait = first_pause;
-      co_await asio::post(client_->executor(), asio::use_awaitable); // others have their turn
+      if (static_cast<std::size_t>(count) < slice.size() && !last_look)
+        co_await pause(wait); // more of it at a time
+      else
+        co_await asio::post(client_->executor(), asio::use_awaitable); // others have their turn
     } else if (count == 0 && last_look) {
       if (!decoder.at_boundary())
         co_return error{engine_errc::lost, 0, options_.file + " ends in the middle of an entry"};
@@ -213,34 +224,59 @@ awaitable<result<void>> log_follower::run_once(bool& reconnect) {
     co_return opened.error();
   auto stream = std::move(*opened);
   log_parser parser{options_.tty};
-  std::vector<log_record> records;
-  auto keep = [&](log_record record) { take(resume, std::move(record), records); };
-  auto deliver = [&](std::uint64_t wire_bytes) {
+  auto keep = [&](log_record record) {
+    take(resume, std::move(record), records_);
     cursor_ = resume.cursor();
-    credit_ -= static_cast<std::int64_t>(wire_bytes);
-    if (!records.empty() || wire_bytes != 0)
-      on_records_(std::exchange(records, {}), wire_bytes);
   };
   while (true) {
     co_await wait_for_credit();
     auto piece = co_await stream->read(within(quiet_reconnect));
     if (!piece) {
+      give();
       reconnect = piece.error().code == engine_errc::timed_out && options_.follow;
       co_return piece.error();
     }
     if (piece->empty())
       break;
     auto fed = parser.feed(*piece, keep);
-    deliver(piece->size());
-    if (!fed)
+    gather(piece->size());
+    if (!fed) {
+      give();
       co_return fed.error();
+    }
   }
   auto finished = parser.finish(keep);
   ending_.unclear = parser.end_is_unclear(log_stream::out) || parser.end_is_unclear(log_stream::err);
   if (!options_.follow)
-    add_unclear_ends(parser, records);
-  deliver(0);
+    add_unclear_ends(parser, records_);
+  give();
   co_return finished;
+}
+
+/// Counts what was read, and gives it now or soon.
+void log_follower::gather(std::uint64_t wire_bytes) {
+  credit_ -= static_cast<std::int64_t>(wire_bytes);
+  auto first = gathered_ == 0;
+  gathered_ += wire_bytes;
+  auto soon = given_ + gathering_time;
+  if (gathered_ >= most_gathered || credit_ <= 0 || std::chrono::steady_clock::now() >= soon) {
+    give();
+  } else if (first) {
+    to_be_given_.expires_at(soon);
+    to_be_given_.async_wait([self = shared_from_this()](const boost::system::error_code& ec) {
+      if (!ec)
+        self->give();
+    });
+  }
+}
+
+/// Gives all that was read.
+void log_follower::give() {
+  to_be_given_.cancel();
+  auto wire_bytes = std::exchange(gathered_, 0);
+  given_ = std::chrono::steady_clock::now();
+  if (!records_.empty() || wire_bytes != 0)
+    on_records_(std::exchange(records_, {}), wire_bytes);
 }
 
 } // namespace davit::transport

@@ -65,6 +65,8 @@ private:
   awaitable<bool> read_tail();
   call_options call() const;
   awaitable<void> wait_for_credit();
+  void gather(std::uint64_t wire_bytes);
+  void give();
   awaitable<void> pause(duration most);
   void wake();
 
@@ -74,6 +76,10 @@ private:
   end on_end_;
   log_cursor cursor_;
   log_ending ending_;
+  std::vector<log_record> records_;       ///< Read, and not given yet.
+  std::uint64_t gathered_ = 0;            ///< Wire bytes of which nothing was given yet.
+  std::chrono::steady_clock::time_point given_{};
+  boost::asio::steady_timer to_be_given_;
   bool container_ended_ = false;
   std::int64_t credit_;
   boost::asio::steady_timer woken_;
