@@ -143,25 +143,25 @@ awaitable<result<void>> log_follower::run_file() {
   log_file_decoder decoder;
   std::vector<log_record> records;
   auto keep = [&](log_record record) { take(resume, std::move(record), records); };
-  std::string slice(slice_bytes, '\0');
+  auto slice = std::make_unique_for_overwrite<char[]>(slice_bytes); // a quiet log touches little of it
   auto wait = first_pause;
   while (true) {
     co_await wait_for_credit();
     if (control_->cancelled())
       co_return error{engine_errc::cancelled, 0, "the log is not read any more"};
     auto last_look = container_ended_ || !options_.follow; // before the read: what is there then is all
-    auto count = ::read(file.fd, slice.data(), slice.size());
+    auto count = ::read(file.fd, slice.get(), slice_bytes);
     if (count < 0 && errno != EINTR)
       co_return failed("it can't be read");
     if (count > 0) {
-      auto fed = decoder.feed(std::string_view{slice}.substr(0, static_cast<std::size_t>(count)), keep);
+      auto fed = decoder.feed(std::string_view{slice.get(), static_cast<std::size_t>(count)}, keep);
       cursor_ = resume.cursor();
       credit_ -= count;
       on_records_(std::exchange(records, {}), static_cast<std::uint64_t>(count));
       if (!fed)
         co_return fed.error();
       wait = first_pause;
-      if (static_cast<std::size_t>(count) < slice.size() && !last_look)
+      if (static_cast<std::size_t>(count) < slice_bytes && !last_look)
         co_await pause(wait); // more of it at a time
       else
         co_await asio::post(client_->executor(), asio::use_awaitable); // others have their turn
