@@ -177,7 +177,8 @@ void executor_state::read_rest(container_status ended) {
 /// If the engine may have been restarted: asks it what it remembers of the container.
 void executor_state::corroborate(container_status ended) {
   if (engine.epoch == epoch_at_start) {
-    if (wanted == ending::none && !ended.oom_killed && of_a_stop(ended.exit_code))
+    auto silent = warm && !told; // its init has a last word of a task that ends, but for a kill
+    if (wanted == ending::none && !ended.oom_killed && (of_a_stop(ended.exit_code) || silent))
       suspect(std::move(ended));
     else
       settle(std::move(ended));
@@ -192,7 +193,7 @@ void executor_state::corroborate(container_status ended) {
 void executor_state::suspect(container_status ended) {
   ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
       [this, ended](const std::vector<engine_event>& events) {
-        if (was_dead(events)) {
+        if (was_dead(events, ended)) {
           be_cold("the sandbox had ended before it was taken");
           forget_sandbox(container);
           return;
@@ -222,6 +223,11 @@ void executor_state::watch_engine(container_status ended, steady::time_point unt
 }
 
 void executor_state::weigh(const std::vector<engine_event>& events, container_status ended) {
+  if (was_dead(events, ended)) {
+    be_cold("the sandbox had ended before it was taken");
+    forget_sandbox(container);
+    return;
+  }
   bool watched_end = false;
   for (const auto& event : events) {
     if (evidence.events.size() < 16)

@@ -197,12 +197,15 @@ bool executor_state::heed(const sandbox_report& report) {
 }
 
 /// By the engine's own account it had ended before it was given to this attempt.
-bool executor_state::was_dead(const std::vector<engine_event>& events) const {
+bool executor_state::was_dead(const std::vector<engine_event>& events, const container_status& ended) const {
   if (!warm || told)
     return false;
   auto at = [&](std::string_view action) { return std::find_if(events.begin(), events.end(), [&](const engine_event& one) { return one.action == action; }); };
   auto died = at("die"), renamed = at("rename");
-  return died != events.end() && renamed != events.end() && died->at < renamed->at;
+  if (renamed == events.end())
+    return false;
+  // Its end may have been heard of later than it was.
+  return (died != events.end() && died->at < renamed->at) || (ended.finished_at && *ended.finished_at < renamed->at);
 }
 
 /// Ends the attempt on the init's word, while the engine still takes the container down.

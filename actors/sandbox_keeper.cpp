@@ -70,6 +70,8 @@ struct sandbox_keeper_state {
   std::set<std::string> making; ///< By their names.
   std::uint32_t removing = 0;
   std::string volume; ///< That has the init by now; empty: none is known to.
+  bool installing = false; ///< The init is being put there: nobody else may write to it meanwhile, nor start from it.
+  std::vector<std::function<void(const caf::error&)>> until_installed; ///< Who wants to; no error: it is there.
   bool draining = false, ticking = false;
   std::vector<caf::typed_response_promise<void>> drained;
 };
@@ -189,6 +191,31 @@ void not_made(self_pointer self, const std::string& kind_name, const caf::error&
   settle_drain(self);
 }
 
+/// Calls `then` when the init is in its volume, or could not be put there: once for all who want it. A program that is being written can't be started.
+void install_init(self_pointer self, const std::string& image, std::function<void(const caf::error&)> then) {
+  auto& state = self->state;
+  auto volume = init::volume_name();
+  if (state.volume == volume) {
+    then({});
+    return;
+  }
+  state.until_installed.push_back(std::move(then));
+  if (std::exchange(state.installing, true))
+    return;
+  auto over = [self](const caf::error& e) {
+    self->state.installing = false;
+    for (auto& one : std::exchange(self->state.until_installed, {}))
+      one(e);
+  };
+  self->request(engine_of(self), caf::infinite, init_atom_v, volume, image)
+    .then(
+      [self, volume, over] {
+        self->state.volume = volume;
+        over({});
+      },
+      over);
+}
+
 /// The image's own words, the init's volume, the container, and what image it is of: one after the other.
 void make(self_pointer self, const std::string& kind_name) {
   auto& state = self->state;
@@ -215,6 +242,11 @@ void make(self_pointer self, const std::string& kind_name) {
           self->request(engine_of(self), caf::infinite, inspect_atom_v, container)
             .then(
               [=](const container_status& status) {
+                if (status.ended()) {
+                  remove(self, container);
+                  failed(make_failure(engine_errc::failed, "it ended at once, with exit code " + std::to_string(status.exit_code)));
+                  return;
+                }
                 over();
                 made(self, kind_name, {container, nonce, status.image_id, image, {}});
               },
@@ -228,18 +260,12 @@ void make(self_pointer self, const std::string& kind_name) {
   self->request(engine_of(self), caf::infinite, find_atom_v, plan.image)
     .then(
       [=](const image_info& image) {
-        auto volume = init::volume_name();
-        if (self->state.volume == volume) {
-          create(image);
-          return;
-        }
-        self->request(engine_of(self), caf::infinite, init_atom_v, volume, plan.image)
-          .then(
-            [=] {
-              self->state.volume = volume;
-              create(image);
-            },
-            failed);
+        install_init(self, plan.image, [=](const caf::error& e) {
+          if (e)
+            failed(e);
+          else
+            create(image);
+        });
       },
       failed);
 }

@@ -300,3 +300,63 @@ TEST_CASE("a sandbox keeper that fails is started again; tasks go on, and what i
   CHECK(way(agent.run(busybox("exit 5"))).starts_with("warm"));
   CHECK(eventually([&] { return all_gone(engine, kept); }));
 }
+
+TEST_CASE("tasks that come together on a new engine all find the init, which is put there once", "[warm]") {
+  for (int round = 0; round < 3; ++round) {
+    test_engine engine{"a"};
+    auto since = shell("date +%s.%N");
+    test_agent agent{{with_sandboxes(engine, 4, 8)}};
+    std::vector<task_id> tasks;
+    for (int i = 0; i < 8; ++i) {
+      auto spec = warm("exit " + std::to_string(40 + i));
+      spec.resources.memory = byte_size{static_cast<std::uint64_t>(64 + i) << 20}; // each is of a kind of its own
+      tasks.push_back(agent.submit(spec));
+    }
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      auto ended = agent.wait(tasks[i]);
+      INFO(way(ended));
+      CHECK(ended.exit_code == static_cast<std::int64_t>(40 + i));
+      CHECK(way(ended).starts_with("warm"));
+    }
+    auto carriers = engine.docker("events --since " + since.substr(0, since.find('\n')) + " --until $(date +%s.%N) --filter event=create --filter label=davit.sandbox=init --format x");
+    CHECK(count_of(carriers) == 1);
+  }
+}
+
+TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
+  test_engine engine{"a"};
+  test_agent agent{{with_sandboxes(engine, 1)}};
+  CHECK(agent.run(warm("exit 3")).exit_code == 3);
+  REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
+  auto folder = engine.docker("volume inspect -f '{{.Mountpoint}}' $(docker -H unix://" + engine.socket() + " volume ls -q)");
+  folder = folder.substr(0, folder.find('\n'));
+  /// Another program in place of the init; the one that runs keeps its own.
+  auto replace = [&](const std::string& source) {
+    shell("cd " + folder + " && echo '" + source + "' | gcc -static -O1 -o new -x c - && mv -f new init");
+  };
+  auto spec = busybox("exit 7");
+  SECTION("at once: it is told why there is none, and the next one is mended") {
+    replace("int main(void) { return 1; }");
+    spec.resources.memory = byte_size{77u << 20}; // of another kind
+    auto ended = agent.run(spec);
+    CHECK(ended.exit_code == 7);
+    CHECK(way(ended).find("ended at once, with exit code 1") != std::string::npos);
+    CHECK(eventually([&] {
+      auto again = agent.run(spec);
+      CHECK(again.exit_code == 7);
+      return way(again).starts_with("warm");
+    }));
+  }
+  SECTION("while the engine is away, and before it is the task's") {
+    replace("#include <unistd.h>\nint main(void) { sleep(2); return 1; }");
+    CHECK(agent.run(warm("exit 4")).exit_code == 4); // takes the one that waited
+    REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
+    engine.freeze();
+    auto id = agent.submit(spec);
+    std::this_thread::sleep_for(3s);
+    engine.thaw();
+    auto ended = agent.wait(id);
+    INFO(way(ended));
+    CHECK(ended.exit_code == 7);
+  }
+}
