@@ -19,6 +19,9 @@ constexpr duration shutdown_patience = 20s;
 /// An engine that watches a container tells of its end within this time.
 constexpr duration prompt_end = 100ms;
 
+/// How long a container whose task has ended may take to end too, before it is removed as it is.
+constexpr duration removal_patience = 2s;
+
 /// What ends sooner has its log read once, at its end, and not followed.
 constexpr duration first_look = 100ms;
 
@@ -377,19 +380,27 @@ void executor_state::remove() {
   if (addresses.scheduler)
     self->send(addresses.scheduler, ended_atom_v, key()); // the slot is free: what ran has ended
   trouble_since.reset();
+  auto address = engine_address();
   if (container.empty())
     remove_network();
+  else if (std::exchange(ended_early, false) && address)
+    // The engine takes it down by itself, if it is let: it would have to kill what it removes now.
+    self->request(address, removal_patience, wait_atom_v, key(), container).then([this](std::int64_t) { remove_container(); }, [this](const caf::error&) { remove_container(); });
   else
-    ask([this] { remove(); },
-        [this](const caf::error& e) {
-          spdlog::warn("the container {} of task {} could not be removed: {}", container, to_string(key().task), text_of(e));
-          leave();
-        },
-        [this] {
-          crash_point("container removed");
-          remove_network();
-        },
-        remove_atom_v, container);
+    remove_container();
+}
+
+void executor_state::remove_container() {
+  ask([this] { remove_container(); },
+      [this](const caf::error& e) {
+        spdlog::warn("the container {} of task {} could not be removed: {}", container, to_string(key().task), text_of(e));
+        leave();
+      },
+      [this] {
+        crash_point("container removed");
+        remove_network();
+      },
+      remove_atom_v, container);
   crash_point("removal asked");
 }
 

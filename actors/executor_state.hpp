@@ -74,6 +74,7 @@ struct executor_state {
   void report(verdict how);
   void store_result(attempt_result result, duration wait);
   void remove();
+  void remove_container();
   void remove_network();
   void leave();
 
@@ -155,6 +156,7 @@ struct executor_state {
   std::string network;          ///< The container whose network this one joins; empty: it has its own.
   bool network_asked = false;
   std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
+  bool ended_early = false;     ///< By that word alone: the engine takes the container down still.
   bool following = false;       ///< The log, live.
   bool followed_to_end = false; ///< It was, and nothing of it was kept back.
   std::optional<container_status> rest_of; ///< How the container ended, while the live reader is waited for.

@@ -211,6 +211,7 @@ bool executor_state::was_dead(const std::vector<engine_event>& events, const con
 /// Ends the attempt on the init's word, while the engine still takes the container down.
 void executor_state::end_early(const sandbox_report& report) {
   enter(step::collect);
+  ended_early = true;
   crash_point("container ended");
   container_status ended;
   ended.id = container;

@@ -37,6 +37,7 @@ struct ready_sandbox {
   std::string nonce;
   std::string image_id;
   image_info image;
+  steady::time_point named; ///< When the image's name stood for it.
   steady::time_point since;
 };
 
@@ -46,6 +47,8 @@ struct waiting_task {
   caf::typed_response_promise<sandbox> promise;
   steady::time_point until;
   bool waited = false;
+
+  steady::time_point came() const { return until - patience; }
 };
 
 struct sandbox_kind_state {
@@ -235,7 +238,7 @@ void make(self_pointer self, const std::string& kind_name) {
     over();
     not_made(self, kind_name, e);
   };
-  auto create = [=](image_info image) {
+  auto create = [=](image_info image, steady::time_point named) {
     self->request(engine_of(self), caf::infinite, init_atom_v, plan, sandbox_files(plan, image))
       .then(
         [=](const std::string& container) {
@@ -248,7 +251,7 @@ void make(self_pointer self, const std::string& kind_name) {
                   return;
                 }
                 over();
-                made(self, kind_name, {container, nonce, status.image_id, image, {}});
+                made(self, kind_name, {container, nonce, status.image_id, image, named, {}});
               },
               [=](const caf::error& e) {
                 remove(self, container);
@@ -259,12 +262,12 @@ void make(self_pointer self, const std::string& kind_name) {
   };
   self->request(engine_of(self), caf::infinite, find_atom_v, plan.image)
     .then(
-      [=](const image_info& image) {
+      [=, asked = steady::now()](const image_info& image) {
         install_init(self, plan.image, [=](const caf::error& e) {
           if (e)
             failed(e);
           else
-            create(image);
+            create(image, asked);
         });
       },
       failed);
@@ -318,7 +321,30 @@ void fill(self_pointer self) {
 
 // -- giving ------------------------------------------------------------------------------------------------------------
 
-/// Gives the kind's oldest sandbox, if its image is still what the name stands for.
+/// Under the task's name it is the task's.
+void give(self_pointer self, const std::string& kind_name, const ready_sandbox& one, waiting_task task) {
+  crash_point("sandbox chosen");
+  self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name)
+    .then(
+      [=]() mutable {
+        sandbox given;
+        given.container = one.container;
+        given.image_id = one.image_id;
+        given.nonce = one.nonce;
+        given.arguments = arguments_of(task.plan, one.image);
+        given.why = task.waited ? "made for it: none of its kind waited" : "";
+        task.promise.deliver(std::move(given));
+      },
+      [=](const caf::error& e) mutable {
+        remove(self, one.container);
+        if (engine_code(e) == engine_errc::not_found)
+          serve(self, kind_name, task); // it had ended
+        else
+          task.promise.deliver(e);
+      });
+}
+
+/// Gives the kind's oldest sandbox, if its image is what the name stands for now that there is a task.
 void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
   auto& state = self->state;
   auto& kind = state.kinds[kind_name];
@@ -329,35 +355,21 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
   auto one = std::move(kind.ready.front());
   kind.ready.pop_front();
   tell(self);
+  if (one.named >= task.came()) {
+    give(self, kind_name, one, std::move(task));
+    return;
+  }
   self->request(engine_of(self), 10s, find_atom_v, task.plan.image)
     .then(
       [=](const image_info& image) mutable {
-        if (image.id != one.image_id) {
-          remove(self, one.container);
-          if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
-            empty(self, found->second);
-          answer(task, "the image's name stands for another image by now");
+        if (image.id == one.image_id) {
+          give(self, kind_name, one, std::move(task));
           return;
         }
-        crash_point("sandbox chosen");
-        self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name)
-          .then(
-            [=]() mutable {
-              sandbox given;
-              given.container = one.container;
-              given.image_id = one.image_id;
-              given.nonce = one.nonce;
-              given.arguments = arguments_of(task.plan, one.image);
-              given.why = task.waited ? "made for it: none of its kind waited" : "";
-              task.promise.deliver(std::move(given));
-            },
-            [=](const caf::error& e) mutable {
-              remove(self, one.container);
-              if (engine_code(e) == engine_errc::not_found)
-                serve(self, kind_name, task); // it had ended
-              else
-                task.promise.deliver(e);
-            });
+        remove(self, one.container);
+        if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
+          empty(self, found->second);
+        answer(task, "the image's name stands for another image by now");
       },
       [=](const caf::error& e) mutable {
         remove(self, one.container);
