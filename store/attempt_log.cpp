@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t header_bytes = 16;
 constexpr std::size_t block_bytes = 1024 * 1024;
+constexpr std::uint64_t written_out_at_once = 8 * 1024 * 1024;
 constexpr std::uint32_t longest_record = 64 * 1024 * 1024;
 
 // Zstandard seekable format: contrib/seekable_format/zstd_seekable_compression_format.md
@@ -262,6 +263,7 @@ struct log_writer::state {
   bool in_memory = false;
   std::string memory; ///< All of it, if it is there.
   std::uint64_t size = 0;
+  std::uint64_t on_its_way = 0; ///< To the disk; not of a log that was opened again.
   std::uint64_t limit = 0;
   bool limit_noted = false;
   bool closed = false;
@@ -307,6 +309,10 @@ struct log_writer::state {
       return e;
     }
     size += bytes.size();
+    if (size - on_its_way >= written_out_at_once) { // while more comes; what is left at the end is what the outcome waits for
+      ::sync_file_range(out.fd, static_cast<off_t>(on_its_way), static_cast<off_t>(size - on_its_way), SYNC_FILE_RANGE_WRITE);
+      on_its_way = size;
+    }
     return {};
   }
 
