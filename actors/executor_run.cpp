@@ -20,7 +20,7 @@ constexpr duration shutdown_patience = 20s;
 constexpr duration prompt_end = 100ms;
 
 /// How long a container whose task has ended may take to end too, before it is removed as it is.
-constexpr duration removal_patience = 2s;
+constexpr duration removal_patience = 10s;
 
 /// What ends sooner has its log read once, at its end, and not followed.
 constexpr duration first_look = 100ms;
@@ -196,11 +196,8 @@ void executor_state::corroborate(container_status ended) {
 void executor_state::suspect(container_status ended) {
   ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
       [this, ended](const std::vector<engine_event>& events) {
-        if (was_dead(events, ended)) {
-          be_cold("the sandbox had ended before it was taken");
-          forget_sandbox(container);
+        if (forget_dead(events, ended))
           return;
-        }
         auto through_engine = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "kill"; });
         if (through_engine)
           watch_engine(ended, steady::now() + shutdown_patience);
@@ -226,11 +223,8 @@ void executor_state::watch_engine(container_status ended, steady::time_point unt
 }
 
 void executor_state::weigh(const std::vector<engine_event>& events, container_status ended) {
-  if (was_dead(events, ended)) {
-    be_cold("the sandbox had ended before it was taken");
-    forget_sandbox(container);
+  if (forget_dead(events, ended))
     return;
-  }
   bool watched_end = false;
   for (const auto& event : events) {
     if (evidence.events.size() < 16)

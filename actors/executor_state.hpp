@@ -96,7 +96,7 @@ struct executor_state {
   void hand_over();
   void look_into_sandbox(container_status found);
   bool heed(const sandbox_report& report);
-  bool was_dead(const std::vector<engine_event>& events, const container_status& ended) const;
+  bool forget_dead(const std::vector<engine_event>& events, const container_status& ended);
   void end_early(const sandbox_report& report);
 
   // -- beside the steps --------------------------------------------------------------------------------------------------

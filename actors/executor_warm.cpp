@@ -196,8 +196,8 @@ bool executor_state::heed(const sandbox_report& report) {
   return false;
 }
 
-/// By the engine's own account it had ended before it was given to this attempt.
-bool executor_state::was_dead(const std::vector<engine_event>& events, const container_status& ended) const {
+/// True: by the engine's own account the sandbox had ended before it was given to this attempt, and is let go.
+bool executor_state::forget_dead(const std::vector<engine_event>& events, const container_status& ended) {
   if (!warm || told)
     return false;
   auto at = [&](std::string_view action) { return std::find_if(events.begin(), events.end(), [&](const engine_event& one) { return one.action == action; }); };
@@ -205,7 +205,12 @@ bool executor_state::was_dead(const std::vector<engine_event>& events, const con
   if (renamed == events.end())
     return false;
   // Its end may have been heard of later than it was.
-  return (died != events.end() && died->at < renamed->at) || (ended.finished_at && *ended.finished_at < renamed->at);
+  auto dead = (died != events.end() && died->at < renamed->at) || (ended.finished_at && *ended.finished_at < renamed->at);
+  if (dead) {
+    be_cold("the sandbox had ended before it was taken");
+    forget_sandbox(container);
+  }
+  return dead;
 }
 
 /// Ends the attempt on the init's word, while the engine still takes the container down.

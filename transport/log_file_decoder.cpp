@@ -4,6 +4,8 @@
 
 #include <boost/endian/conversion.hpp>
 
+#include <utility>
+
 namespace davit::transport {
 
 namespace {

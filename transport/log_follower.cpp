@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <memory>
 #include <unistd.h>
 
 namespace davit::transport {
@@ -90,18 +91,15 @@ void log_follower::wake() {
   woken_.cancel();
 }
 
-/// Until `wake`.
+/// Until `wake`, or so long.
 awaitable<void> log_follower::pause(duration most) {
-  if (most == duration::max())
-    woken_.expires_at(asio::steady_timer::time_point::max());
-  else
-    woken_.expires_after(most);
+  woken_.expires_after(most);
   co_await woken_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 awaitable<void> log_follower::wait_for_credit() {
   while (credit_ <= 0 && !control_->cancelled())
-    co_await pause(duration::max());
+    co_await pause(std::chrono::hours{1});
 }
 
 call_options log_follower::call() const {

@@ -95,6 +95,8 @@ TEST_CASE("every mistake is named with its line and option") {
   CHECK(names(config, "davit.conf:3: davit.agent.nmae: unknown option, did you mean \"name\"?"));
   CHECK(names(config, "davit.conf:7: davit.engines.a.slots: must be a whole number"));
   CHECK(names(config, "davit.conf:8: davit.engines.a.endpoint:"));
+  auto relative = read("davit {\n  engines {\n    a {\n      log-files = \"containers\"\n    }\n  }\n}\n");
+  CHECK(names(relative, "davit.conf:4: davit.engines.a.log-files: must be an absolute path"));
   CHECK(names(config, "davit.conf:12: davit.api.listen:"));
   CHECK(names(config, "davit.conf:16: davit.policy.images.allow:"));
   CHECK(names(config, "davit.conf:21: caf.no-such: CAF has no such option"));

@@ -1,4 +1,5 @@
 // Logs that are followed in the engine's own files: the same bytes, and the engine is asked wherever a file will not do.
+#include "cli/doctor.hpp"
 #include "engine/suites.hpp"
 #include "fixture/test_agent.hpp"
 #include "transport/engine_client.hpp"
@@ -154,17 +155,36 @@ TEST_CASE("where an engine's log file can't be read, or is not what it should be
     CHECK(output.out == talk());
     CHECK(output.err == "warned\n1\n2\n3\n");
     CHECK(output.notes == "");
+    return ended.attempts.back().container;
   };
   check(); // nothing is there
   // For the sandboxes that wait, files that begin well and go on badly.
   CHECK(eventually([&] { return agent.metric("davit_sandboxes{engine=\"a\"}") >= 1; }));
-  std::istringstream ids{engine.docker("ps -q --no-trunc")};
+  auto there = engine.docker("ps -q --no-trunc");
+  std::istringstream ids{there};
   for (std::string id; ids >> id;) {
     std::filesystem::create_directories(folder / (id + "/local-logs"));
     std::filesystem::copy(file_of(engine.containers(), id), file_of(folder.path(), id));
     std::ofstream{file_of(folder.path(), id), std::ios::app} << "this is no entry";
   }
-  check();
+  CHECK(there.find(check()) != std::string::npos); // one of those was taken
+}
+
+TEST_CASE("the doctor says whether an engine's log files can be read", "[log-files]") {
+  test_engine engine{"a"};
+  auto settings = with_files(engine);
+  auto verdict = [&] {
+    for (const auto& one : examine(settings))
+      if (one.check == "log-files")
+        return one.verdict + ": " + one.detail;
+    return std::string{"nothing"};
+  };
+  CHECK(verdict().starts_with("ok: "));
+  settings.log_files += "/nowhere";
+  CHECK(verdict().starts_with("warning: "));
+  CHECK(verdict().find("No such file") != std::string::npos);
+  settings.log_files.clear();
+  CHECK(verdict() == "nothing");
 }
 
 TEST_CASE("an engine's file gives the records that its API gives, from any place on", "[log-files]") {

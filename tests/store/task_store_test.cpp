@@ -642,6 +642,28 @@ TEST_CASE("a store that can't be used is refused with the reason, and left as it
   CHECK(std::filesystem::file_size(path) == 10'000);
 }
 
+TEST_CASE_METHOD(fixture, "a database of the schema before is brought up to date, and nothing of it is lost") {
+  if (!url.starts_with("sqlite://"))
+    return; // PostgreSQL's steps are tried with an older davit: tests/fleet
+  auto pinned = accept(0, {}, "a"), free = accept();
+  REQUIRE(claim({{"e", "id", {}, 1, 1}}).size() == 1);
+  store.reset();
+  auto sql = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
+  REQUIRE(sql("PRAGMA user_version") == "8\n");
+  sql("DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) WHERE state = 'queued';"
+      " CREATE INDEX task_active ON task (state) WHERE state <> 'finished'; PRAGMA user_version = 7");
+  open();
+  CHECK(sql("PRAGMA user_version") == "8\n");
+  CHECK(sql("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task_queue', 'task_active', 'task_running')") == "1\n");
+  auto counts = store->counts();
+  CHECK(counts->queued == 1);
+  CHECK(counts->starting == 1);
+  REQUIRE(store->take_over("a", "b", uuid::make_v4())->size() == 1); // with what is pinned, queued or running
+  CHECK(claim({{"e", "id", {}, 8, 8}}, false, "b").size() == 1);
+  CHECK(store->get(pinned).has_value());
+  CHECK(store->get(free).has_value());
+}
+
 // -- placement over the whole fleet ------------------------------------------------------------------------------------
 
 TEST_CASE_METHOD(fixture, "of a label's tasks no more run at once than the fleet's limit; the others go by, and it is told why one waits") {
