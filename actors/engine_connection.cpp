@@ -577,7 +577,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   entry.promise = promise;
   entry.follows = follow;
   if (!request.nonce.empty())
-    entry.reader = std::make_unique<init::report_reader>(request.nonce);
+    entry.reader = std::make_unique<init::report_reader>(request.nonce, request.says_begun && request.lease.cursor.empty());
   std::vector<std::string> hidden;
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);
@@ -726,6 +726,9 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     [=](history_atom, const std::string& id, timestamp since) {
       return call<std::vector<engine_event>>(self, "events", 15s, {},
                                              [=](call_options options) { return transport::read_history(client, id, since, options); });
+    },
+    [=](log_atom, begun_atom, const std::string& id) {
+      return call<std::string>(self, "logs", 30s, {}, [=](call_options options) { return transport::read_first_output(client, id, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
     [=](log_atom, ended_atom, const attempt_key& key) {

@@ -1,6 +1,7 @@
 #include "actors/executor_state.hpp"
 
 #include "actors/container_plan.hpp"
+#include "sandbox/hand_over.hpp"
 #include "transport/secret_box.hpp"
 
 #include <algorithm>
@@ -98,6 +99,7 @@ void executor_state::adopt() {
           warm.emplace();
           warm->container = found.id;
           warm->nonce = sandbox->second;
+          warm->says_begun = found.labels.contains(init::words_label);
         }
         if (ours && !spec.network.value_or("").starts_with("container:"))
           network = found.joined;

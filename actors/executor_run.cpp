@@ -2,6 +2,7 @@
 
 #include "actors/sandbox_plan.hpp"
 #include "policy/placement.hpp"
+#include "sandbox/message.hpp"
 #include "transport/secret_masker.hpp"
 
 #include <spdlog/spdlog.h>
@@ -27,6 +28,15 @@ constexpr duration first_look = 100ms;
 
 } // namespace
 
+log_request executor_state::request_log(bool follow, bool tail, const log_lease& lease) const {
+  log_request what{key(), container, spec.tty, follow, tail, lease, masked_values(), {}, false};
+  if (warm) {
+    what.nonce = warm->nonce;
+    what.says_begun = warm->says_begun;
+  }
+  return what;
+}
+
 void executor_state::follow_log() {
   self->request(addresses.logs, caf::infinite, open_atom_v, key())
     .then(
@@ -38,7 +48,7 @@ void executor_state::follow_log() {
           return;
         crash_point("log followed");
         following = true;
-        self->request(address, caf::infinite, log_atom_v, log_request{key(), container, spec.tty, true, false, lease, masked_values(), warm ? warm->nonce : ""})
+        self->request(address, caf::infinite, log_atom_v, request_log(true, false, lease))
           .then([this](const log_end& end) { // the container has ended, or is about to
                   following = false;
                   followed_to_end = end.complete;
@@ -160,15 +170,15 @@ void executor_state::read_rest(container_status ended) {
                 return;
               }
               self->request(addresses.logs, caf::infinite, note_atom_v, key(), "some bytes are missing here: the engine did not give the rest of the log (" + text_of(e) + ")")
-                .then([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { corroborate(ended); });
+                .then([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { look_for_beginning(ended); });
             },
             [this, ended](const log_end& end) {
               if (end.report && (end.report->word == sandbox_word::unused || end.report->word == sandbox_word::exec))
                 heed(*end.report);
               else
-                corroborate(ended);
+                look_for_beginning(ended);
             },
-            log_atom_v, log_request{key(), container, spec.tty, false, std::exchange(followed_to_end, false), lease, masked_values(), warm ? warm->nonce : ""});
+            log_atom_v, request_log(false, std::exchange(followed_to_end, false), lease));
       },
       [this, ended](const caf::error& e) {
         spdlog::error("task {}: its log can't be written: {}", to_string(key().task), text_of(e));
@@ -177,11 +187,27 @@ void executor_state::read_rest(container_status ended) {
       });
 }
 
+/// A sandbox that ended without its init's last word may have ended before the task began; then the task is still to be run.
+void executor_state::look_for_beginning(container_status ended) {
+  if (!warm || told || !warm->says_begun || wanted != ending::none) {
+    corroborate(std::move(ended));
+    return;
+  }
+  ask([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { corroborate(ended); },
+      [this, ended](const std::string& first) {
+        if (init::is_begun(first, warm->nonce)) {
+          corroborate(ended);
+          return;
+        }
+        forget_dead("the sandbox had ended before its task began, with exit code " + std::to_string(ended.exit_code));
+      },
+      log_atom_v, begun_atom_v, container);
+}
+
 /// If the engine may have been restarted: asks it what it remembers of the container.
 void executor_state::corroborate(container_status ended) {
   if (engine.epoch == epoch_at_start) {
-    auto silent = warm && !told; // its init has a last word of a task that ends, but for a kill
-    if (wanted == ending::none && !ended.oom_killed && (of_a_stop(ended.exit_code) || silent))
+    if (wanted == ending::none && !ended.oom_killed && of_a_stop(ended.exit_code))
       suspect(std::move(ended));
     else
       settle(std::move(ended));
@@ -196,15 +222,13 @@ void executor_state::corroborate(container_status ended) {
 void executor_state::suspect(container_status ended) {
   ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
       [this, ended](const std::vector<engine_event>& events) {
-        if (forget_dead(events, ended))
-          return;
         auto through_engine = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "kill"; });
         if (through_engine)
           watch_engine(ended, steady::now() + shutdown_patience);
         else
           settle(ended);
       },
-      history_atom_v, container, warm ? started_at - sandbox_patience : started_at - 5s);
+      history_atom_v, container, started_at - 5s);
 }
 
 void executor_state::watch_engine(container_status ended, steady::time_point until) {
@@ -223,8 +247,6 @@ void executor_state::watch_engine(container_status ended, steady::time_point unt
 }
 
 void executor_state::weigh(const std::vector<engine_event>& events, container_status ended) {
-  if (forget_dead(events, ended))
-    return;
   bool watched_end = false;
   for (const auto& event : events) {
     if (evidence.events.size() < 16)

@@ -63,6 +63,8 @@ struct executor_state {
   void collect(container_status ended);
   void go_on_to_rest();
   void read_rest(container_status ended);
+  log_request request_log(bool follow, bool tail, const log_lease& lease) const;
+  void look_for_beginning(container_status ended);
   void corroborate(container_status ended);
   void suspect(container_status ended);
   void watch_engine(container_status ended, steady::time_point until);
@@ -93,10 +95,10 @@ struct executor_state {
   bool is_of_network(const caf::error& why) const;
   container_plan plan() const;
   void forget_sandbox(const std::string& which);
+  void forget_dead(std::string why);
   void hand_over();
   void look_into_sandbox(container_status found);
   bool heed(const sandbox_report& report);
-  bool forget_dead(const std::vector<engine_event>& events, const container_status& ended);
   void end_early(const sandbox_report& report);
 
   // -- beside the steps --------------------------------------------------------------------------------------------------

@@ -118,6 +118,7 @@ void executor_state::forget_sandbox(const std::string& which) {
     container.clear();
     warm.reset();
     told.reset();
+    followed_to_end = false;
     create_sent = false;
     may_have_started = false;
     epoch_at_attach.reset();
@@ -126,6 +127,14 @@ void executor_state::forget_sandbox(const std::string& which) {
   ask([this, which] { forget_sandbox(which); },
       [this](const caf::error& e) { fail(outcome::engine_lost, "the engine did not remove a sandbox that was not used: " + text_of(e)); },
       begin_anew, remove_atom_v, which);
+}
+
+/// It ended by itself, as no init does whose agent lives.
+void executor_state::forget_dead(std::string why) {
+  if (auto keeper = addresses.sandboxes.find(engine.name); keeper != addresses.sandboxes.end() && keeper->second)
+    self->send(keeper->second, ended_atom_v);
+  be_cold(std::move(why));
+  forget_sandbox(container);
 }
 
 /// Gives the sandbox its task. From here on it may run.
@@ -145,8 +154,7 @@ void executor_state::hand_over() {
   };
   auto refused = [this, begun](const caf::error& e) {
     if (engine_code(e) == engine_errc::not_found) { // nothing was written
-      be_cold("the sandbox had ended: " + text_of(e));
-      forget_sandbox(container);
+      forget_dead("the sandbox had ended: " + text_of(e));
     } else {
       begun(); // the init has seen the end of the line: it says that it was not used, or runs what it got
     }
@@ -194,23 +202,6 @@ bool executor_state::heed(const sandbox_report& report) {
       return false;
   }
   return false;
-}
-
-/// True: by the engine's own account the sandbox had ended before it was given to this attempt, and is let go.
-bool executor_state::forget_dead(const std::vector<engine_event>& events, const container_status& ended) {
-  if (!warm || told)
-    return false;
-  auto at = [&](std::string_view action) { return std::find_if(events.begin(), events.end(), [&](const engine_event& one) { return one.action == action; }); };
-  auto died = at("die"), renamed = at("rename");
-  if (renamed == events.end())
-    return false;
-  // Its end may have been heard of later than it was.
-  auto dead = (died != events.end() && died->at < renamed->at) || (ended.finished_at && *ended.finished_at < renamed->at);
-  if (dead) {
-    be_cold("the sandbox had ended before it was taken");
-    forget_sandbox(container);
-  }
-  return dead;
 }
 
 /// Ends the attempt on the init's word, while the engine still takes the container down.

@@ -536,6 +536,7 @@ sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr conte
     [=](take_atom, const container_plan& plan, bool insists) { return take(self, plan, insists); },
     [=](take_atom, network_atom, const container_plan& plan) { return take_network(self, plan); },
     [=](const engine_status& now) { engine_changed(self, now); },
+    [=](ended_atom) { self->state.volume.clear(); },
     [=](count_atom) { return ready_count(self->state); },
     [=](drain_atom) -> caf::result<void> {
       auto& state = self->state;

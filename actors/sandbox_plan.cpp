@@ -52,7 +52,7 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
     plan.command.push_back("hosts");
   plan.env.clear();
   plan.secrets.clear();
-  plan.labels = {{"davit.sandbox", nonce}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
+  plan.labels = {{"davit.sandbox", nonce}, {init::words_label, init::words_version}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
   plan.open_stdin = true;
   plan.no_healthcheck = true;
   plan.mounts.push_back(init_volume(init::volume_name(), true));

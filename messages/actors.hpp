@@ -143,6 +143,8 @@ using engine_actor = caf::typed_actor<
   caf::result<std::string>(files_atom, std::string, std::string, std::uint64_t),
   // Give the engine's remembered events about a container since a time.
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
+  // Give the first line that a container wrote to its standard output; empty: none.
+  caf::result<std::string>(log_atom, begun_atom, std::string),
   // Read a container's log into the log keeper; answered when it has ended and is written.
   caf::result<log_end>(log_atom, log_request),
   // The container has ended: its log is not followed on if it gives nothing more.
@@ -165,6 +167,8 @@ using sandbox_actor = caf::typed_actor<
   caf::result<sandbox>(take_atom, network_atom, container_plan),
   // The engine's state has changed.
   caf::result<void>(engine_status),
+  // A sandbox that was given had ended by itself: its init may not be what it should, and is looked at before the next one is made.
+  caf::result<void>(ended_atom),
   // Say how many wait.
   caf::result<std::uint32_t>(count_atom),
   // Keep none any more; answered when they are removed.

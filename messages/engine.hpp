@@ -275,6 +275,7 @@ struct sandbox {
   std::string why;       ///< There is none; or it was not there already.
   std::string image_id;
   std::string nonce;     ///< Marks what its init has to say.
+  bool says_begun = true; ///< The init says when the task begins. (Those of an older davit do not.)
   std::vector<std::string> arguments; ///< The task's command, with what the image has to add.
   std::string network;   ///< There is no sandbox, but this container's network to be joined; empty: not that either.
 };
@@ -282,7 +283,7 @@ struct sandbox {
 template <class Inspector>
 bool inspect(Inspector& f, sandbox& x) {
   return f.object(x).fields(f.field("container", x.container), f.field("why", x.why), f.field("image_id", x.image_id), f.field("nonce", x.nonce),
-                            f.field("arguments", x.arguments), f.field("network", x.network));
+                            f.field("says_begun", x.says_begun), f.field("arguments", x.arguments), f.field("network", x.network));
 }
 
 /// A line of `GET /containers/json`.

@@ -117,12 +117,13 @@ struct log_request {
   log_lease lease;
   std::vector<secret> secrets; ///< In clear: what is masked before it is written.
   std::string nonce; ///< Of a sandbox: what its init says is not the task's output.
+  bool says_begun = false; ///< The init says when the task begins: what comes before that is not the task's output either.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_request& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
-                            f.field("follow", x.follow), f.field("tail", x.tail), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce));
+                            f.field("follow", x.follow), f.field("tail", x.tail), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce), f.field("says_begun", x.says_begun));
 }
 
 /// What the init of a sandbox says when it ends.

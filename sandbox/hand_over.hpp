@@ -27,9 +27,10 @@ inline constexpr std::uint32_t most_bytes = 2 * 1024 * 1024;
 /// How the init ends if no task came, or it can't be executed (as shells have it); otherwise as the task does.
 inline constexpr int unused_code = 119, not_found_code = 127, not_executable_code = 126;
 
-/// Before it ends it says so on standard output and on standard error, as the last thing there: behind it nothing comes in that stream.
-/// `davit-init NONCE WORD NUMBER KILLS;` and a newline. The words: unused, exec (an errno), exited (a code), signaled (a signal). KILLS: how many
-/// processes the kernel has killed for the container's memory limit; -1: it can't be told.
+/// What it says: `davit-init NONCE WORD NUMBER KILLS;` and a newline. Before anything of a task runs, `begun 0 0` on standard output: where that does not
+/// stand, nothing of the task ever ran. Before it ends, how, on standard output and on standard error, as the last thing there: behind it nothing comes in
+/// that stream. The words then: unused, exec (an errno), exited (a code), signaled (a signal). KILLS: how many processes the kernel has killed for the
+/// container's memory limit; -1: it can't be told.
 inline constexpr char report_prefix[] = "davit-init ";
 inline constexpr char report_end = ';';
 
@@ -40,6 +41,9 @@ inline constexpr char hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localh
 /// Where the init's volume is mounted, and its name there.
 inline constexpr char folder[] = "/.davit";
 inline constexpr char program[] = "/.davit/init";
+
+/// On a sandbox's container: which words its init has. Without it there is no `begun`.
+inline constexpr char words_label[] = "davit.sandbox.words", words_version[] = "2";
 
 /// As the only argument: it does nothing until it is ended. A container whose network another one has joined runs this as its task.
 inline constexpr char hold[] = "hold";

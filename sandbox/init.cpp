@@ -83,15 +83,20 @@ int oom_kills() {
   return -1;
 }
 
-[[noreturn]] void end(const char* word, int number, int code) {
-  line last;
+line words(const char* word, int number, int kills) {
+  line all;
   for (auto part : {report_prefix, nonce, " ", word, " "})
-    last.add(part);
-  last.add(number);
-  last.add(" ");
-  last.add(oom_kills());
+    all.add(part);
+  all.add(number);
+  all.add(" ");
+  all.add(kills);
   const char rest[] = {report_end, '\n', 0};
-  last.add(rest);
+  all.add(rest);
+  return all;
+}
+
+[[noreturn]] void end(const char* word, int number, int code) {
+  auto last = words(word, number, oom_kills());
   write_all(1, last);
   write_all(2, last);
   ::_exit(code);
@@ -277,6 +282,7 @@ int main(int count, char** values) {
   int failure[2];
   if (::pipe2(failure, O_CLOEXEC | O_NONBLOCK) != 0)
     unused();
+  write_all(1, words("begun", 0, 0));
   auto child = ::fork();
   if (child < 0)
     can_not_execute(errno);

@@ -67,13 +67,24 @@ constexpr std::size_t most_report = 64;
 
 } // namespace
 
-report_reader::report_reader(const std::string& nonce) : mark_(report_prefix + nonce + ' ') {}
+bool is_begun(std::string_view line, std::string_view nonce) {
+  return line == std::string{report_prefix}.append(nonce).append(" begun 0 0") + report_end + '\n';
+}
+
+report_reader::report_reader(const std::string& nonce, bool from_beginning) : nonce_(nonce), mark_(report_prefix + nonce + ' '), begun_(!from_beginning) {}
 
 void report_reader::add(log_record record, std::vector<log_record>& own) {
   if (record.stream != log_stream::out && record.stream != log_stream::err) {
     own.push_back(std::move(record));
     return;
   }
+  if (record.stream == log_stream::out && is_begun(record.bytes, nonce_)) {
+    begun_ = true;
+    for (auto& one : std::exchange(early_, {}))
+      own.push_back(std::move(one));
+    return;
+  }
+  auto& known = begun_ ? own : early_;
   auto& state = of(record.stream);
   if (state.reported)
     return; // the end of the report's own line, cut off
@@ -87,7 +98,7 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
       one.bytes.resize(std::min(bytes, one.bytes.size()));
       bytes -= one.bytes.size();
       if (!one.bytes.empty())
-        own.push_back(std::move(one));
+        known.push_back(std::move(one));
     }
     state.kept.clear();
   };
@@ -111,9 +122,11 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
 }
 
 void report_reader::finish(std::vector<log_record>& own) {
+  early_.clear();
   for (auto* state : {&out_, &err_})
     for (auto& one : std::exchange(state->kept, {}))
-      own.push_back(std::move(one));
+      if (begun_)
+        own.push_back(std::move(one));
 }
 
 } // namespace davit::init

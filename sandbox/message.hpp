@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace davit::init {
@@ -14,20 +15,25 @@ namespace davit::init {
 std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& variables,
                                              const std::map<std::string, secret>& secrets, bool input);
 
-/// Takes the init's report out of a sandbox's log. It is the last thing in each of the two streams, but may stand behind a line without an end,
+/// Whether a line of standard output is the init's word that its task begins.
+bool is_begun(std::string_view line, std::string_view nonce);
+
+/// Takes what the init says out of a sandbox's log. Its report is the last thing in each of the two streams, but may stand behind a line without an end,
 /// and be cut as such a line is. A record that may have the beginning of it is kept back until it is known.
 class report_reader {
 public:
-  explicit report_reader(const std::string& nonce);
+  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins: what comes before that is not the task's (the engine's
+  /// complaint of a program that it could not execute), and is kept back until then.
+  explicit report_reader(const std::string& nonce, bool from_beginning = false);
 
   /// Takes a record; gives what is the task's own.
   void add(log_record record, std::vector<log_record>& own);
 
-  /// Nothing more comes: gives what was kept back.
+  /// Nothing more comes: gives what was kept back, if it is the task's.
   void finish(std::vector<log_record>& own);
 
   /// Whether a record is kept back.
-  bool keeps() const { return !out_.kept.empty() || !err_.kept.empty(); }
+  bool keeps() const { return !out_.kept.empty() || !err_.kept.empty() || !early_.empty(); }
 
   /// Both streams have ended with it: nothing more will come.
   bool whole() const { return out_.reported && err_.reported; }
@@ -42,7 +48,10 @@ private:
   };
   stream_state& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
 
+  std::string nonce_;
   std::string mark_;
+  bool begun_;
+  std::vector<log_record> early_; ///< What came before the task had begun. That is little, as the init says so first.
   stream_state out_, err_;
   std::optional<sandbox_report> report_;
 };

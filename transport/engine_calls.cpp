@@ -1,6 +1,7 @@
 #include "transport/engine_calls.hpp"
 
 #include "transport/archive.hpp"
+#include "transport/log_parser.hpp"
 #include "transport/registry_credentials.hpp"
 
 namespace davit::transport {
@@ -68,6 +69,32 @@ awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine
     events.push_back(std::move(**event));
   }
   co_return events;
+}
+
+awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options) {
+  auto until = options.until;
+  log_options what;
+  auto opened = co_await client->logs(std::move(container), std::move(what), std::move(options));
+  if (!opened)
+    co_return opened.error();
+  auto stream = std::move(*opened);
+  std::string first;
+  auto look = [&](const log_record& record) {
+    if (first.empty() && record.stream == log_stream::out)
+      first = record.bytes;
+  };
+  log_parser parser{false};
+  while (first.empty()) {
+    auto piece = co_await stream->read(until);
+    if (!piece)
+      co_return piece.error();
+    if (piece->empty())
+      break;
+    auto fed = parser.feed(*piece, look);
+    if (!fed)
+      co_return fed.error();
+  }
+  co_return first;
 }
 
 awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options) {

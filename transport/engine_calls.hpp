@@ -23,6 +23,9 @@ awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine
 /// Reads the event stream of a fleet's containers to its end. It ends when the engine does: that is what it is read for.
 awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options);
 
+/// The first record of a container's standard output, as far as there is one.
+awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options);
+
 // -- sandboxes ---------------------------------------------------------------------------------------------------------
 
 /// Puts the init's bytes into the volume, as `init`; what holds them already is left as it is. A container that is never started carries them

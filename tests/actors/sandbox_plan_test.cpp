@@ -85,7 +85,7 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   CHECK(plan.name == "davit-sandbox-n1");
   CHECK_FALSE(key_of_name(plan.name));
   CHECK(key_of_name(of_task.name));
-  CHECK(plan.labels == std::map<std::string, std::string>{{"davit.sandbox", "n1"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+  CHECK(plan.labels == std::map<std::string, std::string>{{"davit.sandbox", "n1"}, {"davit.sandbox.words", "2"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
   CHECK(plan.resources.pids == 6);
   CHECK(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);

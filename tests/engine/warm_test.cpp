@@ -5,6 +5,7 @@
 
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <csignal>
 #include <set>
@@ -342,18 +343,39 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
   auto replace = [&](const std::string& source) {
     shell("cd " + folder + " && echo '" + source + "' | gcc -static -O1 -o new -x c - && mv -f new init");
   };
-  auto spec = busybox("exit 7");
-  SECTION("at once: it is told why there is none, and the next one is mended") {
-    replace("int main(void) { return 1; }");
+  auto spec = busybox("echo out; exit 7");
+  SECTION("soon, whether or not it was given by then: it is told why there is none, and the next one is mended") {
+    auto milliseconds = GENERATE(0, 5, 20, 300);
+    INFO(milliseconds << " ms");
+    replace("#include <stdio.h>\n#include <unistd.h>\nint main(void) { perror(\"exec\"); usleep(" + std::to_string(1000 * milliseconds) + "); return 1; }");
     spec.resources.memory = byte_size{77u << 20}; // of another kind
-    auto ended = agent.run(spec);
+    auto id = agent.submit(spec);
+    auto ended = agent.wait(id);
+    INFO(way(ended));
     CHECK(ended.exit_code == 7);
-    CHECK(way(ended).find("ended at once, with exit code 1") != std::string::npos);
+    CHECK(way(ended).starts_with("cold: "));
+    CHECK(way(ended).find("ended") != std::string::npos);
+    CHECK(agent.logs(id).out == "out\n");
+    CHECK(agent.logs(id).err == "");
+    CHECK(agent.logs(id).notes == "");
     CHECK(eventually([&] {
       auto again = agent.run(spec);
       CHECK(again.exit_code == 7);
       return way(again).starts_with("warm");
     }));
+  }
+  SECTION("killed while it waits, and given before that is known") {
+    for (int round = 0; round < 5; ++round) {
+      REQUIRE(eventually([&] { return agent.metric(waiting) >= 1; }));
+      auto kept = engine.docker("ps -q --filter name=davit-sandbox");
+      auto id = agent.submit(spec);
+      engine.docker("kill " + kept.substr(0, kept.find('\n')) + " || true");
+      auto ended = agent.wait(id);
+      INFO(way(ended));
+      // It hits either a sandbox that waits, or the task.
+      CHECK((ended.exit_code == 7 || ended.exit_code == 137));
+      CHECK(agent.logs(id).notes == "");
+    }
   }
   SECTION("while the engine is away, and before it is the task's") {
     replace("#include <unistd.h>\nint main(void) { sleep(2); return 1; }");

@@ -24,8 +24,8 @@ struct sifted {
   bool whole = false;
 };
 
-sifted sift(const std::vector<log_record>& records) {
-  init::report_reader reader{"abc"};
+sifted sift(const std::vector<log_record>& records, bool from_beginning = false) {
+  init::report_reader reader{"abc", from_beginning};
   std::vector<log_record> own;
   for (const auto& one : records)
     reader.add(one, own);
@@ -38,6 +38,7 @@ sifted sift(const std::vector<log_record>& records) {
   return result;
 }
 
+const std::string begun = "davit-init abc begun 0 0;\n";
 const std::string last = "davit-init abc exited 3 0;\n";
 
 /// The init, given a message and then the end of its input.
@@ -96,6 +97,27 @@ TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and n
     CHECK(unknown.report->word == sandbox_word::signaled);
     CHECK_FALSE(unknown.report->oom_kills);
   }
+  SECTION("the word that the task begins, and what came before it") {
+    log_record complaint{log_stream::err, {}, "exec failed\n"}, own{log_stream::out, {}, "own\n"}, end{log_stream::out, {}, last};
+    log_record word{log_stream::out, {}, begun};
+    CHECK(sift({word, own, end}, true).out == "own\n");
+    CHECK(sift({word, own, end}).out == "own\n"); // a reader that came later may see it too
+    CHECK(sift({complaint, word, own}, true).err == "exec failed\n"); // the streams are not in order
+    CHECK(sift({complaint}, true).err.empty());
+    CHECK(sift({complaint}).err == "exec failed\n");
+    CHECK(sift({{log_stream::err, {}, begun}}).err == begun); // it is said on standard output
+    auto unused = sift({complaint, {log_stream::out, {}, "davit-init abc unused 0 0;\n"}, {log_stream::err, {}, "davit-init abc unused 0 0;\n"}}, true);
+    CHECK(unused.whole);
+    CHECK(unused.report->word == sandbox_word::unused);
+    CHECK(unused.err.empty());
+    init::report_reader reader{"abc", true};
+    std::vector<log_record> given;
+    reader.add(complaint, given);
+    CHECK(reader.keeps());
+    reader.add(word, given);
+    CHECK_FALSE(reader.keeps());
+    CHECK(given.size() == 1);
+  }
   SECTION("random bytes come out as they went in") {
     std::minstd_rand random{7};
     for (int round = 0; round < 200; ++round) {
@@ -129,7 +151,8 @@ TEST_CASE("a task that can't be told in a message is told by none") {
 TEST_CASE("the init runs what it is given, says how it ended, and ends the same") {
   auto end = run_init(message({"sh", "-c", "echo out; echo err >&2; exit 3"}));
   CHECK(end.exit_code == 3);
-  auto out = sift({{log_stream::out, {}, end.out}, {log_stream::err, {}, end.err}});
+  REQUIRE(end.out.starts_with(begun));
+  auto out = sift({{log_stream::out, {}, end.out.substr(begun.size())}, {log_stream::err, {}, end.err}});
   CHECK(out.out == "out\n");
   CHECK(out.err == "err\n");
   CHECK(out.whole);
@@ -138,23 +161,23 @@ TEST_CASE("the init runs what it is given, says how it ended, and ends the same"
 
   auto killed = run_init(message({"sh", "-c", "kill -9 $$"}));
   CHECK(killed.exit_code == 137);
-  CHECK(killed.out.starts_with("davit-init abc signaled 9 "));
+  CHECK(killed.out.starts_with(begun + "davit-init abc signaled 9 "));
 
   // Variables: its own before the container's; standard input: what follows, or nothing.
   auto variables = run_init(message({"sh", "-c", "echo $A $B; cat"}, {{"A", "mine"}}, true) + "from stdin", {"A=theirs", "B=there"});
-  CHECK(variables.out.starts_with("mine there\nfrom stdin"));
+  CHECK(variables.out.starts_with(begun + "mine there\nfrom stdin"));
   CHECK(run_init(message({"cat"})).exit_code == 0);
-  CHECK(run_init(message({"hello"}, {{"PATH", "/nowhere:/"}})).out.starts_with("davit-init abc exec " + std::to_string(ENOENT) + " "));
+  CHECK(run_init(message({"hello"}, {{"PATH", "/nowhere:/"}})).out.starts_with(begun + "davit-init abc exec " + std::to_string(ENOENT) + " "));
 }
 
 TEST_CASE("the init says why it could not execute a command") {
   auto missing = run_init(message({"no-such-program"}));
   CHECK(missing.exit_code == 127);
-  CHECK(missing.out.starts_with("davit-init abc exec " + std::to_string(ENOENT) + " "));
+  CHECK(missing.out.starts_with(begun + "davit-init abc exec " + std::to_string(ENOENT) + " "));
   CHECK(missing.err.starts_with("davit-init abc exec "));
   auto folder = run_init(message({"/tmp"}));
   CHECK(folder.exit_code == 126);
-  CHECK(folder.out.starts_with("davit-init abc exec " + std::to_string(EACCES) + " "));
+  CHECK(folder.out.starts_with(begun + "davit-init abc exec " + std::to_string(EACCES) + " "));
 }
 
 TEST_CASE("an init that gets no task, half of one or rubbish runs nothing") {
