@@ -1,20 +1,20 @@
 // What davit and the init in a sandbox say to each other. The init waits for one message on its standard input; a task's own input may
 // follow it. Little-endian, as every processor that Docker runs on.
 //
-// No dependencies but the kernel's types: sandbox/init.cpp is linked statically, without a C++ library.
+// No dependencies but integer types: sandbox/init.cpp has no C++ library.
 #pragma once
 
-#include <cstdint>
+#include <stdint.h>
 
 namespace davit::init {
 
 /// The message's header. The strings follow it, each with its NUL: the arguments, then the variables (`NAME=value`).
 struct hand_over {
   char magic[8];            ///< `davit 1\n`
-  std::uint32_t arguments;  ///< At least one: the program, by path or by name.
-  std::uint32_t variables;  ///< To be set beside what the container has already.
-  std::uint32_t bytes;      ///< Of all strings.
-  std::uint32_t input;      ///< 1: what follows is the task's standard input; 0: it has none (/dev/null).
+  uint32_t arguments;       ///< At least one: the program, by path or by name.
+  uint32_t variables;       ///< To be set beside what the container has already.
+  uint32_t bytes;           ///< Of all strings.
+  uint32_t input;           ///< 1: what follows is the task's standard input; 0: it has none (/dev/null).
 };
 
 static_assert(sizeof(hand_over) == 24);
@@ -22,7 +22,7 @@ static_assert(sizeof(hand_over) == 24);
 inline constexpr char magic[8] = {'d', 'a', 'v', 'i', 't', ' ', '1', '\n'};
 
 /// No more than the kernel would take for one exec: a quarter of the stack's usual limit of 8 MiB.
-inline constexpr std::uint32_t most_bytes = 2 * 1024 * 1024;
+inline constexpr uint32_t most_bytes = 2 * 1024 * 1024;
 
 /// How the init ends if no task came, or it can't be executed (as shells have it); otherwise as the task does.
 inline constexpr int unused_code = 119, not_found_code = 127, not_executable_code = 126;

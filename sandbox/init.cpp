@@ -2,14 +2,13 @@
 // Waits for a task on standard input, runs it as its only child, passes signals on to it,
 // reaps what it leaves, and ends as it ends. A sandbox that nothing comes to within so many seconds, or whose agent goes, ends by itself.
 //
-// Linked statically, so that it runs in an image without a shell or a C library.
+// Linked statically, so that it runs in an image without a shell or a C library; with musl, which has no C++ headers: hence the C ones.
 #include "sandbox/hand_over.hpp"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
-#include <initializer_list>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -29,7 +28,7 @@ const char* nonce = "";
 
 struct line {
   char text[256];
-  std::size_t size = 0;
+  size_t size = 0;
 
   void add(const char* more) {
     while (*more && size < sizeof text)
@@ -52,10 +51,10 @@ struct line {
 
 /// The task may have made the pipe non-blocking, and left it full.
 void write_all(int to, const line& what) {
-  for (std::size_t at = 0; at < what.size;) {
+  for (size_t at = 0; at < what.size;) {
     auto count = ::write(to, what.text + at, what.size - at);
     if (count > 0) {
-      at += static_cast<std::size_t>(count);
+      at += static_cast<size_t>(count);
     } else if (errno == EAGAIN) {
       pollfd output{to, POLLOUT, 0};
       ::poll(&output, 1, -1);
@@ -67,7 +66,8 @@ void write_all(int to, const line& what) {
 
 /// The kernel's count of kills in this container's memory control group, version 1 or 2.
 int oom_kills() {
-  for (auto path : {"/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events"}) {
+  constexpr const char* files[] = {"/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory.events"};
+  for (auto path : files) {
     auto file = ::open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
       continue;
@@ -77,16 +77,19 @@ int oom_kills() {
     if (size <= 0)
       continue;
     text[size] = 0;
-    if (auto found = std::strstr(text, "oom_kill "))
-      return std::atoi(found + std::strlen("oom_kill "));
+    if (auto found = strstr(text, "oom_kill "))
+      return atoi(found + strlen("oom_kill "));
   }
   return -1;
 }
 
 line words(const char* word, int number, int kills) {
   line all;
-  for (auto part : {report_prefix, nonce, " ", word, " "})
-    all.add(part);
+  all.add(report_prefix);
+  all.add(nonce);
+  all.add(" ");
+  all.add(word);
+  all.add(" ");
   all.add(number);
   all.add(" ");
   all.add(kills);
@@ -113,7 +116,7 @@ line words(const char* word, int number, int kills) {
 // -- what it gets ------------------------------------------------------------------------------------------------------
 
 /// Exactly so many bytes of standard input, or the end of the sandbox.
-void read_all(char* to, std::size_t size, int seconds) {
+void read_all(char* to, size_t size, int seconds) {
   while (size > 0) {
     pollfd input{0, POLLIN, 0};
     auto ready = ::poll(&input, 1, seconds * 1000);
@@ -127,27 +130,27 @@ void read_all(char* to, std::size_t size, int seconds) {
     if (count <= 0)
       unused();
     to += count;
-    size -= static_cast<std::size_t>(count);
+    size -= static_cast<size_t>(count);
   }
 }
 
 /// The task's own variables, and those of the container that they do not hide.
-char** merge(char** own, std::uint32_t count) {
-  std::uint32_t theirs = 0;
+char** merge(char** own, uint32_t count) {
+  uint32_t theirs = 0;
   while (environ[theirs])
     ++theirs;
-  auto all = static_cast<char**>(std::calloc(count + theirs + 1, sizeof(char*)));
+  auto all = static_cast<char**>(calloc(count + theirs + 1, sizeof(char*)));
   if (!all)
     unused();
-  std::uint32_t size = 0;
-  for (std::uint32_t i = 0; i < count; ++i)
+  uint32_t size = 0;
+  for (uint32_t i = 0; i < count; ++i)
     all[size++] = own[i];
-  for (std::uint32_t i = 0; i < theirs; ++i) {
-    auto name = std::strchr(environ[i], '=');
-    auto length = name ? static_cast<std::size_t>(name - environ[i]) + 1 : 0;
+  for (uint32_t i = 0; i < theirs; ++i) {
+    auto name = strchr(environ[i], '=');
+    auto length = name ? static_cast<size_t>(name - environ[i]) + 1 : 0;
     auto hidden = length == 0;
-    for (std::uint32_t j = 0; j < count && !hidden; ++j)
-      hidden = std::strncmp(own[j], environ[i], length) == 0;
+    for (uint32_t j = 0; j < count && !hidden; ++j)
+      hidden = strncmp(own[j], environ[i], length) == 0;
     if (!hidden)
       all[size++] = environ[i];
   }
@@ -169,27 +172,27 @@ void write_hosts() {
 
 /// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An errno.
 int execute(char** arguments, char** variables) {
-  if (std::strchr(arguments[0], '/')) {
+  if (strchr(arguments[0], '/')) {
     ::execve(arguments[0], arguments, variables);
     return errno;
   }
   const char* path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (auto one = variables; *one; ++one)
-    if (std::strncmp(*one, "PATH=", 5) == 0) {
+    if (strncmp(*one, "PATH=", 5) == 0) {
       path = *one + 5;
       break;
     }
   auto error = ENOENT;
   static char whole[4096];
   while (true) {
-    auto end = std::strchr(path, ':');
-    auto length = end ? static_cast<std::size_t>(end - path) : std::strlen(path);
-    if (length + std::strlen(arguments[0]) + 3 <= sizeof whole) {
-      std::memcpy(whole, path, length);
+    auto end = strchr(path, ':');
+    auto length = end ? static_cast<size_t>(end - path) : strlen(path);
+    if (length + strlen(arguments[0]) + 3 <= sizeof whole) {
+      memcpy(whole, path, length);
       if (length == 0) // this folder
         whole[length++] = '.';
       whole[length] = '/';
-      std::strcpy(whole + length + 1, arguments[0]);
+      strcpy(whole + length + 1, arguments[0]);
       ::execve(whole, arguments, variables);
       if (errno == EACCES)
         error = EACCES;
@@ -207,8 +210,8 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 [[noreturn]] void be_the_task(char** strings, char** variables, bool input, int failure) {
   sigset_t none;
   sigemptyset(&none);
-  for (auto signal : ending_signals)
-    std::signal(signal, SIG_DFL);
+  for (auto one : ending_signals)
+    signal(one, SIG_DFL);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::setsid();
   if (!input) {
@@ -239,38 +242,38 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 } // namespace
 
 int main(int count, char** values) {
-  if (count == 2 && std::strcmp(values[1], hold) == 0)
+  if (count == 2 && strcmp(values[1], hold) == 0)
     while (true)
       ::pause();
   if (count >= 3)
     nonce = values[1];
-  auto seconds = count >= 3 ? std::atoi(values[2]) : 0;
+  auto seconds = count >= 3 ? atoi(values[2]) : 0;
   if (seconds <= 0)
     unused();
-  if (count == 4 && std::strcmp(values[3], "hosts") == 0)
+  if (count == 4 && strcmp(values[3], "hosts") == 0)
     write_hosts();
   // As long as nothing has come, a stop ends it at once: by itself the kernel does not do so with a first process.
-  for (auto signal : ending_signals)
-    std::signal(signal, [](int) { unused(); });
+  for (auto one : ending_signals)
+    signal(one, [](int) { unused(); });
 
   hand_over header;
   read_all(reinterpret_cast<char*>(&header), sizeof header, seconds);
-  if (std::memcmp(header.magic, magic, sizeof magic) != 0 || header.arguments == 0 || header.bytes > most_bytes || header.arguments > header.bytes
+  if (memcmp(header.magic, magic, sizeof magic) != 0 || header.arguments == 0 || header.bytes > most_bytes || header.arguments > header.bytes
       || header.variables > header.bytes - header.arguments)
     unused();
-  auto text = static_cast<char*>(std::malloc(header.bytes + 1));
-  auto strings = static_cast<char**>(std::calloc(header.arguments + header.variables + 2, sizeof(char*)));
+  auto text = static_cast<char*>(malloc(header.bytes + 1));
+  auto strings = static_cast<char**>(calloc(header.arguments + header.variables + 2, sizeof(char*)));
   if (!text || !strings)
     unused();
   read_all(text, header.bytes, seconds);
   text[header.bytes] = 0;
   // The arguments, a null, the variables, a null.
-  std::uint32_t at = 0;
-  for (std::uint32_t i = 0; i < header.arguments + header.variables; ++i) {
+  uint32_t at = 0;
+  for (uint32_t i = 0; i < header.arguments + header.variables; ++i) {
     if (at >= header.bytes)
       unused();
     strings[i < header.arguments ? i : i + 1] = text + at;
-    at += static_cast<std::uint32_t>(std::strlen(text + at)) + 1;
+    at += static_cast<uint32_t>(strlen(text + at)) + 1;
   }
   if (at != header.bytes)
     unused();
@@ -288,7 +291,7 @@ int main(int count, char** values) {
     can_not_execute(errno);
   if (child == 0)
     be_the_task(strings, variables, header.input != 0, failure[1]);
-  std::memset(text, 0, header.bytes);
+  memset(text, 0, header.bytes);
   ::close(0); // that nobody reads a task's input any more must be seen by whoever writes it
 
   while (true) {

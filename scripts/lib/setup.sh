@@ -13,7 +13,7 @@ caf_source=0.18.7-1~exp1
 catch_version=3.7.1
 
 build_packages=(
-  ca-certificates ccache cmake dpkg-dev g++ git ninja-build pkg-config xz-utils
+  ca-certificates ccache cmake dpkg-dev g++ git musl-tools ninja-build pkg-config xz-utils
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
   libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev libpq-dev
   libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev libprotozero-dev
