@@ -71,12 +71,26 @@ control_scope::~control_scope() {
 
 // -- response_stream -------------------------------------------------------------------------------------------------
 
-response_stream::response_stream(std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
+response_stream::response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
                                  std::unique_ptr<control_scope> scope)
-  : stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)), body_(std::move(first)) {
+  : client_(std::move(client)), stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)), body_(std::move(first)) {
 }
 
 response_stream::~response_stream() = default;
+
+void response_stream::close() noexcept {
+  if (stream_)
+    stream_->close();
+}
+
+void response_stream::give_back() {
+  if (!stream_)
+    return;
+  scope_.reset(); // before the connection goes on to somebody else
+  if (reader_.done() && reader_.keep_alive())
+    client_->release(std::move(stream_));
+  stream_.reset();
+}
 
 awaitable<result<std::string_view>> response_stream::read(deadline until) {
   if (fresh_ && !body_.empty()) {
@@ -84,9 +98,9 @@ awaitable<result<std::string_view>> response_stream::read(deadline until) {
     co_return std::string_view{body_};
   }
   body_.clear();
-  if (!reader_.done())
+  if (stream_ && !reader_.done())
     buffer_.resize(read_bytes);
-  while (!reader_.done()) {
+  while (stream_ && !reader_.done()) {
     auto count = co_await stream_->read_some(buffer_, until);
     if (!count)
       co_return scope_->cancelled() ? cancelled_error : count.error();
@@ -104,6 +118,7 @@ awaitable<result<std::string_view>> response_stream::read(deadline until) {
       co_return std::string_view{body_};
     }
   }
+  give_back();
   co_return std::string_view{};
 }
 
@@ -187,7 +202,7 @@ awaitable<result<std::unique_ptr<response_stream>>> http_client::open(http_reque
     if (!fed)
       co_return fed.error();
   }
-  co_return std::make_unique<response_stream>(std::move(stream), std::move(reader), std::move(first), std::move(scope));
+  co_return std::make_unique<response_stream>(self, std::move(stream), std::move(reader), std::move(first), std::move(scope));
 }
 
 awaitable<result<http_response>> http_client::request(http_request request, call_options options) {
@@ -210,11 +225,6 @@ awaitable<result<http_response>> http_client::request(http_request request, call
                       "the answer is longer than " + std::to_string(options.max_body) + " bytes"};
     response.body.append(*piece);
   }
-  answer->scope_.reset(); // before the connection goes on to somebody else
-  if (answer->reader_.done() && answer->reader_.keep_alive())
-    release(std::move(answer->stream_));
-  else
-    answer->stream_->close();
   co_return response;
 }
 

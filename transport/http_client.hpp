@@ -68,10 +68,12 @@ private:
   std::shared_ptr<byte_stream*> target_;
 };
 
-/// An answer whose body is read piece by piece: the connection's window is the back-pressure.
+class http_client;
+
+/// An answer whose body is read piece by piece: the connection's window is the back-pressure. Read to its end it gives the connection back.
 class response_stream {
 public:
-  response_stream(std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
+  response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
                   std::unique_ptr<control_scope> scope);
   ~response_stream();
 
@@ -82,11 +84,13 @@ public:
   /// The view lives until the next call.
   awaitable<result<std::string_view>> read(deadline until);
 
-  void close() noexcept { stream_->close(); }
+  void close() noexcept;
 
 private:
-  friend class http_client;
-  std::unique_ptr<byte_stream> stream_;
+  void give_back();
+
+  std::shared_ptr<http_client> client_;
+  std::unique_ptr<byte_stream> stream_; ///< None: the body has ended.
   std::unique_ptr<control_scope> scope_; ///< Cancelling reaches the body too.
   response_reader reader_;
   std::string body_;   ///< What the last feed gave.
@@ -125,6 +129,7 @@ public:
   void drop_idle();
 
 private:
+  friend class response_stream;
   awaitable<result<std::unique_ptr<byte_stream>>> acquire(deadline until);
   void release(std::unique_ptr<byte_stream> stream);
   std::string render(const http_request& request, bool upgrade) const;
