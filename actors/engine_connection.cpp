@@ -411,7 +411,7 @@ void watch_events(self_pointer self) {
   call_options options;
   options.control = state.events = std::make_shared<transport::call_control>();
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<void>(self, transport::drain_events(state.client, state.context->settings.fleet, options), [self, begun](result<void> ended) {
+  spawn_call<void>(self, transport::await_end(state.client, options), [self, begun](result<void> ended) {
     auto& state = self->state;
     state.events.reset();
     if (!ended && ended.error().code == engine_errc::cancelled)

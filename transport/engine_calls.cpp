@@ -97,9 +97,9 @@ awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> 
   co_return first;
 }
 
-awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options) {
+awaitable<result<void>> await_end(std::shared_ptr<engine_client> client, call_options options) {
   event_options what;
-  what.filters = {{"type", "container"}, {"label", "davit.fleet=" + fleet}};
+  what.filters = {{"type", "daemon"}};
   auto opening = options;
   opening.until = within(std::chrono::seconds{10});
   auto opened = co_await client->events(std::move(what), std::move(opening));

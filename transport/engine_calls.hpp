@@ -20,8 +20,8 @@ awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::fi
 /// What the engine remembers of a container's events since a time.
 awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options);
 
-/// Reads the event stream of a fleet's containers to its end. It ends when the engine does: that is what it is read for.
-awaitable<result<void>> drain_events(std::shared_ptr<engine_client> client, std::string fleet, call_options options);
+/// Reads an event stream to its end, which is the engine's: that is what it is read for. It asks for events that come next to never.
+awaitable<result<void>> await_end(std::shared_ptr<engine_client> client, call_options options);
 
 /// The first record of a container's standard output, as far as there is one.
 awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options);
