@@ -116,9 +116,37 @@ void executor_state::started(timestamp at, bool running) {
 }
 
 void executor_state::run() {
+  auto address = engine_address();
+  if (!address) {
+    hold([this] { look(); }, make_failure(engine_errc::lost, "the engine's connection is being restarted"));
+    return;
+  }
   // Whatever the wait says, the verdict comes from inspect.
-  ask([this] { look(); }, [this](const caf::error&) { look(); }, [this](std::int64_t) { look(); },
-      wait_atom_v, key(), container);
+  auto over = [this](std::int64_t) { look(); };
+  auto ended = unless_moved_on(now, over, &decltype(over)::operator());
+  end_awaited = true;
+  self->request(address, caf::infinite, wait_atom_v, key(), container)
+    .then(
+      [this, ended](std::int64_t code) {
+        if (!heard_of_end())
+          ended(code);
+      },
+      [this, at = now](const caf::error& e) {
+        if (!heard_of_end())
+          refuse(at, e, [this] { look(); }, [this](const caf::error&) { look(); });
+      });
+}
+
+/// True: the engine's answer was waited for to remove the container, and that goes on now.
+bool executor_state::heard_of_end() {
+  end_awaited = false;
+  if (!std::exchange(removal_waits, false))
+    return false;
+  for (auto& timer : timers) // they would keep this actor
+    timer.dispose();
+  timers.clear();
+  remove_container();
+  return true;
 }
 
 void executor_state::look() {
@@ -396,14 +424,18 @@ void executor_state::remove() {
   if (addresses.scheduler)
     self->send(addresses.scheduler, ended_atom_v, key()); // the slot is free: what ran has ended
   trouble_since.reset();
-  auto address = engine_address();
-  if (container.empty())
+  if (container.empty()) {
     remove_network();
-  else if (std::exchange(ended_early, false) && address)
+  } else if (std::exchange(ended_early, false) && end_awaited) {
     // The engine takes it down by itself, if it is let: it would have to kill what it removes now.
-    self->request(address, removal_patience, wait_atom_v, key(), container).then([this](std::int64_t) { remove_container(); }, [this](const caf::error&) { remove_container(); });
-  else
+    removal_waits = true;
+    after(removal_patience, [this] {
+      if (removal_waits)
+        heard_of_end();
+    });
+  } else {
     remove_container();
+  }
 }
 
 void executor_state::remove_container() {

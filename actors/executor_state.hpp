@@ -59,6 +59,7 @@ struct executor_state {
   void started(timestamp at, bool running = true);
   void attach(const container_status& found);
   void run();
+  bool heard_of_end();
   void look();
   void collect(container_status ended);
   void go_on_to_rest();
@@ -126,6 +127,7 @@ struct executor_state {
     };
   }
 
+  void refuse(step at, const caf::error& why, const std::function<void()>& again, const std::function<void(const caf::error&)>& refused);
   void hold(std::function<void()> again, const caf::error& why);
   void engine_back();
   void give_up();
@@ -159,6 +161,8 @@ struct executor_state {
   bool network_asked = false;
   std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
   bool ended_early = false;     ///< By that word alone: the engine takes the container down still.
+  bool end_awaited = false;     ///< The engine was asked to tell when the container has ended, and has not answered.
+  bool removal_waits = false;   ///< For that answer.
   bool following = false;       ///< The log, live.
   bool followed_to_end = false; ///< It was, and nothing of it was kept back.
   std::optional<container_status> rest_of; ///< How the container ended, while the live reader is waited for.
@@ -195,18 +199,7 @@ void executor_state::ask(std::function<void()> retry, std::function<void(const c
   self->request(address, caf::infinite, std::forward<Args>(args)...)
     .then(
       unless_moved_on(at, then, &Then::operator()),
-      [this, at, retry = std::move(retry), refused = std::move(refused)](const caf::error& e) {
-        if (now != at)
-          return;
-        auto code = engine_code(e);
-        // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. (That it can't
-        // start one, or that a registry fails it, is said so too.)
-        auto lost_its_head = code == engine_errc::failed && now != step::start && now != step::pull && now != step::remove;
-        if (is_connection_trouble(code) || code == engine_errc::cancelled || lost_its_head)
-          hold(retry, e);
-        else
-          refused(e);
-      });
+      [this, at, retry = std::move(retry), refused = std::move(refused)](const caf::error& e) { refuse(at, e, retry, refused); });
 }
 
 } // namespace davit

@@ -29,6 +29,20 @@ void executor_state::enter(step next) {
   progress.phase = step_names[static_cast<std::size_t>(next)];
 }
 
+/// Trouble with the connection is waited out; any other refusal is heard.
+void executor_state::refuse(step at, const caf::error& why, const std::function<void()>& retry, const std::function<void(const caf::error&)>& refused) {
+  if (now != at)
+    return;
+  auto code = engine_code(why);
+  // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. (That it can't
+  // start one, or that a registry fails it, is said so too.)
+  auto lost_its_head = code == engine_errc::failed && now != step::start && now != step::pull && now != step::remove;
+  if (is_connection_trouble(code) || code == engine_errc::cancelled || lost_its_head)
+    hold(retry, why);
+  else
+    refused(why);
+}
+
 void executor_state::hold(std::function<void()> retry, const caf::error& why) {
   if (wanted != ending::none && !reaches_container(now) && container.empty() && now != step::create && now != step::recover) {
     fail_unstarted("before a container was made");

@@ -61,6 +61,7 @@ struct sandbox_kind_state {
   duration backoff{0};
   steady::time_point not_before{};
   std::string trouble; ///< Why the last one could not be made.
+  std::optional<image_info> image; ///< What the image's name stood for last. The next one is made of the name, and looked at.
 };
 
 struct sandbox_keeper_state {
@@ -160,7 +161,10 @@ void empty_all(self_pointer self) {
 void made(self_pointer self, const std::string& kind_name, ready_sandbox one) {
   auto& state = self->state;
   auto found = state.kinds.find(kind_name);
-  if (state.draining || found == state.kinds.end() || one.image.id != one.image_id) { // the image's name was given to another meanwhile
+  auto another = one.image.id != one.image_id; // the image's name was given to another meanwhile
+  if (another && found != state.kinds.end())
+    found->second.image.reset();
+  if (state.draining || found == state.kinds.end() || another) {
     remove(self, one.container);
   } else {
     auto& kind = found->second;
@@ -187,6 +191,7 @@ void not_made(self_pointer self, const std::string& kind_name, const caf::error&
     kind.backoff = std::clamp<duration>(kind.backoff * 2, 1000ms, 60'000ms);
     kind.not_before = steady::now() + kind.backoff;
     kind.trouble = text_of(why);
+    kind.image.reset();
     spdlog::debug("engine {}: no sandbox could be made of {}: {}", state.settings.name, kind.plan.image, kind.trouble);
     for (auto& one : std::exchange(kind.waiting, {}))
       answer(one, "none could be made: " + kind.trouble);
@@ -219,7 +224,7 @@ void install_init(self_pointer self, const std::string& image, std::function<voi
       over);
 }
 
-/// The image's own words, the init's volume, the container, and what image it is of: one after the other.
+/// The image's own words, if they are not known, the init's volume, the container, and what image it is of: one after the other.
 void make(self_pointer self, const std::string& kind_name) {
   auto& state = self->state;
   auto& kind = state.kinds[kind_name];
@@ -238,7 +243,8 @@ void make(self_pointer self, const std::string& kind_name) {
     over();
     not_made(self, kind_name, e);
   };
-  auto create = [=](image_info image, steady::time_point named) {
+  auto create = [=](image_info image) {
+    auto named = steady::now();
     self->request(engine_of(self), caf::infinite, init_atom_v, plan, sandbox_files(plan, image))
       .then(
         [=](const std::string& container) {
@@ -260,15 +266,24 @@ void make(self_pointer self, const std::string& kind_name) {
         },
         failed);
   };
+  auto install = [=](const image_info& image) {
+    install_init(self, plan.image, [=](const caf::error& e) {
+      if (e)
+        failed(e);
+      else
+        create(image);
+    });
+  };
+  if (kind.image) {
+    install(*kind.image);
+    return;
+  }
   self->request(engine_of(self), caf::infinite, find_atom_v, plan.image)
     .then(
-      [=, asked = steady::now()](const image_info& image) {
-        install_init(self, plan.image, [=](const caf::error& e) {
-          if (e)
-            failed(e);
-          else
-            create(image, asked);
-        });
+      [=](const image_info& image) {
+        if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
+          found->second.image = image;
+        install(image);
       },
       failed);
 }
