@@ -382,8 +382,10 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
           return;
         }
         remove(self, one.container);
-        if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end())
+        if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end()) {
           empty(self, found->second);
+          found->second.image = image;
+        }
         answer(task, "the image's name stands for another image by now");
       },
       [=](const caf::error& e) mutable {

@@ -177,6 +177,19 @@ TEST_CASE("what a name stands for counts when the task runs, not when the sandbo
   auto again = agent.run(spec);
   CHECK(way(again) == "warm");
   CHECK(agent.logs(again.id).out == "new\n");
+  // Those that are made for their tasks too, with what the image says of the command.
+  spec.command = {"mark"};
+  for (std::string mark : {"third", "fourth"}) {
+    make_image(engine, "moving:test", "echo", mark, R"(ENTRYPOINT ["/bin/echo",")" + mark + R"("])");
+    std::vector<task_id> tasks;
+    for (int i = 0; i < 4; ++i)
+      tasks.push_back(agent.submit(spec));
+    for (auto id : tasks) {
+      auto one = agent.wait(id);
+      INFO(way(one));
+      CHECK(agent.logs(id).out == mark + " mark\n");
+    }
+  }
 }
 
 TEST_CASE("sandboxes that somebody stops, kills or removes cost no task anything", "[warm]") {
