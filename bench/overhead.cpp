@@ -351,16 +351,21 @@ int main(int argc, char** argv) {
     for (int at_once : {1, 4, 16}) {
       double ours = 0, cold = 0, raw_total = 0, docker = 0;
       auto count = std::max(40, 4 * at_once); // more than wait already: what can be kept up
-      auto turns = std::max(1, rounds / 20);
-      for (int i = 0; i < turns; ++i) { // interleaved
-        auto cpu = cpu_of(std::getenv("AGENT_PID"));
-        ours += run.by_davit(count, at_once, {});
-        agent_cpu += cpu_of(std::getenv("AGENT_PID")) - cpu;
-        agent_tasks += count;
-        cold += run.by_davit(count, at_once, {start_mode::cold});
-        raw_total += run.by_raw(count, at_once);
-        docker += run.by_docker_runs(count, at_once);
-      }
+      auto turns = std::max(3, rounds / 10);
+      const std::vector<std::function<void()>> kinds{
+        [&] {
+          auto cpu = cpu_of(std::getenv("AGENT_PID"));
+          ours += run.by_davit(count, at_once, {});
+          agent_cpu += cpu_of(std::getenv("AGENT_PID")) - cpu;
+          agent_tasks += count;
+        },
+        [&] { cold += run.by_davit(count, at_once, {start_mode::cold}); },
+        [&] { raw_total += run.by_raw(count, at_once); },
+        [&] { docker += run.by_docker_runs(count, at_once); },
+      };
+      for (int i = 0; i < turns; ++i) // interleaved, in the other direction each time
+        for (std::size_t turn = 0; turn < kinds.size(); ++turn)
+          kinds[i % 2 == 0 ? turn : kinds.size() - 1 - turn]();
       auto total = turns * static_cast<double>(count);
       auto at = std::to_string(at_once) + " at once";
       say("throughput, " + at, "tasks/s", total / ours, "docker run, xargs -P", total / docker);
