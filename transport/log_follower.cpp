@@ -8,6 +8,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -24,9 +25,10 @@ namespace {
 constexpr std::size_t slice_bytes = 256 * 1024;
 constexpr duration first_pause{5}, longest_pause{100};
 
-/// An engine writes each line by itself, and each piece that is given costs its reader more than its bytes do. What comes at once is given at once; what comes within
-/// this time behind it is given together.
+/// An engine writes each line by itself, and each piece that is given costs its reader more than its bytes do. One is given in this time, and what
+/// comes meanwhile with it; but after a pause so many are given at once, each as it comes: a short task has no more.
 constexpr duration gathering_time{5};
+constexpr int given_at_once = 4;
 constexpr std::uint64_t most_gathered = 128 * 1024;
 
 /// For the last word on a log.
@@ -256,7 +258,7 @@ void log_follower::gather(std::uint64_t wire_bytes) {
   credit_ -= static_cast<std::int64_t>(wire_bytes);
   auto first = gathered_ == 0;
   gathered_ += wire_bytes;
-  auto soon = given_ + gathering_time;
+  auto soon = due_ - (given_at_once - 1) * gathering_time;
   if (gathered_ >= most_gathered || credit_ <= 0 || std::chrono::steady_clock::now() >= soon) {
     give();
   } else if (first) {
@@ -272,7 +274,8 @@ void log_follower::gather(std::uint64_t wire_bytes) {
 void log_follower::give() {
   to_be_given_.cancel();
   auto wire_bytes = std::exchange(gathered_, 0);
-  given_ = std::chrono::steady_clock::now();
+  auto now = std::chrono::steady_clock::now();
+  due_ = std::clamp(due_, now, now + (given_at_once - 1) * gathering_time) + gathering_time;
   if (!records_.empty() || wire_bytes != 0)
     on_records_(std::exchange(records_, {}), wire_bytes);
 }

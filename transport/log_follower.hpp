@@ -78,7 +78,7 @@ private:
   log_ending ending_;
   std::vector<log_record> records_;       ///< Read, and not given yet.
   std::uint64_t gathered_ = 0;            ///< Wire bytes of which nothing was given yet.
-  std::chrono::steady_clock::time_point given_{};
+  std::chrono::steady_clock::time_point due_{}; ///< When the next piece would be given if none was given at once.
   boost::asio::steady_timer to_be_given_;
   bool container_ended_ = false;
   std::int64_t credit_;
