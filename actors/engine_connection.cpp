@@ -727,7 +727,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       return call<std::vector<engine_event>>(self, "events", 15s, {},
                                              [=](call_options options) { return transport::read_history(client, id, since, options); });
     },
-    [=](log_atom, begun_atom, const std::string& id) {
+    [=](log_atom, start_atom, const std::string& id) {
       return call<std::string>(self, "logs", 30s, {}, [=](call_options options) { return transport::read_first_output(client, id, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },

@@ -2,7 +2,6 @@
 
 #include "actors/sandbox_plan.hpp"
 #include "policy/placement.hpp"
-#include "sandbox/message.hpp"
 #include "transport/secret_masker.hpp"
 
 #include <spdlog/spdlog.h>
@@ -122,14 +121,14 @@ void executor_state::run() {
     return;
   }
   // Whatever the wait says, the verdict comes from inspect.
-  auto over = [this](std::int64_t) { look(); };
-  auto ended = unless_moved_on(now, over, &decltype(over)::operator());
   end_awaited = true;
   self->request(address, caf::infinite, wait_atom_v, key(), container)
     .then(
-      [this, ended](std::int64_t code) {
-        if (!heard_of_end())
-          ended(code);
+      [this, at = now](std::int64_t) {
+        if (heard_of_end() || now != at)
+          return;
+        trouble_is_over();
+        look();
       },
       [this, at = now](const caf::error& e) {
         if (!heard_of_end())
@@ -142,9 +141,7 @@ bool executor_state::heard_of_end() {
   end_awaited = false;
   if (!std::exchange(removal_waits, false))
     return false;
-  for (auto& timer : timers) // they would keep this actor
-    timer.dispose();
-  timers.clear();
+  stop_timers(); // they would keep this actor
   remove_container();
   return true;
 }
@@ -223,13 +220,13 @@ void executor_state::look_for_beginning(container_status ended) {
   }
   ask([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { corroborate(ended); },
       [this, ended](const std::string& first) {
-        if (init::is_begun(first, warm->nonce)) {
+        if (!first.empty()) { // it says so before all else
           corroborate(ended);
           return;
         }
         forget_dead("the sandbox had ended before its task began, with exit code " + std::to_string(ended.exit_code));
       },
-      log_atom_v, begun_atom_v, container);
+      log_atom_v, start_atom_v, container);
 }
 
 /// If the engine may have been restarted: asks it what it remembers of the container.
@@ -361,9 +358,7 @@ void executor_state::end_log_and_report(verdict how) {
 /// Whatever was to come is not waited for any more.
 void executor_state::come_to_report() {
   enter(step::report);
-  for (auto& timer : timers)
-    timer.dispose();
-  timers.clear();
+  stop_timers();
   again.clear();
 }
 

@@ -120,9 +120,7 @@ struct executor_state {
     return [this, at, then](Results... results) {
       if (now != at)
         return;
-      trouble_since.reset();
-      retry_wait = duration{0};
-      progress.waiting.clear();
+      trouble_is_over();
       then(results...);
     };
   }
@@ -135,6 +133,8 @@ struct executor_state {
   void fail(outcome how, std::string message);
   void fail_unstarted(const std::string& when);
   void after(duration wait, std::function<void()> what);
+  void stop_timers();
+  void trouble_is_over();
   engine_actor engine_address() const;
   bool same_engine() const;
   void lose_engine();

@@ -16,6 +16,18 @@ void executor_state::after(duration wait, std::function<void()> what) {
   timers.push_back(self->run_delayed(wait, std::move(what)));
 }
 
+void executor_state::stop_timers() {
+  for (auto& timer : timers)
+    timer.dispose();
+  timers.clear();
+}
+
+void executor_state::trouble_is_over() {
+  trouble_since.reset();
+  retry_wait = duration{0};
+  progress.waiting.clear();
+}
+
 void executor_state::enter(step next) {
   auto instant = steady::now();
   auto name = std::string{step_names[static_cast<std::size_t>(now)]};
@@ -98,8 +110,7 @@ void executor_state::fence(bool clear) {
   auto whole = container.empty() ? container_name(key()) : container;
   auto made = create_sent || !container.empty();
   enter(step::remove);
-  for (auto& timer : timers)
-    timer.dispose();
+  stop_timers();
   again.clear();
   auto address = engine_address();
   if (address)

@@ -110,9 +110,7 @@ void executor_state::take() {
 /// Nothing was ever given to it: it goes, and a container is made for the task.
 void executor_state::forget_sandbox(const std::string& which) {
   enter(step::create);
-  for (auto& timer : timers)
-    timer.dispose();
-  timers.clear();
+  stop_timers();
   again.clear();
   auto begin_anew = [this] {
     container.clear();

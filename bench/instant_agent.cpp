@@ -67,7 +67,7 @@ engine_actor::behavior_type instant_engine(self_pointer self, duration takes, st
     [](list_atom, const std::vector<std::string>&) { return std::vector<container_summary>{}; },
     [](attach_atom, const attempt_key&, const std::string&, const std::string&) {},
     [](files_atom, const std::string&, const std::string&, std::uint64_t) { return std::string{}; },
-    [](log_atom, begun_atom, const std::string&) { return std::string{}; },
+    [](log_atom, start_atom, const std::string&) { return std::string{}; },
     [](history_atom, const std::string&, timestamp) { return std::vector<engine_event>{}; },
     [](log_atom, const log_request&) { return log_end{}; },
     [](log_atom, ended_atom, const attempt_key&) {},

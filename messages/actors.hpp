@@ -144,7 +144,7 @@ using engine_actor = caf::typed_actor<
   // Give the engine's remembered events about a container since a time.
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
   // Give the first line that a container wrote to its standard output; empty: none.
-  caf::result<std::string>(log_atom, begun_atom, std::string),
+  caf::result<std::string>(log_atom, start_atom, std::string),
   // Read a container's log into the log keeper; answered when it has ended and is written.
   caf::result<log_end>(log_atom, log_request),
   // The container has ended: its log is not followed on if it gives nothing more.

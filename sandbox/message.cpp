@@ -65,26 +65,23 @@ std::optional<sandbox_report> parse(std::string_view text) {
 /// The longest report behind its mark: a word and two numbers.
 constexpr std::size_t most_report = 64;
 
+/// The most records that are taken for a complaint.
+constexpr std::size_t most_early = 64;
+
 } // namespace
 
-bool is_begun(std::string_view line, std::string_view nonce) {
-  return line == std::string{report_prefix}.append(nonce).append(" begun 0 0") + report_end + '\n';
-}
-
-report_reader::report_reader(const std::string& nonce, bool from_beginning) : nonce_(nonce), mark_(report_prefix + nonce + ' '), begun_(!from_beginning) {}
+report_reader::report_reader(const std::string& nonce, bool from_beginning)
+  : mark_(report_prefix + nonce + ' '), begun_line_(mark_ + "begun 0 0" + report_end + '\n'), begun_(!from_beginning) {}
 
 void report_reader::add(log_record record, std::vector<log_record>& own) {
   if (record.stream != log_stream::out && record.stream != log_stream::err) {
     own.push_back(std::move(record));
     return;
   }
-  if (record.stream == log_stream::out && is_begun(record.bytes, nonce_)) {
-    begun_ = true;
-    for (auto& one : std::exchange(early_, {}))
-      own.push_back(std::move(one));
+  if (record.stream == log_stream::out && record.bytes == begun_line_) {
+    begin(own);
     return;
   }
-  auto& known = begun_ ? own : early_;
   auto& state = of(record.stream);
   if (state.reported)
     return; // the end of the report's own line, cut off
@@ -98,7 +95,7 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
       one.bytes.resize(std::min(bytes, one.bytes.size()));
       bytes -= one.bytes.size();
       if (!one.bytes.empty())
-        known.push_back(std::move(one));
+        pass(std::move(one), own);
     }
     state.kept.clear();
   };
@@ -119,6 +116,20 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
       if (text.ends_with(std::string_view{mark_}.substr(0, length)))
         return;
   give(text.size());
+}
+
+/// What was kept back until now is the task's.
+void report_reader::begin(std::vector<log_record>& own) {
+  begun_ = true;
+  for (auto& one : std::exchange(early_, {}))
+    own.push_back(std::move(one));
+}
+
+/// A complaint is short. Where more comes, or anything on standard output, something ran, and the engine has lost the word that it begins.
+void report_reader::pass(log_record record, std::vector<log_record>& own) {
+  if (!begun_ && (record.stream == log_stream::out || early_.size() == most_early))
+    begin(own);
+  (begun_ ? own : early_).push_back(std::move(record));
 }
 
 void report_reader::finish(std::vector<log_record>& own) {

@@ -6,7 +6,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace davit::init {
@@ -15,15 +14,12 @@ namespace davit::init {
 std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& variables,
                                              const std::map<std::string, secret>& secrets, bool input);
 
-/// Whether a line of standard output is the init's word that its task begins.
-bool is_begun(std::string_view line, std::string_view nonce);
-
 /// Takes what the init says out of a sandbox's log. Its report is the last thing in each of the two streams, but may stand behind a line without an end,
 /// and be cut as such a line is. A record that may have the beginning of it is kept back until it is known.
 class report_reader {
 public:
-  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins: what comes before that is not the task's (the engine's
-  /// complaint of a program that it could not execute), and is kept back until then.
+  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins. What standard error has before anything came on standard
+  /// output is kept back until then: if nothing ever comes there, it is no task's (the runtime's complaint of a program that it could not execute).
   explicit report_reader(const std::string& nonce, bool from_beginning = false);
 
   /// Takes a record; gives what is the task's own.
@@ -46,12 +42,14 @@ private:
     std::vector<log_record> kept; ///< Together they end with a part of the mark or of the report.
     bool reported = false;
   };
+  void begin(std::vector<log_record>& own);
+  void pass(log_record record, std::vector<log_record>& own);
   stream_state& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
 
-  std::string nonce_;
   std::string mark_;
+  std::string begun_line_;
   bool begun_;
-  std::vector<log_record> early_; ///< What came before the task had begun. That is little, as the init says so first.
+  std::vector<log_record> early_; ///< What came before the task was known to have begun. That is little, as the init says so first.
   stream_state out_, err_;
   std::optional<sandbox_report> report_;
 };

@@ -105,6 +105,9 @@ TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and n
     CHECK(sift({complaint, word, own}, true).err == "exec failed\n"); // the streams are not in order
     CHECK(sift({complaint}, true).err.empty());
     CHECK(sift({complaint}).err == "exec failed\n");
+    CHECK(sift({complaint, own}, true).err == "exec failed\n"); // the engine has lost the word, but something ran
+    CHECK(sift({complaint, own}, true).out == "own\n");
+    CHECK(sift(std::vector<log_record>(100, complaint), true).err.size() == 100 * complaint.bytes.size());
     CHECK(sift({{log_stream::err, {}, begun}}).err == begun); // it is said on standard output
     auto unused = sift({complaint, {log_stream::out, {}, "davit-init abc unused 0 0;\n"}, {log_stream::err, {}, "davit-init abc unused 0 0;\n"}}, true);
     CHECK(unused.whole);
