@@ -1,7 +1,7 @@
 #include "cli/client.hpp"
+#include "transport/spawn.hpp"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -33,7 +33,7 @@ std::string api_client::call(const std::string& method, const std::string& targe
       options.max_body = 1024 * 1024 * 1024;
       answer = co_await http_->request(request(method, target, body), options);
     },
-    boost::asio::detached);
+    transport::rethrow_escaped);
   context_.restart();
   context_.run();
   if (!answer)

@@ -1,9 +1,9 @@
 #include "cli/doctor.hpp"
 
 #include "transport/engine_client.hpp"
+#include "transport/spawn.hpp"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -57,7 +57,7 @@ std::vector<finding> examine(const engine_settings& engine) {
       options.until = transport::within(10s);
       info = co_await client->connect(options);
     },
-    boost::asio::detached);
+    transport::rethrow_escaped);
   context.run();
   if (!info) {
     std::string fix = "see that the engine runs and that the endpoint is right";

@@ -4,10 +4,10 @@
 
 #include "json/write.hpp"
 #include "transport/demultiplexer.hpp"
+#include "transport/spawn.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -262,9 +262,9 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     state.signals.cancel();
     state.timer.cancel();
   };
-  asio::co_spawn(client.context(), handle_signals(state), asio::detached);
+  asio::co_spawn(client.context(), handle_signals(state), transport::rethrow_escaped);
   if (state.progress.on())
-    asio::co_spawn(client.context(), show_progress(state), asio::detached);
+    asio::co_spawn(client.context(), show_progress(state), transport::rethrow_escaped);
   asio::co_spawn(
     client.context(),
     [&]() -> awaitable<void> {
@@ -275,7 +275,7 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
         co_await copy_log(state, "attempt=" + std::to_string(n));
       finish();
     },
-    asio::detached);
+    transport::rethrow_escaped);
   client.context().restart();
   client.context().run();
   state.progress.finish();
@@ -297,7 +297,7 @@ int print_logs(api_client& client, const std::string& id, const std::string& que
   follow_state state{client};
   state.id = id;
   state.signals.cancel();
-  asio::co_spawn(client.context(), copy_log(state, query), asio::detached);
+  asio::co_spawn(client.context(), copy_log(state, query), transport::rethrow_escaped);
   client.context().restart();
   client.context().run();
   if (!state.failure.empty())

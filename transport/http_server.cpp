@@ -1,10 +1,9 @@
 #include "transport/http_server.hpp"
 
 #include "transport/byte_stream.hpp"
+#include "transport/spawn.hpp"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/ssl.hpp>
@@ -335,9 +334,8 @@ public:
   void run() {
     if constexpr (std::is_same_v<Protocol, asio::ip::tcp>)
       where_.port = acceptor_.local_endpoint().port();
-    asio::co_spawn(
-      acceptor_.get_executor(), [self = this->shared_from_this()]() -> awaitable<void> { co_await self->accept(); },
-      asio::detached);
+    spawn_detached(acceptor_.get_executor(), "the HTTP server's accept loop",
+                   [self = this->shared_from_this()]() -> awaitable<void> { co_await self->accept(); });
   }
 
   endpoint where() const override { return where_; }
@@ -349,19 +347,30 @@ public:
       if (self->where_.is_unix())
         ::unlink(self->where_.path.c_str());
     });
-    std::lock_guard guard{mutex_};
-    stopping_ = true;
-    for (auto stream : open_)
-      asio::post(stream->get_executor(), [weak = stream->weak_from_this()] {
-        if (auto connection = weak.lock())
-          connection->lowest().close();
-      });
+    std::lock_guard guard{open_->mutex};
+    open_->stopping = true;
+    for (auto one : open_->all)
+      close_later(*one);
   }
 
 private:
+  struct connection;
+
+  /// The connections that live. Each takes itself out when it is destroyed, however its coroutine ends.
+  struct connection_list {
+    std::mutex mutex;
+    std::set<connection*> all; ///< Guarded, as is what they say of being idle.
+    bool stopping = false;
+  };
+
   struct connection : std::enable_shared_from_this<connection> {
     template <class... Context>
-    explicit connection(typename Protocol::socket socket, Context&&... context) : stream(plain_stream{std::move(socket)}, std::forward<Context>(context)...) {}
+    explicit connection(std::shared_ptr<connection_list> among, typename Protocol::socket socket, Context&&... context)
+      : list(std::move(among)), stream(plain_stream{std::move(socket)}, std::forward<Context>(context)...) {}
+    ~connection() {
+      std::lock_guard guard{list->mutex};
+      list->all.erase(this);
+    }
     auto get_executor() { return stream.get_executor(); }
     plain_stream& lowest() {
       if constexpr (Secure)
@@ -369,11 +378,12 @@ private:
       else
         return stream;
     }
+    std::shared_ptr<connection_list> list;
     std::shared_ptr<asio::ssl::context> context; ///< Of the TLS session.
     stream_type stream;
     beast::flat_buffer buffer;
     server_peer peer;
-    std::optional<std::chrono::steady_clock::time_point> idle_since = std::chrono::steady_clock::now(); ///< No request is being answered. Guarded by the server's mutex.
+    std::optional<std::chrono::steady_clock::time_point> idle_since = std::chrono::steady_clock::now(); ///< No request is being answered. Guarded by the list's mutex.
   };
   using connection_ptr = std::shared_ptr<connection>;
 
@@ -383,11 +393,11 @@ private:
       auto context = certificate_.current();
       if (!context)
         return nullptr;
-      auto made = std::make_shared<connection>(std::move(socket), **context);
+      auto made = std::make_shared<connection>(open_, std::move(socket), **context);
       made->context = *context;
       return made;
     } else {
-      return std::make_shared<connection>(std::move(socket));
+      return std::make_shared<connection>(open_, std::move(socket));
     }
   }
 
@@ -411,26 +421,30 @@ private:
     return peer;
   }
 
+  static void close_later(connection& which) {
+    asio::post(which.get_executor(), [weak = which.weak_from_this()] {
+      if (auto one = weak.lock())
+        one->lowest().close();
+    });
+  }
+
   /// Whoever holds connections open without asking for anything must not keep others out. Call with the mutex.
   bool make_room() {
-    if (open_.size() < limits_.connections)
+    if (open_->all.size() < limits_.connections)
       return true;
     connection* longest = nullptr;
-    for (auto one : open_)
+    for (auto one : open_->all)
       if (one->idle_since && (!longest || *one->idle_since < *longest->idle_since))
         longest = one;
     if (!longest)
       return false;
     longest->idle_since.reset(); // not to be chosen again
-    asio::post(longest->get_executor(), [weak = longest->weak_from_this()] {
-      if (auto one = weak.lock())
-        one->lowest().close();
-    });
+    close_later(*longest);
     return true;
   }
 
   void mark(const connection_ptr& one, bool idle) {
-    std::lock_guard guard{mutex_};
+    std::lock_guard guard{open_->mutex};
     if (idle)
       one->idle_since = std::chrono::steady_clock::now();
     else
@@ -455,22 +469,18 @@ private:
         continue;
       made->peer = std::move(peer);
       {
-        std::lock_guard guard{mutex_};
-        if (stopping_ || !make_room())
+        std::lock_guard guard{open_->mutex};
+        if (open_->stopping || !make_room())
           continue; // closed by going out of scope
-        open_.insert(made.get());
+        open_->all.insert(made.get());
       }
-      asio::co_spawn(
-        made->get_executor(),
-        [self = this->shared_from_this(), made]() -> awaitable<void> {
-          co_await self->serve(made);
-          error_code ignored;
-          made->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
-          made->lowest().close();
-          std::lock_guard guard{self->mutex_};
-          self->open_.erase(made.get());
-        },
-        asio::detached);
+      spawn_detached(made->get_executor(), "an HTTP connection",
+                     [self = this->shared_from_this(), made]() -> awaitable<void> {
+                       co_await self->serve(made);
+                       error_code ignored;
+                       made->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
+                       made->lowest().close();
+                     });
     }
   }
 
@@ -592,7 +602,8 @@ private:
       }
     }
     state->close(!good);
-    from->lowest().socket().cancel();
+    error_code ignored; // make_room may have closed it
+    from->lowest().socket().cancel(ignored);
     co_return good && keep_alive;
   }
 
@@ -613,9 +624,7 @@ private:
   endpoint where_;
   server_limits limits_;
   std::function<void(exchange_ptr)> handler_;
-  std::mutex mutex_;
-  std::set<connection*> open_;
-  bool stopping_ = false;
+  std::shared_ptr<connection_list> open_ = std::make_shared<connection_list>();
   server_certificate certificate_;
 };
 

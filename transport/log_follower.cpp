@@ -1,10 +1,9 @@
 #include "transport/log_follower.hpp"
 
 #include "transport/log_file_decoder.hpp"
+#include "transport/spawn.hpp"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -64,8 +63,8 @@ log_follower::log_follower(std::shared_ptr<engine_client> client, follow_options
 }
 
 void log_follower::start() {
-  asio::co_spawn(
-    client_->executor(), [self = shared_from_this()]() -> awaitable<void> { co_await self->run(); }, asio::detached);
+  spawn_detached(client_->executor(), "the reader of a container's log",
+                 [self = shared_from_this()]() -> awaitable<void> { co_await self->run(); });
 }
 
 void log_follower::grant(std::uint64_t wire_bytes) {
