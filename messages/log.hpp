@@ -3,6 +3,7 @@
 
 #include "messages/attempt.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -36,6 +37,7 @@ struct stream_cursor {
   timestamp at;
   std::uint32_t ordinal = 0;
   bool open = false; ///< It did not end with a newline.
+  timestamp high = {}; ///< The latest stamp so far: a clock that was set back stamps what follows earlier.
 
   /// The record is but the newline of the one before it: some engines lose it, and it is given back as a record of its own.
   bool ended_by(const log_record& record) const { return open && at == record.at && record.bytes == "\n"; }
@@ -45,6 +47,7 @@ struct stream_cursor {
     if (!ended_by(record))
       ordinal = ordinal != 0 && at == record.at ? ordinal + 1 : 1;
     at = record.at;
+    high = std::max(high, at);
     open = !record.bytes.ends_with('\n');
   }
 
@@ -53,7 +56,7 @@ struct stream_cursor {
 
 template <class Inspector>
 bool inspect(Inspector& f, stream_cursor& x) {
-  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal), f.field("open", x.open));
+  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal), f.field("open", x.open), f.field("high", x.high));
 }
 
 /// How far each stream has been read, and the ledger of what was.

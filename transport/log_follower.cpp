@@ -198,7 +198,7 @@ awaitable<bool> log_follower::read_tail() {
       co_return false;
   }
   log_resume resume{cursor_};
-  if (bytes > most_bytes || !parser.finish(keep) || !resume.reaches(tail))
+  if (bytes > most_bytes || !parser.finish(keep) || !resume.reaches(tail, tail.size() < tail_records))
     co_return false;
   for (auto& record : tail)
     take(resume, std::move(record), records);

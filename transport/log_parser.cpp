@@ -157,7 +157,7 @@ bool log_resume::take(const log_record& record, bool& gap) {
   auto& seek = of(record.stream);
   auto& at = cursor_.of(record.stream);
   if (seek.active) {
-    auto known = seek.seen.ended_by(record) || record.at < at.at;
+    auto known = seek.seen.ended_by(record) || (record.at != at.at && record.at <= std::max(at.at, at.high));
     seek.seen.pass(record);
     if (known)
       return false;
@@ -177,31 +177,41 @@ bool log_resume::take(const log_record& record, bool& gap) {
   return true;
 }
 
-bool log_resume::reaches(const std::vector<log_record>& tail) {
+bool log_resume::reaches(const std::vector<log_record>& tail, bool whole) {
   constexpr auto nowhere = std::string::npos;
   constexpr std::array streams{log_stream::out, log_stream::err};
   std::array<std::size_t, 2> reached{nowhere, nowhere}, first{nowhere, nowhere};
   for (std::size_t s = 0; s < 2; ++s) {
-    auto at = cursor_.of(streams[s]).at;
-    auto left = cursor_.of(streams[s]).ordinal;
-    bool before = false; // something of the stream came before its stamp, so that all that carry the stamp are here
+    const auto& wanted = cursor_.of(streams[s]);
+    stream_cursor seen;
+    bool stamped = false;            // some record has the cursor's stamp
+    bool run_is_whole = whole;       // all records of the run that `seen` counts are here
     for (std::size_t i = 0; i < tail.size(); ++i) {
       if (tail[i].stream != streams[s])
         continue;
       if (first[s] == nowhere)
         first[s] = i;
-      if (left == 0)
-        break;
-      if (tail[i].at != at)
-        before = true;
-      else if (before && --left == 0)
+      else if (tail[i].at != seen.at)
+        run_is_whole = true;
+      seen.pass(tail[i]);
+      if (wanted.ordinal == 0 || seen.at != wanted.at)
+        continue;
+      stamped = true;
+      if (run_is_whole && seen.ordinal == wanted.ordinal)
         reached[s] = i;
     }
+    // Which of the records with its stamp are new is not certain; or the record itself should be here and is not; or only
+    // what follows it tells whether the engine has lost its newline.
+    if (reached[s] == nowhere && wanted.ordinal != 0 && (stamped || whole || wanted.open))
+      return false;
   }
-  // Records are read in the order in which they are written: what stands before one that was delivered was delivered too.
   for (std::size_t s = 0; s < 2; ++s) {
+    if (reached[s] != nowhere)
+      continue;
+    // The stream's cursor is in front of the tail. So is nothing new of it if the other stream was read to a place in the
+    // tail; and what stands before that place would have been delivered, and its stamp known.
     auto other = reached[1 - s];
-    if (reached[s] == nowhere && (other == nowhere || first[s] < other))
+    if (!whole && (other == nowhere || first[s] < other))
       return false;
   }
   for (std::size_t s = 0; s < 2; ++s)

@@ -35,6 +35,22 @@ void check_output(const any_engine& engine) {
     CHECK(both.out == out);
     CHECK(both.err == err);
   }
+  SECTION("the last and only record of a stream is kept once, whether the log was followed or read at the end") {
+    std::vector<task_id> tasks;
+    auto add = [&](const std::string& script) { tasks.push_back(agent.submit(busybox(script))); };
+    for (int i = 0; i < 8; ++i)
+      add("echo out; echo end >&2; exit 1");
+    for (auto end : {"exit 3", "kill -9 $$"}) {
+      add(std::string{"for i in $(seq 60); do echo k$i; usleep 5000; done; echo end >&2; "} + end);
+      add(std::string{"for i in $(seq 300); do echo k$i; usleep 1000; done; echo end >&2; "} + end);
+    }
+    for (auto id : tasks) {
+      agent.wait(id);
+      auto kept = agent.logs(id);
+      CHECK(kept.err == "end\n");
+      CHECK(kept.notes == "");
+    }
+  }
   SECTION("single bytes") {
     std::string expected;
     for (int i = 1; i <= 300; ++i)

@@ -85,7 +85,7 @@ TEST_CASE("a log that lies is an error, and costs no memory") {
 TEST_CASE("a resumed log skips what was delivered, and tells what is gone") {
   auto at = [](int seconds) { return timestamp{std::chrono::seconds{1'000'000 + seconds}}; };
   log_cursor cursor;
-  cursor.out = {at(5), 2};
+  cursor.out = {at(5), 2, false, at(5)};
   log_resume resume{cursor};
   CHECK(resume.since() == "1000003.000000000");
   bool gap = true;
@@ -96,7 +96,7 @@ TEST_CASE("a resumed log skips what was delivered, and tells what is gone") {
   CHECK_FALSE(gap);
   CHECK(resume.take({log_stream::err, at(1), "the other stream is new"}, gap));
   CHECK_FALSE(gap);
-  CHECK(resume.cursor().out == stream_cursor{at(5), 3, true});
+  CHECK(resume.cursor().out == stream_cursor{at(5), 3, true, at(5)});
 
   log_resume lost{cursor};
   CHECK(lost.take({log_stream::out, at(9), "the cursor's record is gone"}, gap));
@@ -138,9 +138,9 @@ TEST_CASE("a log's last records are enough if they begin before the place that w
   auto at = [](int seconds) { return timestamp{std::chrono::seconds{1'000'000 + seconds}}; };
   auto out = [&](int second) { return log_record{log_stream::out, at(second), "out"}; };
   auto err = [&](int second) { return log_record{log_stream::err, at(second), "err"}; };
-  auto news = [&](const log_cursor& cursor, const std::vector<log_record>& tail) -> std::optional<std::size_t> {
+  auto news = [&](const log_cursor& cursor, const std::vector<log_record>& tail, bool whole = false) -> std::optional<std::size_t> {
     log_resume resume{cursor};
-    if (!resume.reaches(tail))
+    if (!resume.reaches(tail, whole))
       return std::nullopt;
     std::size_t taken = 0;
     for (const auto& record : tail) {
@@ -169,6 +169,10 @@ TEST_CASE("a log's last records are enough if they begin before the place that w
   // Both are there; what was written of one stream later than the other's last is new.
   CHECK(news(cursor, {out(4), err(0), err(1), err(2), out(5), out(5), out(6)}) == 2);
   CHECK_FALSE(news({}, {out(1)}));
+  // The last record of a stream stands behind the other's: it was delivered, or it is new and has the same stamp.
+  cursor.err = {at(7), 1};
+  CHECK_FALSE(news(cursor, {out(4), out(5), out(5), err(7)}));
+  CHECK(news(cursor, {out(4), out(5), out(5), err(7), err(8)}, true) == 1);
 }
 
 TEST_CASE("an HTTP answer is read in pieces of any size") {
