@@ -1,5 +1,6 @@
 #include "actors/engine_connection.hpp"
 
+#include "actors/engine_continuity.hpp"
 #include "actors/metrics.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
@@ -98,6 +99,10 @@ struct engine_connection_state {
   duration backoff{0};
   bool checking = false;          ///< A ping or a connect is under way.
   transport::control_ptr events;  ///< Ends the event stream that is open.
+  engine_continuity continuity;
+  bool place_to_save = false;     ///< Soon: it was seen to go on.
+
+  std::filesystem::path place_file() const { return context->settings.data_dir / "engines" / (settings.name + ".json"); }
   std::uint64_t last_call = 0;
   std::map<std::uint64_t, pending_call> calls;
   std::map<attempt_key, pending_log> logs;
@@ -151,10 +156,10 @@ awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::s
 /// What a call is about, and so what `not found` is said of.
 enum class subject { container, image };
 
-/// A request of an executor's: calls the engine and answers with what it says. `make` gets the call's deadline and control; `keep` is run with a
+/// A request of an executor's: calls the engine and answers with what it says. Without a limit, the engine's health alone ends it. `make` gets the call's deadline and control; `keep` is run with a
 /// good answer before it is given.
 template <class T, class Make>
-caf::result<T> call(self_pointer self, const char* what, duration limit, std::optional<attempt_key> owner, Make make, subject about = subject::container,
+caf::result<T> call(self_pointer self, const char* what, std::optional<duration> limit, std::optional<attempt_key> owner, Make make, subject about = subject::container,
                     std::function<void()> keep = {}) {
   auto& state = self->state;
   using promise_type = caf::typed_response_promise<T>;
@@ -164,7 +169,8 @@ caf::result<T> call(self_pointer self, const char* what, duration limit, std::op
   entry.owner = owner;
   entry.promise = std::make_shared<promise_type>(promise);
   call_options options;
-  options.until = within(limit);
+  if (limit)
+    options.until = within(*limit);
   options.control = entry.control;
   auto begun = std::chrono::steady_clock::now();
   auto work = about == subject::container ? from_the_same<T>(state.client, state.status.info.id, options, make(options)) : make(options);
@@ -261,6 +267,8 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
 
 void tell(self_pointer self) {
   auto& state = self->state;
+  state.status.epoch = state.continuity.epoch();
+  state.status.same_since = state.continuity.same_since();
   state.context->metrics->engine_state(state.settings.name, state.status.state == engine_state::ready);
   if (state.addresses.scheduler)
     self->send(state.addresses.scheduler, state.status);
@@ -295,6 +303,7 @@ void schedule_reconnect(self_pointer self) {
 }
 
 void watch_events(self_pointer self);
+void come_to_be_ready(self_pointer self);
 
 /// Missed once more; or, when `certain`, there is nothing to be missed: the engine is away.
 void missed(self_pointer self, const transport::error& e, bool certain) {
@@ -306,8 +315,8 @@ void missed(self_pointer self, const transport::error& e, bool certain) {
     tick_after(self, state.health.ping_interval);
     return;
   }
-  if (certain && state.status.state != engine_state::down) // the process behind the address is another one when it comes back
-    ++state.status.epoch;
+  if (certain && state.status.state != engine_state::down) // another process may be behind the address when it comes back
+    state.continuity.doubt();
   come_into(self, engine_state::down, e.message);
   // What is under way would wait for its own deadline; its askers know better what to do with an early no.
   for (auto& [id, call] : state.calls)
@@ -348,6 +357,53 @@ void look_at_disk(self_pointer self) {
     }
 }
 
+void come_to_be_ready(self_pointer self) {
+  auto& state = self->state;
+  state.misses = 0;
+  state.backoff = duration{0};
+  come_into(self, engine_state::ready, "");
+  tick_after(self, state.health.ping_interval);
+}
+
+void save_place(self_pointer self) {
+  auto& state = self->state;
+  state.place_to_save = false;
+  if (!state.continuity.save(state.place_file()))
+    spdlog::warn("engine {}: {} can't be written: an agent that starts again may not know that the engine was not restarted", state.settings.name,
+                 state.place_file().string());
+}
+
+/// The event stream is open: if the engine is restarted from now on, the stream ends. Was it before?
+void prove_continuity(self_pointer self) {
+  auto& state = self->state;
+  state.checking = false;
+  auto engine_now = state.status.info.system_time.value_or(std::chrono::system_clock::now());
+  auto prove = [self, engine_now](const std::vector<engine_event>& remembered) {
+    auto& state = self->state;
+    auto before = state.status.epoch;
+    state.continuity.prove(state.status.info.id, remembered, engine_now);
+    save_place(self);
+    if (before != state.continuity.epoch() && state.status.state == engine_state::ready)
+      tell(self);
+    come_to_be_ready(self);
+  };
+  auto since = state.continuity.asks_since(state.status.info.id);
+  if (!since) {
+    prove({});
+    return;
+  }
+  state.checking = true;
+  call_options options;
+  options.until = within(state.health.ping_deadline * 2);
+  spawn_call<std::vector<engine_event>>(self, transport::read_creations(state.client, *since, engine_now, options), [self, prove](result<std::vector<engine_event>> remembered) {
+    self->state.checking = false;
+    if (!remembered)
+      missed(self, remembered.error(), true);
+    else
+      prove(*remembered);
+  });
+}
+
 void connect(self_pointer self) {
   auto& state = self->state;
   state.checking = true;
@@ -366,13 +422,13 @@ void connect(self_pointer self) {
                    state.status.info.id);
     state.context->metrics->engine_reconnected(state.settings.name);
     state.status.info = std::move(*info);
-    state.misses = 0;
-    state.backoff = duration{0};
     look_at_disk(self);
     if (!state.events)
-      watch_events(self);
-    come_into(self, engine_state::ready, "");
-    tick_after(self, state.health.ping_interval);
+      watch_events(self); // and what follows when they come
+    else if (state.continuity.in_doubt())
+      prove_continuity(self);
+    else
+      come_to_be_ready(self);
   });
 }
 
@@ -411,12 +467,29 @@ void watch_events(self_pointer self) {
   call_options options;
   options.control = state.events = std::make_shared<transport::call_control>();
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<void>(self, transport::await_end(state.client, options), [self, begun](result<void> ended) {
+  auto actor = weak(self);
+  auto opened = [=] { resume(actor, [=] { prove_continuity(self); }); };
+  auto created = [=](const engine_event& event) {
+    resume(actor, [=] {
+      auto& state = self->state;
+      state.continuity.saw(event);
+      if (!std::exchange(state.place_to_save, true))
+        self->run_delayed(1s, [self] { save_place(self); });
+    });
+  };
+  state.checking = true; // until it is open
+  auto is_open = std::make_shared<bool>(false);
+  spawn_call<void>(self, transport::watch_creations(state.client, [=] { *is_open = true; opened(); }, created, options), [self, begun, is_open](result<void> ended) {
     auto& state = self->state;
     state.events.reset();
     if (!ended && ended.error().code == engine_errc::cancelled)
       return;
-    ++state.status.epoch;
+    if (!*is_open) {
+      state.checking = false;
+      missed(self, ended ? transport::error{engine_errc::lost, 0, "its event stream has ended at once"} : ended.error(), true);
+      return;
+    }
+    state.continuity.doubt();
     tell(self);
     if (state.status.state != engine_state::ready && state.status.state != engine_state::degraded)
       return;
@@ -663,6 +736,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     return engine_actor::behavior_type::make_empty_behavior();
   }
   auto client = state.client = std::make_shared<engine_client>(context->io.context(), *where);
+  state.continuity.load(state.place_file());
   tell(self);
   connect(self);
   return {
@@ -695,7 +769,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       return call<std::uint32_t>(self, "stats", 15s, {}, [=](call_options options) { return client->count_processes(id, options); });
     },
     [=](wait_atom, const attempt_key& key, const std::string& id) {
-      return call<std::int64_t>(self, "wait", 60s, key, [=](call_options options) { return client->wait_container(id, options); });
+      return call<std::int64_t>(self, "wait", {}, key, [=](call_options options) { return client->wait_container(id, options); });
     },
     [=](inspect_atom, const std::string& id) {
       return call<container_status>(self, "inspect", 30s, {}, [=](call_options options) { return client->inspect_container(id, options); });

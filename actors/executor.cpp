@@ -88,6 +88,8 @@ void executor_state::adopt() {
       [this](const caf::error& e) {
         if (engine_code(e) == engine_errc::not_found)
           go_on_from(container_state::none, {});
+        else if (engine_code(e) == engine_errc::failed)
+          hold([this] { adopt(); }, e);
         else
           fail(outcome::engine_lost, "the engine can't tell of the container: " + text_of(e));
       },
@@ -185,7 +187,14 @@ void executor_state::prove_unstarted() {
 /// Goes on with a container that was started before; waiting for one that has ended returns at once.
 void executor_state::attach(const container_status& found) {
   may_have_started = true;
-  if (!epoch_at_start)
+  // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended since.
+  if (found.ended() && of_a_stop(found.exit_code)) {
+    auto begun_at = warm ? work.task.attempts.back().started_at : found.started_at;
+    if (wanted == ending::none && spec.timeout && begun_at && found.finished_at && *found.finished_at - *begun_at >= *spec.timeout)
+      wanted = ending::timed_out;
+    stopped_by_davit = wanted == ending::cancelled || wanted == ending::timed_out;
+  }
+  if (!epoch_at_start && engine.same_since)
     epoch_at_attach = engine.epoch;
   context->metrics->attempt_resumed();
   auto at = found.started_at;
@@ -258,6 +267,10 @@ void executor_state::create() {
           pull();
         } else if (code == engine_errc::not_found) {
           fail(outcome::image_unavailable, text_of(e) + (spec.pull == pull_policy::never ? " (pull: never)" : ""));
+        } else if (code == engine_errc::failed && !is_engines_own(text_of(e))) {
+          look_twice(e);
+        } else if (code == engine_errc::failed) {
+          hold([this] { create(); }, e);
         } else {
           fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + text_of(e));
         }
@@ -269,6 +282,21 @@ void executor_state::create() {
       },
       create_atom_v, plan());
   crash_point("container asked");
+}
+
+/// The engine answered `create` with a 5xx. If it is well otherwise and does so again, it can't make this container.
+void executor_state::look_twice(caf::error why) {
+  ask([this] { create(); },
+      [this, why](const caf::error& e) {
+        auto well = engine_code(e) == engine_errc::not_found;
+        auto twice = !refused_before.empty(); // the words differ: they name folders that are made anew each time
+        refused_before = text_of(why);
+        if (well && twice)
+          fail(outcome::failed, "the engine can't make the container: " + text_of(why));
+        else
+          hold([this] { create(); }, why);
+      },
+      [this](const container_status&) { adopt(); }, inspect_atom_v, container_name(key()));
 }
 
 /// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
@@ -312,7 +340,7 @@ void executor_state::start() {
     hand_over();
     return;
   }
-  epoch_at_start = engine.epoch;
+  epoch_at_start = engine.same_since ? std::optional{engine.epoch} : std::nullopt;
   may_have_started = true;
   // If the answer was lost, the container may have run and ended by now; starting it again would run it twice.
   ask([this] { adopt(); }, [this](const caf::error& e) { start_refused(e); },
@@ -332,7 +360,7 @@ void executor_state::start_refused(caf::error why) {
   auto text = text_of(why);
   auto code = engine_code(why);
   // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
-  auto engine_trouble = code == engine_errc::conflict || code == engine_errc::failed;
+  auto engine_trouble = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(text));
   ask([this, why] { start_refused(why); },
       [this, text](const caf::error&) { fail(outcome::engine_lost, "the engine could not start the container: " + text); },
       [this, text, engine_trouble](const container_status& status) {

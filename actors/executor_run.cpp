@@ -229,9 +229,21 @@ void executor_state::look_for_beginning(container_status ended) {
       log_atom_v, start_atom_v, container);
 }
 
+/// Whether the engine that answers is the process that started the container. Both times are the engine's own.
+bool executor_state::same_process(const container_status& of) const {
+  return engine.epoch == epoch_at_start || (engine.same_since && of.started_at && *engine.same_since <= *of.started_at);
+}
+
 /// If the engine may have been restarted: asks it what it remembers of the container.
 void executor_state::corroborate(container_status ended) {
-  if (engine.epoch == epoch_at_start) {
+  if (engine.state == engine_state::connecting) { // whether it is the same process is being found out
+    after(50ms, [this, ended] {
+      if (now == step::collect)
+        corroborate(ended);
+    });
+    return;
+  }
+  if (same_process(ended)) {
     if (wanted == ending::none && !ended.oom_killed && of_a_stop(ended.exit_code))
       suspect(std::move(ended));
     else
@@ -259,7 +271,7 @@ void executor_state::suspect(container_status ended) {
 void executor_state::watch_engine(container_status ended, steady::time_point until) {
   if (now != step::collect)
     return;
-  if (engine.epoch != epoch_at_start || engine.state != engine_state::ready) {
+  if (!same_process(ended) || engine.state != engine_state::ready) {
     // Whatever it says from now on is said by another process, or not at all.
     epoch_at_start.reset();
     corroborate(std::move(ended));
@@ -314,7 +326,7 @@ void executor_state::decide(container_status ended, log_summary totals) {
   // The engine's word on the stop may still be under way; the container's end came through it all the same.
   facts.stopped_by_davit = stopped_by_davit || stop_under_way;
   auto early = told && ended.raw_state.empty(); // the init's own word: no restart of the engine's can have changed it
-  facts.engine_restarted = !early && engine.epoch != epoch_at_start;
+  facts.engine_restarted = !early && !same_process(ended);
   facts.live_restore = engine.info.live_restore;
   facts.start_remembered = start_remembered;
   facts.timeout = spec.timeout;

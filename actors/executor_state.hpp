@@ -50,6 +50,7 @@ struct executor_state {
   void recover();
   void pull();
   void create();
+  void look_twice(caf::error why);
   void adopt();
   void go_on_from(container_state there, const container_status& found);
   void prove_unstarted();
@@ -137,6 +138,7 @@ struct executor_state {
   void trouble_is_over();
   engine_actor engine_address() const;
   bool same_engine() const;
+  bool same_process(const container_status& of) const;
   void lose_engine();
   void fence(bool clear);
   const attempt_key& key() const { return work.token.key; }
@@ -173,6 +175,7 @@ struct executor_state {
   std::optional<std::uint64_t> epoch_at_start; ///< Of the engine; not known of a container that was found running.
   std::optional<std::uint64_t> epoch_at_attach; ///< When a container was found running.
   bool create_sent = false;
+  std::string refused_before; ///< The engine's words, the last time that it could not make the container.
   bool begun_here = false;  ///< This executor has started it, and owes it its standard input.
   bool may_have_started = false; ///< Nothing proves that no container of this attempt was ever started.
 

@@ -48,7 +48,8 @@ void executor_state::refuse(step at, const caf::error& why, const std::function<
   auto code = engine_code(why);
   // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. (That it can't
   // start one, or that a registry fails it, is said so too.)
-  auto lost_its_head = code == engine_errc::failed && now != step::start && now != step::pull && now != step::remove;
+  auto lost_its_head = code == engine_errc::failed && now != step::start && now != step::pull && now != step::remove
+                       && !(now == step::create && create_sent); // create() tells them apart
   if (is_connection_trouble(code) || code == engine_errc::cancelled || lost_its_head)
     hold(retry, why);
   else

@@ -144,7 +144,7 @@ void executor_state::hand_over() {
     forget_sandbox(container);
     return;
   }
-  epoch_at_start = engine.epoch;
+  epoch_at_start = engine.same_since ? std::optional{engine.epoch} : std::nullopt;
   may_have_started = true;
   auto begun = [this] {
     crash_point("task handed over");

@@ -1,7 +1,9 @@
 #include "actors/outcome_rules.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <initializer_list>
 
 namespace davit {
 
@@ -22,7 +24,25 @@ verdict judge_container(const container_facts& facts) {
   // is shut down ends them with SIGTERM first (143); what the process itself would have returned is then not known. With
   // live-restore the containers' shims have kept the code; where they have not, the engine says 255.
   auto doubtful = status.exit_code == 255 || (!facts.live_restore && (status.exit_code == 0 || status.exit_code == 137 || status.exit_code == 143));
-  if (facts.engine_restarted && doubtful && !facts.start_remembered && !status.oom_killed) {
+  auto unknown = facts.engine_restarted && doubtful && !facts.start_remembered && !status.oom_killed;
+  // What davit stopped has ended by that, whatever has become of the engine since.
+  if (facts.stopped_by_davit && facts.wanted != ending::none) {
+    auto stopped = "davit stopped the container (" + (unknown ? "its exit code is not known" : "exit code " + code) + ")";
+    if (unknown)
+      result.exit_code.reset();
+    if (facts.wanted == ending::timed_out) {
+      result.outcome = outcome::timed_out;
+      result.message = "the timeout" + (facts.timeout ? " of " + format_duration(*facts.timeout) : std::string{}) + " was over; " + stopped;
+    } else if (facts.wanted == ending::cancelled) {
+      result.outcome = outcome::cancelled;
+      result.message = "cancelled; " + stopped;
+    } else {
+      result.outcome = outcome::agent_lost;
+      result.message = "the agent was shut down; " + stopped;
+    }
+    return result;
+  }
+  if (unknown) {
     result.outcome = outcome::engine_lost;
     result.exit_code.reset();
     result.message = "the engine was restarted while the container ran; how it ended is not known (the engine now says exit code " + code + ")";
@@ -33,21 +53,6 @@ verdict judge_container(const container_facts& facts) {
     result.note = facts.start_remembered ? "the connection was lost, but the engine still remembers the container's start: it was not restarted"
                   : facts.live_restore   ? "the engine may have been restarted; live-restore has kept the exit code"
                                          : "the engine may have been restarted; exit code " + code + " is none that a restart produces";
-  if (facts.stopped_by_davit && facts.wanted == ending::timed_out) {
-    result.outcome = outcome::timed_out;
-    result.message = "the timeout" + (facts.timeout ? " of " + format_duration(*facts.timeout) : std::string{}) + " was over; davit stopped the container (exit code " + code + ")";
-    return result;
-  }
-  if (facts.stopped_by_davit && facts.wanted == ending::cancelled) {
-    result.outcome = outcome::cancelled;
-    result.message = "cancelled; davit stopped the container (exit code " + code + ")";
-    return result;
-  }
-  if (facts.stopped_by_davit && facts.wanted == ending::drained) {
-    result.outcome = outcome::agent_lost;
-    result.message = "the agent was shut down; davit stopped the container (exit code " + code + ")";
-    return result;
-  }
   if (status.oom_killed && status.exit_code != 0) {
     result.outcome = outcome::oom_killed;
     result.message = "the kernel killed a process of the container for its memory limit (exit code " + code + ")";
@@ -66,6 +71,28 @@ verdict judge_container(const container_facts& facts) {
   if (!status.error.empty())
     result.message += ": " + status.error;
   return result;
+}
+
+namespace {
+
+bool has_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view one) { return text.find(one) != std::string_view::npos; });
+}
+
+} // namespace
+
+bool is_tasks_own(std::string_view error) {
+  return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory", "is a directory",
+                            "too many levels of symbolic links"});
+}
+
+bool is_engines_own(std::string_view error) {
+  // Of moby, containerd and the kernel, as seen on engines that are in trouble (20.10 to 28).
+  return has_one_of(error, {
+    "no space left on device", "disk quota exceeded", "read-only file system", "input/output error", "too many open files",
+    "cannot allocate memory", "resource temporarily unavailable", "device or resource busy", "shutting down", "containerd", "shim", "ttrpc",
+    "rpc error", "connection refused", "connection reset", "broken pipe", "transport is closing", "context deadline", "context canceled",
+    "layer does not exist", "database", "timeout", "timed out", "already exists", "marked for removal"});
 }
 
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble) {

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace davit {
 
@@ -38,6 +39,13 @@ verdict judge_container(const container_facts& facts);
 /// failure is of the engine's making (it was restarted meanwhile, or trips over what it left behind), so that another
 /// try may do.
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble);
+
+/// Whether a 5xx that the engine answers again and again while it answers others is of its own making: its disk, its
+/// runtime, its shutdown. If not, what it was asked for can't be done: a working directory that is a file, for instance.
+bool is_engines_own(std::string_view error);
+
+/// Whether an engine that could not start a container says that what the task asks for is not there.
+bool is_tasks_own(std::string_view error);
 
 /// True of the codes that a container has when its engine was shut down, or whoever stopped it: 137 and 143.
 constexpr bool of_a_stop(std::int64_t exit_code) { return exit_code == 137 || exit_code == 143; }

@@ -135,8 +135,10 @@ struct engine_status {
   std::uint32_t slots = 0;
   std::uint32_t busy = 0;       ///< Filled in by the scheduler.
   std::string blocked;          ///< Filled in by the scheduler: why nothing is placed there although it may be ready.
-  /// Grows whenever the engine may have been restarted: its event stream ended, or it refused a connection.
+  /// Another one whenever the engine may have been restarted: its event stream ended, or it refused a connection. If it turns
+  /// out to be the same process, the epoch that it had before.
   std::uint64_t epoch = 0;
+  std::optional<timestamp> same_since; ///< By the engine's clock: it is one process since then at least. None while that is in doubt.
   duration grace{0};
   policy_profile profile = policy_profile::baseline; ///< What tasks may ask of it.
   std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.
@@ -147,7 +149,7 @@ template <class Inspector>
 bool inspect(Inspector& f, engine_status& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("message", x.message),
                             f.field("since", x.since), f.field("labels", x.labels), f.field("slots", x.slots),
-                            f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch), f.field("grace", x.grace),
+                            f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch), f.field("same_since", x.same_since), f.field("grace", x.grace),
                             f.field("profile", x.profile), f.field("disk_free", x.disk_free), f.field("info", x.info));
 }
 

@@ -48,12 +48,12 @@ std::string engine_time(timestamp at) {
 
 } // namespace
 
-awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
-                                                          call_options options) {
-  event_options what;
-  what.filters = {{"type", "container"}, {"container", container}};
+namespace {
+
+/// All events that the engine has by now.
+awaitable<result<std::vector<engine_event>>> read_past(std::shared_ptr<engine_client> client, event_options what, timestamp since, timestamp last, call_options options) {
   what.since = engine_time(since);
-  what.until = engine_time(std::chrono::system_clock::now());
+  what.until = engine_time(last);
   auto until = options.until;
   auto opened = co_await client->events(std::move(what), std::move(options));
   if (!opened)
@@ -69,6 +69,22 @@ awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine
     events.push_back(std::move(**event));
   }
   co_return events;
+}
+
+} // namespace
+
+awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
+                                                          call_options options) {
+  event_options what;
+  what.filters = {{"type", "container"}, {"container", container}};
+  co_return co_await read_past(std::move(client), std::move(what), since, std::chrono::system_clock::now(), std::move(options));
+}
+
+awaitable<result<std::vector<engine_event>>> read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last,
+                                                            call_options options) {
+  event_options what;
+  what.filters = {{"type", "container"}, {"event", "create"}};
+  co_return co_await read_past(std::move(client), std::move(what), since, last, std::move(options));
 }
 
 awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options) {
@@ -97,21 +113,24 @@ awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> 
   co_return first;
 }
 
-awaitable<result<void>> await_end(std::shared_ptr<engine_client> client, call_options options) {
+awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
+                                        std::function<void(const engine_event&)> created, call_options options) {
   event_options what;
-  what.filters = {{"type", "daemon"}};
+  what.filters = {{"type", "container"}, {"event", "create"}};
   auto opening = options;
   opening.until = within(std::chrono::seconds{10});
-  auto opened = co_await client->events(std::move(what), std::move(opening));
-  if (!opened)
-    co_return opened.error();
-  auto stream = std::move(*opened);
+  auto answer = co_await client->events(std::move(what), std::move(opening));
+  if (!answer)
+    co_return answer.error();
+  auto stream = std::move(*answer);
+  opened();
   while (true) {
     auto event = co_await stream->next(no_deadline);
     if (!event)
       co_return event.error();
     if (!*event)
       co_return result<void>{};
+    created(**event);
   }
 }
 

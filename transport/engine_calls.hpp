@@ -20,8 +20,15 @@ awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::fi
 /// What the engine remembers of a container's events since a time.
 awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options);
 
-/// Reads an event stream to its end, which is the engine's: that is what it is read for. It asks for events that come next to never.
-awaitable<result<void>> await_end(std::shared_ptr<engine_client> client, call_options options);
+/// What the engine remembers of all creations of containers between two times by its own clock; its memory holds 256 events and
+/// ends with its process.
+awaitable<result<std::vector<engine_event>>> read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last,
+                                                            call_options options);
+
+/// Reads an event stream to its end, which is the engine's. `opened` is called once the engine has begun to answer, `created` with
+/// each container's creation: both on the client's strand.
+awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
+                                        std::function<void(const engine_event&)> created, call_options options);
 
 /// The first record of a container's standard output, as far as there is one.
 awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options);

@@ -40,6 +40,28 @@ TEST_CASE("what davit stopped is told apart from what ended by itself just then"
   CHECK(judge_container(facts).outcome == outcome::cancelled);
 }
 
+TEST_CASE("what davit stopped is cancelled or timed out, whatever has become of the engine; the code may be unknown") {
+  for (int code : {0, 3, 137, 143, 255})
+    for (auto why : {ending::cancelled, ending::timed_out, ending::drained}) {
+      auto facts = exited(code);
+      facts.engine_restarted = true;
+      facts.wanted = why;
+      facts.stopped_by_davit = true;
+      auto how = judge_container(facts);
+      CHECK(how.outcome == (why == ending::cancelled ? outcome::cancelled : why == ending::timed_out ? outcome::timed_out : outcome::agent_lost));
+      CHECK(how.exit_code.has_value() == (code == 3));
+    }
+}
+
+TEST_CASE("a 5xx is the engine's own trouble or tells what can't be done") {
+  for (auto own : {"mkdir /var/lib/docker/overlay2/x: no space left on device", "failed to create shim task: context deadline exceeded",
+                   "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock\"", "the daemon is shutting down"})
+    CHECK(is_engines_own(own));
+  for (auto other : {"mkdir /etc/passwd: not a directory", "stat /loop: too many levels of symbolic links", "source is not directory",
+                     "Cannot mkdir: /bin/sh is not a directory"})
+    CHECK_FALSE(is_engines_own(other));
+}
+
 TEST_CASE("after an engine restart 0, 137, 143 and 255 need corroboration") {
   for (int code : {0, 137, 143, 255}) {
     auto facts = exited(code);

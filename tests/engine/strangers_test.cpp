@@ -1,0 +1,96 @@
+// Engines that others use as well: many events, other people's hands on davit's containers, requests that no engine can fulfil.
+#include "fixture/test_agent.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// More events than an engine remembers, of other people's volumes.
+void make_busy(const test_engine& engine) {
+  shell("for i in $(seq 150); do curl -s --unix-socket " + engine.socket() + " -H 'Content-Type: application/json' -d '{\"Name\":\"other'$i'\"}' http://d/volumes/create"
+        " --next -s --unix-socket " + engine.socket() + " -X DELETE http://d/volumes/other$i || exit 1; done");
+}
+
+engine_settings with_sandboxes(const test_engine& engine, start_mode start) {
+  auto settings = engine.settings(4);
+  settings.sandboxes = start == start_mode::warm ? 2 : 0;
+  return settings;
+}
+
+} // namespace
+
+TEST_CASE("an agent that starts again on a busy engine still knows that the engine was never away", "[strangers][restart]") {
+  static const test_engine engine{"a"};
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  CAPTURE(to_string(start));
+  test_agent agent{{with_sandboxes(engine, start)}};
+  agent.default_start = start;
+  agent.run(busybox("true")); // a sandbox of its kind is made, and the agent has seen a container made
+  auto good = agent.submit(busybox("sleep 4; echo whole"));
+  auto stopped = agent.submit(busybox("trap 'exit 143' TERM; sleep 100 & wait"));
+  agent.await_state(good, task_state::running);
+  agent.await_state(stopped, task_state::running);
+  make_busy(engine);
+  agent.run(busybox("true")); // the agent's place among the events goes on
+  shell("sleep 1.5");
+  agent.restart();
+  agent.cancel(stopped);
+  make_busy(engine);
+  auto ended = agent.wait(good);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::succeeded);
+  CHECK(ended.exit_code == 0);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(agent.logs(good).out == "whole\n");
+  CHECK(agent.logs(good).notes == "");
+  CHECK(agent.wait(stopped).outcome == outcome::cancelled);
+}
+
+TEST_CASE("with a grace of nothing, a healthy engine's tasks end as they do", "[strangers]") {
+  static const test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.grace = 0s;
+  test_agent agent{{settings}};
+  auto longer = agent.submit(busybox("sleep 65; exit 3")); // longer than any deadline of a single call
+  for (int i = 0; i < 10; ++i)
+    CHECK(agent.run(busybox("exit 3")).exit_code == 3);
+  auto ended = agent.wait(longer);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 3);
+}
+
+TEST_CASE("what the engine can't make is the task's failure, at once and in the engine's words", "[strangers][outcomes]") {
+  static const test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.grace = 10min; // whoever waits for it does not end
+  test_agent agent{{settings}};
+  auto spec = busybox("true");
+  std::string words;
+  SECTION("a working directory that is a file") {
+    spec.workdir = "/bin/busybox";
+    words = "/bin/busybox";
+  }
+  SECTION("a working directory below a file") {
+    spec.workdir = "/bin/busybox/x";
+    words = "not a directory";
+  }
+  SECTION("an unknown user") {
+    spec.user = "nobody-knows";
+    words = "nobody-knows";
+  }
+  SECTION("an unknown group") {
+    spec.user = "0:nobody-knows";
+    words = "nobody-knows";
+  }
+  auto ended = agent.run(spec);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(ended.message.find(words) != std::string::npos);
+}
