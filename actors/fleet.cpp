@@ -1,5 +1,6 @@
 #include "actors/fleet.hpp"
 
+#include "transport/endpoint.hpp"
 #include "transport/resolver.hpp"
 
 #include <caf/actor_system.hpp>
@@ -12,7 +13,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <set>
 
@@ -24,24 +24,7 @@ using namespace std::chrono_literals;
 
 constexpr duration look_interval = 2s;
 
-/// host:port, the host perhaps in brackets.
-struct place {
-  std::string host;
-  std::uint16_t port = 0;
-};
-
-std::optional<place> place_of(const std::string& text) {
-  auto colon = text.rfind(':');
-  place found;
-  if (colon == std::string::npos || colon == 0)
-    return std::nullopt;
-  found.host = text.substr(0, colon);
-  if (found.host.size() > 2 && found.host.front() == '[' && found.host.back() == ']')
-    found.host = found.host.substr(1, found.host.size() - 2);
-  auto begin = text.data() + colon + 1, end = text.data() + text.size();
-  auto [rest, code] = std::from_chars(begin, end, found.port);
-  return code == std::errc{} && rest == end && begin != end ? std::optional{found} : std::nullopt;
-}
+using place = transport::host_and_port;
 
 peer_hello hello_of(const context_ptr& context) {
   return {peer_hello::current_protocol, context->settings.fleet, context->settings.name, DAVIT_VERSION};
@@ -162,7 +145,7 @@ void say_hello(self_pointer self, const std::string& address, peer_actor there) 
 
 void connect(self_pointer self, const std::string& address) {
   auto& state = self->state;
-  auto where = place_of(address);
+  auto where = transport::parse_host_and_port(address);
   if (!where || !state.connecting.insert(address).second)
     return;
   self->request(self->system().openssl_manager().actor_handle(), 15s, caf::connect_atom_v, where->host, where->port)
@@ -198,7 +181,7 @@ void look(self_pointer self) {
   auto own = own_address(state);
   // A name may stand for many: that of a headless service, for every agent.
   for (const auto& address : state.context->settings.peers.peers)
-    if (auto where = place_of(address))
+    if (auto where = transport::parse_host_and_port(address))
       transport::resolve_addresses(state.context->io, where->host, [address, self = caf::actor_cast<caf::weak_actor_ptr>(fleet_actor{self})](std::vector<std::string> found) {
         if (auto strong = self.lock())
           caf::anon_send(caf::actor_cast<fleet_actor>(strong), find_atom_v, address, std::move(found));
@@ -243,7 +226,7 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
         break;
       }
   });
-  auto where = place_of(context->settings.peers.listen);
+  auto where = transport::parse_host_and_port(context->settings.peers.listen);
   if (!where) {
     self->quit(make_failure(fleet_errc::unreachable, "davit.fleet.listen: write host:port"));
     return fleet_actor::behavior_type::make_empty_behavior();
@@ -292,7 +275,7 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
       return names;
     },
     [=](find_atom, const std::string& peer, const std::vector<std::string>& addresses) {
-      auto where = place_of(peer);
+      auto where = transport::parse_host_and_port(peer);
       if (addresses.empty())
         complain(self, peer, "its name can't be resolved");
       for (const auto& one : addresses)

@@ -13,17 +13,31 @@
 #include "actors/store_keeper.hpp"
 
 #include <caf/actor_system.hpp>
+#include <caf/sec.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace davit {
 
 namespace {
 
+/// What becomes of the agent when a child fails again and again.
+enum class part : std::uint8_t {
+  core,   ///< It ends: without this one no promise can be kept.
+  engine, ///< That engine is down, and is tried again for ever.
+  other,  ///< It is tried again for ever.
+};
+
+/// Between the tries once the budget is spent.
+constexpr duration long_wait{30'000};
+
 struct child {
   std::string name; ///< Of an engine connection: with the engine's.
+  part kind;
   std::function<caf::actor()> start;
   caf::actor actor;
   restart_budget budget;
@@ -75,6 +89,26 @@ void wire(self_pointer self) {
 void start(self_pointer self, child& one) {
   one.actor = one.start();
   self->monitor(one.actor);
+  self->link_to(one.actor); // the supervisor's end is theirs
+}
+
+/// Nothing is placed on an engine whose connection can't be kept alive; who asks is told why.
+void declare_down(self_pointer self, const std::string& engine, std::string why) {
+  const auto& all = self->state.context->settings.engines;
+  auto settings = std::find_if(all.begin(), all.end(), [&](const engine_settings& one) { return one.name == engine; });
+  if (settings == all.end())
+    return;
+  engine_status status;
+  status.name = engine;
+  status.state = engine_state::down;
+  status.message = std::move(why);
+  status.since = std::chrono::system_clock::now();
+  status.labels = settings->labels;
+  status.slots = settings->slots;
+  status.grace = settings->grace;
+  status.profile = settings->profile.value_or(self->state.context->settings.policy.profile);
+  if (self->state.addresses.scheduler)
+    self->send(self->state.addresses.scheduler, status);
 }
 
 void child_down(self_pointer self, const caf::down_msg& down) {
@@ -83,15 +117,22 @@ void child_down(self_pointer self, const caf::down_msg& down) {
   if (found == state.children.end() || state.stopping)
     return;
   found->actor = nullptr;
-  auto kind = found->name.substr(0, found->name.find(' '));
+  auto space = found->name.find(' ');
   auto wait = found->budget.spend(std::chrono::steady_clock::now());
-  if (!wait) {
+  if (!wait && found->kind == part::core) {
     spdlog::critical("{} fails again and again ({}); the agent ends", found->name, text_of(down.reason));
-    self->quit(down.reason);
+    self->quit(make_failure(caf::sec::runtime_error, found->name + " fails again and again: " + text_of(down.reason)));
     return;
   }
-  state.context->metrics->actor_restarted(kind);
-  spdlog::error("{} failed ({}); it is started again", found->name, text_of(down.reason));
+  state.context->metrics->actor_restarted(found->name.substr(0, space));
+  if (wait) {
+    spdlog::error("{} failed ({}); it is started again", found->name, text_of(down.reason));
+  } else {
+    wait = long_wait;
+    spdlog::critical("{} fails again and again ({}); it is tried again in {}", found->name, text_of(down.reason), format_duration(*wait));
+    if (found->kind == part::engine)
+      declare_down(self, found->name.substr(space + 1), "its connection fails again and again: " + text_of(down.reason));
+  }
   self->delayed_send(self, *wait, restart_atom_v, found->name);
 }
 
@@ -112,7 +153,14 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
   state.context = context;
   self->set_down_handler([self](const caf::down_msg& down) { child_down(self, down); });
   auto& system = self->system();
-  auto add = [&](std::string name, std::function<caf::actor()> how) { state.children.push_back({std::move(name), std::move(how), {}, restart_budget{}}); };
+  // A child's end comes as a down message too, and is dealt with there. Only what is sent to the supervisor itself ends it.
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    if (exit.source == self->address())
+      self->quit(exit.reason);
+  });
+  auto add = [&](std::string name, std::function<caf::actor()> how, part kind = part::core) {
+    state.children.push_back({std::move(name), kind, std::move(how), {}, restart_budget{}});
+  };
   add("store_keeper", [self, context, &system] {
     self->state.addresses.store = spawn_store_keeper(system, context);
     return caf::actor_cast<caf::actor>(self->state.addresses.store);
@@ -126,20 +174,20 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       auto made = spawn_sink(system, context, sink, self->state.addresses);
       self->state.addresses.sinks[sink.name] = made;
       return caf::actor_cast<caf::actor>(made);
-    });
+    }, part::other);
   for (const auto& engine : context->settings.engines)
     add("engine_connection " + engine.name, [self, context, engine, &system] {
       auto made = spawn_engine_connection(system, context, engine, self->state.addresses);
       self->state.addresses.engines[engine.name] = made;
       return caf::actor_cast<caf::actor>(made);
-    });
+    }, part::engine);
   for (const auto& engine : context->settings.engines)
     if (engine.sandboxes > 0)
       add("sandbox_keeper " + engine.name, [self, context, engine, &system] {
         auto made = spawn_sandbox_keeper(system, context, engine, self->state.addresses);
         self->state.addresses.sandboxes[engine.name] = made;
         return caf::actor_cast<caf::actor>(made);
-      });
+      }, part::other);
   add("scheduler", [self, context, &system] {
     self->state.addresses.scheduler = spawn_scheduler(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.scheduler);
@@ -147,11 +195,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
   add("reaper", [self, context, &system] {
     self->state.addresses.reaper = spawn_reaper(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.reaper);
-  });
+  }, part::other);
   add("image_fetcher", [self, context, &system] {
     self->state.addresses.fetcher = spawn_image_fetcher(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.fetcher);
-  });
+  }, part::other);
   if (!context->settings.peers.listen.empty())
     add("fleet", [self, context, &system] {
       self->state.addresses.fleet = spawn_fleet(system, context, self->state.addresses);

@@ -16,18 +16,64 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <poll.h>
+#include <thread>
 #include <unistd.h>
 
 namespace davit {
+
+namespace {
+
+/// Ends the process if what should end by itself does not, whatever is stuck.
+class watchdog {
+public:
+  watchdog() : thread_([this](std::stop_token stop) { watch(stop); }) {}
+
+  void set(duration time, std::string why) {
+    std::lock_guard lock{mutex_};
+    if (until_)
+      return;
+    until_ = std::chrono::steady_clock::now() + time;
+    why_ = std::move(why);
+    changed_.notify_all();
+  }
+
+private:
+  void watch(std::stop_token stop) {
+    std::unique_lock lock{mutex_};
+    changed_.wait(lock, stop, [this] { return until_.has_value(); });
+    if (stop.stop_requested())
+      return;
+    changed_.wait_until(lock, stop, *until_, [] { return false; });
+    if (stop.stop_requested())
+      return;
+    // Not through spdlog: whoever is stuck may hold its lock.
+    auto text = "davit: " + why_ + ", but something does not end; the process is ended now\n";
+    [[maybe_unused]] auto written = ::write(STDERR_FILENO, text.data(), text.size());
+    ::_exit(1);
+  }
+
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::optional<std::chrono::steady_clock::time_point> until_;
+  std::string why_;
+  std::jthread thread_; ///< Last: it uses the others.
+};
+
+/// From a failure that can't be healed, or from the last step of an orderly end, to the end of the process.
+constexpr duration shutdown_deadline{20'000};
+
+} // namespace
 
 struct agent_process::state {
   configuration config;
@@ -38,6 +84,7 @@ struct agent_process::state {
   std::shared_ptr<std::atomic<bool>> down = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<std::string> down_reason = std::make_shared<std::string>();
   bool stopped = false;
+  std::shared_ptr<watchdog> dog = std::make_shared<watchdog>();
 };
 
 agent_process::agent_process(std::unique_ptr<state> s) : state_(std::move(s)) {
@@ -70,7 +117,7 @@ bool read_home(const std::filesystem::path& file, uuid& home, std::string& error
 
 } // namespace
 
-std::unique_ptr<agent_process> agent_process::start(configuration config, std::string& error) {
+std::unique_ptr<agent_process> agent_process::start(configuration config, std::string& error, const api_factory& make_api) {
   auto s = std::make_unique<state>();
   s->config = std::move(config);
   auto& settings = s->config.agent;
@@ -113,10 +160,11 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
   auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets});
-  s->supervisor = spawn_supervisor(*s->system, context, spawn_api);
-  s->supervisor->attach_functor([down = s->down, reason = s->down_reason](const caf::error& why) {
+  s->supervisor = spawn_supervisor(*s->system, context, make_api ? make_api : spawn_api);
+  s->supervisor->attach_functor([down = s->down, reason = s->down_reason, dog = s->dog](const caf::error& why) {
     *reason = text_of(why);
     *down = true;
+    dog->set(shutdown_deadline, "the agent ends: " + *reason);
   });
   caf::scoped_actor self{*s->system};
   bool good = false;
@@ -190,6 +238,7 @@ void agent_process::stop() {
   auto& s = *state_;
   if (std::exchange(s.stopped, true))
     return;
+  s.dog->set(shutdown_deadline, "the agent has been told to end");
   if (s.system) {
     {
       auto addresses = this->addresses();
@@ -198,23 +247,9 @@ void agent_process::stop() {
       // Whoever is left may have what still runs here, and need not wait for the lease's end.
       if (addresses.scheduler)
         self->request(addresses.scheduler, std::chrono::seconds{3}, retire_atom_v).receive([] {}, [](const caf::error&) {});
-      // The supervisor first: it would start the others again.
+      // Its end is everybody's.
       caf::anon_send_exit(s.supervisor, caf::exit_reason::user_shutdown);
       self->wait_for(s.supervisor);
-      for (const auto& listener : addresses.listeners)
-        caf::anon_send_exit(listener, caf::exit_reason::user_shutdown);
-      for (auto& [name, engine] : addresses.engines)
-        caf::anon_send_exit(engine, caf::exit_reason::user_shutdown);
-      for (auto& [name, keeper] : addresses.sandboxes)
-        caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
-      for (auto& [name, sink] : addresses.sinks)
-        caf::anon_send_exit(sink, caf::exit_reason::user_shutdown);
-      if (addresses.fleet)
-        caf::anon_send_exit(addresses.fleet, caf::exit_reason::user_shutdown);
-      caf::anon_send_exit(addresses.reaper, caf::exit_reason::user_shutdown);
-      caf::anon_send_exit(addresses.fetcher, caf::exit_reason::user_shutdown);
-      caf::anon_send_exit(addresses.logs, caf::exit_reason::user_shutdown);
-      caf::anon_send_exit(addresses.store, caf::exit_reason::user_shutdown);
     }
     s.supervisor = nullptr;
     s.system.reset(); // waits for the last actor
@@ -271,7 +306,7 @@ public:
 
 } // namespace
 
-int run_agent(configuration config) {
+int run_agent(configuration config, const api_factory& make_api) {
   hide_memory();
   if (config.agent.log_format == "json")
     spdlog::set_formatter(std::make_unique<json_formatter>());
@@ -286,7 +321,7 @@ int run_agent(configuration config) {
   auto fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
   auto settings = config.agent;
   std::string error;
-  auto process = agent_process::start(std::move(config), error);
+  auto process = agent_process::start(std::move(config), error, make_api);
   if (!process) {
     spdlog::critical("{}", error);
     return 1;
@@ -313,20 +348,25 @@ int run_agent(configuration config) {
   bool forced = false;
   auto wait = [&](duration time) {
     auto until = std::chrono::steady_clock::now() + time;
-    while (!drained && std::chrono::steady_clock::now() < until && !forced)
+    while (!drained && std::chrono::steady_clock::now() < until && !forced && process->alive(reason))
       forced = next_signal(100) != 0;
   };
   wait(limit);
-  if (!drained && !forced && settings.drain_action == "stop") {
+  if (!drained && !forced && process->alive(reason) && settings.drain_action == "stop") {
     spdlog::warn("the time to drain is over: what still runs is stopped");
     process->stop_tasks();
     wait(stop_limit);
   }
-  if (!drained)
+  if (!drained && process->alive(reason))
     spdlog::warn("{}: what still runs is left running, and taken up again at the next start", forced ? "leaving at once" : "the time to drain is over");
+  auto failed = !process->alive(reason);
   // Ending the scheduler ends the request that the drainer waits for.
   process->stop();
   drainer.join();
+  if (failed) {
+    spdlog::critical("the agent ends: {}", reason);
+    return 1;
+  }
   spdlog::info("agent {} has ended", settings.name);
   return 0;
 }

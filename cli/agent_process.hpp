@@ -1,6 +1,7 @@
 // A running agent: the actor system, the I/O threads, and what is between them and the operating system.
 #pragma once
 
+#include "actors/supervisor.hpp"
 #include "cli/configuration.hpp"
 #include "messages/actors.hpp"
 
@@ -11,8 +12,8 @@ namespace davit {
 
 class agent_process {
 public:
-  /// Starts everything; returns when the API listens. On a failure returns nothing and says why.
-  static std::unique_ptr<agent_process> start(configuration config, std::string& error);
+  /// Starts everything; returns when the API listens. On a failure returns nothing and says why. `api` is davit's own, or a test's.
+  static std::unique_ptr<agent_process> start(configuration config, std::string& error, const api_factory& api = {});
   ~agent_process();
 
   /// Takes no more work and waits for what runs, at most the time. False: something still runs.
@@ -21,7 +22,8 @@ public:
   /// Stops what runs: containers get SIGTERM, then SIGKILL after their stop_timeout; the attempts end as agent_lost.
   void stop_tasks();
 
-  /// True while the supervisor lives; false: it has given up, and why.
+  /// True while the supervisor lives; false: it has given up, and why. What has not ended 20 s after that, or after `stop`, is not
+  /// waited for: the process ends with exit code 1.
   bool alive(std::string& reason);
 
   /// Ends all actors at once; containers are left as they are.
@@ -42,6 +44,7 @@ private:
 void hide_memory();
 
 /// `davit agent`: runs until a signal ends it. SIGTERM, SIGINT and SIGQUIT drain; the second one ends at once.
-int run_agent(configuration config);
+/// The exit code is 1 if it could not start, or had to give up.
+int run_agent(configuration config, const api_factory& api = {});
 
 } // namespace davit

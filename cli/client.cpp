@@ -60,7 +60,7 @@ transport::endpoint agent_endpoint(const std::string& host) {
     };
     tls = transport::tls_settings{file("ca.pem"), file("cert.pem"), file("key.pem")};
   }
-  auto where = transport::parse_endpoint(text, tls);
+  auto where = transport::parse_endpoint(text, tls, "write host:port, https://host:port or unix:///path/to/davit.sock");
   if (!where)
     throw command_failure{"--host or DAVIT_HOST: " + where.error().message, 2};
   return *where;

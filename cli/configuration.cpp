@@ -5,6 +5,7 @@
 #include "transport/aws_profile.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/log_format.hpp"
+#include "transport/log_service.hpp"
 #include "transport/registry_credentials.hpp"
 
 #include <caf/init_global_meta_objects.hpp>
@@ -530,8 +531,9 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
       mistake(name, "no AWS region: set region, or AWS_REGION");
     if (service && sink.url.empty())
       mistake(name, "write where it is: url = \"http://host:port\"");
-    if (!sink.url.empty() && !sink.url.starts_with("http://") && !sink.url.starts_with("https://"))
-      mistake(name + ".url", "must start with http:// or https://");
+    if (!sink.url.empty())
+      if (auto where = transport::parse_service_url(sink.url, "/", sink.tls_ca); !where)
+        mistake(name + ".url", where.error().message);
     for (const auto& file : {sink.token_file, sink.tls_ca})
       if (!file.empty() && !std::ifstream{file})
         mistake(name, file + " can't be read");
@@ -540,9 +542,11 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
         mistake(name, wrong);
   }
   auto listen = agent.api_listen.find("://") == std::string::npos ? "tcp://" + agent.api_listen : agent.api_listen;
-  auto where = transport::parse_endpoint(listen);
+  auto where = transport::parse_endpoint(listen, std::nullopt, "write host:port or unix:///run/davit.sock");
   if (!where)
     mistake("davit.api.listen", where.error().message);
+  else if (!where->is_unix() && !transport::parse_host_and_port(std::string_view{listen}.substr(listen.find("://") + 3)))
+    mistake("davit.api.listen", "\"" + agent.api_listen + "\" has no port: write host:port");
   const auto& access = agent.access;
   auto everywhere = where && !where->is_unix() && where->host != "localhost" && where->host != "::1" && !where->host.starts_with("127.");
   if (everywhere && (access.tokens_file.empty() || access.tls_certificate.empty()))
@@ -566,9 +570,15 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
         mistake("davit.fleet.listen", std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
       else if (!std::ifstream{*value})
         mistake(std::string{"davit.fleet."} + name, *value + " can't be read");
-    auto colon = peers.listen.rfind(':');
-    if (colon == std::string::npos || colon == 0 || peers.listen.find_first_not_of("0123456789", colon + 1) != std::string::npos || colon + 1 == peers.listen.size())
-      mistake("davit.fleet.listen", "\"" + peers.listen + "\" is no host:port");
+    auto check = [&](const char* name, const std::string& text) {
+      if (!transport::parse_host_and_port(text))
+        mistake(name, "\"" + text + "\" is no host:port");
+    };
+    check("davit.fleet.listen", peers.listen);
+    if (!peers.advertise.empty())
+      check("davit.fleet.advertise", peers.advertise);
+    for (const auto& one : peers.peers)
+      check("davit.fleet.peers", one);
     if (agent.store_url.starts_with("sqlite:"))
       mistake("davit.fleet.listen", "a fleet needs a store that its agents share: set davit.store.url to postgresql://...");
   }

@@ -6,15 +6,42 @@ namespace davit::transport {
 
 namespace {
 
-error bad(std::string_view text, std::string_view why) {
-  return {engine_errc::refused, 0,
-          "\"" + std::string{text} + "\" is no endpoint: " + std::string{why}
-            + "; write unix:///path/to/docker.sock or tcp://host:port"};
+bool is_host(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == std::string_view::npos;
+}
+
+bool is_ipv6(std::string_view text) {
+  auto zone = text.find('%');
+  return text.substr(0, zone).find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos && text.find(':') != std::string_view::npos
+         && (zone == std::string_view::npos || is_host(text.substr(zone + 1)));
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return code == std::errc{} && end == text.data() + text.size() && port != 0 ? std::optional{port} : std::nullopt;
 }
 
 } // namespace
 
-result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls) {
+std::optional<host_and_port> parse_host_and_port(std::string_view text) {
+  auto colon = text.rfind(':');
+  if (colon == std::string_view::npos)
+    return std::nullopt;
+  auto host = text.substr(0, colon);
+  auto port = parse_port(text.substr(colon + 1));
+  auto bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed)
+    host = host.substr(1, host.size() - 2);
+  if (!port || !(bracketed ? is_ipv6(host) : is_host(host)))
+    return std::nullopt;
+  return host_and_port{std::string{host}, *port};
+}
+
+result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls, std::string_view advice) {
+  auto bad = [&](std::string_view text, std::string_view why) {
+    return error{engine_errc::refused, 0, "\"" + std::string{text} + "\" is no endpoint: " + std::string{why} + "; " + std::string{advice}};
+  };
   auto colon = text.find("://");
   if (colon == std::string_view::npos)
     return bad(text, "it has no scheme");
@@ -42,6 +69,8 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
     if (close == std::string_view::npos)
       return bad(text, "the bracket is not closed");
     result.host = rest.substr(1, close - 1);
+    if (!is_ipv6(result.host))
+      return bad(text, "in the brackets there is no IPv6 address");
     auto after = rest.substr(close + 1);
     if (!after.empty() && after.front() != ':')
       return bad(text, "a port goes behind a colon");
@@ -49,17 +78,18 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
   } else {
     auto at = rest.rfind(':');
     result.host = rest.substr(0, at);
+    if (!is_host(result.host))
+      return bad(text, "the host is missing or malformed");
     if (at != std::string_view::npos)
       port = rest.substr(at + 1);
   }
-  if (result.host.empty() || result.host.find_first_of("/@ ") != std::string::npos)
-    return bad(text, "the host is missing or malformed");
   if (port.empty()) {
     result.port = scheme == "http" ? 80 : scheme == "https" ? 443 : tls ? 2376 : 2375;
   } else {
-    auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), result.port);
-    if (code != std::errc{} || end != port.data() + port.size() || result.port == 0)
+    auto number = parse_port(port);
+    if (!number)
       return bad(text, "the port is no number from 1 to 65535");
+    result.port = *number;
   }
   result.tls = std::move(tls);
   return result;

@@ -30,8 +30,17 @@ struct endpoint {
 };
 
 /// `unix:///var/run/docker.sock`, `tcp://host:2376`, and `http://`, `https://` for tcp without and with TLS. Without a
-/// port `tcp` takes Docker's: 2376 with TLS, 2375 without.
-result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls = std::nullopt);
+/// port `tcp` takes Docker's: 2376 with TLS, 2375 without. `advice` ends the error's sentence: what to write instead.
+result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls = std::nullopt,
+                                std::string_view advice = "write unix:///path/to/docker.sock or tcp://host:port");
+
+struct host_and_port {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+/// `host:port`, `[::1]:port`; no value: it is neither. Without a network: a name is not looked up.
+std::optional<host_and_port> parse_host_and_port(std::string_view text);
 
 std::string to_string(const endpoint& where);
 

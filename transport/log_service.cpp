@@ -193,7 +193,10 @@ result<service_url> parse_service_url(const std::string& url, const std::string&
     tls.emplace();
     tls->ca = tls_ca;
   }
-  auto where = parse_endpoint(url.substr(0, slash), tls);
+  constexpr auto advice = "write http://host:port or https://host:port, with a path behind it if it is not the usual one";
+  if (!url.starts_with("http://") && !url.starts_with("https://"))
+    return error{engine_errc::refused, 0, "\"" + url + "\" is no address of a log service: it must start with http:// or https://"};
+  auto where = parse_endpoint(url.substr(0, slash), tls, advice);
   if (!where)
     return where.error();
   auto path = slash == std::string::npos ? std::string{} : url.substr(slash);

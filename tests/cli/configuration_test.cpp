@@ -189,3 +189,44 @@ TEST_CASE("the defaults that are printed are the defaults that hold") {
   CHECK(config.agent.pull_timeout == plain.agent.pull_timeout);
   CHECK(config.agent.fleet == plain.agent.fleet);
 }
+
+TEST_CASE("an address that can't work is refused, in words of what is expected there") {
+  auto at = [](const std::string& option, const std::string& value) {
+    if (option == "engine")
+      return "davit {\n  engines {\n    e {\n      endpoint = \"" + value + "\"\n    }\n  }\n}\n";
+    if (option == "sink")
+      return "davit {\n  logs {\n    sinks {\n      s {\n        type = \"loki\"\n        url = \"" + value + "\"\n      }\n    }\n  }\n}\n";
+    return "davit {\n  api {\n    listen = \"" + value + "\"\n  }\n}\n";
+  };
+  const std::pair<std::string, std::string> schemes[] = {{"engine", "tcp://"}, {"sink", "http://"}, {"sink", "https://"}, {"api", ""}};
+  for (const auto& [option, scheme] : schemes) {
+    for (std::string bad : {"loki:99999", "loki:0", "loki:-1", "loki:", "loki:80x", "lo ki:80", "lo/ki:80x", "user@loki:80", "[::1:80", "[nonsense]:80", "[::1]80", ":80", "", "a:b:80", "loki:80?x", "lo\\tki:80"}) {
+      if (option == "sink" && (bad == "loki:" || bad == "lo/ki:80x")) // the scheme's port, and a path
+        continue;
+      if (bad == "loki:" && option == "engine")
+        continue;
+      if (bad.empty() && option == "api")
+        continue;
+      auto config = read(at(option, scheme + bad));
+      CAPTURE(option, scheme + bad);
+      REQUIRE(!config.mistakes.empty());
+      CHECK((config.mistakes.size() == 1 || option == "api")); // that it can be reached from elsewhere is another one
+      auto text = config.mistakes.front().text();
+      CAPTURE(text);
+      CHECK((text.find("write ") != std::string::npos || text.find("must start with") != std::string::npos));
+      CHECK((option == "engine") == (text.find("docker.sock") != std::string::npos));
+    }
+    for (std::string good : {"localhost:8080", "127.0.0.1:1", "[::1]:65535"})
+      CHECK(read(at(option, scheme + good)).mistakes.empty());
+  }
+  CHECK_FALSE(read(at("api", "localhost")).mistakes.empty());
+  CHECK_FALSE(read(at("sink", "ftp://loki:80")).mistakes.empty());
+  CHECK(read(at("sink", "https://loki/loki/api/v1/push")).mistakes.empty());
+  for (auto option : {"listen", "advertise"})
+    for (auto bad : {"host:99999", "host", ":7400", "host:0", "ho st:7400", "::1:7400"}) {
+      CAPTURE(option, bad);
+      auto text = std::string{"davit {\n  fleet {\n    listen = \"127.0.0.1:7400\"\n  }\n}\n"};
+      auto config = read(text, {std::string{"--davit.fleet."} + option + "=\"" + bad + "\""});
+      CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) { return one.text().find("is no host:port") != std::string::npos; }));
+    }
+}

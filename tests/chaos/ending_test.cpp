@@ -1,0 +1,98 @@
+// What becomes of an agent, and who ends it, when one of its actors fails again and again.
+#include "fixture/process.hpp"
+#include "fixture/test_agent.hpp"
+
+#include <caf/send.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct client : agent_client {
+  using agent_client::speak_to;
+
+  /// 0: nobody answers.
+  int status(const std::string& method, const std::string& target, const std::string& body = {}) {
+    try {
+      return http(method, target, {}, body).status;
+    } catch (const std::exception&) {
+      return 0;
+    }
+  }
+};
+
+/// Fails whatever `find` gives, each time anew, until the restart budget is spent several times over.
+void fail_again_and_again(test_agent& agent, const std::function<caf::actor(const wiring&)>& find) {
+  caf::actor last;
+  for (int i = 0; i < 6; ++i) {
+    caf::actor now;
+    REQUIRE(eventually([&] {
+      now = find(agent.process().addresses());
+      return now && now != last;
+    }));
+    last = now;
+    caf::anon_send_exit(now, caf::exit_reason::out_of_workers);
+  }
+}
+
+engine_settings nobody(const scratch_folder& folder) {
+  engine_settings engine;
+  engine.name = "e";
+  engine.endpoint = "unix://" + (folder / "no.sock");
+  return engine;
+}
+
+} // namespace
+
+TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is stuck; nothing is accepted meanwhile", "[ending]") {
+  auto stuck = GENERATE(false, true);
+  CAPTURE(stuck);
+  scratch_folder folder;
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
+                                       << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  std::vector<std::string> words{DAVIT_FAILING, folder / "davit.conf", folder / "fail"};
+  if (stuck)
+    words.push_back("stuck");
+  process agent{words};
+  struct client client;
+  client.speak_to(folder / "api.sock");
+  REQUIRE(eventually([&] { return client.status("GET", "/healthz") == 200; }));
+  std::ofstream{folder / "fail"} << "now";
+  auto closed = eventually([&] { return agent.err().find("the agent ends") != std::string::npos || agent.out().find("the agent ends") != std::string::npos; });
+  CHECK(closed);
+  if (stuck) { // it is still there
+    CHECK(client.status("GET", "/healthz") != 200);
+    CHECK(client.status("POST", "/v1/tasks", R"({"image": "x"})") / 100 != 2);
+  }
+  auto ended = agent.wait(60s);
+  CAPTURE(ended.out, ended.err);
+  CHECK(ended.exit_code == 1);
+  CHECK((ended.out + ended.err).find("api fails again and again") != std::string::npos);
+}
+
+TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an engine's connection makes that engine down", "[ending]") {
+  scratch_folder folder;
+  test_agent agent{{nobody(folder)}, [&](agent_settings& settings) {
+                     sink_settings sink;
+                     sink.name = "s";
+                     sink.path = folder / "out.jsonl";
+                     settings.logs.sinks.push_back(sink);
+                   }};
+  std::string why;
+  fail_again_and_again(agent, [](const wiring& all) { return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second); });
+  CHECK(agent.process().alive(why));
+  fail_again_and_again(agent, [](const wiring& all) { return caf::actor_cast<caf::actor>(all.reaper); });
+  CHECK(agent.process().alive(why));
+  fail_again_and_again(agent, [](const wiring& all) { return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second); });
+  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("fails again and again") != std::string::npos; }));
+  CHECK(agent.process().alive(why));
+  CHECK(agent.http("GET", "/healthz").status == 200);
+}
