@@ -330,6 +330,7 @@ void executor_state::decide(container_status ended, log_summary totals) {
   facts.live_restore = engine.info.live_restore;
   facts.start_remembered = start_remembered;
   facts.timeout = spec.timeout;
+  auto killed_for_memory = ended.oom_killed || (told && told->oom_kills > 0);
   facts.status = std::move(ended);
   auto result = judge_container(facts);
   if (result.outcome == outcome::succeeded && spec.validator && !validate_output(*spec.validator, totals.tail)) {
@@ -338,6 +339,10 @@ void executor_state::decide(container_status ended, log_summary totals) {
   }
   if (!result.note.empty())
     evidence.note = result.note;
+  if (killed_for_memory) {
+    context->metrics->memory_kill();
+    evidence.note += std::string{evidence.note.empty() ? "" : "; "} + "the kernel killed a process of the container for its memory limit";
+  }
   report(std::move(result));
 }
 

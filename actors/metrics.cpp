@@ -39,6 +39,7 @@ metrics::metrics(caf::actor_system& system) {
   images_removed_ = registry.counter_singleton("davit", "images-removed", "Images that were removed for want of disk.", "1", true);
   resumed_ = registry.counter_singleton("davit", "attempts-resumed", "Running containers that were taken up again after a restart.", "1", true);
   adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts that were taken over from agents that were gone.", "1", true);
+  memory_kills_ = registry.counter_singleton("davit", "attempts-memory-kills", "Attempts in which the kernel killed a process for the memory limit.", "1", true);
   commits_ = registry.histogram_singleton<double>("davit", "store-commit", request_buckets, "Time that the store took to commit what had gathered.", "seconds");
   disk_free_ = registry.gauge_singleton("davit", "disk-free", "Free space in the agent's data directory.", "bytes");
   sink_bytes_ = registry.counter_family("davit", "sink", {"sink"}, "Bytes of output that a sink has taken.", "bytes", true);
@@ -106,6 +107,10 @@ void metrics::orphan_removed() {
 
 void metrics::image_removed() {
   images_removed_->inc();
+}
+
+void metrics::memory_kill() {
+  memory_kills_->inc();
 }
 
 void metrics::attempt_resumed() {

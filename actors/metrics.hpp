@@ -32,6 +32,8 @@ public:
   void orphan_removed();
   void image_removed();
   void attempt_resumed();
+  /// The kernel has killed a process of an attempt's container for its memory limit; once for an attempt.
+  void memory_kill();
   void attempt_adopted();
   void store_committed(double seconds);
   /// Of a sink: bytes that were sent; also with 0, so that the sink is seen.
@@ -72,6 +74,7 @@ private:
   counter* images_removed_;
   counter* resumed_;
   counter* adopted_;
+  counter* memory_kills_;
   histogram* commits_;
   gauge* disk_free_;
   family<counter>* sink_bytes_;

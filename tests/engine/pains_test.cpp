@@ -141,4 +141,6 @@ TEST_CASE("a child that the kernel kills for the memory limit is told of, whatev
   CHECK(mended.outcome == outcome::succeeded);
   CHECK(mended.exit_code == 0);
   CHECK(mended.message.find("memory limit") != std::string::npos);
+  CHECK(mended.attempts.back().evidence.note.find("memory limit") != std::string::npos);
+  CHECK(agent.metric("davit_attempts_memory_kills_total") == 2);
 }
