@@ -22,6 +22,9 @@ constexpr duration prompt_end = 100ms;
 /// How long a container whose task has ended may take to end too, before it is removed as it is.
 constexpr duration removal_patience = 10s;
 
+/// A sandbox that has said nothing for so long after it was given its task is looked at, again and again.
+constexpr duration beginning_patience = 2s;
+
 /// What ends sooner has its log read once, at its end, and not followed.
 constexpr duration first_look = 100ms;
 
@@ -95,9 +98,11 @@ void executor_state::started(timestamp at, bool running) {
   enter(step::run);
   if (begun_here)
     context->metrics->attempt_started(warm.has_value());
-  if (warm)
+  if (warm) {
     follow_log(); // its init tells there how the task ends
-  else
+    if (warm->says_begun && running)
+      watch_beginning();
+  } else
     after(first_look, [this] {
       if (now == step::run)
         follow_log();
@@ -112,6 +117,38 @@ void executor_state::started(timestamp at, bool running) {
   if (wanted != ending::none && running)
     stop_container();
   run();
+}
+
+/// A sandbox that somebody has paused, before its task reached it, would keep the task for ever. It is killed: then its log tells for certain
+/// whether the task had begun, and if not, it is begun elsewhere (look_for_beginning).
+void executor_state::watch_beginning() {
+  after(beginning_patience, [this] {
+    auto address = engine_address();
+    if (now != step::run || wanted != ending::none || !address)
+      return;
+    auto later = [this](const caf::error&) { watch_beginning(); };
+    self->request(address, 10s, log_atom_v, start_atom_v, container)
+      .then(
+        [this, address, later](const std::string& first) {
+          if (!first.empty() || now != step::run)
+            return;
+          self->request(address, 10s, inspect_atom_v, container)
+            .then(
+              [this, address](const container_status& status) {
+                if (now != step::run || wanted != ending::none || status.ended())
+                  return;
+                if (status.state != "paused") {
+                  watch_beginning();
+                  return;
+                }
+                spdlog::warn("task {}: its sandbox {} was paused before the task began, and is killed; the task begins elsewhere", to_string(key().task), container);
+                self->request(address, 60s, stop_atom_v, container, duration{0})
+                  .then([](bool) {}, [this](const caf::error&) { watch_beginning(); });
+              },
+              later);
+        },
+        later);
+  });
 }
 
 void executor_state::run() {

@@ -59,6 +59,7 @@ struct executor_state {
   void start_refused(caf::error why);
   void started(timestamp at, bool running = true);
   void attach(const container_status& found);
+  void watch_beginning();
   void run();
   bool heard_of_end();
   void look();

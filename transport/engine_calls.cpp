@@ -90,6 +90,7 @@ awaitable<result<std::vector<engine_event>>> read_creations(std::shared_ptr<engi
 awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options) {
   auto until = options.until;
   log_options what;
+  what.follow = false;
   auto opened = co_await client->logs(std::move(container), std::move(what), std::move(options));
   if (!opened)
     co_return opened.error();

@@ -94,3 +94,31 @@ TEST_CASE("what the engine can't make is the task's failure, at once and in the 
   CHECK(ended.attempts.size() == 1);
   CHECK(ended.message.find(words) != std::string::npos);
 }
+
+TEST_CASE("a sandbox that a stranger has paused keeps no task, and none runs twice", "[strangers][warm]") {
+  test_engine engine{"a"};
+  test_agent agent{{with_sandboxes(engine, start_mode::warm)}};
+  agent.default_start = GENERATE(start_mode::warm, start_mode::automatic);
+  CAPTURE(to_string(agent.default_start));
+  agent.run(busybox("true"));
+  auto waiting = [&] { return engine.docker("ps -q --filter status=running --filter name=davit-sandbox-"); };
+  REQUIRE(eventually([&] { return !waiting().empty(); }));
+  shell("sleep 1");
+  auto all = waiting();
+  std::replace(all.begin(), all.end(), '\n', ' ');
+  engine.docker("pause " + all);
+  auto id = agent.submit(busybox("echo ran; sleep 1"));
+  auto ended = agent.wait(id, 30s);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::succeeded);
+  CHECK(agent.logs(id).out == "ran\n");
+  CHECK(ended.attempts.size() == 1);
+  // What runs already is the stranger's to pause, and its owner's to cancel.
+  auto running = agent.submit(busybox("echo begun; sleep 100"));
+  REQUIRE(eventually([&] { return agent.logs(running).out == "begun\n"; }));
+  engine.docker("pause davit-" + to_string(running) + "-1");
+  shell("sleep 5");
+  CHECK(agent.find(running).state == task_state::running);
+  agent.cancel(running);
+  CHECK(agent.wait(running, 30s).outcome == outcome::cancelled);
+}
