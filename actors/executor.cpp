@@ -84,18 +84,23 @@ void executor_state::adopt() {
     hold([this] { adopt(); }, make_failure(engine_errc::lost, "the engine " + engine.name + " has not answered yet"));
     return;
   }
+  inspect_own(container_name(key()), [this] { find_renamed(); });
+}
+
+/// Inspects the attempt's container and goes on from there; `absent`: the engine has none of this name or id.
+void executor_state::inspect_own(std::string name_or_id, std::function<void()> absent) {
   ask([this] { adopt(); },
-      [this](const caf::error& e) {
+      [this, absent](const caf::error& e) {
         if (engine_code(e) == engine_errc::not_found)
-          go_on_from(container_state::none, {});
+          absent();
         else if (engine_code(e) == engine_errc::failed)
           hold([this] { adopt(); }, e);
         else
           fail(outcome::engine_lost, "the engine can't tell of the container: " + text_of(e));
       },
-      [this](const container_status& found) {
+      [this, name_or_id](const container_status& found) {
         auto label = found.labels.find("davit.task");
-        auto sandbox = found.labels.find("davit.sandbox"); // has no other mark of its task than its name
+        auto sandbox = found.labels.find("davit.sandbox"); // has no other mark of its task than its name, or its id in the store
         auto ours = sandbox != found.labels.end() || (label != found.labels.end() && label->second == to_string(key().task));
         if (sandbox != found.labels.end() && !warm) {
           warm.emplace();
@@ -107,7 +112,25 @@ void executor_state::adopt() {
           network = found.joined;
         go_on_from(ours ? container_state_of(found.state) : container_state::foreign, found);
       },
-      inspect_atom_v, container_name(key()));
+      inspect_atom_v, name_or_id);
+}
+
+/// There is no container of the attempt's name: somebody may have given it another. The store knows its id, or else its labels tell.
+void executor_state::find_renamed() {
+  auto none = [this] { go_on_from(container_state::none, {}); };
+  if (const auto& known = work.task.attempts.back().container; !known.empty()) {
+    inspect_own(known, none);
+    return;
+  }
+  std::vector<std::string> labels{"davit.fleet=" + context->settings.fleet, "davit.task=" + to_string(key().task), "davit.attempt=" + std::to_string(key().number)};
+  ask([this] { adopt(); }, [none](const caf::error&) { none(); },
+      [this, none](const std::vector<container_summary>& found) {
+        if (found.empty())
+          none();
+        else
+          inspect_own(found.front().id, none);
+      },
+      list_atom_v, labels);
 }
 
 void executor_state::go_on_from(container_state there, const container_status& found) {
@@ -140,6 +163,10 @@ void executor_state::go_on_from(container_state there, const container_status& f
         announce();
       break;
     case recovery_action::attach:
+      if (is_restarted(found)) {
+        end_restarted(found);
+        break;
+      }
       if (warm && !begun_here) {
         look_into_sandbox(found);
         break;

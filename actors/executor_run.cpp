@@ -192,10 +192,47 @@ void executor_state::look() {
       [this](const container_status& status) {
         if (status.ended())
           collect(status);
+        else if (is_restarted(status))
+          end_restarted(status);
         else
           run();
       },
       inspect_atom_v, container);
+}
+
+/// davit starts a container once, and no engine by itself: one that runs although it has ended before was started again by somebody else.
+bool executor_state::is_restarted(const container_status& status) const {
+  return (status.state == "running" || status.state == "paused") && status.finished_at.has_value();
+}
+
+/// What it ran has ended, as by a `docker stop`; what runs now is not the attempt's, and is removed with the container. A sandbox may have been
+/// restarted before its task reached it: its log tells.
+void executor_state::end_restarted(container_status status) {
+  if (!warm || !warm->says_begun) {
+    fail_restarted(status);
+    return;
+  }
+  ask([this, status] { end_restarted(status); }, [this, status](const caf::error&) { fail_restarted(status); },
+      [this, status](const std::string& first) {
+        if (!first.empty())
+          fail_restarted(status);
+        else if (wanted != ending::none)
+          fail_unstarted("while somebody restarted the container");
+        else
+          forget_dead("somebody restarted the sandbox before its task began");
+      },
+      log_atom_v, start_atom_v, container);
+}
+
+void executor_state::fail_restarted(const container_status& status) {
+  evidence.inspect = status.raw_state;
+  image_id = status.image_id;
+  if (wanted == ending::none) {
+    evidence.note = "somebody stopped the container through the engine, and started it again";
+    fail(outcome::failed, "somebody restarted the container; how its command ended is not known");
+  } else {
+    fail_unstarted("while somebody restarted the container");
+  }
 }
 
 void executor_state::collect(container_status ended) {

@@ -52,6 +52,11 @@ struct executor_state {
   void create();
   void look_twice(caf::error why);
   void adopt();
+  void inspect_own(std::string name_or_id, std::function<void()> absent);
+  void find_renamed();
+  bool is_restarted(const container_status& status) const;
+  void end_restarted(container_status status);
+  void fail_restarted(const container_status& status);
   void go_on_from(container_state there, const container_status& found);
   void prove_unstarted();
   void announce();

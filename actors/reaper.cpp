@@ -12,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include <charconv>
+#include <map>
 
 namespace davit {
 
@@ -22,6 +23,9 @@ using namespace std::chrono_literals;
 constexpr duration look_interval = 30s;
 constexpr std::uint32_t forgotten_at_once = 200;
 constexpr duration least_image_age = 10min;
+
+/// Looks at a sandbox that has ended, and whose name is neither davit's nor an attempt's, before it is removed: its executor may still read its log.
+constexpr int looks_at_renamed = 20;
 
 /// One look at all engines. Whoever holds it keeps the promise open.
 struct round {
@@ -36,6 +40,7 @@ struct reaper_state {
   static inline const char* name = "reaper";
   context_ptr context;
   wiring addresses;
+  std::map<std::string, int> renamed; ///< How often such a sandbox was seen, by its id.
 };
 
 using self_pointer = reaper_actor::stateful_pointer<reaper_state>;
@@ -57,6 +62,12 @@ std::optional<attempt_key> key_of(const container_summary& container) {
   if (code != std::errc{} || end != text.data() + text.size())
     return std::nullopt;
   return key;
+}
+
+/// Somebody has given it another name, so that it can't be known whose it was; it has ended.
+bool is_renamed_sandbox(const container_summary& container) {
+  auto of_davit = [&](std::string_view prefix) { return container.name.starts_with(prefix); };
+  return container.labels.contains("davit.sandbox") && (container.state == "exited" || container.state == "dead") && !of_davit(sandbox_prefix) && !of_davit(network_prefix);
 }
 
 void remove(self_pointer self, const engine_actor& engine, const std::string& engine_name, const container_summary& container, const char* why, round_ptr count) {
@@ -113,6 +124,10 @@ void reap(self_pointer self, round_ptr count) {
                 for (const auto& one : containers)
                   if (auto key = key_of(one))
                     judge(self, actor, name, one, *key, count);
+                  else if (is_renamed_sandbox(one) && ++self->state.renamed[one.id] >= looks_at_renamed) {
+                    self->state.renamed.erase(one.id);
+                    remove(self, actor, name, one, "a sandbox that has ended, under a name that is not davit's", count);
+                  }
               },
               [name = status.name](const caf::error& e) { spdlog::debug("engine {} does not list its containers: {}", name, text_of(e)); });
         }

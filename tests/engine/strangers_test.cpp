@@ -122,3 +122,69 @@ TEST_CASE("a sandbox that a stranger has paused keeps no task, and none runs twi
   agent.cancel(running);
   CHECK(agent.wait(running, 30s).outcome == outcome::cancelled);
 }
+
+TEST_CASE("a container that a stranger restarts has ended for davit, in both ways; nothing waits for it", "[strangers]") {
+  test_engine engine{"a"};
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  auto away = GENERATE(false, true);
+  CAPTURE(to_string(start), away);
+  test_agent agent{{with_sandboxes(engine, start)}};
+  agent.default_start = start;
+  auto spec = busybox("echo begun; sleep 100");
+  spec.at_most_once = GENERATE(false, true);
+  auto id = agent.submit(spec);
+  REQUIRE(eventually([&] { return agent.logs(id).out == "begun\n"; }));
+  auto name = "davit-" + to_string(id) + "-1";
+  if (away)
+    agent.process().stop();
+  engine.docker("restart -t 0 " + name);
+  if (away)
+    agent.restart();
+  auto ended = agent.wait(id, 30s);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(eventually([&] { return engine.docker("ps -aq --filter name=" + name).empty(); }));
+}
+
+TEST_CASE("a container that a stranger removes is run again, unless it may run once at most", "[strangers]") {
+  test_engine engine{"a"};
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  CAPTURE(to_string(start));
+  test_agent agent{{with_sandboxes(engine, start)}};
+  agent.default_start = start;
+  auto spec = busybox("echo begun; sleep 3; echo done");
+  spec.at_most_once = GENERATE(false, true);
+  CAPTURE(spec.at_most_once);
+  auto id = agent.submit(spec);
+  REQUIRE(eventually([&] { return agent.logs(id).out == "begun\n"; }));
+  engine.docker("rm -f davit-" + to_string(id) + "-1");
+  auto ended = agent.wait(id, 60s);
+  INFO(ended.message);
+  CHECK(ended.attempts.front().outcome == outcome::engine_lost);
+  CHECK(ended.outcome == (spec.at_most_once ? outcome::engine_lost : outcome::succeeded));
+  CHECK(ended.attempts.size() == (spec.at_most_once ? 1 : 2));
+}
+
+TEST_CASE("a container that a stranger renames is found, by an agent that stays and by one that comes again", "[strangers][restart]") {
+  test_engine engine{"a"};
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  auto away = GENERATE(false, true);
+  CAPTURE(to_string(start), away);
+  test_agent agent{{with_sandboxes(engine, start)}};
+  agent.default_start = start;
+  auto id = agent.submit(busybox("echo begun; sleep 3; echo done; exit 4"));
+  REQUIRE(eventually([&] { return agent.logs(id).out == "begun\n"; }));
+  if (away)
+    agent.process().stop();
+  engine.docker("rename davit-" + to_string(id) + "-1 somebodys-" + (away ? "a" : "b") + to_string(start));
+  if (away)
+    agent.restart();
+  auto ended = agent.wait(id, 60s);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 4);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(agent.logs(id).out == "begun\ndone\n");
+  CHECK(eventually([&] { return engine.docker("ps -aq --filter name=somebodys").empty(); }));
+}
