@@ -419,19 +419,21 @@ log_result<void> log_writer::append(const std::vector<log_record>& records) {
   for (const auto& record : records)
     bytes.reserve(bytes.size() + header_bytes + record.bytes.size());
   auto before = s.totals.out.bytes + s.totals.err.bytes;
-  std::size_t kept_records = 0;
+  auto first_dropped = s.limit_noted ? 0 : records.size();
   bool note_limit = false;
-  for (const auto& record : records) {
-    if (s.limit != 0 && record.stream != log_stream::note && before + record.bytes.size() > s.limit) {
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& record = records[i];
+    auto over = s.limit_noted || note_limit || (s.limit != 0 && before + record.bytes.size() > s.limit); // nothing comes after the remark
+    if (record.stream != log_stream::note && over) {
       if (!s.limit_noted && !note_limit) {
         note_limit = true;
+        first_dropped = i;
         std::string text = "the log limit of " + to_string(byte_size{s.limit}) + " is reached; what the task prints from here on is not kept\n";
         put_header(bytes, {static_cast<std::uint32_t>(text.size()), log_stream::note, record.at});
         bytes += text;
       }
       continue;
     }
-    ++kept_records;
     before += record.stream == log_stream::note ? 0 : record.bytes.size();
     put_header(bytes, {static_cast<std::uint32_t>(record.bytes.size()), record.stream, record.at});
     bytes += record.bytes;
@@ -439,17 +441,15 @@ log_result<void> log_writer::append(const std::vector<log_record>& records) {
   if (auto written = s.put(bytes); !written)
     return written;
   s.limit_noted |= note_limit;
-  auto total = s.totals.out.bytes + s.totals.err.bytes;
-  for (const auto& record : records) {
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& record = records[i];
     s.advance(record);
     if (record.stream == log_stream::note)
       continue;
-    if (s.limit != 0 && total + record.bytes.size() > s.limit) {
+    if (i >= first_dropped)
       s.totals.dropped += record.bytes.size();
-    } else {
-      total += record.bytes.size();
+    else
       s.count(record.stream, record.bytes);
-    }
   }
   return {};
 }

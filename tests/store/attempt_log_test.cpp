@@ -186,6 +186,54 @@ TEST_CASE("over the limit one remark is kept, and the rest is counted") {
   CHECK(writer->cursor().err.at == at(3)); // what is dropped is not asked for again
 }
 
+TEST_CASE("nothing comes after the remark on the limit, however the log is cut into batches and opened again") {
+  std::minstd_rand random{std::random_device{}()};
+  auto pick = [&](unsigned below) { return random() % below; };
+  for (int round = 0; round < 200; ++round) {
+    scratch_folder folder;
+    auto path = folder.path() / "1";
+    auto limit = 1 + pick(200);
+    auto writer = std::move(*log_writer::open(path, limit));
+    std::vector<log_record> given;
+    std::string kept;
+    std::uint64_t dropped = 0;
+    bool over = false;
+    for (int batch = 0; batch < 8; ++batch) {
+      std::vector<log_record> records;
+      for (auto count = pick(4); count > 0; --count) {
+        log_record one{pick(2) ? log_stream::out : log_stream::err, at(static_cast<int>(given.size())), std::string(1 + pick(60), static_cast<char>('a' + pick(26)))};
+        over |= kept.size() + one.bytes.size() > limit;
+        if (over)
+          dropped += one.bytes.size();
+        else
+          kept += one.bytes;
+        given.push_back(one);
+        records.push_back(one);
+      }
+      REQUIRE(writer->append(records).has_value());
+    }
+    CHECK(writer->summary().dropped == dropped);
+    auto opened = std::move(*log_writer::open(path, limit));
+    REQUIRE(opened->append({{log_stream::out, at(99), "x"}}).has_value());
+    if (!over && kept.size() < limit)
+      kept += "x";
+    else
+      over = true;
+    bool finished = true;
+    std::string read;
+    int remarks = 0;
+    for (const auto& one : read_all(path, 100'000, finished)) {
+      CHECK(remarks == 0);
+      if (one.stream == log_stream::note)
+        ++remarks;
+      else
+        read += one.bytes;
+    }
+    CHECK(read == kept);
+    CHECK(remarks == (over ? 1 : 0));
+  }
+}
+
 TEST_CASE("the tail is the end of both streams, whatever the log's length") {
   scratch_folder folder;
   auto writer = std::move(*log_writer::open(folder.path() / "1", 0));
