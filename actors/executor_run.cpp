@@ -25,6 +25,9 @@ constexpr duration removal_patience = 10s;
 /// A sandbox that has said nothing for so long after it was given its task is looked at, again and again.
 constexpr duration beginning_patience = 2s;
 
+/// How long the rest of a cancelled task's log is read after its container's end. Whoever prints faster than can be read has more.
+constexpr duration rest_of_cancelled = 600ms;
+
 /// What ends sooner has its log read once, at its end, and not followed.
 constexpr duration first_look = 100ms;
 
@@ -241,12 +244,26 @@ void executor_state::collect(container_status ended) {
   image_id = ended.image_id;
   evidence.inspect = ended.raw_state;
   auto address = engine_address();
+  if (wanted == ending::cancelled)
+    forgo_rest(rest_of_cancelled);
   if (!following || !address) {
     read_rest(std::move(ended));
     return;
   }
   rest_of = std::move(ended);
   self->send(address, log_atom_v, ended_atom_v, key());
+}
+
+/// Of a cancelled task the outcome does not wait for the log for long.
+void executor_state::forgo_rest(duration after_that) {
+  after(after_that, [this] {
+    if (now != step::collect || rest == log_rest::read)
+      return;
+    rest = log_rest::forgone;
+    if (auto reader = engine_address())
+      self->send(reader, withdraw_atom_v, key());
+    forgo_rest(100ms); // the reader may only be about to begin
+  });
 }
 
 /// The live reader has ended. If it was waited for, it is the last one's turn.
@@ -257,6 +274,12 @@ void executor_state::go_on_to_rest() {
 
 /// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its own.
 void executor_state::read_rest(container_status ended) {
+  if (rest == log_rest::forgone) {
+    rest = log_rest::read;
+    self->request(addresses.logs, caf::infinite, note_atom_v, key(), "the task was cancelled: what it had printed and was not read yet when its container had ended is not kept")
+      .then([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { look_for_beginning(ended); });
+    return;
+  }
   self->request(addresses.logs, caf::infinite, open_atom_v, key())
     .then(
       [this, ended](const log_lease& lease) {
@@ -272,6 +295,7 @@ void executor_state::read_rest(container_status ended) {
                 .then([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { look_for_beginning(ended); });
             },
             [this, ended](const log_end& end) {
+              rest = log_rest::read;
               if (end.report && (end.report->word == sandbox_word::unused || end.report->word == sandbox_word::exec))
                 heed(*end.report);
               else

@@ -69,6 +69,7 @@ struct executor_state {
   bool heard_of_end();
   void look();
   void collect(container_status ended);
+  void forgo_rest(duration after_that);
   void go_on_to_rest();
   void read_rest(container_status ended);
   log_request request_log(bool follow, bool tail, const log_lease& lease) const;
@@ -172,6 +173,7 @@ struct executor_state {
   bool end_awaited = false;     ///< The engine was asked to tell when the container has ended, and has not answered.
   bool removal_waits = false;   ///< For that answer.
   bool following = false;       ///< The log, live.
+  enum class log_rest : std::uint8_t { to_read, forgone, read } rest = log_rest::to_read; ///< Of a container that has ended.
   bool followed_to_end = false; ///< It was, and nothing of it was kept back.
   std::optional<container_status> rest_of; ///< How the container ended, while the live reader is waited for.
   std::string small_log;        ///< All of it, if it is to be stored with the outcome.

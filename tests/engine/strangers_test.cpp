@@ -188,3 +188,22 @@ TEST_CASE("a container that a stranger renames is found, by an agent that stays 
   CHECK(agent.logs(id).out == "begun\ndone\n");
   CHECK(eventually([&] { return engine.docker("ps -aq --filter name=somebodys").empty(); }));
 }
+
+TEST_CASE("cancelling a task that prints without end takes its stop_timeout and no more", "[strangers][outcomes]") {
+  test_engine engine{"a"};
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  CAPTURE(to_string(start));
+  test_agent agent{{with_sandboxes(engine, start)}};
+  agent.default_start = start;
+  auto spec = busybox("yes a line that goes on and on");
+  spec.stop_timeout = 1s;
+  auto id = agent.submit(spec);
+  agent.await_state(id, task_state::running);
+  shell("sleep 5"); // by then the engine has more than can be read in seconds
+  agent.cancel(id);
+  auto ended = agent.wait(id, 60s);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::cancelled);
+  CHECK(agent.logs(id).notes.find("cancelled") != std::string::npos);
+  CHECK(agent.logs(id).out.starts_with("a line that goes on and on\n"));
+}
