@@ -13,9 +13,14 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <fstream>
 #include <iostream>
+#include <poll.h>
 #include <thread>
+#include <unistd.h>
 
 namespace davit {
 
@@ -28,7 +33,7 @@ std::string read_file_or_stdin(const std::string& file, const char* what) {
     if (!in)
       usage(std::string{what} + ": " + file + " can't be read");
   }
-  return {std::istreambuf_iterator<char>{file == "-" ? std::cin : in}, {}};
+  return read_all(file == "-" ? std::cin : in, most_input, what);
 }
 
 int check_config(const std::string& file, bool defaults) {
@@ -108,6 +113,7 @@ int dispatch(int argc, char** argv) {
   CLI::App app{"davit runs tasks in Docker containers.\n"
                "Exit codes of run and wait: the container's own; 124 timed out; 125 davit or the engine failed; 126 and 127 as the engine says; 130 cancelled.",
                "davit"};
+  app.set_version_flag("--version", "davit " DAVIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);
   std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file, source, folder;
@@ -192,8 +198,15 @@ int dispatch(int argc, char** argv) {
                        doctor_command, explain_command, version_command})
     json_option(command);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& e) {
+    std::vector<std::string> words{argv + 1, argv + argc};
+    if (!words.empty() && (words.front() == "run" || words.front() == "submit")) {
+      auto command = words.front() == "run" ? run_command : submit_command;
+      words = with_empty_values(*command, {words.begin() + 1, words.end()});
+      words.insert(words.begin(), command->get_name());
+    }
+    std::reverse(words.begin(), words.end()); // as CLI11 has it
+    app.parse(std::move(words));
+  } catch (const CLI::Success& e) { // --help and --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     app.exit(e, std::cerr, std::cerr);
@@ -346,8 +359,16 @@ int dispatch(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("davit"));
+  std::signal(SIGPIPE, SIG_IGN); // a write says so itself
   try {
-    return davit::dispatch(argc, argv);
+    auto code = davit::dispatch(argc, argv);
+    errno = 0;
+    if (!std::cout.flush() && code == 0) {
+      auto error = errno == 0 ? EIO : errno; // an earlier write may have failed: then it is not known any more why
+      pollfd reader{STDOUT_FILENO, POLLOUT, 0};
+      return davit::unwritten_output(::poll(&reader, 1, 0) == 1 && (reader.revents & POLLERR) ? EPIPE : error);
+    }
+    return code;
   } catch (const davit::command_failure& e) {
     std::cerr << "davit: " << davit::printable(e.message) << '\n';
     return e.exit_code;

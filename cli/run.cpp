@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <unistd.h>
 
 namespace davit {
@@ -27,7 +28,7 @@ namespace {
 
 constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 
-/// False: nobody reads it any more.
+/// False: it can't be written, and errno says why; EPIPE: nobody reads it any more.
 bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     auto count = ::write(fd, bytes.data(), bytes.size());
@@ -104,20 +105,33 @@ std::string describe(json::element root) {
   return text;
 }
 
+/// Whether somebody wants this process to outlive its terminal (nohup).
+bool outlives_terminal() {
+  struct sigaction now {};
+  return ::sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 struct follow_state {
-  explicit follow_state(api_client& c) : client(c), signals(c.context(), SIGINT, SIGTERM), timer(c.context()) {}
+  explicit follow_state(api_client& c) : client(c), signals(c.context(), SIGINT, SIGTERM), timer(c.context()) {
+    if (!outlives_terminal())
+      signals.add(SIGHUP);
+  }
   api_client& client;
   std::string id;
   progress_line progress{false};
   asio::signal_set signals;
   asio::steady_timer timer;
   bool done = false;
-  bool cancelled = false;
-  bool reader_gone = false;
+  int unwritten = 0; ///< errno of the first write to stdout or stderr that failed; EPIPE: nobody reads it.
   std::optional<task> finished;
   std::string finished_json;
   std::string failure;
 };
+
+void write_out(follow_state& state, int fd, std::string_view bytes) {
+  if (state.unwritten == 0 && !write_all(fd, bytes))
+    state.unwritten = errno;
+}
 
 /// Copies the log to stdout and stderr.
 awaitable<void> copy_log(follow_state& state, std::string query) {
@@ -156,12 +170,14 @@ awaitable<void> copy_log(follow_state& state, std::string query) {
         if (one.stream == 3) {
           auto text = std::string{start_of_note ? "davit: " : ""} + std::string{one.bytes};
           start_of_note = one.last;
-          state.reader_gone |= !write_all(2, text);
+          write_out(state, 2, text);
         } else {
-          state.reader_gone |= !write_all(one.stream == 2 ? 2 : 1, one.bytes);
+          write_out(state, one.stream == 2 ? 2 : 1, one.bytes);
         }
       });
-      if (!fed || state.reader_gone)
+      if (!fed)
+        state.failure = fed.error().message;
+      if (!fed || state.unwritten != 0)
         co_return;
     }
   }
@@ -212,22 +228,32 @@ awaitable<void> show_progress(follow_state& state) {
   }
 }
 
+awaitable<void> cancel_task(follow_state& state) {
+  state.progress.show("cancelling");
+  auto answer = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), {});
+  if (!answer)
+    state.failure = answer.error().message;
+}
+
 /// The first signal cancels the task, the second leaves at once.
 awaitable<void> handle_signals(follow_state& state) {
   auto [ec, number] = co_await state.signals.async_wait(as_awaitable);
   if (ec)
     co_return;
-  state.cancelled = true;
-  state.progress.show("cancelling");
-  auto answer = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), {});
-  if (!answer)
-    state.failure = answer.error().message;
+  co_await cancel_task(state);
   auto [again, which] = co_await state.signals.async_wait(as_awaitable);
   if (!again)
     ::_exit(130);
 }
 
 } // namespace
+
+int unwritten_output(int error) {
+  if (error == EPIPE)
+    return 128 + SIGPIPE;
+  std::fprintf(stderr, "davit: standard output: %s\n", std::strerror(error));
+  return 125;
+}
 
 int exit_code_of(const task& finished) {
   switch (finished.outcome.value_or(outcome::agent_lost)) {
@@ -269,9 +295,11 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     client.context(),
     [&]() -> awaitable<void> {
       co_await copy_log(state, "follow=1&attempt=1");
+      if (state.unwritten == EPIPE) // as a signal: whoever wanted the task's output does not any more
+        co_await cancel_task(state);
       co_await wait_finished(state);
       // A retry's output comes behind, attempt by attempt.
-      for (std::size_t n = 2; state.finished && n <= state.finished->attempts.size(); ++n)
+      for (std::size_t n = 2; state.finished && state.unwritten == 0 && n <= state.finished->attempts.size(); ++n)
         co_await copy_log(state, "attempt=" + std::to_string(n));
       finish();
     },
@@ -284,9 +312,13 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
   const auto& ended = *state.finished;
   if (!state.failure.empty())
     write_all(2, "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id + " has it\n");
+  if (state.unwritten != 0)
+    write_all(2, "davit: the output could not be written (" + std::string{std::strerror(state.unwritten)} + "); davit logs " + state.id + " has it\n");
   if (options.json)
-    write_all(1, state.finished_json);
+    write_out(state, 1, state.finished_json);
   auto code = exit_code_of(ended);
+  if (code == 0 && state.unwritten != 0)
+    code = 125;
   auto plain_exit = ended.outcome == outcome::succeeded || (ended.outcome == outcome::failed && ended.exit_code && *ended.exit_code != 0 && *ended.exit_code < 125);
   if (!options.quiet && (!plain_exit || ended.attempts.size() > 1))
     write_all(2, "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost)) + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
@@ -302,7 +334,7 @@ int print_logs(api_client& client, const std::string& id, const std::string& que
   client.context().run();
   if (!state.failure.empty())
     throw command_failure{state.failure};
-  return 0;
+  return state.unwritten == 0 ? 0 : unwritten_output(state.unwritten);
 }
 
 } // namespace davit

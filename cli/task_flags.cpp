@@ -16,13 +16,24 @@ void usage(std::string message) {
   throw command_failure{std::move(message), 125};
 }
 
+std::string read_all(std::istream& in, std::size_t most, const std::string& what) {
+  std::string all;
+  char piece[64 * 1024];
+  while (in.read(piece, sizeof piece), in.gcount() > 0) {
+    all.append(piece, static_cast<std::size_t>(in.gcount()));
+    if (all.size() > most)
+      usage(what + ": there are more than " + to_string(byte_size{most}) + ", which is the most that is taken");
+  }
+  return all;
+}
+
 void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")->allow_extra_args(false);
   app.add_option("--env-file", flags.env_files, "File with a NAME=VALUE on each line")->allow_extra_args(false);
   app.add_option("--secret", flags.secrets, "NAME, or id=NAME[,env=VARIABLE][,src=FILE]: a variable that is stored sealed, masked in the log and never shown")->allow_extra_args(false);
   app.add_option("-w,--workdir", flags.workdir, "Working directory in the container");
   app.add_option("-u,--user", flags.user, "User[:group] in the container");
-  app.add_option("--entrypoint", flags.entrypoint, "Replaces the image's entrypoint");
+  app.add_option_function<std::string>("--entrypoint", [&flags](const std::string& text) { flags.entrypoint = text; }, "Replaces the image's entrypoint; \"\": there is none");
   app.add_option("-m,--memory", flags.memory, "Memory limit, such as 512m");
   app.add_option("--shm-size", flags.shm, "Size of /dev/shm");
   app.add_option("--cpus", flags.cpus, "Processors, such as 1.5");
@@ -63,6 +74,34 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--retry", flags.retry, "Attempts at most, the first included");
   app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
   app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
+}
+
+std::vector<std::string> with_empty_values(const CLI::App& command, std::vector<std::string> words) {
+  auto takes_value = [&](const std::string& name) {
+    auto option = command.get_option_no_throw(name);
+    return option && option->get_items_expected_min() > 0;
+  };
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    auto word = words[i];
+    if (word == "--" || word.size() < 2 || word.front() != '-')
+      break; // the image: what comes behind it is the task's
+    auto equals = word.find('=');
+    if (word.starts_with("--") && equals != std::string::npos) {
+      if (equals + 1 == word.size() && takes_value(word.substr(0, equals))) {
+        words[i] = word.substr(0, equals);
+        words.insert(words.begin() + static_cast<std::ptrdiff_t>(++i), "");
+      }
+    } else if (word.starts_with("--")) {
+      i += takes_value(word) ? 1 : 0;
+    } else {
+      for (std::size_t k = 1; k < word.size(); ++k)
+        if (takes_value(std::string{"-"} + word[k])) {
+          i += k + 1 == word.size() ? 1 : 0; // else the rest of the word is the value
+          break;
+        }
+    }
+  }
+  return words;
 }
 
 duration read_duration(const std::string& text, const char* flag) {
@@ -119,7 +158,7 @@ void add_secret(task_spec& spec, const std::string& text) {
     std::ifstream in{file, std::ios::binary};
     if (!in)
       usage("--secret " + id + ": " + file + " can't be read");
-    value.assign(std::istreambuf_iterator<char>{in}, {});
+    value = read_all(in, most_input, "--secret " + id);
   } else if (auto found = std::getenv((variable.empty() ? id : variable).c_str())) {
     value = found;
   } else {
@@ -179,8 +218,9 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     std::ifstream in{file};
     if (!in)
       usage("--env-file: " + file + " can't be read");
+    std::istringstream lines{read_all(in, most_input, "--env-file " + file)};
     std::string line;
-    for (int number = 1; std::getline(in, line); ++number)
+    for (int number = 1; std::getline(lines, line); ++number)
       if (!line.empty() && line.front() != '#')
         add_env(spec, line, file + ":" + std::to_string(number));
   }
@@ -247,8 +287,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   spec.name = flags.name;
   spec.tty = flags.tty;
   spec.priority = flags.priority;
-  if (!flags.entrypoint.empty())
-    spec.entrypoint = std::vector<std::string>{flags.entrypoint};
+  if (flags.entrypoint)
+    spec.entrypoint = flags.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*flags.entrypoint};
   if (!flags.network.empty())
     spec.network = flags.network;
   if (!flags.memory.empty())
@@ -272,11 +312,9 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   if (!flags.start.empty() && !from_string(flags.start, spec.start))
     usage("--start: must be " + expected_text(spec.start));
   if (flags.interactive) {
-    std::string all{std::istreambuf_iterator<char>{std::cin}, {}};
+    auto all = read_all(std::cin, 3u << 20, "-i: standard input");
     if (json::detail::valid_utf8(all) != all)
       usage("-i: standard input must be UTF-8 text; put binary data into the image or a volume");
-    if (all.size() > 3 * 1024 * 1024)
-      usage("-i: standard input can have 3 MiB at most");
     spec.stdin_text = std::move(all);
   }
   return spec;

@@ -18,7 +18,8 @@ struct task_flags {
   std::vector<std::string> env, env_files, labels, engine_labels, mounts, tmpfs;
   std::vector<std::string> cap_add, cap_drop, devices, security_opt, sysctls, ulimits, group_add, add_hosts, dns;
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
-  std::string workdir, user, entrypoint, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
+  std::string workdir, user, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
+  std::optional<std::string> entrypoint; ///< Empty: the image's is not used.
   double cpus = 0;
   std::int64_t pids = 0;
   int priority = 0;
@@ -29,7 +30,17 @@ struct task_flags {
 /// Throws a command_failure with exit code 125, as docker does for what it can't make sense of.
 [[noreturn]] void usage(std::string message);
 
+/// What a file or standard input may have: more than any submission.
+inline constexpr std::size_t most_input = 8u << 20;
+
+/// Reads to the end; throws a command_failure if there is more than `most` bytes, so that no endless input fills the memory.
+std::string read_all(std::istream& in, std::size_t most, const std::string& what);
+
 void add_task_flags(CLI::App& app, task_flags& flags);
+
+/// The words behind `run` or `submit` with each `--flag=` in front of the image as two words, the second one empty: CLI11 would take
+/// the next word for its value.
+std::vector<std::string> with_empty_values(const CLI::App& command, std::vector<std::string> words);
 
 duration read_duration(const std::string& text, const char* flag);
 

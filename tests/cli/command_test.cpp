@@ -46,6 +46,7 @@ TEST_CASE("what is not understood ends with code 2 and says so on stderr; stdout
 TEST_CASE("the version is told to people and to programs") {
   scratch_folder home;
   CHECK(run_davit({"version"}, home).out.starts_with("davit "));
+  CHECK(run_davit({"--version"}, home).out == run_davit({"version"}, home).out);
   CHECK(run_davit({"version", "--json"}, home).out.starts_with("{\"version\":\""));
 }
 

@@ -51,6 +51,46 @@ void check_commands(const shell_user& user) {
     auto result = user.davit(run({"-e", "A=1", "-e", "B=two words", "-w", "/tmp", "-u", "1000", "--memory", "64m", "-l", "x=y"}, "echo $A $B; pwd; id -u"));
     CHECK(result.out == "1 two words\n/tmp\n1000\n");
   }
+  SECTION("output that nobody reads, or that can't be written, ends the command and is told") {
+    auto shell = [&](const std::string& line) { return run_process({"/bin/bash", "-c", line}, "", user.environment()); };
+    auto davit = std::string{DAVIT_BINARY} + " run --network none --stop-timeout 1s ";
+    auto head = shell(davit + "busybox:test -- yes | head -2; echo ${PIPESTATUS[0]}");
+    CHECK(head.out == "y\ny\n130\n");
+    auto full = shell(davit + "busybox:test -- echo hi > /dev/full");
+    CHECK(full.exit_code == 125);
+    CHECK(full.err.find("No space left on device") != std::string::npos);
+    CHECK(shell(davit + "busybox:test -- sh -c 'echo hi; exit 3' > /dev/full").exit_code == 3);
+    auto endless = shell("yes | " + davit + "-i busybox:test -- cat");
+    CHECK(endless.exit_code == 125);
+    CHECK(endless.err.find("the most that is taken") != std::string::npos);
+    CHECK(shell(davit + "--env-file /dev/zero busybox:test -- true").exit_code == 125);
+    CHECK(shell(std::string{DAVIT_BINARY} + " version > /dev/full").exit_code == 125);
+    CHECK(shell(std::string{DAVIT_BINARY} + " check-config --defaults | true; echo ${PIPESTATUS[0]}").out == "141\n");
+  }
+  SECTION("an entrypoint of nothing is none, however it is written") {
+    for (std::vector<std::string> form : {std::vector<std::string>{"--entrypoint", ""}, std::vector<std::string>{"--entrypoint="}}) {
+      std::vector<std::string> words{"run", "--network", "none"};
+      words.insert(words.end(), form.begin(), form.end());
+      for (auto word : {"busybox:test", "echo", "--x=", "-e="})
+        words.emplace_back(word);
+      CHECK(user.davit(words).out == "--x= -e=\n");
+    }
+  }
+  SECTION("a hang-up of the terminal cancels, as a signal does; nohup's does not") {
+    auto hung_up = user.start(run({}, "echo up; sleep 100"));
+    REQUIRE(hung_up->await_out("up"));
+    hung_up->signal(SIGHUP);
+    CHECK(hung_up->wait().exit_code == 130);
+    CHECK(eventually([&] { return user.engine.docker("ps -q --filter name=davit-0").empty(); }));
+    auto words = run({}, "echo up; sleep 2; echo end");
+    words.insert(words.begin(), {"/usr/bin/nohup", DAVIT_BINARY});
+    process kept{words, "", user.environment()};
+    REQUIRE(kept.await_out("up"));
+    kept.signal(SIGHUP);
+    auto ended = kept.wait();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.out == "up\nend\n");
+  }
   SECTION("standard input is passed on") {
     CHECK(user.davit(run({"-i"}, "tr a-z A-Z"), "from a pipe\n").out == "FROM A PIPE\n");
   }
