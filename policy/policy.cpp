@@ -61,10 +61,13 @@ std::optional<std::string> normalise_image(std::string_view reference) {
     tag = ":latest";
   static const RE2 grammar{
     R"((?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?)"
-    R"((?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+(?::\w[\w.-]{0,127})?(?:@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,})?)",
+    R"((?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+(?::\w[\w.-]{0,127})?)"
+    R"((?:@(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}))?)",
     quiet()};
   auto whole = name + tag + std::string{digest};
-  if (!RE2::FullMatch(whole, grammar))
+  // No engine takes more for a repository's path, nor 64 hexadecimal digits for a name: they could be an image's id.
+  static const RE2 bare_id{"[0-9a-f]{64}", quiet()};
+  if (!RE2::FullMatch(whole, grammar) || name.size() - name.find('/') - 1 > 255 || RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, bare_id))
     return std::nullopt;
   return whole;
 }
@@ -124,7 +127,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   // -- image ---
   auto normal = normalise_image(spec.image);
   if (!normal) {
-    refuse("image.reference", "image", "\"" + spec.image + "\" is no image reference; write [registry/]name[:tag][@digest]");
+    refuse("image.reference", "image", "\"" + spec.image + "\" is no image reference; write [registry/]name[:tag][@digest], the name in small letters and no longer than 255");
   } else {
     auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
       return std::any_of(patterns.begin(), patterns.end(),

@@ -49,6 +49,19 @@ bool is_below(const std::string& path, std::string_view folder) {
   return normal == folder || normal.starts_with(std::string{folder} + '/');
 }
 
+/// Without doubled slashes, and none at its end: as the engine compares them.
+std::string clean(const std::string& path) {
+  auto normal = std::filesystem::path{path}.lexically_normal().string();
+  if (normal.size() > 1 && normal.ends_with('/'))
+    normal.pop_back();
+  return normal;
+}
+
+bool is_short(const std::string& path) {
+  auto names = std::filesystem::path{path};
+  return path.size() < 4096 && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.native().size() <= 255; });
+}
+
 struct judge {
   policy_profile profile;
   const task_spec& spec;
@@ -60,6 +73,7 @@ struct judge {
   // What no profile allows.
 
   void mounts() {
+    std::set<std::string> targets;
     for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
       const auto& one = spec.mounts[i];
       auto field = "mounts[" + std::to_string(i) + "]";
@@ -71,13 +85,17 @@ struct judge {
         else if (at_most(policy_profile::baseline))
           refuse("mounts.bind", field, "mounting the host's " + one.source + " is not allowed; use a volume or tmpfs");
       }
-      static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]*"};
+      static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"};
       if (one.type == mount_type::volume && !one.source.empty() && !matches(one.source, volume_name))
-        refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume (a path would be a mount of the host)");
+        refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume: from 2 to 255 letters, digits, dots, dashes and underscores, the first a letter or digit (a path would be a mount of the host)");
       if (one.type == mount_type::tmpfs && !one.source.empty())
         refuse("mounts.tmpfs", field, "a tmpfs has no source");
       if (!one.target.starts_with('/') || std::filesystem::path{one.target}.lexically_normal() == "/" || (one.target + "/").find("/../") != std::string::npos)
         refuse("mounts.target", field, "the target \"" + one.target + "\" must be an absolute path below /");
+      else if (!is_short(one.target))
+        refuse("mounts.target", field, "the target is longer than a path can be: 255 bytes for each name in it, 4095 for all");
+      else if (!targets.insert(clean(one.target)).second)
+        refuse("mounts.target", field, "another mount has the target \"" + one.target + "\" already");
       else if (at_most(policy_profile::baseline) && (is_below(one.target, "/proc") || is_below(one.target, "/sys")))
         refuse("mounts.target", field, "the target \"" + one.target + "\" would cover what the engine hides of the kernel's files");
     }

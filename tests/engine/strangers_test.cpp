@@ -1,8 +1,14 @@
 // Engines that others use as well: many events, other people's hands on davit's containers, requests that no engine can fulfil.
 #include "fixture/test_agent.hpp"
+#include "json/write.hpp"
+#include "policy/policy.hpp"
+#include "transport/http_client.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+
+#include <cstdlib>
+#include <random>
 
 using namespace davit;
 using namespace davit::test;
@@ -206,4 +212,81 @@ TEST_CASE("cancelling a task that prints without end takes its stop_timeout and 
   CHECK(ended.outcome == outcome::cancelled);
   CHECK(agent.logs(id).notes.find("cancelled") != std::string::npos);
   CHECK(agent.logs(id).out.starts_with("a line that goes on and on\n"));
+}
+
+namespace {
+
+/// Speaks HTTP to the engine itself.
+struct raw_engine : agent_client {
+  explicit raw_engine(const test_engine& engine) { speak_to(engine.socket()); }
+  int post(const std::string& path, json::object body) { return http("POST", path, {{"Content-Type", "application/json"}}, json::write(json::value(std::move(body)))).status; }
+};
+
+/// Pieces of names, put together at random: good ones, bad ones, and such as are good in other places.
+std::string random_name(std::minstd_rand& random, const std::vector<std::string>& pieces, std::size_t most) {
+  std::string name;
+  for (auto count = 1 + random() % most; count > 0; --count)
+    name += pieces[random() % pieces.size()];
+  return name;
+}
+
+int cases_of(int standard) {
+  auto text = std::getenv("DAVIT_NAME_CASES");
+  return text ? std::atoi(text) : standard;
+}
+
+} // namespace
+
+TEST_CASE("what davit takes for an image's or a volume's name, the engine takes too; and the other way round", "[strangers]") {
+  test_engine engine{"a"};
+  raw_engine raw{engine};
+  auto seed = std::random_device{}();
+  if (auto text = std::getenv("DAVIT_NAME_SEED"))
+    seed = static_cast<unsigned>(std::atoi(text));
+  CAPTURE(seed);
+  std::minstd_rand random{seed};
+  const std::string hex(64, 'a'), many(120, 'b');
+  SECTION("images") {
+    const std::vector<std::string> pieces{"a", "b1", "alpine", "A", "Z", "/", "/", "/", ":", "@", ".", "_", "__", "-", "--", "..", "localhost", "ghcr.io", "x:5000", "5000", "sha256:", "sha256:" + hex, "@sha256:" + hex, "@sha256:ab", "@sha512:" + hex + hex, "@md5:" + std::string(32, 'a'), hex, many,
+                                          std::string(128, 't'), " ", "\t", "[::1]", "docker.io", "index.docker.io", "library/", "ü", "%", "*", "latest"};
+    for (int i = 0; i < cases_of(1500); ++i) {
+      auto name = random_name(random, pieces, 6);
+      auto status = raw.post("/containers/create", {{"Image", name}});
+      auto taken = status == 404 || status == 201; // "no such image": its name is one
+      CAPTURE(name, status);
+      auto normal = normalise_image(name);
+      // Engines before 25 count the registry too. What davit leaves to them is told in their words.
+      if (normal && normal->substr(0, normal->find('@')).size() > 255 && !taken)
+        continue;
+      // Later ones take a first part with capital letters, or an IPv6 address, for a registry.
+      auto first = name.substr(0, name.find('/'));
+      if (normal && !taken && name.find('/') != std::string::npos && first.find_first_of(".:") == std::string::npos && first.find_first_of("AZ") != std::string::npos)
+        continue;
+      if (normal && !taken && name.starts_with("["))
+        continue;
+      // An engine takes 64 hexadecimal digits for an image's id, which is not the name that was judged: davit has sha256:... for that.
+      if (name == hex)
+        continue;
+      CHECK(normal.has_value() == taken);
+    }
+  }
+  SECTION("volumes") {
+    const std::vector<std::string> pieces{"a", "B", "7", ".", "-", "_", "/", " ", "ü", ":", "\\", many, std::string(15, 'c')};
+    std::string wrong;
+    auto rules = policy::make({}, wrong);
+    for (int i = 0; i < cases_of(1500); ++i) {
+      auto name = random_name(random, pieces, 4);
+      auto status = raw.post("/volumes/create", {{"Name", name}});
+      if (status == 201)
+        raw.http("DELETE", "/volumes/" + transport::url_encode(name));
+      CAPTURE(name, status);
+      auto spec = busybox("true");
+      mount one;
+      one.type = mount_type::volume;
+      one.source = name;
+      one.target = "/x";
+      spec.mounts.push_back(one);
+      CHECK(rules->judge(spec, policy_profile::baseline).violations.empty() == (status == 201));
+    }
+  }
 }
