@@ -19,6 +19,9 @@ constexpr duration shutdown_patience = 20s;
 /// An engine that watches a container tells of its end within this time.
 constexpr duration prompt_end = 100ms;
 
+/// How long it may take to find out whether an engine was restarted, if its grace is not longer.
+constexpr duration longest_doubt = 10s;
+
 /// How long a container whose task has ended may take to end too, before it is removed as it is.
 constexpr duration removal_patience = 10s;
 
@@ -335,10 +338,17 @@ bool executor_state::same_process(const container_status& of) const {
 /// If the engine may have been restarted: asks it what it remembers of the container.
 void executor_state::corroborate(container_status ended) {
   if (engine.state == engine_state::connecting) { // whether it is the same process is being found out
-    after(50ms, [this, ended] {
-      if (now == step::collect)
-        corroborate(ended);
-    });
+    auto instant = steady::now();
+    if (!doubted_since)
+      doubted_since = instant;
+    if (instant - *doubted_since < std::max(engine.grace, longest_doubt)) {
+      after(50ms, [this, ended] {
+        if (now == step::collect)
+          corroborate(ended);
+      });
+      return;
+    }
+    weigh({}, ended); // it does not come to itself: nothing proves that it is the same
     return;
   }
   if (same_process(ended)) {
