@@ -22,6 +22,9 @@ constexpr duration news_interval{500};
 /// But no more often than this, in either direction: many commits are one piece of news.
 constexpr duration news_pause{20};
 
+/// How often what is wrong with the store is told while it lasts.
+constexpr duration warning_interval{60'000};
+
 /// A write that waits for the next commit: what it does, and who is told afterwards.
 struct pending_write {
   std::function<void()> run;
@@ -37,6 +40,8 @@ struct store_keeper_state {
   fleet_actor fleet;
   std::chrono::steady_clock::time_point told{}, asked{}; ///< When peers were told of news last, and the store was asked for theirs.
   bool telling = false, asking = false;                  ///< It will be done when the pause is over.
+  std::string warning;               ///< What the store had to say last.
+  std::chrono::steady_clock::time_point warned{};
   task_counts counts;                ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
   duration count_again{0};           ///< How long they are good enough.
@@ -127,6 +132,14 @@ void commit(self_pointer self, metrics& metrics) {
     for (auto& one : writes)
       one.run();
   });
+  if (auto text = state.store->warning(); text.empty() != state.warning.empty() || (!text.empty() && begun - state.warned > warning_interval)) {
+    if (text.empty())
+      spdlog::info("the store's write-ahead log is written back again");
+    else
+      spdlog::warn("{}", text);
+    state.warning = text;
+    state.warned = begun;
+  }
   metrics.store_committed(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   if (done) {
     for (auto& one : writes)

@@ -13,6 +13,12 @@ class session;
 
 namespace davit::store {
 
+/// What keeps the database from being well, though it works.
+struct upkeep {
+  std::string warning; ///< Empty: all is well.
+  bool full = false;   ///< Nothing more is to be accepted.
+};
+
 class dialect {
 public:
   virtual ~dialect() = default;
@@ -25,6 +31,12 @@ public:
 
   /// Connects, and brings the schema up to date; once, if many start together. Throws.
   virtual void open(soci::session& session) = 0;
+
+  /// A commit is durable that has written the event of this number, the highest by now.
+  virtual void reached(std::int64_t) {}
+
+  /// After a commit: sees to what the database does not see to by itself.
+  virtual upkeep look_after(soci::session&) { return {}; }
 
   virtual std::string begin() const = 0;
 
@@ -50,7 +62,7 @@ public:
   virtual bool lost(const std::exception& e) const = 0;
 };
 
-std::unique_ptr<dialect> make_sqlite(std::string path);
+std::unique_ptr<dialect> make_sqlite(std::string path, sqlite_limits limits = {});
 std::unique_ptr<dialect> make_postgresql(std::string url);
 
 } // namespace davit::store

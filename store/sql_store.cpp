@@ -122,6 +122,7 @@ public:
   }
 
   bool shared() const override { return dialect_->shared(); }
+  std::string warning() const override { return upkeep_.warning; }
 
   result<void> batch(const std::function<void()>& work) override {
     return until_alone<void>([&] {
@@ -146,6 +147,10 @@ public:
   }
 
   result<task_receipt> accept(const new_task& task) override {
+    if (upkeep_.full)
+      upkeep_ = dialect_->look_after(sql_);
+    if (upkeep_.full)
+      return error{errc::unavailable, upkeep_.warning + "; no task is accepted meanwhile"};
     return transaction<task_receipt>([&]() -> result<task_receipt> {
       auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
       if (!task.spec.dedupe_key.empty()) {
@@ -1145,6 +1150,9 @@ private:
 
   /// After a commit. Of a store that nobody else writes to, what was written is what there is to tell.
   void remember_news() {
+    if (!events_.empty())
+      dialect_->reached(events_.back().sequence);
+    upkeep_ = dialect_->look_after(sql_);
     auto events = std::exchange(events_, {});
     if (!dialect_->shared() && !unsure_)
       news_.insert(news_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
@@ -1244,12 +1252,13 @@ private:
   std::map<std::string, owner_turns> turns_;                   ///< Places in the queue that this transaction has given.
   std::set<std::pair<std::string, std::string>> used_images_;  ///< By engine and name: what this transaction's attempts were made from.
   std::map<std::pair<std::string, std::string>, number> image_written_; ///< When this session has written an image down last.
+  upkeep upkeep_;
   std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.
 };
 
 } // namespace
 
-result<std::unique_ptr<task_store>> task_store::open(const std::string& url) {
+result<std::unique_ptr<task_store>> task_store::open(const std::string& url, sqlite_limits limits) {
   constexpr std::string_view scheme = "sqlite://";
   std::unique_ptr<dialect> how;
   if (url.starts_with("postgresql://") || url.starts_with("postgres://")) {
@@ -1262,7 +1271,7 @@ result<std::unique_ptr<task_store>> task_store::open(const std::string& url) {
     std::error_code ec;
     if (!folder.empty() && !std::filesystem::is_directory(folder, ec))
       return error{errc::unavailable, "the store's folder " + folder.string() + " is not there"};
-    how = make_sqlite(path);
+    how = make_sqlite(path, limits);
   } else {
     return error{errc::unavailable, "\"" + url + "\" is no store; write sqlite:///path/to/davit.db or postgresql://user@host/database"};
   }

@@ -39,6 +39,12 @@ struct new_task {
   std::string owner{}; ///< Who has submitted it: owners take turns.
 };
 
+/// How large SQLite's write-ahead log may become while a reader holds a snapshot, which keeps it from being written back.
+struct sqlite_limits {
+  std::uint64_t warn_wal = 64ull << 20;
+  std::uint64_t most_wal = 512ull << 20; ///< From here on no task is accepted.
+};
+
 /// One session. Not thread-safe. Every function is one transaction of its own, unless it runs within a batch().
 class task_store {
 public:
@@ -46,7 +52,10 @@ public:
 
   /// `sqlite:///path/to/file.db`, or `postgresql://user@host/database`. Makes the file and brings its schema up to date. A database of a newer schema, a file
   /// that is none, a folder that is not there: `unavailable`, and nothing is changed.
-  static result<std::unique_ptr<task_store>> open(const std::string& url);
+  static result<std::unique_ptr<task_store>> open(const std::string& url, sqlite_limits limits = {});
+
+  /// What an operator should know though all works (a reader that keeps SQLite's WAL from being written back); empty: nothing.
+  virtual std::string warning() const = 0;
 
   /// Whether several agents may work with it: then their leases count, and engines' slots are shared between them.
   virtual bool shared() const = 0;
