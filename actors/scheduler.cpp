@@ -1,6 +1,7 @@
 #include "actors/scheduler.hpp"
 
 #include "actors/crash_point.hpp"
+#include "actors/disk.hpp"
 #include "actors/executor.hpp"
 #include "actors/metrics.hpp"
 #include "actors/restart_budget.hpp"
@@ -11,8 +12,6 @@
 #include <caf/typed_event_based_actor.hpp>
 
 #include <spdlog/spdlog.h>
-
-#include <filesystem>
 
 namespace davit {
 
@@ -95,15 +94,11 @@ std::string blocked_by(const scheduler_state& state, const engine_status& engine
 void look_at_disk(self_pointer self) {
   auto& state = self->state;
   const auto& settings = state.context->settings;
-  std::error_code ec;
-  auto space = std::filesystem::space(settings.data_dir, ec);
-  if (ec)
+  auto free = free_disk(settings);
+  if (!free)
     return;
-  state.context->metrics->disk_free(static_cast<std::int64_t>(space.available));
-  std::string blocked;
-  if (space.available < settings.min_free_disk.bytes)
-    blocked = "the agent's data directory " + settings.data_dir.string() + " has " + std::to_string(space.available >> 20) + "m free, less than agent.min-free-disk ("
-              + to_string(settings.min_free_disk) + ")";
+  state.context->metrics->disk_free(static_cast<std::int64_t>(*free));
+  auto blocked = why_no_room(settings, free);
   if (blocked.empty() != state.blocked.empty())
     spdlog::warn("{}", blocked.empty() ? "there is room on the disk again: tasks are claimed" : blocked + ": no tasks are claimed");
   state.blocked = std::move(blocked);

@@ -1,6 +1,7 @@
 #include "actors/store_keeper.hpp"
 
 #include "actors/crash_point.hpp"
+#include "actors/disk.hpp"
 #include "actors/metrics.hpp"
 #include "policy/placement.hpp"
 #include "policy/profiles.hpp"
@@ -182,7 +183,11 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     return choose_engine(offers, wanted, holders, strategy);
   };
   return {
-    [=, &store](accept_atom, const task_spec& spec, const std::string& owner) {
+    [=, &store](accept_atom, const task_spec& spec, const std::string& owner) -> caf::result<task_receipt> {
+      // The room that is left is for what was accepted before. (A store elsewhere has room of its own.)
+      if (!store.shared())
+        if (auto why = why_no_room(context->settings, free_disk(context->settings)); !why.empty())
+          return make_failure(store_errc::unavailable, why);
       auto created = std::make_shared<bool>(false);
       return write<task_receipt>(self, [=, &store]() -> store::result<task_receipt> {
         const auto& settings = context->settings;

@@ -263,7 +263,7 @@ const std::vector<option>& options() {
     make_option("agent.drain-timeout", "10min", "How long SIGTERM waits for running tasks.", DAVIT_AT(agent.drain_timeout)),
     make_option("agent.drain-action", "\"leave\"", "What happens to tasks that run longer than that: \"leave\" them running, or \"stop\" them (they end as agent_lost and go by their retry policy).", DAVIT_AT(agent.drain_action)),
     make_option("agent.log-format", "\"text\"", "What the agent says on stderr: \"text\", or \"json\": an object on each line.", DAVIT_AT(agent.log_format)),
-    make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed.", DAVIT_AT(agent.min_free_disk)),
+    make_option("agent.min-free-disk", "\"256m\"", "With less free space in the data directory no task is claimed, nor accepted if the store is SQLite.", DAVIT_AT(agent.min_free_disk)),
     make_option("agent.pull-timeout", "30min", "For pulling an image, unless the task says.", DAVIT_AT(agent.pull_timeout)),
     make_option("agent.secrets-key", "# <data-dir>/secrets.key", "File with the key that seals tasks' secrets in the store: 32 bytes in base64; made if it is not there. All agents of a fleet need the same.", DAVIT_AT(secrets_key)),
     make_option("agent.docker-config", "# none", "A docker config.json with the credentials of registries (auths, credHelpers, credsStore).", DAVIT_AT(docker_config)),

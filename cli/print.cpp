@@ -94,7 +94,7 @@ void print_engines(api_client& client, bool as_json) {
       labels += (labels.empty() ? "" : ",") + std::string{label.get_string().value()};
     json::element info = one["info"].value();
     rows.push_back({text_at(one, "name"), text_at(one, "state"), number_at(one, "busy"), number_at(one, "slots"), text_at(info, "version"),
-                    text_at(info, "api_version"), labels, text_at(one, "message")});
+                    text_at(info, "api_version"), labels, text_at(one, text_at(one, "message").empty() ? "blocked" : "message")});
   }
   if (!as_json)
     print_table(rows);

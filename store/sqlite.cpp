@@ -15,6 +15,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,7 +34,17 @@ public:
     // Each session is one thread's at a time, and nobody asks how much memory SQLite has: no locks for either.
     [[maybe_unused]] static const auto configured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK && sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
     sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
-    sql << "PRAGMA journal_mode = WAL";
+    try {
+      sql << "PRAGMA journal_mode = WAL";
+    } catch (const soci::soci_error& e) {
+      if (std::string_view{e.what()}.find("disk") == std::string_view::npos)
+        throw;
+      // There is no room for the file of the memory that SQLite's processes share (-shm): it is done without, and alone.
+      sql.close();
+      sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
+      sql << "PRAGMA locking_mode = EXCLUSIVE";
+      sql << "PRAGMA journal_mode = WAL";
+    }
     sql << "PRAGMA synchronous = FULL"; // NORMAL loses commits in a power cut
     sql << "PRAGMA wal_autocheckpoint = 4000"; // 16 MB
     sql << "PRAGMA journal_size_limit = " + std::to_string(limits_.warn_wal); // however large a reader has made it
