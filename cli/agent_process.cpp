@@ -308,6 +308,10 @@ public:
 
 int run_agent(configuration config, const api_factory& make_api) {
   hide_memory();
+  if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max; // shells are often given 1024, for programs that use select
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
   if (config.agent.log_format == "json")
     spdlog::set_formatter(std::make_unique<json_formatter>());
   else

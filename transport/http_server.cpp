@@ -28,6 +28,7 @@
 #include <mutex>
 #include <poll.h>
 #include <set>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -648,6 +649,9 @@ error listen_on(typename Protocol::acceptor& acceptor, const typename Protocol::
 result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
                                                          std::function<void(exchange_ptr)> handler) {
   auto fail = [&](const error& e) { return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message}; };
+  // Half of the process's descriptors are for all else that it does: engines, the store, logs.
+  if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
+    limits.connections = std::clamp<std::size_t>(limits.connections, 1, std::max<std::size_t>(files.rlim_cur / 2, 1));
   if (where.is_unix()) {
     using local = asio::local::stream_protocol;
     // A socket that nobody listens on is a leftover of a process that was killed.

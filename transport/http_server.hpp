@@ -70,7 +70,7 @@ using exchange_ptr = std::shared_ptr<exchange>;
 struct server_limits {
   std::size_t header_bytes = 16 * 1024;
   std::size_t body_bytes = 4 * 1024 * 1024;
-  std::size_t connections = 2048; ///< With more, the one that has been idle for longest is closed.
+  std::size_t connections = 2048; ///< With more, the one that has been idle for longest is closed. Never more than half of RLIMIT_NOFILE.
   duration idle{60'000};      ///< Between requests.
   duration header{10'000};    ///< For a request's header to come whole, and for a TLS handshake.
   duration body{60'000};      ///< For its body to come whole.

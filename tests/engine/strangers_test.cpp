@@ -1,4 +1,5 @@
 // Engines that others use as well: many events, other people's hands on davit's containers, requests that no engine can fulfil.
+#include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 #include "json/write.hpp"
 #include "policy/policy.hpp"
@@ -7,8 +8,15 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 using namespace davit;
 using namespace davit::test;
@@ -289,4 +297,55 @@ TEST_CASE("what davit takes for an image's or a volume's name, the engine takes 
       CHECK(rules->judge(spec, policy_profile::baseline).violations.empty() == (status == 201));
     }
   }
+}
+
+TEST_CASE("followers that take every connection keep neither tasks nor others' logs from their files", "[strangers]") {
+  test_engine engine{"a"};
+  scratch_folder folder;
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
+                                       << "\"\n  }\n  policy {\n    networks {\n      default = \"none\"\n    }\n  }\n  engines {\n    a {\n      endpoint = \"unix://" << engine.socket()
+                                       << "\"\n    }\n  }\n}\n";
+  process agent{{"/bin/sh", "-c", "ulimit -n 256; exec " DAVIT_BINARY " agent --config-file=" + (folder / "davit.conf")}};
+  struct client : agent_client {
+    using agent_client::speak_to;
+  } first, second;
+  REQUIRE(eventually([&] { return std::filesystem::exists(folder / "api.sock"); }));
+  first.speak_to(folder / "api.sock");
+  second.speak_to(folder / "api.sock");
+  first.await_engine("a", engine_state::ready);
+  second.await_engine("a", engine_state::ready); // both have a connection of their own now
+  auto endless = first.submit(busybox("while true; do echo hi; sleep 0.2; done"));
+  first.await_state(endless, task_state::running);
+  auto before = first.run(busybox("echo before"));
+  std::vector<int> followers;
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  std::strncpy(where.sun_path, (folder / "api.sock").c_str(), sizeof where.sun_path - 1);
+  for (int i = 0; i < 300; ++i) {
+    auto fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(fd >= 0);
+    followers.push_back(fd);
+    if (::connect(fd, reinterpret_cast<sockaddr*>(&where), sizeof where) != 0)
+      continue;
+    auto request = "GET /v1/tasks/" + to_string(endless) + "/logs?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+    [[maybe_unused]] auto sent = ::send(fd, request.data(), request.size(), MSG_NOSIGNAL);
+  }
+  shell("sleep 1");
+  // The clients' idle connections may have been given away: they come in again when followers leave.
+  for (std::size_t i = 0; i < 20; ++i)
+    ::close(followers[i]);
+  shell("sleep 1");
+  for (int i = 0; i < 5; ++i) {
+    CHECK(first.logs(before.id).out == "before\n");
+    auto id = second.submit(busybox("echo again"));
+    CHECK(second.wait(id).outcome == outcome::succeeded);
+    CHECK(second.logs(id).out == "again\n");
+  }
+  for (std::size_t i = 20; i < followers.size(); ++i)
+    ::close(followers[i]);
+  CHECK(agent.err().find("Too many open files") == std::string::npos);
+  first.cancel(endless);
+  first.wait(endless);
+  agent.signal(SIGTERM);
+  CHECK(agent.wait().exit_code == 0);
 }
