@@ -381,7 +381,7 @@ void prove_continuity(self_pointer self) {
   auto prove = [self, engine_now](const std::vector<engine_event>& remembered) {
     auto& state = self->state;
     auto before = state.status.epoch;
-    state.continuity.prove(state.status.info.id, remembered, engine_now);
+    state.continuity.prove(state.status.info.id, state.status.info.reported_id, remembered, engine_now);
     save_place(self);
     if (before != state.continuity.epoch() && state.status.state == engine_state::ready)
       tell(self);
@@ -737,6 +737,8 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
   }
   auto client = state.client = std::make_shared<engine_client>(context->io.context(), *where);
   state.continuity.load(state.place_file());
+  if (auto place = state.continuity.place())
+    client->remember(place->reported, place->engine);
   tell(self);
   connect(self);
   return {

@@ -13,7 +13,8 @@ namespace davit {
 /// An event that an engine has told of, and since when it is known to be one process. An engine's memory of events ends with its
 /// process: one that still remembers the event is the same.
 struct engine_place {
-  std::string engine; ///< The id that it reports.
+  std::string engine; ///< Its id.
+  std::string reported; ///< The id that it reports.
   timestamp same_since;
   std::string container; ///< Whose creation it was.
   timestamp at;
@@ -21,7 +22,7 @@ struct engine_place {
 
 template <class Inspector>
 bool inspect(Inspector& f, engine_place& x) {
-  return f.object(x).fields(f.field("engine", x.engine), f.field("same_since", x.same_since), f.field("container", x.container), f.field("at", x.at));
+  return f.object(x).fields(f.field("engine", x.engine), f.field("reported", x.reported), f.field("same_since", x.same_since), f.field("container", x.container), f.field("at", x.at));
 }
 
 /// Follows one engine through its connections. Starts in doubt.
@@ -40,7 +41,10 @@ public:
   std::optional<timestamp> asks_since(const std::string& engine) const;
 
   /// Ends the doubt. `remembered`: the creations that the engine remembers. True: it is the same process. `now`: by its own clock.
-  bool prove(const std::string& engine, const std::vector<engine_event>& remembered, timestamp now);
+  bool prove(const std::string& engine, const std::string& reported, const std::vector<engine_event>& remembered, timestamp now);
+
+  /// The engine that was seen last: its id, and the one that it reports; nothing: none was.
+  std::optional<engine_place> place() const { return place_; }
 
   /// The engine tells of a creation.
   void saw(const engine_event& created);

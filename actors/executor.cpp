@@ -70,7 +70,8 @@ void executor_state::recover() {
 /// The engine that the attempt was made for is the one that answers, as far as it is known.
 bool executor_state::same_engine() const {
   const auto& made_for = work.task.attempts.back().engine_id;
-  return made_for.empty() || engine.info.id.empty() || made_for == engine.info.id;
+  // An older davit took the id that the engine reports.
+  return made_for.empty() || engine.info.id.empty() || made_for == engine.info.id || made_for == engine.info.reported_id;
 }
 
 void executor_state::lose_engine() {

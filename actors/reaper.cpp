@@ -25,7 +25,8 @@ constexpr std::uint32_t forgotten_at_once = 200;
 constexpr duration least_image_age = 10min;
 
 /// Looks at a sandbox that has ended, and whose name is neither davit's nor an attempt's, before it is removed: its executor may still read its log.
-constexpr int looks_at_renamed = 20;
+/// The second number: if nothing runs on its engine.
+constexpr int looks_at_renamed = 20, looks_at_rest = 2;
 
 /// One look at all engines. Whoever holds it keeps the promise open.
 struct round {
@@ -120,11 +121,11 @@ void reap(self_pointer self, round_ptr count) {
           std::vector<std::string> labels{"davit.fleet=" + settings.fleet, "davit.agent=" + settings.name};
           self->request(engine->second, 60s, list_atom_v, labels)
             .then(
-              [self, count, actor = engine->second, name = status.name](const std::vector<container_summary>& containers) {
+              [self, count, actor = engine->second, name = status.name, looks = status.busy == 0 ? looks_at_rest : looks_at_renamed](const std::vector<container_summary>& containers) {
                 for (const auto& one : containers)
                   if (auto key = key_of(one))
                     judge(self, actor, name, one, *key, count);
-                  else if (is_renamed_sandbox(one) && ++self->state.renamed[one.id] >= looks_at_renamed) {
+                  else if (is_renamed_sandbox(one) && ++self->state.renamed[one.id] >= looks) {
                     self->state.renamed.erase(one.id);
                     remove(self, actor, name, one, "a sandbox that has ended, under a name that is not davit's", count);
                   }

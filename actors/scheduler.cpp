@@ -6,6 +6,7 @@
 #include "actors/metrics.hpp"
 #include "actors/restart_budget.hpp"
 #include "policy/placement.hpp"
+#include "transport/engine_client.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -104,6 +105,22 @@ void look_at_disk(self_pointer self) {
   state.blocked = std::move(blocked);
 }
 
+/// Two engines of one name to the world are told of when one comes.
+void tell_of_doubles(const scheduler_state& state, const engine_status& now) {
+  auto known = state.engines.find(now.name);
+  if (now.info.id.empty() || (known != state.engines.end() && known->second.info.id == now.info.id))
+    return;
+  for (const auto& [name, other] : state.engines)
+    if (name == now.name || other.info.id.empty())
+      continue;
+    else if (other.info.id == now.info.id)
+      spdlog::warn("engines {} and {} are one and the same ({}): its slots are counted twice. If they are two machines, one was cloned with its engine's data: remove the volume {} from one of them",
+                   name, now.name, now.info.id, transport::engine_volume);
+    else if (other.info.reported_id == now.info.reported_id)
+      spdlog::warn("engines {} and {} report the same id {} (machines that were cloned share /etc/docker/key.json); davit tells them apart by their volume {}", name, now.name,
+                   now.info.reported_id, transport::engine_volume);
+}
+
 void start_executor(self_pointer self, claimed_attempt work) {
   auto& state = self->state;
   auto key = work.token.key;
@@ -183,7 +200,7 @@ void claim(self_pointer self) {
   for (const auto& [name, engine] : state.engines) {
     auto busy = busy_slots(state, name);
     if (engine.state == engine_state::ready)
-      request.reached.push_back(engine.info.id);
+      request.reached.insert(request.reached.end(), {engine.info.id, engine.info.reported_id});
     if (engine.state == engine_state::ready && busy < engine.slots && blocked_by(state, engine).empty()) {
       auto labels = labels_of(engine.profile);
       labels.insert(labels.end(), engine.labels.begin(), engine.labels.end());
@@ -426,6 +443,7 @@ scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context,
     },
     [=](const engine_status& now) {
       auto& state = self->state;
+      tell_of_doubles(state, now);
       state.engines[now.name] = now;
       for (auto& [key, one] : state.live)
         if (one.engine == now.name)

@@ -91,7 +91,8 @@ bool inspect(Inspector& f, engine_settings& x) {
 
 /// What an engine says of itself.
 struct engine_info {
-  std::string id;
+  std::string id;          ///< davit's own: of a volume on the engine. Without volumes: as reported.
+  std::string reported_id; ///< What the engine calls itself. Machines that were cloned share it, and Podman makes another each time.
   std::string name;
   std::string version;
   std::string api_version; ///< The one that davit and the engine agreed on.
@@ -115,7 +116,7 @@ struct engine_info {
 template <class Inspector>
 bool inspect(Inspector& f, engine_info& x) {
   return f.object(x).fields(
-    f.field("id", x.id), f.field("name", x.name), f.field("version", x.version), f.field("api_version", x.api_version),
+    f.field("id", x.id), f.field("reported_id", x.reported_id), f.field("name", x.name), f.field("version", x.version), f.field("api_version", x.api_version),
     f.field("api_range", x.api_range), f.field("operating_system", x.operating_system),
     f.field("architecture", x.architecture), f.field("cgroup_version", x.cgroup_version),
     f.field("storage_driver", x.storage_driver), f.field("data_root", x.data_root),

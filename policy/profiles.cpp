@@ -88,6 +88,8 @@ struct judge {
       static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"};
       if (one.type == mount_type::volume && !one.source.empty() && !matches(one.source, volume_name))
         refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume: from 2 to 255 letters, digits, dots, dashes and underscores, the first a letter or digit (a path would be a mount of the host)");
+      if (one.type == mount_type::volume && one.source.starts_with("davit-"))
+        refuse("mounts.volume-name", field, "volumes whose names start with davit- are davit's own");
       if (one.type == mount_type::tmpfs && !one.source.empty())
         refuse("mounts.tmpfs", field, "a tmpfs has no source");
       if (!one.target.starts_with('/') || std::filesystem::path{one.target}.lexically_normal() == "/" || (one.target + "/").find("/../") != std::string::npos)

@@ -227,8 +227,50 @@ awaitable<result<engine_info>> engine_client::info(call_options options) {
   if (info) {
     info->api_version = api_version_;
     info->api_range = api_range_;
+    if (auto named = co_await identify(*info, std::move(options)); !named)
+      co_return named.error();
   }
   co_return info;
+}
+
+void engine_client::remember(std::string reported_id, std::string id) {
+  std::lock_guard lock{known_mutex_};
+  known_ = {std::move(reported_id), std::move(id)};
+}
+
+awaitable<result<void>> engine_client::identify(engine_info& info, call_options options) {
+  auto self = shared_from_this();
+  info.reported_id = info.id;
+  auto label_of = [](const std::string& body) {
+    json::parser parser;
+    std::string_view text;
+    auto root = parser.parse(body);
+    uuid id;
+    return root && (*root)["Labels"][engine_label].get(text) == simdjson::SUCCESS && from_string(text, id) ? to_string(id) : std::string{};
+  };
+  auto found = co_await call("GET", "/volumes/" + std::string{engine_volume}, {}, options);
+  std::string id;
+  if (found) {
+    id = label_of(found->body);
+  } else if (found.error().code == engine_errc::not_found) {
+    id = to_string(uuid::make_v4());
+    {
+      std::lock_guard lock{known_mutex_};
+      if (known_.first == info.reported_id && !known_.second.empty()) // somebody has pruned the volume
+        id = known_.second;
+    }
+    // One that another agent has just made is given as it is.
+    json::object body{{"Name", engine_volume}, {"Labels", json::object{{std::string{engine_label}, id}}}};
+    auto made = co_await call("POST", "/volumes/create", json::write(json::value(std::move(body))), std::move(options));
+    id = made ? label_of(made->body) : std::string{};
+  } else if (is_connection_trouble(found.error().code)) {
+    co_return found.error();
+  }
+  if (!id.empty()) { // else it may not have volumes, or davit may not make them
+    info.id = id;
+    remember(info.reported_id, id);
+  }
+  co_return result<void>{};
 }
 
 awaitable<result<image_info>> engine_client::inspect_image(std::string name, call_options options) {

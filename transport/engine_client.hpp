@@ -7,6 +7,7 @@
 #include "transport/io_runtime.hpp"
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,9 @@ private:
 ///
 /// Errors: a status of 400 and above becomes an error with the engine's own message (404 not_found, 409 conflict, other
 /// 4xx refused, 5xx failed).
+/// The volume that an engine's id is kept with, and its label.
+inline constexpr std::string_view engine_volume = "davit-engine", engine_label = "davit.engine";
+
 class engine_client : public std::enable_shared_from_this<engine_client> {
 public:
   engine_client(boost::asio::io_context& context, endpoint where);
@@ -82,6 +86,9 @@ public:
   awaitable<result<void>> ping(call_options options);
 
   awaitable<result<engine_info>> info(call_options options);
+
+  /// How the engine was known before: an engine that reports this id and has lost its volume is given the same id again. Thread-safe.
+  void remember(std::string reported_id, std::string id);
   awaitable<result<image_info>> inspect_image(std::string name, call_options options);
 
   /// `progress` is called on the strand. Fails with the engine's (that is, the registry's) message.
@@ -145,6 +152,8 @@ public:
   void drop_idle();
 
 private:
+  /// Gives the engine davit's own id for it: of a volume's label, which is made when it is not there.
+  awaitable<result<void>> identify(engine_info& info, call_options options);
   awaitable<result<http_response>> call(std::string method, std::string path, std::string body, call_options options);
   awaitable<result<std::unique_ptr<response_stream>>> open(std::string method, std::string path, call_options options,
                                                            std::vector<std::pair<std::string, std::string>> headers = {});
@@ -153,6 +162,8 @@ private:
   std::shared_ptr<http_client> http_;
   std::string api_version_;
   std::string api_range_;
+  std::mutex known_mutex_;
+  std::pair<std::string, std::string> known_; ///< The id that the engine reports, and davit's own for it.
 };
 
 /// Compares `1.9` and `1.41` as versions.

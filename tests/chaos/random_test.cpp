@@ -14,6 +14,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
+/// A stranger's commands on an engine; they may come too late for what they name.
+void meddle(const test_engine& engine, const std::string& commands) {
+  shell("export DOCKER_HOST=unix://" + engine.socket() + "; { " + commands + "; } >/dev/null 2>&1 || true");
+}
+
 class storm {
 public:
   explicit storm(unsigned seed) : random_(seed) {
@@ -25,7 +30,8 @@ public:
   }
 
   void round(tally& count) {
-    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed"};
+    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed", "containers paused",
+                                          "a container renamed", "a flood of events"};
     auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, agent_, "n1"); }, [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
       judge(agent_, one, count, agent_.said());
@@ -71,6 +77,14 @@ private:
       engine.freeze();
       pause(100, 6000);
       engine.thaw();
+    } else if (fault == "containers paused") {
+      meddle(engine, "for c in $(docker ps -q); do docker pause $c; done");
+      pause(100, 4000);
+      meddle(engine, "for c in $(docker ps -q --filter status=paused); do docker unpause $c; done");
+    } else if (fault == "a container renamed") {
+      meddle(engine, "n=$(docker ps --format '{{.Names}}' | grep -E '^davit-[0-9a-f]{8}-.*-[0-9]+$' | shuf -n1); docker rename $n stranger-$RANDOM-$n");
+    } else if (fault == "a flood of events") {
+      meddle(engine, "for i in $(seq 150); do echo '{\"Name\":\"other'$i'\"}'; done | xargs -P2 -I{} curl -s -o /dev/null --unix-socket ${DOCKER_HOST#unix://} -H 'Content-Type: application/json' -d {} http://d/volumes/create; docker volume prune -f -a || docker volume prune -f");
     } else {
       agent_.kill();
       engine.kill();

@@ -349,3 +349,42 @@ TEST_CASE("followers that take every connection keep neither tasks nor others' l
   agent.signal(SIGTERM);
   CHECK(agent.wait().exit_code == 0);
 }
+
+TEST_CASE("two engines that report one id are two: no task of one is taken for the other's, and a pruned volume changes nothing", "[strangers][restart]") {
+  test_engine first{"a"}, second{"b"};
+  auto key = [](const test_engine& engine) { return std::filesystem::path{engine.socket()}.parent_path() / "key.json"; };
+  second.stop();
+  std::filesystem::copy_file(key(first), key(second), std::filesystem::copy_options::overwrite_existing);
+  second.start();
+  REQUIRE(first.docker("info -f '{{.ID}}'") == second.docker("info -f '{{.ID}}'"));
+  test_agent agent{{first.settings(2), second.settings(2)}};
+  agent.await_engine("a", engine_state::ready);
+  agent.await_engine("b", engine_state::ready);
+  std::vector<task_id> running;
+  for (auto name : {"a", "b", "a", "b"}) {
+    auto spec = busybox("echo begun; sleep 6; echo whole; exit 7");
+    spec.engine.labels = {name};
+    running.push_back(agent.submit(spec));
+  }
+  for (auto id : running)
+    agent.await_state(id, task_state::running);
+  CHECK(agent.find(running[0]).attempts.front().engine_id != agent.find(running[1]).attempts.front().engine_id);
+  // Somebody cleans up, and the agent starts again.
+  first.docker("volume prune -f");
+  second.docker("volume prune -f");
+  agent.restart();
+  agent.await_engine("a", engine_state::ready);
+  agent.await_engine("b", engine_state::ready);
+  for (auto id : running) {
+    auto ended = agent.wait(id);
+    INFO(ended.message);
+    CHECK(ended.exit_code == 7);
+    CHECK(ended.attempts.size() == 1);
+    CHECK(agent.logs(id).out == "begun\nwhole\n");
+  }
+  auto after = busybox("true");
+  after.engine.labels = {"a"};
+  CHECK(agent.run(after).attempts.front().engine_id == agent.find(running[0]).attempts.front().engine_id);
+  // One engine behind the other's address is another.
+  CHECK(first.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine") != second.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine"));
+}

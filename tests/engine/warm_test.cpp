@@ -350,7 +350,7 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
   test_agent agent{{with_sandboxes(engine, 1)}};
   CHECK(agent.run(warm("exit 3")).exit_code == 3);
   REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
-  auto folder = engine.docker("volume inspect -f '{{.Mountpoint}}' $(docker -H unix://" + engine.socket() + " volume ls -q)");
+  auto folder = engine.docker("volume inspect -f '{{.Mountpoint}}' $(docker -H unix://" + engine.socket() + " volume ls -q | grep davit-init)");
   folder = folder.substr(0, folder.find('\n'));
   /// Another program in place of the init; the one that runs keeps its own.
   auto replace = [&](const std::string& source) {
