@@ -14,12 +14,14 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/sec.hpp>
+#include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <map>
 
 namespace davit {
 
@@ -48,6 +50,8 @@ struct supervisor_state {
 
   context_ptr context;
   std::vector<child> children; ///< In the order of their start.
+  /// By name. Whatever ends the supervisor ends them. (A link would do it too, but would let a child that was killed kill the supervisor.)
+  std::shared_ptr<std::map<std::string, caf::actor>> living = std::make_shared<std::map<std::string, caf::actor>>();
   wiring addresses;
   api_actor api;
   bool stopping = false;
@@ -89,7 +93,7 @@ void wire(self_pointer self) {
 void start(self_pointer self, child& one) {
   one.actor = one.start();
   self->monitor(one.actor);
-  self->link_to(one.actor); // the supervisor's end is theirs
+  (*self->state.living)[one.name] = one.actor;
 }
 
 /// Nothing is placed on an engine whose connection can't be kept alive; who asks is told why.
@@ -153,10 +157,9 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
   state.context = context;
   self->set_down_handler([self](const caf::down_msg& down) { child_down(self, down); });
   auto& system = self->system();
-  // A child's end comes as a down message too, and is dealt with there. Only what is sent to the supervisor itself ends it.
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    if (exit.source == self->address())
-      self->quit(exit.reason);
+  self->attach_functor([living = state.living] {
+    for (const auto& [name, one] : *living)
+      caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
   });
   auto add = [&](std::string name, std::function<caf::actor()> how, part kind = part::core) {
     state.children.push_back({std::move(name), kind, std::move(how), {}, restart_budget{}});

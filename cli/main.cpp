@@ -201,7 +201,7 @@ int dispatch(int argc, char** argv) {
     std::vector<std::string> words{argv + 1, argv + argc};
     if (!words.empty() && (words.front() == "run" || words.front() == "submit")) {
       auto command = words.front() == "run" ? run_command : submit_command;
-      words = with_empty_values(*command, {words.begin() + 1, words.end()});
+      words = as_docker_has_it(*command, {words.begin() + 1, words.end()});
       words.insert(words.begin(), command->get_name());
     }
     std::reverse(words.begin(), words.end()); // as CLI11 has it

@@ -74,16 +74,23 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--retry", flags.retry, "Attempts at most, the first included");
   app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
   app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
+  for (auto option : app.get_options()) // of a flag that is given twice the last one counts, as docker has it
+    if (option->get_expected_max() == 1 && option->get_type_size() == 1 && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+      option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
-std::vector<std::string> with_empty_values(const CLI::App& command, std::vector<std::string> words) {
+std::vector<std::string> as_docker_has_it(const CLI::App& command, std::vector<std::string> words) {
   auto takes_value = [&](const std::string& name) {
     auto option = command.get_option_no_throw(name);
     return option && option->get_items_expected_min() > 0;
   };
   for (std::size_t i = 0; i < words.size(); ++i) {
     auto word = words[i];
-    if (word == "--" || word.size() < 2 || word.front() != '-')
+    if (word == "--") { // the flags' end, as getopt has it; behind the image it is the task's
+      words.erase(words.begin() + static_cast<std::ptrdiff_t>(i));
+      break;
+    }
+    if (word.size() < 2 || word.front() != '-')
       break; // the image: what comes behind it is the task's
     auto equals = word.find('=');
     if (word.starts_with("--") && equals != std::string::npos) {
@@ -96,7 +103,10 @@ std::vector<std::string> with_empty_values(const CLI::App& command, std::vector<
     } else {
       for (std::size_t k = 1; k < word.size(); ++k)
         if (takes_value(std::string{"-"} + word[k])) {
-          i += k + 1 == word.size() ? 1 : 0; // else the rest of the word is the value
+          if (k + 1 == word.size())
+            ++i; // else the rest of the word is the value
+          else if (word[k + 1] == '=') // -e=A=1
+            words[i].erase(k + 1, 1);
           break;
         }
     }

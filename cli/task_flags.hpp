@@ -38,9 +38,9 @@ std::string read_all(std::istream& in, std::size_t most, const std::string& what
 
 void add_task_flags(CLI::App& app, task_flags& flags);
 
-/// The words behind `run` or `submit` with each `--flag=` in front of the image as two words, the second one empty: CLI11 would take
-/// the next word for its value.
-std::vector<std::string> with_empty_values(const CLI::App& command, std::vector<std::string> words);
+/// The words behind `run` or `submit`, with the flags in front of the image as CLI11 understands them, where docker's command line is laxer:
+/// `--flag=` as two words, the second one empty; `-f=value` without its `=`; no `--` before the image.
+std::vector<std::string> as_docker_has_it(const CLI::App& command, std::vector<std::string> words);
 
 duration read_duration(const std::string& text, const char* flag);
 

@@ -116,7 +116,7 @@ struct judge {
 
   void forms() {
     static const RE2 device{"/dev/[^:,]+(:/[^:,]+(:[rwm]{1,3})?)?"}, ulimit{"(-1|[0-9]{1,18})(:(-1|[0-9]{1,18}))?"}, address{"[0-9a-fA-F.:]{2,45}"},
-      host_name{"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"}, extra_host{R"([a-zA-Z0-9][a-zA-Z0-9._-]*[:=](\[?[0-9a-fA-F:.]{2,45}\]?|host-gateway))"}, key{"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+"};
+      host_name{R"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*)"}, extra_host{R"([a-zA-Z0-9][a-zA-Z0-9._-]*[:=](\[?[0-9a-fA-F:.]{2,45}\]?|host-gateway))"}, key{"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+"};
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
       if (!matches(spec.devices[i], device) || spec.devices[i].find("/../") != std::string::npos)
         refuse("devices", "devices[" + std::to_string(i) + "]", "\"" + spec.devices[i] + "\" is no device; write /dev/name[:/dev/name[:rwm]]");
@@ -135,8 +135,8 @@ struct judge {
     for (const auto& [name, value] : spec.sysctls)
       if (!matches(name, key) || value.find('\0') != std::string::npos)
         refuse("sysctls", "sysctls." + name, "\"" + name + "\" is no kernel parameter");
-    if (!spec.hostname.empty() && !matches(spec.hostname, host_name))
-      refuse("hostname", "hostname", "\"" + spec.hostname + "\" is no host name; letters, digits and hyphens, 63 at most");
+    if (!spec.hostname.empty() && (!matches(spec.hostname, host_name) || spec.hostname.size() > 64))
+      refuse("hostname", "hostname", "\"" + spec.hostname + "\" is no host name; letters, digits and hyphens, 63 at most between two dots and 64 in all");
     for (const auto* names : {&spec.cap_add, &spec.cap_drop})
       for (const auto& one : *names) {
         static const RE2 form{"[A-Z_]{2,32}"};

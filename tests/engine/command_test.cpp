@@ -2,9 +2,14 @@
 #include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 
+#include "json/read.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <csignal>
+#include <cstdlib>
+#include <random>
+#include <set>
 
 using namespace davit;
 using namespace davit::test;
@@ -249,4 +254,152 @@ TEST_CASE("a follower that is cut off in the middle goes on with Last-Event-ID: 
   for (int i = 1; i <= 100; ++i)
     expected += "line " + std::to_string(i) + "\\n";
   CHECK(all == expected + "last \xef\xbf\xbd+base64");
+}
+
+namespace {
+
+/// `docker create` and `davit submit` are given the same words. Each flag that both have, in every way to write it.
+std::vector<std::string> random_words(std::minstd_rand& random) {
+  auto pick = [&](std::initializer_list<const char*> from) { return std::string{*(from.begin() + random() % from.size())}; };
+  std::vector<std::string> words;
+  auto give = [&](const std::string& brief, const std::string& name, const std::string& value) {
+    switch (random() % (brief.empty() ? 2 : 4)) {
+      case 0:
+        words.insert(words.end(), {"--" + name, value});
+        break;
+      case 1:
+        words.push_back("--" + name + "=" + value);
+        break;
+      case 2:
+        words.insert(words.end(), {"-" + brief, value});
+        break;
+      default:
+        if (value.empty())
+          words.insert(words.end(), {"-" + brief, value});
+        else
+          words.push_back("-" + brief + value);
+    }
+  };
+  for (auto count = random() % 5; count > 0; --count)
+    switch (random() % 9) {
+      case 0:
+        give("e", "env", pick({"A=1", "A=two words", "A=", "B=a=b", "C", "A=--x", "=x", "", "A=-e"}));
+        break;
+      case 1:
+        give("w", "workdir", pick({"/tmp", "/", "/a b", "relative", ""}));
+        break;
+      case 2:
+        give("u", "user", pick({"0", "1000:1000", "nobody", ""}));
+        break;
+      case 3:
+        give("l", "label", pick({"x=y", "x", "x=", "x=a=b", "x=-l"}));
+        break;
+      case 4:
+        give("m", "memory", pick({"64m", "1g", "67108864", "64M", "64mb", "64MB"}));
+        break;
+      case 5:
+        give("", "entrypoint", pick({"", "echo", "/bin/sh", "a b"}));
+        break;
+      case 6:
+        give("", "hostname", pick({"box", "box.local"}));
+        break;
+      case 7:
+        words.push_back(pick({"--read-only", "--read-only=true", "--read-only=false", "-i", "--interactive=false"}));
+        break;
+      default:
+        give("", "pids-limit", pick({"7", "100"}));
+    }
+  if (random() % 8 == 0)
+    words.push_back("--");
+  words.push_back("busybox:test");
+  for (auto count = 1 + random() % 4; count > 0; --count)
+    words.push_back(pick({"echo", "-e", "--env", "--env=A=2", "-", "a b", "", "--help", "-it", "x=y", "--entrypoint="}));
+  return words;
+}
+
+} // namespace
+
+TEST_CASE("docker create and davit submit make the same of the same words", "[command]") {
+  test_engine engine{"a"};
+  scratch_folder nowhere;
+  engine_settings silent;
+  silent.name = "silent";
+  silent.endpoint = "unix://" + (nowhere / "no.sock");
+  test_agent agent{{silent}};
+  auto seed = std::random_device{}();
+  if (auto text = std::getenv("DAVIT_WORDS_SEED"))
+    seed = static_cast<unsigned>(std::atoi(text));
+  auto cases = std::getenv("DAVIT_WORDS_CASES") ? std::atoi(std::getenv("DAVIT_WORDS_CASES")) : 100;
+  CAPTURE(seed);
+  std::minstd_rand random{seed};
+  for (int i = 0; i < cases; ++i) {
+    auto words = random_words(random);
+    std::string shown;
+    for (const auto& one : words)
+      shown += "[" + one + "] ";
+    CAPTURE(shown);
+    auto docker = std::vector<std::string>{"/usr/bin/env", "docker", "-H", "unix://" + engine.socket(), "create", "--network", "none"};
+    auto davit = std::vector<std::string>{DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none"};
+    docker.insert(docker.end(), words.begin(), words.end());
+    davit.insert(davit.end(), words.begin(), words.end());
+    auto theirs = run_process(docker), ours = run_process(davit);
+    CAPTURE(theirs.out, theirs.err, ours.out, ours.err);
+    if (theirs.out.starts_with("\nUsage") || ours.out.starts_with("Submit a task")) // --help in front of the image
+      continue;
+    CHECK((theirs.exit_code == 0) == (ours.exit_code == 0));
+    if (theirs.exit_code != 0 || ours.exit_code != 0)
+      continue;
+    auto id = theirs.out.substr(0, 64);
+    json::parser parser, other;
+    auto inspected = parser.parse(run_process({"/usr/bin/env", "docker", "-H", "unix://" + engine.socket(), "inspect", "-f", "{{json .}}", id}).out);
+    auto told = other.parse(agent.call("GET", "/v1/tasks/" + ours.out.substr(0, 36)));
+    REQUIRE(inspected.has_value());
+    REQUIRE(told.has_value());
+    auto list = [](json::element root, std::string_view name) {
+      std::vector<std::string> all;
+      simdjson::dom::array array;
+      if (root[name].get(array) == simdjson::SUCCESS)
+        for (auto one : array)
+          all.emplace_back(one.get_string().value());
+      return all;
+    };
+    auto text = [](json::element root, std::string_view name) {
+      std::string_view value;
+      return root[name].get(value) == simdjson::SUCCESS ? std::string{value} : std::string{};
+    };
+    json::element config = (*inspected)["Config"].value(), host = (*inspected)["HostConfig"].value(), spec = (*told)["spec"].value();
+    auto command = list(config, "Cmd"), entrypoint = list(config, "Entrypoint");
+    auto plan = list(spec, "command");
+    if (!command.empty() && plan.empty())
+      plan = {"sh"}; // the image's own
+    CHECK(command == plan);
+    CHECK(entrypoint == list(spec, "entrypoint"));
+    CHECK(text(config, "User") == text(spec, "user"));
+    if (!text(spec, "workdir").empty())
+      CHECK(text(config, "WorkingDir") == text(spec, "workdir"));
+    if (!text(spec, "hostname").empty())
+      CHECK(text(config, "Hostname") == text(spec, "hostname"));
+    std::set<std::string> env, labels, their_labels;
+    simdjson::dom::object map;
+    if (spec["env"].get(map) == simdjson::SUCCESS)
+      for (auto [name, value] : map)
+        env.insert(std::string{name} + "=" + std::string{value.get_string().value()});
+    if (spec["labels"].get(map) == simdjson::SUCCESS)
+      for (auto [name, value] : map)
+        labels.insert(std::string{name} + "=" + std::string{value.get_string().value()});
+    std::set<std::string> their_env;
+    for (const auto& one : list(config, "Env"))
+      if (!one.starts_with("PATH=") && one.find('=') != std::string::npos) // a name alone: it is not set here
+        their_env.insert(one);
+    CHECK(their_env == env);
+    if (config["Labels"].get(map) == simdjson::SUCCESS)
+      for (auto [name, value] : map)
+        their_labels.insert(std::string{name} + "=" + std::string{value.get_string().value()});
+    CHECK(their_labels == labels);
+    bool theirs_read_only = false, ours_read_only = false;
+    REQUIRE(host["ReadonlyRootfs"].get(theirs_read_only) == simdjson::SUCCESS);
+    ours_read_only = spec["read_only"].get(ours_read_only) == simdjson::SUCCESS && ours_read_only;
+    CHECK(theirs_read_only == ours_read_only);
+  }
+  engine.docker("container prune -f");
 }
