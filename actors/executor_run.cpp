@@ -28,6 +28,9 @@ constexpr duration removal_patience = 10s;
 /// A sandbox that has said nothing for so long after it was given its task is looked at, again and again.
 constexpr duration beginning_patience = 2s;
 
+/// And if it is not paused, so often: a machine may be slow.
+constexpr int looks_at_beginning = 15;
+
 /// How long the rest of a cancelled task's log is read after its container's end. Whoever prints faster than can be read has more.
 constexpr duration rest_of_cancelled = 600ms;
 
@@ -125,31 +128,33 @@ void executor_state::started(timestamp at, bool running) {
   run();
 }
 
-/// A sandbox that somebody has paused, before its task reached it, would keep the task for ever. It is killed: then its log tells for certain
-/// whether the task had begun, and if not, it is begun elsewhere (look_for_beginning).
-void executor_state::watch_beginning() {
-  after(beginning_patience, [this] {
+/// A sandbox that somebody has paused or stopped (SIGSTOP), before its task reached it, would keep the task for ever. It is killed: then its log
+/// tells for certain whether the task had begun, and if not, it is begun elsewhere (look_for_beginning).
+void executor_state::watch_beginning(int looks) {
+  after(beginning_patience, [this, looks] {
     auto address = engine_address();
     if (now != step::run || wanted != ending::none || !address)
       return;
-    auto later = [this](const caf::error&) { watch_beginning(); };
+    auto later = [this, looks](const caf::error&) { watch_beginning(looks + 1); };
     self->request(address, 10s, log_atom_v, start_atom_v, container)
       .then(
-        [this, address, later](const std::string& first) {
+        [this, address, looks, later](const std::string& first) {
           if (!first.empty() || now != step::run)
             return;
           self->request(address, 10s, inspect_atom_v, container)
             .then(
-              [this, address](const container_status& status) {
+              [this, address, looks](const container_status& status) {
                 if (now != step::run || wanted != ending::none || status.ended())
                   return;
-                if (status.state != "paused") {
-                  watch_beginning();
+                if (status.state != "paused" && looks < looks_at_beginning) {
+                  watch_beginning(looks + 1);
                   return;
                 }
-                spdlog::warn("task {}: its sandbox {} was paused before the task began, and is killed; the task begins elsewhere", to_string(key().task), container);
+                spdlog::warn("task {}: its sandbox {} was {} before the task began, and is killed; the task begins elsewhere", to_string(key().task), container,
+                             status.state == "paused" ? "paused" : "stopped");
+                hung = true;
                 self->request(address, 60s, stop_atom_v, container, duration{0})
-                  .then([](bool) {}, [this](const caf::error&) { watch_beginning(); });
+                  .then([](bool) {}, [this, looks](const caf::error&) { watch_beginning(looks + 1); });
               },
               later);
         },
@@ -322,7 +327,10 @@ void executor_state::look_for_beginning(container_status ended) {
   ask([this, ended] { look_for_beginning(ended); }, [this, ended](const caf::error&) { corroborate(ended); },
       [this, ended](const std::string& first) {
         if (!first.empty()) { // it says so before all else
-          corroborate(ended);
+          if (hung)
+            fail(outcome::engine_lost, "its sandbox had hung, and was killed just as the task began");
+          else
+            corroborate(ended);
           return;
         }
         forget_dead("the sandbox had ended before its task began, with exit code " + std::to_string(ended.exit_code));

@@ -64,7 +64,7 @@ struct executor_state {
   void start_refused(caf::error why);
   void started(timestamp at, bool running = true);
   void attach(const container_status& found);
-  void watch_beginning();
+  void watch_beginning(int looks = 0);
   void run();
   bool heard_of_end();
   void look();
@@ -183,6 +183,7 @@ struct executor_state {
   std::optional<std::uint64_t> epoch_at_start; ///< Of the engine; not known of a container that was found running.
   std::optional<std::uint64_t> epoch_at_attach; ///< When a container was found running.
   std::optional<steady::time_point> doubted_since; ///< The container has ended, and whether its engine was restarted is not known yet.
+  bool hung = false; ///< Its sandbox did, and was killed.
   bool create_sent = false;
   std::string refused_before; ///< The engine's words, the last time that it could not make the container.
   bool begun_here = false;  ///< This executor has started it, and owes it its standard input.

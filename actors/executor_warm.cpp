@@ -116,6 +116,7 @@ void executor_state::forget_sandbox(const std::string& which) {
     container.clear();
     warm.reset();
     told.reset();
+    hung = false;
     followed_to_end = false;
     create_sent = false;
     may_have_started = false;
