@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <csignal>
 #include <random>
 
 namespace davit {
@@ -21,6 +22,9 @@ constexpr duration prompt_end = 100ms;
 
 /// How long it may take to find out whether an engine was restarted, if its grace is not longer.
 constexpr duration longest_doubt = 10s;
+
+/// How much later than a container's end an engine may know that the kernel has killed a process for memory.
+constexpr duration late_news = 250ms;
 
 /// How long a container whose task has ended may take to end too, before it is removed as it is.
 constexpr duration removal_patience = 10s;
@@ -375,13 +379,33 @@ void executor_state::corroborate(container_status ended) {
 void executor_state::suspect(container_status ended) {
   ask([this, ended] { corroborate(ended); }, [this, ended](const caf::error&) { settle(ended); },
       [this, ended](const std::vector<engine_event>& events) {
-        auto through_engine = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "kill"; });
-        if (through_engine)
+        auto told_of = [&](const char* action) { return std::any_of(events.begin(), events.end(), [=](const engine_event& event) { return event.action == action; }); };
+        if (told_of("oom")) {
+          auto killed = ended;
+          killed.oom_killed = true;
+          inspect_again(killed);
+        } else if (told_of("kill")) {
           watch_engine(ended, steady::now() + shutdown_patience);
-        else
+        } else if (ended.exit_code == 128 + SIGKILL) {
+          after(late_news, [this, ended] { inspect_again(ended); });
+        } else {
           settle(ended);
+        }
       },
       history_atom_v, container, started_at - 5s);
+}
+
+/// Nobody known has killed it. The engine hears from the kernel of a kill for memory by another way than of the end, and on a busy machine later.
+void executor_state::inspect_again(container_status ended) {
+  ask([this, ended] { inspect_again(ended); }, [this, ended](const caf::error&) { settle(ended); },
+      [this, ended](const container_status& status) {
+        auto judged = ended;
+        judged.oom_killed |= status.oom_killed;
+        if (!status.raw_state.empty())
+          evidence.inspect = status.raw_state;
+        settle(judged);
+      },
+      inspect_atom_v, container);
 }
 
 void executor_state::watch_engine(container_status ended, steady::time_point until) {
