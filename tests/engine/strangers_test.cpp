@@ -273,6 +273,9 @@ TEST_CASE("what davit takes for an image's or a volume's name, the engine takes 
         continue;
       if (normal && !taken && name.starts_with("["))
         continue;
+      // It takes for a registry what could be a part of a path, although no host can have the name.
+      if (!normal && taken && name.find('/') != std::string::npos && first.find_first_of(".:") != std::string::npos && first.find('_') != std::string::npos)
+        continue;
       // An engine takes 64 hexadecimal digits for an image's id, which is not the name that was judged: davit has sha256:... for that.
       if (name == hex)
         continue;
