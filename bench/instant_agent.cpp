@@ -113,6 +113,7 @@ void instant_agent::engines_come() {
     ready.slots = one.slots;
     ready.grace = one.grace;
     ready.info.id = one.endpoint;
+    ready.same_since = std::chrono::system_clock::now();
     caf::anon_send(addresses_.scheduler, ready);
   }
 }
