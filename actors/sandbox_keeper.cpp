@@ -505,10 +505,12 @@ void clean(self_pointer self) {
   if (!engine_of(self))
     return;
   const auto& settings = state.context->settings;
-  self->request(engine_of(self), caf::infinite, list_atom_v, std::vector<std::string>{"davit.sandbox", "davit.fleet=" + settings.fleet})
+  ++state.removing; // until it is known what there is to remove
+  self->request(engine_of(self), 30s, list_atom_v, std::vector<std::string>{"davit.sandbox", "davit.fleet=" + settings.fleet})
     .then(
       [self](const std::vector<container_summary>& containers) {
         auto& state = self->state;
+        --state.removing;
         std::set<std::string> known = state.making;
         for (const auto& [name, kind] : state.kinds)
           for (const auto& one : kind.ready)
@@ -523,8 +525,13 @@ void clean(self_pointer self) {
           if (own || one.state == "exited" || one.state == "dead")
             remove(self, one.name);
         }
+        settle_drain(self);
       },
-      [](const caf::error& e) { spdlog::debug("sandboxes that were left can't be listed: {}", text_of(e)); });
+      [self](const caf::error& e) {
+        spdlog::debug("sandboxes that were left can't be listed: {}", text_of(e));
+        --self->state.removing;
+        settle_drain(self);
+      });
 }
 
 void engine_changed(self_pointer self, const engine_status& now) {
@@ -562,6 +569,8 @@ sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr conte
         for (auto& one : std::exchange(kind.waiting, {}))
           answer(one, "the agent is draining");
       empty_all(self);
+      if (state.engine.state == engine_state::ready)
+        clean(self); // an engine may have made one for the process before this one, after it was looked at last
       auto promise = self->make_response_promise<void>();
       state.drained.push_back(promise);
       settle_drain(self);
