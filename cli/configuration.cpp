@@ -5,7 +5,6 @@
 #include "transport/aws_profile.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/log_format.hpp"
-#include "transport/log_service.hpp"
 #include "transport/registry_credentials.hpp"
 
 #include <caf/init_global_meta_objects.hpp>

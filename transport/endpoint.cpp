@@ -95,6 +95,26 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
   return result;
 }
 
+result<service_url> parse_service_url(const std::string& url, const std::string& usual, const std::string& tls_ca) {
+  auto scheme = url.find("://");
+  auto slash = scheme == std::string::npos ? scheme : url.find('/', scheme + 3);
+  std::optional<tls_settings> tls;
+  if (url.starts_with("https:")) {
+    tls.emplace();
+    tls->ca = tls_ca;
+  }
+  constexpr auto advice = "write http://host:port or https://host:port, with a path behind it if it is not the usual one";
+  if (!url.starts_with("http://") && !url.starts_with("https://"))
+    return error{engine_errc::refused, 0, "\"" + url + "\" is no address of a log service: it must start with http:// or https://"};
+  auto where = parse_endpoint(url.substr(0, slash), tls, advice);
+  if (!where)
+    return where.error();
+  auto path = slash == std::string::npos ? std::string{} : url.substr(slash);
+  if (path.empty() || path == "/")
+    path = usual.empty() ? "/" : usual;
+  return service_url{*where, path};
+}
+
 std::string to_string(const endpoint& where) {
   if (where.is_unix())
     return "unix://" + where.path;

@@ -42,6 +42,15 @@ struct host_and_port {
 /// `host:port`, `[::1]:port`; no value: it is neither. Without a network: a name is not looked up.
 std::optional<host_and_port> parse_host_and_port(std::string_view text);
 
+/// `http://host:port/path`, taken apart.
+struct service_url {
+  endpoint where;
+  std::string path; ///< Begins with a slash.
+};
+
+/// `usual` is the path if the URL has none.
+result<service_url> parse_service_url(const std::string& url, const std::string& usual, const std::string& tls_ca);
+
 std::string to_string(const endpoint& where);
 
 /// What `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_TLS` and `DOCKER_CERT_PATH` say, as Docker's own client takes them;

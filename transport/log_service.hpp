@@ -13,15 +13,6 @@
 
 namespace davit::transport {
 
-/// `http://host:port/path`, taken apart.
-struct service_url {
-  endpoint where;
-  std::string path; ///< Begins with a slash.
-};
-
-/// `usual` is the path if the URL has none.
-result<service_url> parse_service_url(const std::string& url, const std::string& usual, const std::string& tls_ca);
-
 /// What became of a delivery.
 struct delivery {
   enum class verdict : std::uint8_t {
