@@ -311,7 +311,8 @@ function drawRows() {
     rows.push(row);
   }
   space.replaceChildren(...rows);
-  if (chosen) box.setAttribute("aria-activedescendant", "row-" + chosen);
+  if (rows.some((row) => row.id === "row-" + chosen)) box.setAttribute("aria-activedescendant", "row-" + chosen);
+  else box.removeAttribute("aria-activedescendant");
 }
 
 // -- one task --------------------------------------------------------------------------------------------------------------
@@ -323,8 +324,16 @@ async function choose(id) {
   location.hash = id;
   $("detail").hidden = false;
   detail = tasks.get(id) || null;
-  try { detail = await get("/v1/tasks/" + id); keep(detail); } catch (e) { $("detail-state").textContent = String(e.message); if (!detail) return; }
-  drawDetail(true);
+  drawRows();
+  // By the time of the answer another row may be chosen: what comes late is kept, and not shown.
+  try {
+    const task = await get("/v1/tasks/" + id);
+    keep(task);
+    if (chosen === id) detail = task;
+  } catch (e) {
+    if (chosen === id) $("detail-state").textContent = String(e.message);
+  }
+  if (chosen === id && detail) drawDetail(true);
   draw();
 }
 

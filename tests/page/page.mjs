@@ -119,11 +119,23 @@ await check("by keyboard alone: /, find, arrows, Escape", async () => {
   await page.keyboard.type("team=blue");
   await eventually("six are left", async () => (await page.locator("#tasks-count").innerText()).startsWith("6 of"));
   await page.locator("#tasks").focus();
+  assert.equal(await page.locator("#tasks").getAttribute("aria-activedescendant"), null);
+  // The agent answers the first row's question after the second's: what is shown is the second all the same.
+  const first = (await call("/v1/tasks?name=nightly-5")).tasks[0].id;
+  let letGo;
+  const held = new Promise((done) => { letGo = done; });
+  await page.route("**/v1/tasks/" + first, async (route) => { await held; await route.continue(); });
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowDown");
-  await eventually("the second is open", async () => (await page.locator("#detail-title").innerText()) === "nightly-4");
   const active = await page.locator("#tasks").getAttribute("aria-activedescendant");
   assert.equal(await page.locator("#" + active).getAttribute("aria-selected"), "true");
+  await eventually("the second is open", async () => (await page.locator("#detail-title").innerText()) === "nightly-4");
+  const late = page.waitForResponse("**/v1/tasks/" + first);
+  letGo();
+  await (await late).finished();
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  assert.equal(await page.locator("#detail-title").innerText(), "nightly-4");
+  await page.unroute("**/v1/tasks/" + first);
   await page.keyboard.press("Escape");
   await page.getByLabel("Find").fill("");
 });
