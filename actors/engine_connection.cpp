@@ -630,13 +630,17 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
       if (!entry || entry->ended)
         return;
       // Nothing comes after this; but whoever followed is read after, and what was kept back here is read again then.
-      if (outcome && !follow && !entry->failure && (entry->masker || entry->reader)) {
+      if (outcome && !follow && !entry->failure) {
         log_batch rest{key, source, 0, {}};
         finish_sifting(*entry, rest.records);
+        for (auto stream : ending.unclear)
+          if (!entry->reader || !entry->reader->reported(stream)) // else that line is the init's
+            rest.records.push_back({log_stream::note, std::chrono::system_clock::now(),
+                                    "the engine does not tell whether the last line of " + to_string(stream) + ", which it has cut, ended with a newline\n"});
         pass_on(self, std::move(rest));
       }
       entry->ended = true;
-      entry->unclear = ending.unclear;
+      entry->unclear = !ending.unclear.empty();
       if (!outcome && !entry->failure)
         entry->failure = to_caf(outcome.error());
       settle_log(self, key);

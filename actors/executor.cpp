@@ -1,6 +1,7 @@
 #include "actors/executor_state.hpp"
 
 #include "actors/container_plan.hpp"
+#include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
 #include "transport/secret_box.hpp"
 
@@ -103,11 +104,15 @@ void executor_state::inspect_own(std::string name_or_id, std::function<void()> a
         auto label = found.labels.find("davit.task");
         auto sandbox = found.labels.find("davit.sandbox"); // has no other mark of its task than its name, or its id in the store
         auto ours = sandbox != found.labels.end() || (label != found.labels.end() && label->second == to_string(key().task));
-        if (sandbox != found.labels.end() && !warm) {
-          warm.emplace();
-          warm->container = found.id;
-          warm->nonce = sandbox->second;
-          warm->says_begun = found.labels.contains(init::words_label);
+        if (sandbox != found.labels.end()) {
+          if (!warm)
+            warm.emplace().container = found.id;
+          nonce = sandbox->second;
+          says_begun = found.labels.contains(init::words_label);
+        } else {
+          auto marked = found.labels.find(init::nonce_label); // an older davit's containers have none, nor has one whose command is the first process
+          nonce = marked == found.labels.end() ? std::string{} : marked->second;
+          says_begun = !nonce.empty() && !spec.tty;
         }
         if (ours && !spec.network.value_or("").starts_with("container:"))
           network = found.joined;
@@ -169,7 +174,7 @@ void executor_state::go_on_from(container_state there, const container_status& f
         break;
       }
       if (warm && !begun_here) {
-        look_into_sandbox(found);
+        look_into_sandbox(found, 60);
         break;
       }
       [[fallthrough]];
@@ -258,6 +263,8 @@ void executor_state::pull() {
       refused,
       [this] {
         context->metrics->image_pulled(true);
+        image.reset(); // it is another one now
+        nonce.clear();
         // Known to be davit's from now on, so that it may be removed some day: nothing waits for this.
         self->request(addresses.store, caf::infinite, pull_atom_v, engine.info.id, spec.image).then([] {}, [](const caf::error&) {});
         create();
@@ -283,33 +290,94 @@ void executor_state::create() {
     take_network();
     return;
   }
-  create_sent = true;
-  ask([this] { create(); },
-      [this](const caf::error& e) {
-        auto code = engine_code(e);
-        if (is_of_network(e)) {
-          forget_network();
-        } else if (code == engine_errc::conflict) {
-          adopt(); // an answer was lost: the container is there already
-        } else if (code == engine_errc::not_found && !pulled && spec.pull != pull_policy::never) {
-          pull();
-        } else if (code == engine_errc::not_found) {
-          fail(outcome::image_unavailable, text_of(e) + (spec.pull == pull_policy::never ? " (pull: never)" : ""));
-        } else if (code == engine_errc::failed && !is_engines_own(text_of(e))) {
-          look_twice(e);
-        } else if (code == engine_errc::failed) {
-          hold([this] { create(); }, e);
-        } else {
-          fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + text_of(e));
+  if (!image && owes_init()) {
+    look_up_image();
+    return;
+  }
+  make_container();
+}
+
+/// A container with an init is told its command, which may be the image's.
+void executor_state::look_up_image() {
+  ask([this] { create(); }, [this](const caf::error& e) { create_refused(e); },
+      [this](const image_info& found) {
+        if (arguments_of(plan_container(context->settings, key(), spec, {}), found).empty()) {
+          make_container(); // the engine says so
+          return;
         }
+        image = found;
+        have_init();
       },
+      find_atom_v, spec.image);
+}
+
+void executor_state::have_init() {
+  self->request(addresses.sandboxes[engine.name], caf::infinite, init_atom_v, spec.image)
+    .then(
+      [this] {
+        if (now != step::create)
+          return;
+        nonce = to_string(uuid::make_v4());
+        says_begun = !spec.tty;
+        program = arguments_of(plan_container(context->settings, key(), spec, {}), *image).front();
+        make_container();
+      },
+      [this](const caf::error& e) {
+        if (now != step::create)
+          return;
+        if (is_connection_trouble(engine_code(e)))
+          hold([this] { create(); }, e);
+        else {
+          init_trouble = "it can't be put on the engine: " + text_of(e);
+          create();
+        }
+      });
+}
+
+void executor_state::make_container() {
+  create_sent = true;
+  ask([this] { create(); }, [this](const caf::error& e) { create_refused(e); },
       [this](const std::string& id) {
         crash_point("container created");
         container = id;
-        announce();
+        if (nonce.empty())
+          announce();
+        else
+          check_image();
       },
       create_atom_v, plan());
   crash_point("container asked");
+}
+
+/// The image's name may have been given to another, with another command, between two questions.
+void executor_state::check_image() {
+  ask([this] { adopt(); }, [this](const caf::error&) { adopt(); },
+      [this](const container_status& status) {
+        if (image && status.image_id == image->id)
+          announce();
+        else
+          forget_sandbox(container);
+      },
+      inspect_atom_v, container);
+}
+
+void executor_state::create_refused(const caf::error& why) {
+  auto code = engine_code(why);
+  if (is_of_network(why)) {
+    forget_network();
+  } else if (code == engine_errc::conflict) {
+    adopt(); // an answer was lost: the container is there already
+  } else if (code == engine_errc::not_found && !pulled && spec.pull != pull_policy::never) {
+    pull();
+  } else if (code == engine_errc::not_found) {
+    fail(outcome::image_unavailable, text_of(why) + (spec.pull == pull_policy::never ? " (pull: never)" : ""));
+  } else if (code == engine_errc::failed && !is_engines_own(text_of(why))) {
+    look_twice(why);
+  } else if (code == engine_errc::failed) {
+    hold([this] { create(); }, why);
+  } else {
+    fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + text_of(why));
+  }
 }
 
 /// The engine answered `create` with a 5xx. If it is well otherwise and does so again, it can't make this container.
@@ -386,6 +454,10 @@ void executor_state::start_refused(caf::error why) {
     return;
   }
   auto text = text_of(why);
+  if (!nonce.empty() && text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
+    forget_dead("its init could not be started: " + text);
+    return;
+  }
   auto code = engine_code(why);
   // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
   auto engine_trouble = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(text));

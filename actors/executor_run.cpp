@@ -45,10 +45,8 @@ constexpr duration first_look = 100ms;
 
 log_request executor_state::request_log(bool follow, bool tail, const log_lease& lease) const {
   log_request what{key(), container, spec.tty, follow, tail, lease, masked_values(), {}, false};
-  if (warm) {
-    what.nonce = warm->nonce;
-    what.says_begun = warm->says_begun;
-  }
+  what.nonce = nonce;
+  what.says_begun = says_begun;
   return what;
 }
 
@@ -67,6 +65,10 @@ void executor_state::follow_log() {
           .then([this](const log_end& end) { // the container has ended, or is about to
                   following = false;
                   followed_to_end = end.complete;
+                  if (end.report) {
+                    told = end.report;
+                    rest = log_rest::read;
+                  }
                   if (now == step::run && end.report && heed(*end.report))
                     end_early(*end.report);
                   else
@@ -113,7 +115,7 @@ void executor_state::started(timestamp at, bool running) {
     context->metrics->attempt_started(warm.has_value());
   if (warm) {
     follow_log(); // its init tells there how the task ends
-    if (warm->says_begun && running)
+    if (says_begun && running)
       watch_beginning();
   } else
     after(first_look, [this] {
@@ -223,7 +225,7 @@ bool executor_state::is_restarted(const container_status& status) const {
 /// What it ran has ended, as by a `docker stop`; what runs now is not the attempt's, and is removed with the container. A sandbox may have been
 /// restarted before its task reached it: its log tells.
 void executor_state::end_restarted(container_status status) {
-  if (!warm || !warm->says_begun) {
+  if (!warm || !says_begun) {
     fail_restarted(status);
     return;
   }
@@ -286,6 +288,10 @@ void executor_state::go_on_to_rest() {
 
 /// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its own.
 void executor_state::read_rest(container_status ended) {
+  if (rest == log_rest::read) {
+    heed_rest(std::move(ended));
+    return;
+  }
   if (rest == log_rest::forgone) {
     rest = log_rest::read;
     self->request(addresses.logs, caf::infinite, note_atom_v, key(), "the task was cancelled: what it had printed and was not read yet when its container had ended is not kept")
@@ -308,10 +314,9 @@ void executor_state::read_rest(container_status ended) {
             },
             [this, ended](const log_end& end) {
               rest = log_rest::read;
-              if (end.report && (end.report->word == sandbox_word::unused || end.report->word == sandbox_word::exec))
-                heed(*end.report);
-              else
-                look_for_beginning(ended);
+              if (end.report)
+                told = end.report;
+              heed_rest(ended);
             },
             log_atom_v, request_log(false, std::exchange(followed_to_end, false), lease));
       },
@@ -322,9 +327,18 @@ void executor_state::read_rest(container_status ended) {
       });
 }
 
-/// A sandbox that ended without its init's last word may have ended before the task began; then the task is still to be run.
+/// All of the log has been read.
+void executor_state::heed_rest(container_status ended) {
+  if (told && (told->word == sandbox_word::unused || told->word == sandbox_word::exec))
+    heed(*told);
+  else
+    look_for_beginning(std::move(ended));
+}
+
+/// A container that ended without its init's last word may have ended before the task began; then the task is still to be run. (What an engine that was
+/// killed had not written yet proves nothing: a task that may run once alone is not run again for it.)
 void executor_state::look_for_beginning(container_status ended) {
-  if (!warm || told || !warm->says_begun || wanted != ending::none) {
+  if (told || !says_begun || wanted != ending::none || spec.at_most_once) {
     corroborate(std::move(ended));
     return;
   }
@@ -337,7 +351,7 @@ void executor_state::look_for_beginning(container_status ended) {
             corroborate(ended);
           return;
         }
-        forget_dead("the sandbox had ended before its task began, with exit code " + std::to_string(ended.exit_code));
+        forget_dead("its init had ended before the task began, with exit code " + std::to_string(ended.exit_code));
       },
       log_atom_v, start_atom_v, container);
 }
@@ -470,7 +484,9 @@ void executor_state::decide(container_status ended, log_summary totals) {
   facts.live_restore = engine.info.live_restore;
   facts.start_remembered = start_remembered;
   facts.timeout = spec.timeout;
-  auto killed_for_memory = ended.oom_killed || (told && told->oom_kills > 0);
+  if (told && told->oom_kills > 0)
+    ended.oom_killed = true; // the engine hears of it by an event that may come behind the end
+  auto killed_for_memory = ended.oom_killed;
   facts.status = std::move(ended);
   auto result = judge_container(facts);
   if (result.outcome == outcome::succeeded && spec.validator && !validate_output(*spec.validator, totals.tail)) {
@@ -506,6 +522,7 @@ void executor_state::end_log_and_report(verdict how) {
   self->request(addresses.logs, caf::infinite, close_atom_v, key(), false)
     .then(
       [this, how](const log_summary& totals) {
+        crash_point("log closed");
         small_log = totals.packed;
         report(how);
       },

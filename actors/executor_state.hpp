@@ -50,6 +50,11 @@ struct executor_state {
   void recover();
   void pull();
   void create();
+  void create_refused(const caf::error& why);
+  void look_up_image();
+  void have_init();
+  void make_container();
+  void check_image();
   void look_twice(caf::error why);
   void adopt();
   void inspect_own(std::string name_or_id, std::function<void()> absent);
@@ -74,6 +79,7 @@ struct executor_state {
   void go_on_to_rest();
   void read_rest(container_status ended);
   log_request request_log(bool follow, bool tail, const log_lease& lease) const;
+  void heed_rest(container_status ended);
   void look_for_beginning(container_status ended);
   void corroborate(container_status ended);
   void suspect(container_status ended);
@@ -96,6 +102,7 @@ struct executor_state {
 
   // -- the warm way ------------------------------------------------------------------------------------------------------
 
+  bool has_keeper() const;
   bool may_be_warm();
   void be_cold(std::string why);
   void take();
@@ -106,8 +113,9 @@ struct executor_state {
   container_plan plan() const;
   void forget_sandbox(const std::string& which);
   void forget_dead(std::string why);
+  bool owes_init();
   void hand_over();
-  void look_into_sandbox(container_status found);
+  void look_into_sandbox(container_status found, int looks);
   bool heed(const sandbox_report& report);
   void end_early(const sandbox_report& report);
 
@@ -167,9 +175,15 @@ struct executor_state {
   std::string container;
   std::optional<sandbox> warm;  ///< The container is a sandbox.
   std::string cold_reason;      ///< Why no sandbox is asked for any more.
+  std::string nonce;            ///< What the container's init marks its words with; empty: there is no init, and the command is the first process.
+  bool says_begun = false;      ///< That init says when the task begins.
+  std::string program;          ///< What it was to execute, if this executor has told it.
+  std::optional<image_info> image; ///< Of a container that is to have an init: what its name stood for.
+  std::string init_trouble;     ///< Why there is to be none, although there could; the first time it is tried once more.
+  int init_failures = 0;
   std::string network;          ///< The container whose network this one joins; empty: it has its own.
   bool network_asked = false;
-  std::optional<sandbox_report> told; ///< How the task ended, as the sandbox's init says.
+  std::optional<sandbox_report> told; ///< How the task ended, as the container's init says.
   bool ended_early = false;     ///< By that word alone: the engine takes the container down still.
   bool end_awaited = false;     ///< The engine was asked to tell when the container has ended, and has not answered.
   bool removal_waits = false;   ///< For that answer.

@@ -3,6 +3,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/executor_state.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
 
 #include <spdlog/spdlog.h>
@@ -12,15 +13,19 @@
 
 namespace davit {
 
+bool executor_state::has_keeper() const {
+  auto keeper = addresses.sandboxes.find(engine.name);
+  return keeper != addresses.sandboxes.end() && keeper->second;
+}
+
 /// Whether to ask for a sandbox; if not, the evidence says why.
 bool executor_state::may_be_warm() {
   const auto& all = context->settings.engines;
   auto settings = std::find_if(all.begin(), all.end(), [this](const auto& one) { return one.name == engine.name; });
-  auto keeper = addresses.sandboxes.find(engine.name);
   auto why = cold_reason;
   if (why.empty())
     why = settings == all.end() ? "the engine is not in the configuration" : why_cold(spec, *settings, engine.info);
-  if (why.empty() && (keeper == addresses.sandboxes.end() || !keeper->second))
+  if (why.empty() && !has_keeper())
     why = "the engine keeps no sandboxes";
   if (!why.empty())
     evidence.start = "cold: " + why + (network.empty() ? "" : "; its network was made ahead");
@@ -34,9 +39,7 @@ void executor_state::be_cold(std::string why) {
 
 /// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that is not done.
 bool executor_state::may_join() {
-  auto keeper = addresses.sandboxes.find(engine.name);
-  return !network_asked && spec.start != start_mode::cold && keeper != addresses.sandboxes.end() && keeper->second
-         && can_join(plan_container(context->settings, key(), spec, {}));
+  return !network_asked && spec.start != start_mode::cold && has_keeper() && can_join(plan_container(context->settings, key(), spec, {}));
 }
 
 void executor_state::take_network() {
@@ -71,6 +74,8 @@ bool executor_state::is_of_network(const caf::error& why) const {
 /// What the engine is asked to make.
 container_plan executor_state::plan() const {
   auto wanted = plan_container(context->settings, key(), spec, secrets);
+  if (!nonce.empty())
+    wanted = with_init(std::move(wanted), *image, nonce);
   return network.empty() ? wanted : joined(std::move(wanted), network);
 }
 
@@ -93,6 +98,9 @@ void executor_state::take() {
         container = given.container;
         image_id = given.image_id;
         warm = given;
+        nonce = given.nonce;
+        says_begun = given.says_begun;
+        program = given.arguments.empty() ? std::string{} : given.arguments.front();
         evidence.start = given.why.empty() ? "warm" : "warm: " + given.why;
         start();
       },
@@ -115,7 +123,12 @@ void executor_state::forget_sandbox(const std::string& which) {
   auto begin_anew = [this] {
     container.clear();
     warm.reset();
+    nonce.clear();
+    says_begun = false;
+    program.clear();
+    image.reset();
     told.reset();
+    rest = log_rest::to_read;
     hung = false;
     followed_to_end = false;
     create_sent = false;
@@ -128,12 +141,31 @@ void executor_state::forget_sandbox(const std::string& which) {
       begin_anew, remove_atom_v, which);
 }
 
-/// It ended by itself, as no init does whose agent lives.
+/// It ended by itself before it had begun the task, as no init does whose agent lives.
 void executor_state::forget_dead(std::string why) {
-  if (auto keeper = addresses.sandboxes.find(engine.name); keeper != addresses.sandboxes.end() && keeper->second)
-    self->send(keeper->second, ended_atom_v);
-  be_cold(std::move(why));
+  if (has_keeper())
+    self->send(addresses.sandboxes[engine.name], ended_atom_v);
+  if (!warm && may_be_too_long(plan())) {
+    verdict how;
+    how.message = "the command could not be executed: " + program + ": " + std::strerror(E2BIG);
+    how.exit_code = init::not_executable_code;
+    end_log_and_report(std::move(how));
+    return;
+  }
+  if (warm)
+    be_cold(std::move(why));
+  else if (++init_failures > 1)
+    init_trouble = std::move(why);
   forget_sandbox(container);
+}
+
+/// Whether a container that is made for the task is to have an init; if not although it could, the evidence says why.
+bool executor_state::owes_init() {
+  if (!why_no_init(spec, engine.info).empty() || !has_keeper())
+    return false;
+  if (!init_trouble.empty() && evidence.start.find(init_trouble) == std::string::npos)
+    evidence.start += "; without an init: " + init_trouble;
+  return init_trouble.empty();
 }
 
 /// Gives the sandbox its task. From here on it may run.
@@ -162,16 +194,22 @@ void executor_state::hand_over() {
   crash_point("hand-over asked");
 }
 
-/// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell.
-void executor_state::look_into_sandbox(container_status found) {
+/// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell. An init that is alone may be about to begin the
+/// task, or to say how it ended; one that got nothing ends, as the line to it is closed. It is given `looks` to do so.
+void executor_state::look_into_sandbox(container_status found, int looks) {
   ask([this] { adopt(); }, [this, found](const caf::error&) { attach(found); },
-      [this, found](std::uint32_t processes) {
-        if (processes != 1) {
+      [this, found, looks](std::uint32_t processes) {
+        if (processes != 1)
           attach(found);
-          return;
+        else if (looks > 1)
+          after(50ms, [this, found, looks, at = now] {
+            if (now == at)
+              look_into_sandbox(found, looks - 1);
+          });
+        else {
+          be_cold("a sandbox was taken, but the task had not reached it");
+          forget_sandbox(container);
         }
-        be_cold("a sandbox was taken, but the task had not reached it");
-        forget_sandbox(container);
       },
       count_atom_v, container);
 }
@@ -183,16 +221,16 @@ bool executor_state::heed(const sandbox_report& report) {
   verdict how;
   switch (report.word) {
     case sandbox_word::unused:
-      be_cold("the sandbox ended before the task had reached it");
-      forget_sandbox(container);
+      if (warm) {
+        be_cold("the sandbox ended before the task had reached it");
+        forget_sandbox(container);
+      } else {
+        forget_dead("its init could not begin the task");
+      }
       return false;
     case sandbox_word::exec:
-      // As the engine has it for a container of its own: 127 not found, 126 not executable, and for all else no code.
-      how.message = "the command could not be executed: " + (warm && !warm->arguments.empty() ? warm->arguments.front() + ": " : std::string{}) + std::strerror(report.number);
-      if (report.number == ENOENT || report.number == ENOTDIR)
-        how.exit_code = 127;
-      else if (report.number == EACCES)
-        how.exit_code = 126;
+      how.message = "the command could not be executed: " + (program.empty() ? std::string{} : program + ": ") + std::strerror(report.number);
+      how.exit_code = report.number == ENOENT || report.number == ENOTDIR ? init::not_found_code : init::not_executable_code;
       end_log_and_report(std::move(how));
       return false;
     case sandbox_word::exited:
@@ -213,7 +251,7 @@ void executor_state::end_early(const sandbox_report& report) {
   ended.image_id = image_id;
   ended.state = "exited";
   ended.exit_code = report.number;
-  evidence.note = "told by the sandbox's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
+  evidence.note = "told by the container's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
   settle(std::move(ended));
 }
 

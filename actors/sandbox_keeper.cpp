@@ -83,6 +83,7 @@ struct sandbox_keeper_state {
 using self_pointer = sandbox_actor::stateful_pointer<sandbox_keeper_state>;
 
 void clean(self_pointer self);
+void clean_if_ready(self_pointer self);
 void fill(self_pointer self);
 void serve(self_pointer self, const std::string& kind, waiting_task task);
 
@@ -132,11 +133,13 @@ void remove(self_pointer self, const std::string& container) {
     .then(done, [self, done, container](const caf::error& e) {
       spdlog::debug("the sandbox {} was not removed: {}", container, text_of(e));
       done();
-      self->run_delayed(10s, [self] {
-        if (self->state.engine.state == engine_state::ready && !self->state.draining)
-          clean(self);
-      });
+      self->run_delayed(10s, [self] { clean_if_ready(self); });
     });
+}
+
+void clean_if_ready(self_pointer self) {
+  if (self->state.engine.state == engine_state::ready && !self->state.draining)
+    clean(self);
 }
 
 void answer(waiting_task& task, std::string why) {
@@ -212,6 +215,8 @@ void install_init(self_pointer self, const std::string& image, std::function<voi
     return;
   auto over = [self](const caf::error& e) {
     self->state.installing = false;
+    if (e) // what it was carried by may be there still
+      self->run_delayed(1s, [self] { clean_if_ready(self); });
     for (auto& one : std::exchange(self->state.until_installed, {}))
       one(e);
   };
@@ -430,7 +435,7 @@ void give_network(self_pointer self, const std::string& kind_name, waiting_task 
 
 /// Whether there is one to be given. It was wanted, in any case.
 std::optional<std::string> network_for(self_pointer self, const container_plan& plan) {
-  if (!can_join(plan))
+  if (self->state.settings.sandboxes == 0 || !can_join(plan))
     return std::nullopt;
   auto wanted = network_plan(plan);
   auto of_any_image = wanted;
@@ -521,7 +526,7 @@ void clean(self_pointer self) {
             continue;
           // Another agent's may be in use; when it has gone, they end by themselves.
           auto agent = one.labels.find("davit.agent");
-          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && waits;
+          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && (waits || !state.installing);
           if (own || one.state == "exited" || one.state == "dead")
             remove(self, one.name);
         }
@@ -559,6 +564,20 @@ sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr conte
   return {
     [=](take_atom, const container_plan& plan, bool insists) { return take(self, plan, insists); },
     [=](take_atom, network_atom, const container_plan& plan) { return take_network(self, plan); },
+    [=](init_atom, const std::string& image) -> caf::result<void> {
+      auto promise = self->make_response_promise<void>();
+      if (!engine_of(self)) {
+        promise.deliver(make_failure(engine_errc::lost, "the engine's connection is being restarted"));
+        return promise;
+      }
+      install_init(self, image, [promise](const caf::error& e) mutable {
+        if (e)
+          promise.deliver(e);
+        else
+          promise.deliver();
+      });
+      return promise;
+    },
     [=](const engine_status& now) { engine_changed(self, now); },
     [=](ended_atom) { self->state.volume.clear(); },
     [=](count_atom) { return ready_count(self->state); },

@@ -5,6 +5,8 @@
 #include "sandbox/program.hpp"
 #include "transport/docker_json.hpp"
 
+#include <filesystem>
+
 namespace davit {
 
 namespace {
@@ -15,6 +17,12 @@ mount init_volume(const std::string& name, bool read_only) {
   volume.target = init::folder;
   volume.read_only = read_only;
   return volume;
+}
+
+void add_init(container_plan& plan) {
+  plan.mounts.push_back(init_volume(init::volume_name(), true));
+  if (plan.resources.pids)
+    ++*plan.resources.pids; // the init is one
 }
 
 } // namespace
@@ -28,14 +36,31 @@ std::string why_cold(const task_spec& spec, const engine_settings& settings, con
     return "it has a terminal";
   if (spec.at_most_once)
     return "it runs at most once: only of a container of its own can it be proven that it was never started";
+  return why_no_init(spec, engine);
+}
+
+std::string why_no_init(const task_spec& spec, const engine_info& engine) {
+  if (!spec.init.value_or(true))
+    return "its command is to be its container's first process (init: false)";
   if (!spec.pid.empty() && spec.pid != "private")
     return "it does not have its processes to itself (pid)";
   if (engine.architecture != init::architecture())
     return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
   for (const auto& one : spec.mounts)
-    if (one.target == init::folder)
+    if ((std::filesystem::path{one.target} / "").lexically_normal().string().starts_with(std::string{init::folder} + "/"))
       return std::string{"it mounts "}.append(init::folder);
   return {};
+}
+
+container_plan with_init(container_plan plan, const image_info& image, const std::string& nonce) {
+  auto arguments = arguments_of(plan, image);
+  auto hosts = plan.bare_network && sandbox_files(plan, image).empty();
+  plan.entrypoint = std::vector<std::string>{init::program};
+  plan.command = {init::run, nonce, plan.tty ? init::with_terminal : hosts ? init::with_hosts : init::plainly};
+  plan.command.insert(plan.command.end(), arguments.begin(), arguments.end());
+  plan.labels[init::nonce_label] = nonce;
+  add_init(plan);
+  return plan;
 }
 
 std::string sandbox_kind(const container_plan& of_task) {
@@ -55,10 +80,19 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
   plan.labels = {{"davit.sandbox", nonce}, {init::words_label, init::words_version}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
   plan.open_stdin = true;
   plan.no_healthcheck = true;
-  plan.mounts.push_back(init_volume(init::volume_name(), true));
-  if (plan.resources.pids)
-    ++*plan.resources.pids; // the init is one
+  add_init(plan);
   return plan;
+}
+
+bool may_be_too_long(const container_plan& plan) {
+  std::size_t all = 0;
+  for (const auto& one : plan.command)
+    all += one.size();
+  for (const auto& [name, value] : plan.env)
+    all += name.size() + value.size();
+  for (const auto& [name, hidden] : plan.secrets)
+    all += name.size() + hidden.value.size();
+  return all >= 100'000;
 }
 
 bool can_join(const container_plan& of_task) {

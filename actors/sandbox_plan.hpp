@@ -33,6 +33,15 @@ container_plan network_plan(const container_plan& of_task);
 /// The task's container in the network of another.
 container_plan joined(container_plan of_task, const std::string& other);
 
+/// Why the command of a task is its container's first process; empty: davit's init is.
+std::string why_no_init(const task_spec& spec, const engine_info& engine);
+
+/// The task's container with davit's init as its first process; of an image that has been looked up, and has a command if the plan has none.
+container_plan with_init(container_plan of_task, const image_info& image, const std::string& nonce);
+
+/// Whether the kernel may find the container's arguments and variables too much for one program; how much it takes depends on the stack's limit.
+bool may_be_too_long(const container_plan& plan);
+
 /// What is unpacked into a sandbox before its start: what its init can't write itself.
 std::string sandbox_files(const container_plan& plan, const image_info& image);
 

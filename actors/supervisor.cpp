@@ -185,12 +185,11 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       return caf::actor_cast<caf::actor>(made);
     }, part::engine);
   for (const auto& engine : context->settings.engines)
-    if (engine.sandboxes > 0)
-      add("sandbox_keeper " + engine.name, [self, context, engine, &system] {
-        auto made = spawn_sandbox_keeper(system, context, engine, self->state.addresses);
-        self->state.addresses.sandboxes[engine.name] = made;
-        return caf::actor_cast<caf::actor>(made);
-      }, part::other);
+    add("sandbox_keeper " + engine.name, [self, context, engine, &system] {
+      auto made = spawn_sandbox_keeper(system, context, engine, self->state.addresses);
+      self->state.addresses.sandboxes[engine.name] = made;
+      return caf::actor_cast<caf::actor>(made);
+    }, part::other);
   add("scheduler", [self, context, &system] {
     self->state.addresses.scheduler = spawn_scheduler(system, context, self->state.addresses);
     return caf::actor_cast<caf::actor>(self->state.addresses.scheduler);

@@ -74,6 +74,7 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--retry", flags.retry, "Attempts at most, the first included");
   app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
   app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
+  app.add_flag("--init", flags.init, "Run an init as the first process, which runs the command (default: true; --init=false: the command is the first)");
   for (auto option : app.get_options()) // of a flag that is given twice the last one counts, as docker has it
     if (option->get_expected_max() == 1 && option->get_type_size() == 1 && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
       option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -296,6 +297,7 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   spec.user = flags.user;
   spec.name = flags.name;
   spec.tty = flags.tty;
+  spec.init = flags.init;
   spec.priority = flags.priority;
   if (flags.entrypoint)
     spec.entrypoint = flags.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*flags.entrypoint};

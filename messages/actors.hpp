@@ -117,7 +117,7 @@ using engine_actor = caf::typed_actor<
   caf::result<std::string>(create_atom, container_plan),
   // Unpack a tar into it, if there is one, and start it; false: it was running already.
   caf::result<bool>(start_atom, std::string, std::string),
-  // Have the init of sandboxes in a volume of this name; the image is one that the engine has.
+  // Have davit's init in a volume of this name; the image is one that the engine has.
   caf::result<void>(init_atom, std::string, std::string),
   // Make a sandbox, with a tar unpacked into it, and keep a line to its init; answered with its id when it is up.
   caf::result<std::string>(init_atom, container_plan, std::string),
@@ -158,16 +158,19 @@ using engine_actor = caf::typed_actor<
   // Take the other actors' addresses.
   caf::result<void>(wire_atom, wiring)>;
 
-/// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task. Each is used by one task and thrown away.
+/// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task, each used by one and thrown away; and the init that all
+/// tasks have.
 using sandbox_actor = caf::typed_actor<
   // Give one that fits a container that was planned, under that container's name, or a network for it. If neither waits, one is made; also if
   // that did not work lately, if true.
   caf::result<sandbox>(take_atom, container_plan, bool),
   // Give a network that a container which was planned can join, if one waits. It is under that container's name, with `-net` behind it.
   caf::result<sandbox>(take_atom, network_atom, container_plan),
+  // Have davit's init on the engine, for a container that is made for its task; the image is one that the engine has.
+  caf::result<void>(init_atom, std::string),
   // The engine's state has changed.
   caf::result<void>(engine_status),
-  // A sandbox that was given had ended by itself: its init may not be what it should, and is looked at before the next one is made.
+  // A container had ended by itself before its task began: its init may not be what it should, and is looked at before the next one is made.
   caf::result<void>(ended_atom),
   // Say how many wait.
   caf::result<std::uint32_t>(count_atom),

@@ -156,7 +156,7 @@ bool inspect(Inspector& f, output_validator& x) {
 enum class start_mode : std::uint8_t {
   automatic, ///< In a sandbox, if the task can be: one that waits already, or else one that is made for it.
   warm,      ///< The same; what can't be is refused.
-  cold,      ///< In a container of its own, whose first process it is.
+  cold,      ///< In a container of its own, all of which is made for it.
 };
 DAVIT_ENUM_TEXT(start_mode, 3, "auto", "warm", "cold")
 
@@ -173,6 +173,7 @@ struct task_spec {
   std::string user;
   std::optional<std::string> stdin_text; ///< Written to the container's standard input, which is then closed.
   bool tty = false;
+  std::optional<bool> init;              ///< False: the command is its container's first process; else davit's init is.
   resource_limits resources;
   std::optional<duration> timeout;      ///< From the container's start; then SIGTERM, `stop_timeout`, SIGKILL.
   std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; 10 s if not said.
@@ -216,7 +217,7 @@ template <class Inspector>
 bool inspect(Inspector& f, task_spec& x) {
   return f.object(x).fields(
     f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets),
-    f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty),
+    f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty), f.field("init", x.init),
     f.field("resources", x.resources), f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout),
     f.field("pull_timeout", x.pull_timeout), f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
     f.field("profile", x.profile), f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add),

@@ -122,8 +122,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   auto refuse = [&](std::string rule, std::string field, std::string message) {
     result.violations.push_back({std::move(rule), std::move(field), std::move(message)});
   };
-  if (spec.start == start_mode::warm && (spec.tty || spec.at_most_once || (!spec.pid.empty() && spec.pid != "private")))
-    refuse("start.warm", "start", "a task with tty, at_most_once or a pid namespace that is not its own can't be run in a sandbox; leave start to \"auto\"");
+  if (spec.start == start_mode::warm && (spec.tty || spec.at_most_once || !spec.init.value_or(true) || (!spec.pid.empty() && spec.pid != "private")))
+    refuse("start.warm", "start", "a task with tty, at_most_once, init: false or a pid namespace that is not its own can't be run in a sandbox; leave start to \"auto\"");
   // -- image ---
   auto normal = normalise_image(spec.image);
   if (!normal) {

@@ -1,5 +1,5 @@
-// What davit and the init in a sandbox say to each other. The init waits for one message on its standard input; a task's own input may
-// follow it. Little-endian, as every processor that Docker runs on.
+// What davit and its init, the first process of a container, say to each other. In a sandbox the init waits for one message on its standard input;
+// a task's own input may follow it. In a container that was made for its task it has the command as its arguments. Little-endian, as every processor that Docker runs on.
 //
 // No dependencies but integer types: sandbox/init.cpp has no C++ library.
 #pragma once
@@ -44,6 +44,13 @@ inline constexpr char program[] = "/.davit/init";
 
 /// On a sandbox's container: which words its init has. Without it there is no `begun`.
 inline constexpr char words_label[] = "davit.sandbox.words", words_version[] = "2";
+
+/// On a container that was made for its task: the nonce of its init. Without it the command is its first process.
+inline constexpr char nonce_label[] = "davit.init";
+
+/// As the first argument, before a nonce, a way and the command: it runs that at once. The ways: with a terminal (then it says nothing but `exec`), with
+/// /etc/hosts to be written first, or neither.
+inline constexpr char run[] = "run", with_terminal[] = "terminal", with_hosts[] = "hosts", plainly[] = "plain";
 
 /// As the only argument: it does nothing until it is ended. A container whose network another one has joined runs this as its task.
 inline constexpr char hold[] = "hold";

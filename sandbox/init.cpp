@@ -1,6 +1,7 @@
-// The first process of a sandbox: `init NONCE SECONDS [hosts]`; or what keeps one up for its network alone: `init hold`.
-// Waits for a task on standard input, runs it as its only child, passes signals on to it,
-// reaps what it leaves, and ends as it ends. A sandbox that nothing comes to within so many seconds, or whose agent goes, ends by itself.
+// The first process of a container: of a sandbox, `init NONCE SECONDS [hosts]`; of one that was made for its task, `init run NONCE WAY COMMAND...`; or what
+// keeps one up for its network alone, `init hold`.
+// Runs a task as its only child, passes signals on to it, reaps what it leaves, and ends as it ends. In a sandbox it waits for the task on standard
+// input: one that nothing comes to within so many seconds, or whose agent goes, ends by itself.
 //
 // Linked statically, so that it runs in an image without a shell or a C library; with musl, which has no C++ headers: hence the C ones.
 #include "sandbox/hand_over.hpp"
@@ -9,9 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,7 +25,9 @@ namespace {
 
 using namespace davit::init;
 
-const char* nonce = "";
+char nonce[64];
+char** own_arguments;
+bool terminal = false;
 
 // -- what it says ------------------------------------------------------------------------------------------------------
 
@@ -101,7 +106,8 @@ line words(const char* word, int number, int kills) {
 [[noreturn]] void end(const char* word, int number, int code) {
   auto last = words(word, number, oom_kills());
   write_all(1, last);
-  write_all(2, last);
+  if (!terminal) // where both are the same
+    write_all(2, last);
   ::_exit(code);
 }
 
@@ -134,6 +140,11 @@ void read_all(char* to, size_t size, int seconds) {
   }
 }
 
+/// Whether a variable hides one of the container's of the same beginning. An empty HOME does not: the runtime takes it for none.
+bool hides(const char* own, const char* theirs, size_t length) {
+  return strncmp(own, theirs, length) == 0 && strcmp(own, "HOME=") != 0;
+}
+
 /// The task's own variables, and those of the container that they do not hide.
 char** merge(char** own, uint32_t count) {
   uint32_t theirs = 0;
@@ -144,13 +155,14 @@ char** merge(char** own, uint32_t count) {
     unused();
   uint32_t size = 0;
   for (uint32_t i = 0; i < count; ++i)
-    all[size++] = own[i];
+    if (strcmp(own[i], "HOME=") != 0)
+      all[size++] = own[i];
   for (uint32_t i = 0; i < theirs; ++i) {
     auto name = strchr(environ[i], '=');
     auto length = name ? static_cast<size_t>(name - environ[i]) + 1 : 0;
     auto hidden = length == 0;
     for (uint32_t j = 0; j < count && !hidden; ++j)
-      hidden = strncmp(own[j], environ[i], length) == 0;
+      hidden = hides(own[j], environ[i], length);
     if (!hidden)
       all[size++] = environ[i];
   }
@@ -172,6 +184,8 @@ void write_hosts() {
 
 /// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An errno.
 int execute(char** arguments, char** variables) {
+  if (arguments[0][0] == 0)
+    return ENOENT;
   if (strchr(arguments[0], '/')) {
     ::execve(arguments[0], arguments, variables);
     return errno;
@@ -212,8 +226,14 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
   sigemptyset(&none);
   for (auto one : ending_signals)
     signal(one, SIG_DFL);
+  if (terminal) { // its controlling terminal is the container's: signals from there go to the task
+    ::setpgid(0, 0);
+    auto group = ::getpid();
+    ::ioctl(0, TIOCSPGRP, &group);
+  } else {
+    ::setsid();
+  }
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::setsid();
   if (!input) {
     auto nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (nothing >= 0)
@@ -224,29 +244,103 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
   ::_exit(not_executable_code);
 }
 
+/// Waits for what was killed; not for long, as some of it may not be: another user's, of a task that has no right to kill (cap_drop). The kernel does
+/// when this process ends.
+void reap_all() {
+  for (auto waited = 0; waited < 500; ++waited) {
+    auto ended = ::waitpid(-1, nullptr, WNOHANG);
+    if (ended < 0 && errno != EINTR)
+      return;
+    if (ended == 0) {
+      timespec moment{0, waited < 10 ? 100'000 : 1'000'000};
+      ::nanosleep(&moment, nullptr);
+    }
+  }
+}
+
 /// The task has ended: nothing of it may write any more.
 [[noreturn]] void end_as(int status, int failure) {
   if (::getpid() == 1) {
     ::kill(-1, SIGKILL);
-    while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR)
-      ;
+    reap_all();
   }
   int error = 0;
   if (::read(failure, &error, sizeof error) == sizeof error)
     can_not_execute(error);
+  if (terminal)
+    ::_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
   if (WIFSIGNALED(status))
     end("signaled", WTERMSIG(status), 128 + WTERMSIG(status));
   end("exited", WEXITSTATUS(status), WEXITSTATUS(status));
 }
 
+/// What the kernel shows of this process to all others is not theirs to read: a task's variables, and the nonce. Nor shall a search for the command find it
+/// twice.
+void forget(char** strings) {
+  for (; *strings; ++strings)
+    memset(*strings, 0, strlen(*strings));
+}
+
+/// They wait until they can be passed on.
+sigset_t block_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  return all;
+}
+
+/// Runs the task, and ends as it does.
+[[noreturn]] void run_task(char** strings, char** variables, bool input) {
+  auto all = block_signals();
+  int failure[2];
+  if (::pipe2(failure, O_CLOEXEC | O_NONBLOCK) != 0)
+    unused();
+  if (!terminal)
+    write_all(1, words("begun", 0, 0));
+  auto child = ::fork();
+  if (child < 0)
+    can_not_execute(errno);
+  if (child == 0)
+    be_the_task(strings, variables, input, failure[1]);
+  forget(variables);
+  forget(environ);
+  forget(strings);
+  forget(own_arguments + 1);
+  ::close(0); // that nobody reads a task's input any more must be seen by whoever writes it
+
+  while (true) {
+    siginfo_t info;
+    auto signal = ::sigwaitinfo(&all, &info);
+    if (signal != SIGCHLD) {
+      if (signal > 0)
+        ::kill(child, signal);
+      continue;
+    }
+    int status = 0;
+    pid_t ended;
+    while ((ended = ::waitpid(-1, &status, WNOHANG)) > 0)
+      if (ended == child)
+        end_as(status, failure[0]);
+  }
+}
+
 } // namespace
 
 int main(int count, char** values) {
+  own_arguments = values;
+  if (count > 4 && strcmp(values[1], run) == 0) {
+    block_signals();
+    strncpy(nonce, values[2], sizeof nonce - 1);
+    terminal = strcmp(values[3], with_terminal) == 0;
+    if (strcmp(values[3], with_hosts) == 0)
+      write_hosts();
+    run_task(values + 4, environ, true);
+  }
   if (count == 2 && strcmp(values[1], hold) == 0)
     while (true)
       ::pause();
   if (count >= 3)
-    nonce = values[1];
+    strncpy(nonce, values[1], sizeof nonce - 1);
   auto seconds = count >= 3 ? atoi(values[2]) : 0;
   if (seconds <= 0)
     unused();
@@ -278,34 +372,5 @@ int main(int count, char** values) {
   if (at != header.bytes)
     unused();
   auto variables = merge(strings + header.arguments + 1, header.variables);
-
-  sigset_t all;
-  sigfillset(&all);
-  ::sigprocmask(SIG_BLOCK, &all, nullptr);
-  int failure[2];
-  if (::pipe2(failure, O_CLOEXEC | O_NONBLOCK) != 0)
-    unused();
-  write_all(1, words("begun", 0, 0));
-  auto child = ::fork();
-  if (child < 0)
-    can_not_execute(errno);
-  if (child == 0)
-    be_the_task(strings, variables, header.input != 0, failure[1]);
-  memset(text, 0, header.bytes);
-  ::close(0); // that nobody reads a task's input any more must be seen by whoever writes it
-
-  while (true) {
-    siginfo_t info;
-    auto signal = ::sigwaitinfo(&all, &info);
-    if (signal != SIGCHLD) {
-      if (signal > 0)
-        ::kill(child, signal);
-      continue;
-    }
-    int status = 0;
-    pid_t ended;
-    while ((ended = ::waitpid(-1, &status, WNOHANG)) > 0)
-      if (ended == child)
-        end_as(status, failure[0]);
-  }
+  run_task(strings, variables, header.input != 0);
 }

@@ -19,7 +19,7 @@ std::optional<std::string> hand_over_message(const std::vector<std::string>& arg
   header.variables = static_cast<std::uint32_t>(variables.size() + secrets.size());
   header.input = input;
   std::string text;
-  auto sound = !arguments.empty() && !arguments.front().empty();
+  auto sound = !arguments.empty();
   auto add = [&](const std::string& one) {
     sound = sound && one.find('\0') == std::string::npos;
     text += one;

@@ -31,6 +31,9 @@ public:
   /// Whether a record is kept back.
   bool keeps() const { return !out_.kept.empty() || !err_.kept.empty() || !early_.empty(); }
 
+  /// This stream has ended with it.
+  bool reported(log_stream stream) const { return (stream == log_stream::err ? err_ : out_).reported; }
+
   /// Both streams have ended with it: nothing more will come.
   bool whole() const { return out_.reported && err_.reported; }
 

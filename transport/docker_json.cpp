@@ -209,7 +209,7 @@ std::string create_body(const container_plan& plan) {
     body["Healthcheck"] = json::object{{"Test", json::array{"NONE"}}};
   body["StopTimeout"] = (plan.stop_timeout.count() + 999) / 1000;
   host["NetworkMode"] = plan.network;
-  // Docker's --init: a process 1 that reaps and passes signals on would change what the exit code means; not used.
+  // Not Docker's --init: it says in the log what it can't execute, and an engine may have none. davit has an init of its own (sandbox/).
   host["AutoRemove"] = false; // the engine's own removal races with reading the log
   if (plan.resources.cpus)
     host["NanoCpus"] = static_cast<std::int64_t>(std::llround(*plan.resources.cpus * 1e9));

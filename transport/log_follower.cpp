@@ -30,12 +30,12 @@ constexpr duration gathering_time{5};
 constexpr int given_at_once = 4;
 constexpr std::uint64_t most_gathered = 128 * 1024;
 
-/// For the last word on a log.
-void add_unclear_ends(const log_parser& parser, std::vector<log_record>& records) {
+std::vector<log_stream> unclear_ends(const log_parser& parser) {
+  std::vector<log_stream> unclear;
   for (auto stream : {log_stream::out, log_stream::err})
     if (parser.end_is_unclear(stream))
-      records.push_back({log_stream::note, std::chrono::system_clock::now(),
-                         "the engine does not tell whether the last line of " + to_string(stream) + ", which it has cut, ended with a newline\n"});
+      unclear.push_back(stream);
+  return unclear;
 }
 
 /// Adds a record, unless it was delivered before.
@@ -204,7 +204,7 @@ awaitable<bool> log_follower::read_tail() {
     take(resume, std::move(record), records);
   cursor_ = resume.cursor();
   if (!records.empty()) { // if there is nothing new, whoever read it before knew how it ends
-    add_unclear_ends(parser, records);
+    ending_.unclear = unclear_ends(parser);
     on_records_(std::move(records), 0);
   }
   co_return true;
@@ -245,9 +245,7 @@ awaitable<result<void>> log_follower::run_once(bool& reconnect) {
     }
   }
   auto finished = parser.finish(keep);
-  ending_.unclear = parser.end_is_unclear(log_stream::out) || parser.end_is_unclear(log_stream::err);
-  if (!options_.follow)
-    add_unclear_ends(parser, records_);
+  ending_.unclear = unclear_ends(parser);
   give();
   co_return finished;
 }

@@ -32,7 +32,7 @@ struct follow_options {
 };
 
 struct log_ending {
-  bool unclear = false;     ///< A stream's last line was cut, and its end is not known.
+  std::vector<log_stream> unclear; ///< The streams whose last line was cut, so that it is not known whether it ended with a newline.
   std::string file_trouble; ///< Why the file was not read, or not to its end, and the engine was asked instead.
 };
 

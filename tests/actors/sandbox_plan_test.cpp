@@ -186,3 +186,62 @@ TEST_CASE("as many sandboxes are kept as came at once lately, and none that nobo
   CHECK(demand.wanted(now + 30s, 5min, 50) == 1);
   CHECK(demand.wanted(now + 301s, 5min, 50) == 0);
 }
+
+TEST_CASE("a container that is made for its task has an init, with all that it runs, unless it can't") {
+  image_info image;
+  image.entrypoint = {"/entry"};
+  image.command = {"default"};
+  task_spec spec;
+  spec.image = "alpine";
+  spec.network = "bridge";
+  spec.env = {{"A", "b"}};
+  spec.labels = {{"x", "y"}};
+  spec.resources.pids = 5;
+  using words = std::vector<std::string>;
+  auto plan = with_init(plan_of(spec), image, "n1");
+  CHECK(plan.entrypoint == words{"/.davit/init"});
+  CHECK(plan.command == words{"run", "n1", "plain", "/entry", "default"});
+  CHECK(plan.labels.at("davit.init") == "n1");
+  CHECK(plan.labels.at("x") == "y");
+  CHECK(plan.env.at("A") == "b");
+  CHECK(plan.resources.pids == 6);
+  CHECK_FALSE(plan.open_stdin);
+  REQUIRE(plan.mounts.size() == 1);
+  CHECK(plan.mounts[0].target == "/.davit");
+  CHECK(plan.mounts[0].read_only);
+  spec.tty = true;
+  spec.command = {"-x", "run"};
+  spec.resources.pids.reset();
+  plan = with_init(plan_of(spec), image, "n2");
+  CHECK(plan.command == words{"run", "n2", "terminal", "/entry", "-x", "run"});
+  CHECK_FALSE(plan.resources.pids);
+
+  engine_info engine;
+  engine.architecture = std::string{init::architecture()};
+  CHECK(why_no_init(spec, engine).empty());
+  for (auto change : std::initializer_list<void (*)(task_spec&)>{[](task_spec& s) { s.init = false; }, [](task_spec& s) { s.pid = "host"; }, [](task_spec& s) { s.pid = "container:x"; },
+                                                                 [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}}); },
+                                                                 [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/x/..//.davit/init/", false, {}}); }}) {
+    auto changed = spec;
+    change(changed);
+    CHECK_FALSE(why_no_init(changed, engine).empty());
+  }
+  spec.mounts.push_back({mount_type::tmpfs, "", "/.davits", false, {}});
+  CHECK(why_no_init(spec, engine).empty());
+  spec.mounts.clear();
+  spec.init = true;
+  spec.pid = "private";
+  CHECK(why_no_init(spec, engine).empty());
+  engine.architecture = "riscv64";
+  CHECK_FALSE(why_no_init(spec, engine).empty());
+}
+
+TEST_CASE("what the kernel may find too long counts all that a program is started with") {
+  container_plan plan;
+  plan.command = {std::string(60'000, 'x')};
+  CHECK_FALSE(may_be_too_long(plan));
+  plan.env["A"] = std::string(30'000, 'x');
+  CHECK_FALSE(may_be_too_long(plan));
+  plan.secrets["B"].value = std::string(20'000, 'x');
+  CHECK(may_be_too_long(plan));
+}

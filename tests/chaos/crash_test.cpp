@@ -199,23 +199,35 @@ TEST_CASE("kill -9 of the agent at every point: a task that runs at most once is
       check_crash_at(engine, point, true);
 }
 
-TEST_CASE("kill -9 behind the hand-over of a command that can't be executed: the next agent says why it could not", "[crash][warm]") {
+TEST_CASE("kill -9 on the way of a command that can't be executed: the next agent says why it could not", "[crash][warm]") {
   test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.sandboxes = 1;
-  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
-  agent.start({"DAVIT_CRASH_AT=task handed over"});
-  agent.await_engine("a", engine_state::ready);
-  auto spec = busybox(std::vector<std::string>{"no-such-program"});
-  spec.start = start_mode::warm;
-  auto id = agent.submit(spec);
-  REQUIRE(agent.wait_end().exit_code == 128 + 9);
-  agent.start();
-  auto ended = agent.wait(id);
-  CHECK(ended.outcome == outcome::failed);
-  CHECK(ended.exit_code == 127);
-  CHECK(ended.message.find("could not be executed") != std::string::npos);
-  CHECK(agent.logs(id).err == "");
+  for (auto start : {start_mode::warm, start_mode::cold})
+    for (auto point : crash_points) {
+      // It prints nothing, and its end is told by its log or by the engine, whichever comes first.
+      if (of_networks(point) || point.starts_with("log ") || point == "container ended" || point == "start announced" || (start == start_mode::warm ? of_cold_starts(point) : of_sandboxes(point)))
+        continue;
+      INFO("kill -9 at: " << point << ", " << to_string(start));
+      test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+      agent.start({"DAVIT_CRASH_AT=" + std::string{point}});
+      agent.await_engine("a", engine_state::ready);
+      auto spec = busybox(std::vector<std::string>{"no-such-program"});
+      spec.start = start;
+      spec.dedupe_key = "the one";
+      auto ended = agent.wait(submit_and_crash(agent, spec, point));
+      INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
+      CHECK(ended.outcome == outcome::failed);
+      CHECK(ended.exit_code == 127);
+      CHECK(ended.message.starts_with("the command could not be executed"));
+      CHECK(ended.attempts.size() == 1);
+      auto output = agent.logs(ended.id);
+      CHECK(output.out + output.err + output.notes == "");
+      CHECK(eventually([&] { return engine.leftovers().empty(); })); // the reaper takes what the crash left
+      agent.signal(SIGTERM);
+      CHECK(agent.wait_end().exit_code == 0);
+      CHECK(engine.docker("ps -aq") == "");
+    }
 }
 
 TEST_CASE("a task that ended in time while no agent was there is not timed out by the age of its sandbox", "[crash][warm]") {

@@ -83,7 +83,7 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
     CHECK(next.exit_code == 5);
     CHECK(next.attempts.size() == 1);
     CHECK(next.attempts.back().message.find("exit code 5") == 0);
-    CHECK(next.attempts.back().evidence.note.starts_with("told by the sandbox's init: exit code 5")); // not waited for the engine's word
+    CHECK(next.attempts.back().evidence.note.starts_with("told by the container's init: exit code 5")); // not waited for the engine's word
     auto text = agent.logs(next.id).out;
     CHECK(text.ends_with("/mark\n"));
     CHECK(hosts.insert(text).second); // another container each time

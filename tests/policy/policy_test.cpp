@@ -175,6 +175,11 @@ TEST_CASE("what can't be run in a sandbox can't insist on one") {
   once.at_most_once = true;
   CHECK(broken_rule(*rules, with_terminal) == "start.warm");
   CHECK(broken_rule(*rules, once) == "start.warm");
+  auto first = spec;
+  first.init = false;
+  CHECK(broken_rule(*rules, first) == "start.warm");
+  first.start = start_mode::automatic;
+  CHECK(broken_rule(*rules, first).empty());
   once.start = start_mode::automatic;
   CHECK(broken_rule(*rules, once) == "");
 }
