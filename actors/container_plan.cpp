@@ -30,6 +30,8 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.image = spec.image;
   plan.command = spec.command;
   plan.entrypoint = spec.entrypoint;
+  if (plan.entrypoint == std::vector<std::string>{""}) // as docker has it: none, not even the image's
+    plan.entrypoint->clear();
   plan.env = spec.env;
   plan.env.emplace("DAVIT_TASK_ID", to_string(key.task));
   plan.env.emplace("DAVIT_ATTEMPT", std::to_string(key.number));

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <fcntl.h>
 #include <fstream>
 #include <iostream>
 #include <poll.h>
@@ -357,7 +358,21 @@ int dispatch(int argc, char** argv) {
 
 } // namespace davit
 
+namespace {
+
+/// A standard stream that is closed would be the next file that is opened, and what is printed would get into it. In its place comes one that refuses
+/// what the stream is for, so that the loss is told.
+void keep_standard_streams() {
+  for (auto stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    while (::fcntl(stream, F_GETFD) < 0 && errno == EBADF)
+      if (::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+        break;
+}
+
+} // namespace
+
 int main(int argc, char** argv) {
+  keep_standard_streams();
   spdlog::set_default_logger(spdlog::stderr_color_mt("davit"));
   std::signal(SIGPIPE, SIG_IGN); // a write says so itself
   try {

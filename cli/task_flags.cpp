@@ -5,7 +5,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -19,11 +22,14 @@ void usage(std::string message) {
 std::string read_all(std::istream& in, std::size_t most, const std::string& what) {
   std::string all;
   char piece[64 * 1024];
+  errno = 0;
   while (in.read(piece, sizeof piece), in.gcount() > 0) {
     all.append(piece, static_cast<std::size_t>(in.gcount()));
     if (all.size() > most)
-      usage(what + ": there are more than " + to_string(byte_size{most}) + ", which is the most that is taken");
+      usage(what + ": longer than " + to_string(byte_size{most}) + ", the most that is taken");
   }
+  if (in.bad() || errno == EISDIR || errno == EIO)
+    usage(what + ": can't be read: " + std::strerror(errno == 0 ? EIO : errno));
   return all;
 }
 
@@ -297,7 +303,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   spec.user = flags.user;
   spec.name = flags.name;
   spec.tty = flags.tty;
-  spec.init = flags.init;
+  if (!flags.init)
+    spec.init = false;
   spec.priority = flags.priority;
   if (flags.entrypoint)
     spec.entrypoint = flags.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*flags.entrypoint};
@@ -307,12 +314,15 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     spec.resources.memory = read_size(flags.memory, "--memory");
   if (!flags.shm.empty())
     spec.resources.shm = read_size(flags.shm, "--shm-size");
-  if (flags.cpus > 0)
+  // 0 is docker's word for "no limit of its own"; what is wrong otherwise, the policy says.
+  if (!std::isfinite(flags.cpus))
+    usage("--cpus: must be a number, such as 1.5");
+  if (flags.cpus != 0)
     spec.resources.cpus = flags.cpus;
-  if (flags.pids > 0)
+  if (flags.pids != 0)
     spec.resources.pids = flags.pids;
-  if (flags.retry > 0)
-    spec.retry.attempts = flags.retry;
+  if (flags.retry)
+    spec.retry.attempts = *flags.retry;
   if (!flags.timeout.empty())
     spec.timeout = read_duration(flags.timeout, "--timeout");
   if (!flags.stop_timeout.empty())

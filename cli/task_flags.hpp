@@ -20,11 +20,11 @@ struct task_flags {
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
   std::string workdir, user, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
   std::optional<std::string> entrypoint; ///< Empty: the image's is not used.
-  std::optional<bool> init;
+  bool init = true;
   double cpus = 0;
   std::int64_t pids = 0;
   int priority = 0;
-  int retry = 0;
+  std::optional<int> retry;
   bool interactive = false, tty = false, privileged = false, read_only = false;
 };
 

@@ -28,6 +28,12 @@ namespace detail {
 template <class T>
 concept omits_empty = requires { requires T::json_omits_empty; };
 
+/// What is given as empty is not the same as what is not given: an empty entrypoint hides the image's.
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
 /// Bytes that are no UTF-8 become U+FFFD, so that what is written is always JSON.
 std::string valid_utf8(std::string_view bytes);
 
@@ -78,11 +84,13 @@ private:
   void add(boost::json::object& target, field_ref<T> field, bool omit) {
     auto written = to_value(*field.value);
     if (omit
-        && (written.is_null() || (written.is_string() && written.get_string().empty())
-            || (written.is_array() && written.get_array().empty())
-            || (written.is_object() && written.get_object().empty())))
+        && (written.is_null() || (!is_optional<T> && empty(written))))
       return;
     target.emplace(field.name, std::move(written));
+  }
+
+  static bool empty(const value& written) {
+    return (written.is_string() && written.get_string().empty()) || (written.is_array() && written.get_array().empty()) || (written.is_object() && written.get_object().empty());
   }
 };
 

@@ -72,6 +72,32 @@ void check_commands(const shell_user& user) {
     CHECK(shell(std::string{DAVIT_BINARY} + " version > /dev/full").exit_code == 125);
     CHECK(shell(std::string{DAVIT_BINARY} + " check-config --defaults | true; echo ${PIPESTATUS[0]}").out == "141\n");
   }
+  SECTION("the command has an init, unless it is asked for as the first process") {
+    CHECK(user.davit(run({}, "[ $$ != 1 ] && echo child")).out == "child\n");
+    CHECK(user.davit(run({"--init"}, "[ $$ != 1 ] && echo child")).out == "child\n");
+    CHECK(user.davit(run({"--init=false"}, "echo $$")).out == "1\n");
+    CHECK(user.davit(run({}, "kill -9 $$; echo alive")).exit_code == 137);
+    CHECK(user.davit(run({"--start", "warm"}, "exit 6")).exit_code == 6);
+  }
+  SECTION("an output that is closed from the beginning is told, and nothing of it gets anywhere else") {
+    for (auto closed : {">&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+      INFO(closed);
+      std::string words;
+      for (const auto& word : user.words(run({}, "echo MARKER; exit 4")))
+        words += "'" + word + "' ";
+      auto result = run_process({"/bin/sh", "-c", words + closed}, "", user.environment());
+      CHECK(result.exit_code == 4);
+      CHECK(result.err.empty() == (std::string_view{closed}.find("2>") != std::string_view::npos));
+      CHECK(shell("find " + user.home.path().string() + " -name '*.lock' -o -name '*.alive' | xargs -r cat").find("MARKER") == std::string::npos);
+      CHECK(run_process({"/bin/sh", "-c", words + closed + " || true; '" DAVIT_BINARY "' version >&-"}, "", user.environment()).exit_code == 125);
+    }
+  }
+  SECTION("an entrypoint of nothing hides the image's") {
+    shell("printf 'FROM busybox:test\\nENTRYPOINT [\"echo\",\"ENTRY\"]\\n' | DOCKER_BUILDKIT=0 docker -H unix://" + user.engine.socket() + " build -q -t entry:test - 2>/dev/null");
+    CHECK(user.davit({"run", "--network", "none", "entry:test", "echo", "x"}).out == "ENTRY echo x\n");
+    for (auto init : {"--init", "--init=false"})
+      CHECK(user.davit({"run", "--network", "none", init, "--entrypoint", "", "entry:test", "echo", "x"}).out == "x\n");
+  }
   SECTION("an entrypoint of nothing is none, however it is written") {
     for (std::vector<std::string> form : {std::vector<std::string>{"--entrypoint", ""}, std::vector<std::string>{"--entrypoint="}}) {
       std::vector<std::string> words{"run", "--network", "none"};

@@ -45,6 +45,20 @@ TEST_CASE("a task spec reads back as it was written") {
   CHECK(spec->retry.backoff.most == std::chrono::minutes{3});
 }
 
+TEST_CASE("what is given as empty reads back as empty, not as absent") {
+  for (auto text : {R"({"image":"a","entrypoint":[]})", R"({"image":"a","stdin":""})", R"({"image":"a","init":false})", R"({"image":"a","init":true})"}) {
+    INFO(text);
+    auto spec = json::read<task_spec>(std::string_view{text}, json::unknown_fields::refuse);
+    REQUIRE(spec.has_value());
+    auto again = json::read<task_spec>(std::string_view{json::write(*spec)}, json::unknown_fields::refuse);
+    REQUIRE(again.has_value());
+    CHECK((*again == *spec));
+    task_spec absent;
+    absent.image = "a";
+    CHECK_FALSE(*again == absent);
+  }
+}
+
 TEST_CASE("what is written is JSON, whatever the bytes") {
   std::string bytes;
   for (int i = 0; i < 256; ++i)
