@@ -220,6 +220,7 @@ int execute(char** arguments, char** variables) {
 }
 
 constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+constexpr int own_faults[] = {SIGSEGV, SIGABRT, SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSYS};
 
 [[noreturn]] void be_the_task(char** strings, char** variables, bool input, int failure) {
   sigset_t none;
@@ -231,7 +232,7 @@ constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
     auto group = ::getpid();
     ::ioctl(0, TIOCSPGRP, &group);
   } else {
-    ::setsid();
+    ::setpgid(0, 0);
   }
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (!input) {
@@ -259,13 +260,12 @@ void reap_all() {
 }
 
 /// The task has ended: nothing of it may write any more.
-[[noreturn]] void end_as(int status, int failure) {
+[[noreturn]] void end_as(int status, int error) {
   if (::getpid() == 1) {
     ::kill(-1, SIGKILL);
     reap_all();
   }
-  int error = 0;
-  if (::read(failure, &error, sizeof error) == sizeof error)
+  if (error != 0)
     can_not_execute(error);
   if (terminal)
     ::_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
@@ -281,10 +281,12 @@ void forget(char** strings) {
     memset(*strings, 0, strlen(*strings));
 }
 
-/// They wait until they can be passed on.
+/// They wait until they can be passed on. Those that tell of a program's own fault are no others' to send: a first process ignores them.
 sigset_t block_signals() {
   sigset_t all;
-  sigfillset(&all);
+  memset(&all, 0xff, sizeof all); // sigfillset leaves out those that the library wants for itself
+  for (auto one : own_faults)
+    sigdelset(&all, one);
   ::sigprocmask(SIG_BLOCK, &all, nullptr);
   return all;
 }
@@ -293,7 +295,7 @@ sigset_t block_signals() {
 [[noreturn]] void run_task(char** strings, char** variables, bool input) {
   auto all = block_signals();
   int failure[2];
-  if (::pipe2(failure, O_CLOEXEC | O_NONBLOCK) != 0)
+  if (::pipe2(failure, O_CLOEXEC) != 0)
     unused();
   if (!terminal)
     write_all(1, words("begun", 0, 0));
@@ -306,6 +308,12 @@ sigset_t block_signals() {
   forget(environ);
   forget(strings);
   forget(own_arguments + 1);
+  // No process of the task may find this line here (/proc/1/fd): it closes when the command is executed, and is read to its end before.
+  ::close(failure[1]);
+  int error = 0;
+  while (::read(failure[0], &error, sizeof error) < 0 && errno == EINTR) {
+  }
+  ::close(failure[0]);
   ::close(0); // that nobody reads a task's input any more must be seen by whoever writes it
 
   while (true) {
@@ -320,7 +328,7 @@ sigset_t block_signals() {
     pid_t ended;
     while ((ended = ::waitpid(-1, &status, WNOHANG)) > 0)
       if (ended == child)
-        end_as(status, failure[0]);
+        end_as(status, error);
   }
 }
 

@@ -90,6 +90,8 @@ std::vector<same_case> all_cases() {
   add("a command behind an image's entrypoint", on("entry:test", {"echo $A $B; exit 8"}));
   add("an entrypoint that hides the image's", [] { auto s = on("entry:test", {"x", "y"}); s.entrypoint = std::vector<std::string>{"/bin/echo", "-n"}; return s; }(), {}, "docker's flag takes one word");
   add("an entrypoint without a command", [] { auto s = on("entry:test", {}); s.entrypoint = std::vector<std::string>{"/bin/pwd"}; return s; }(), {"--entrypoint", "/bin/pwd"});
+  add("an entrypoint that is empty, in place of the image's", [] { auto s = on("entry:test", {"echo", "alone"}); s.entrypoint = std::vector<std::string>{}; return s; }(), {"--entrypoint", ""});
+  add("an entrypoint of one empty word", [] { auto s = on("entry:test", {"echo", "alone"}); s.entrypoint = std::vector<std::string>{""}; return s; }(), {"--entrypoint", ""});
   add("no command at all", on("plain:test", {}), {}, "docker run says so on stderr");
   add("user, folder, volume, health check, stop signal", on("full:test", {}));
   add("without a shell", on("bare:test", {"bare", "image"}));
@@ -115,6 +117,10 @@ std::vector<same_case> all_cases() {
   // -- what it finds
   add("variables", [] { auto s = script("env | grep -v '^DAVIT' | sort"); s.env = {{"A", "b c"}, {"EMPTY", ""}, {"LINES_", "1\n2"}, {"HOSTNAME", "mine"}}; return s; }(), {"-e", "A=b c", "-e", "EMPTY=", "-e", "LINES_=1\n2", "-e", "HOSTNAME=mine"});
   add("variables of others", script("tr '\\0' '\\n' < /proc/1/environ | grep -c ="), {}, "docker's init shows the variables to all of the container");
+  add("what it writes into all that its init has open", script("for f in /proc/1/fd/*; do case $(readlink $f) in pipe:*) [ ${f##*/} -lt 3 ] || { echo open $f; printf '\\0\\0\\0\\0' > $f; };; esac; done; echo alive; exit 3"));
+  for (auto signal : {"HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "PIPE", "ALRM", "TERM", "SYS", "STOP", "34", "35", "40", "64"})
+    add(std::string{"sends its init SIG"} + signal, script(std::string{"echo before; /bin/kill -"} + signal + " 1; sleep 0.3; echo after; exit 5"));
+  add("its session and its group", script("awk '{print ($5 == $1), $6}' /proc/$$/stat"));
   add("what the init is", script("tr '\\0' ' ' < /proc/1/cmdline | sed 's/ *$//'"), {}, "docker has another");
   add("its command, found once", script("ps -o args > /tmp/list; grep -c '[u]nusual-mark' /tmp/list; true unusual-mark"), {}, "docker's init shows the command a second time");
   add("limits", [] { auto s = script("ulimit -a; ulimit -Hn"); s.ulimits = {{"nofile", "321:654"}, {"core", "0"}}; return s; }(), {"--ulimit", "nofile=321:654", "--ulimit", "core=0"});
@@ -262,6 +268,12 @@ same_case random_case(std::minstd_rand& random) {
       spec.command = spec.image == "entry:test" ? std::vector<std::string>{text} : std::vector<std::string>{"sh", "-c", text};
       break;
     case 1:
+      if (draw(4) == 0) {
+        spec.entrypoint.emplace();
+        flag({"--entrypoint", ""});
+        spec.command = {"/bin/sh", "-c", text};
+        break;
+      }
       spec.entrypoint = std::vector<std::string>{"/bin/sh"};
       flag({"--entrypoint", "/bin/sh"});
       spec.command = {"-c", text};
