@@ -10,7 +10,7 @@ namespace davit {
 void crash_point(std::string_view where) noexcept;
 
 /// All of them, in the order in which an attempt comes by. Each stands between an act and the knowledge of it.
-inline constexpr std::array<std::string_view, 23> crash_points{
+inline constexpr std::array<std::string_view, 24> crash_points{
   "task accepted",      // durable, not answered
   "attempt claimed",    // durable, no executor yet
   "attempt judged",     // nothing asked of the engine
@@ -32,6 +32,7 @@ inline constexpr std::array<std::string_view, 23> crash_points{
   "sandbox taken",      // it has the attempt's name, and no task
   "hand-over asked",    // the task is on its way to it
   "task handed over",   // the engine has it
+  "sandbox given up",   // nothing ran in it: it is removed, and nothing else is made yet
   "network chosen",     // it has its own name still, and its init waits
   "network taken",      // it has the attempt's name, and holds
 };

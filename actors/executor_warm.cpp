@@ -120,7 +120,36 @@ void executor_state::forget_sandbox(const std::string& which) {
   enter(step::create);
   stop_timers();
   again.clear();
+  if (may_have_started) {
+    // The store may call it running. An agent that comes next, and finds no container, must not think that the task is lost with it.
+    self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::starting, {}, {}, {}})
+      .then(
+        [this, which] {
+          if (now != step::create)
+            return;
+          may_have_started = false;
+          work.task.state = task_state::starting;
+          if (!work.task.attempts.empty())
+            work.task.attempts.back().container.clear();
+          forget_sandbox(which);
+        },
+        [this, which](const caf::error& e) {
+          if (now != step::create)
+            return;
+          if (e == store_errc::fenced) {
+            leave();
+            return;
+          }
+          progress.waiting = text_of(e);
+          after(500ms, [this, which] {
+            if (now == step::create)
+              forget_sandbox(which);
+          });
+        });
+    return;
+  }
   auto begin_anew = [this] {
+    crash_point("sandbox given up");
     container.clear();
     warm.reset();
     nonce.clear();
@@ -132,7 +161,6 @@ void executor_state::forget_sandbox(const std::string& which) {
     hung = false;
     followed_to_end = false;
     create_sent = false;
-    may_have_started = false;
     epoch_at_attach.reset();
     create();
   };

@@ -55,6 +55,7 @@ struct supervisor_state {
   wiring addresses;
   api_actor api;
   bool stopping = false;
+  caf::error api_failure; ///< Why it ended, the last time that it did.
 };
 
 using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -121,6 +122,8 @@ void child_down(self_pointer self, const caf::down_msg& down) {
   if (found == state.children.end() || state.stopping)
     return;
   found->actor = nullptr;
+  if (found->name == "api")
+    state.api_failure = down.reason;
   auto space = found->name.find(' ');
   auto wait = found->budget.spend(std::chrono::steady_clock::now());
   if (!wait && found->kind == part::core) {
@@ -140,8 +143,8 @@ void child_down(self_pointer self, const caf::down_msg& down) {
   self->delayed_send(self, *wait, restart_atom_v, found->name);
 }
 
-/// No task comes any more: the containers that wait for one go, from the engines that answer soon.
-void give_up_sandboxes(self_pointer self, caf::typed_response_promise<void> promise) {
+/// No task comes any more: the containers that wait for one go, and those that an earlier crash has left, from the engines that answer soon.
+void leave_nothing_behind(self_pointer self, caf::typed_response_promise<void> promise) {
   auto left = std::make_shared<std::size_t>(self->state.addresses.sandboxes.size() + 1);
   auto one_less = [left, promise]() mutable {
     if (--*left == 0)
@@ -149,7 +152,8 @@ void give_up_sandboxes(self_pointer self, caf::typed_response_promise<void> prom
   };
   for (auto& [name, keeper] : self->state.addresses.sandboxes)
     self->request(keeper, std::chrono::seconds{10}, drain_atom_v).then(one_less, [one_less](const caf::error&) mutable { one_less(); });
-  one_less();
+  self->request(self->state.addresses.reaper, std::chrono::seconds{10}, reap_atom_v)
+    .then([one_less](std::uint32_t) mutable { one_less(); }, [one_less](const caf::error&) mutable { one_less(); });
 }
 
 supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr context, api_factory make_api) {
@@ -219,14 +223,18 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       // An API that could not listen has ended by now: its word is the answer.
       auto promise = self->make_response_promise<void>();
       self->request(self->state.api, caf::infinite, wire_atom_v, self->state.addresses)
-        .then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+        .then([promise]() mutable { promise.deliver(); },
+              [self, promise](const caf::error& e) {
+                // That it is gone is what CAF says; why, its end does, which may still be under way.
+                self->run_delayed(std::chrono::milliseconds{50}, [self, promise, e]() mutable { promise.deliver(self->state.api_failure ? self->state.api_failure : e); });
+              });
       return promise;
     },
     [=](drain_atom) -> caf::result<void> {
       auto promise = self->make_response_promise<void>();
       self->send(self->state.api, drain_atom_v);
       self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v)
-        .then([self, promise]() mutable { give_up_sandboxes(self, promise); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+        .then([self, promise]() mutable { leave_nothing_behind(self, promise); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
       return promise;
     },
     [=](stop_atom) { self->send(self->state.addresses.scheduler, stop_atom_v); },

@@ -122,7 +122,8 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
   s->config = std::move(config);
   auto& settings = s->config.agent;
   std::error_code ec;
-  std::filesystem::create_directories(settings.data_dir, ec);
+  if (std::filesystem::create_directories(settings.data_dir, ec)) // others on this machine have no business with what tasks print
+    std::filesystem::permissions(settings.data_dir, std::filesystem::perms::owner_all | std::filesystem::perms::group_read | std::filesystem::perms::group_exec, ec);
   if (ec) {
     error = "the data directory " + settings.data_dir.string() + " can't be made: " + ec.message() + "; set davit.agent.data-dir";
     return nullptr;
@@ -166,10 +167,12 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
     *down = true;
     dog->set(shutdown_deadline, "the agent ends: " + *reason);
   });
-  caf::scoped_actor self{*s->system};
   bool good = false;
-  self->request(s->supervisor, std::chrono::seconds{60}, start_atom_v)
-    .receive([&] { good = true; }, [&](const caf::error& e) { error = text_of(e); });
+  {
+    caf::scoped_actor self{*s->system}; // the system waits for its end too
+    self->request(s->supervisor, std::chrono::seconds{60}, start_atom_v)
+      .receive([&] { good = true; }, [&](const caf::error& e) { error = text_of(e); });
+  }
   std::unique_ptr<agent_process> process{new agent_process{std::move(s)}};
   if (!good) {
     if (error.empty())

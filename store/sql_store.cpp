@@ -383,7 +383,9 @@ public:
                     " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
                     progress.container, progress.image_id, time_number(progress.started_at), id, n, incarnation) == 0)
         return fenced(progress.token);
-      // The claim has made it `starting`.
+      // The claim has made it `starting`; and again if nothing of it had run in what was started.
+      if (progress.state == task_state::starting && progress.container.empty())
+        kept_.run("UPDATE task SET state = 'starting' WHERE id = :id AND state = 'running'", id);
       if (progress.state == task_state::running && kept_.run("UPDATE task SET state = 'running' WHERE id = :id AND state <> 'running'", id) != 0)
         add_event(id, n, "started", progress.state, std::nullopt, "");
       return {};

@@ -3,6 +3,7 @@
 #include "fixture/test_daemon.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <csignal>
@@ -94,9 +95,9 @@ bool of_sandboxes(std::string_view point) {
   return of_networks(point) || point.starts_with("sandbox") || point == "hand-over asked" || point == "task handed over";
 }
 
-/// Points that a task in a sandbox does not come by.
+/// Points that a task in a sandbox does not come by, unless an agent has died before.
 bool of_cold_starts(std::string_view point) {
-  return of_networks(point) || point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
+  return of_networks(point) || point == "sandbox given up" || point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
 }
 
 /// The agent dies on the way of this task, and starts again; a client that got no answer asks again.
@@ -228,6 +229,45 @@ TEST_CASE("kill -9 on the way of a command that can't be executed: the next agen
       CHECK(agent.wait_end().exit_code == 0);
       CHECK(engine.docker("ps -aq") == "");
     }
+}
+
+TEST_CASE("kill -9 twice, once before a sandbox has its task and once when it was given up: the task runs in the same attempt", "[crash][warm]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.sandboxes = 1;
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=sandbox taken"});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("echo once; exit 7");
+  spec.start = start_mode::warm;
+  spec.retry.attempts = 1;
+  auto id = agent.submit(spec);
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start({"DAVIT_CRASH_AT=sandbox given up"});
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  auto ended = agent.wait(id);
+  INFO(ended.message);
+  CHECK(ended.exit_code == 7);
+  CHECK(ended.attempts.size() == 1);
+  CHECK(agent.logs(id).out == "once\n");
+}
+
+TEST_CASE("what a crash has left is gone when the next agent has drained, however soon that is", "[crash]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.sandboxes = GENERATE(0, 1);
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=outcome stored"});
+  agent.await_engine("a", engine_state::ready);
+  auto id = agent.submit(busybox("exit 7"));
+  REQUIRE(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  agent.await_engine("a", engine_state::ready);
+  CHECK(agent.wait(id).exit_code == 7);
+  agent.signal(SIGTERM);
+  CHECK(agent.wait_end().exit_code == 0);
+  CHECK(engine.docker("ps -aq") == "");
 }
 
 TEST_CASE("a task that ended in time while no agent was there is not timed out by the age of its sandbox", "[crash][warm]") {

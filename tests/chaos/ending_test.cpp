@@ -7,7 +7,11 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <thread>
 
 using namespace davit;
@@ -43,6 +47,21 @@ void fail_again_and_again(test_agent& agent, const std::function<caf::actor(cons
   }
 }
 
+/// A port of loopback that somebody listens on.
+struct taken_port {
+  int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  std::uint16_t number = 0;
+  taken_port() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(socket, 1) == 0 && ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+      number = ntohs(address.sin_port);
+  }
+  ~taken_port() { ::close(socket); }
+};
+
 engine_settings nobody(const scratch_folder& folder) {
   engine_settings engine;
   engine.name = "e";
@@ -76,6 +95,18 @@ TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is
   CAPTURE(ended.out, ended.err);
   CHECK(ended.exit_code == 1);
   CHECK((ended.out + ended.err).find("api fails again and again") != std::string::npos);
+}
+
+TEST_CASE("an agent whose port is taken ends at once with 1, and the last line says why", "[ending]") {
+  scratch_folder folder;
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  taken_port taken;
+  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"), "--davit.api.listen=\"tcp://127.0.0.1:" + std::to_string(taken.number) + "\""}};
+  auto ended = agent.wait(15s); // before the watchdog would end it
+  CHECK(ended.exit_code == 1);
+  auto lines = ended.out + ended.err;
+  CHECK((std::filesystem::status(folder / "data").permissions() & std::filesystem::perms::others_all) == std::filesystem::perms::none);
+  CHECK(lines.substr(lines.rfind('\n', lines.size() - 2) + 1).find("Address already in use") != std::string::npos);
 }
 
 TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an engine's connection makes that engine down", "[ending]") {
