@@ -27,17 +27,25 @@ namespace {
 
 // -- where an option stands in the file ---------------------------------------------------------------------------------
 
-/// The line of each key of a CAF configuration file, by its full name. CAF's parser does not tell.
-std::map<std::string, int> key_lines(const std::string& text) {
-  std::map<std::string, int> lines;
-  std::vector<std::string> groups;
+/// What CAF's parser does not tell of a configuration file.
+struct file_outline {
+  std::map<std::string, int> lines;              ///< Of each key, by its full name.
+  std::vector<std::pair<std::string, int>> open; ///< Groups that the file's end leaves open, and where they begin: CAF takes half a file for a whole one.
+  int open_list = 0;                             ///< The line where a list begins that is not closed; 0: there is none.
+};
+
+file_outline outline_of(const std::string& text) {
+  file_outline result;
+  auto& lines = result.lines;
+  auto& groups = result.open;
+  auto& list = result.open_list;
   std::string word;
   int line = 1;
   auto full = [&](const std::string& name) {
-    std::string result;
-    for (const auto& group : groups)
-      result += group + '.';
-    return result + name;
+    std::string all;
+    for (const auto& [group, _] : groups)
+      all += group + '.';
+    return all + name;
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
@@ -58,9 +66,9 @@ std::map<std::string, int> key_lines(const std::string& text) {
     } else if (c == '{') {
       if (!word.empty()) {
         lines.emplace(full(word), line);
-        groups.push_back(std::exchange(word, {}));
+        groups.emplace_back(std::exchange(word, {}), line);
       } else {
-        groups.emplace_back("?");
+        groups.emplace_back("?", line);
       }
     } else if (c == '}') {
       word.clear();
@@ -71,6 +79,10 @@ std::map<std::string, int> key_lines(const std::string& text) {
         lines.emplace(full(word), line);
       word.clear();
     } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
+      if (c == '[')
+        list = line;
+      else if (c == ']')
+        list = 0;
       if (c == ',' || c == '[' || c == ']')
         word.clear();
     } else {
@@ -79,7 +91,19 @@ std::map<std::string, int> key_lines(const std::string& text) {
       word += c;
     }
   }
-  return lines;
+  return result;
+}
+
+/// In words, CAF's code for what it found; its place stands beside it.
+std::string parser_words(const caf::error& why) {
+  auto text = caf::to_string(static_cast<caf::pec>(why.code()));
+  text = text.substr(text.rfind(':') + 1);
+  std::replace(text.begin(), text.end(), '_', ' ');
+  if (why.category() != caf::type_id_v<caf::pec>)
+    return caf::to_string(why);
+  if (why.context().match_element<std::int32_t>(1))
+    text += " in column " + std::to_string(why.context().get_as<std::int32_t>(1));
+  return text;
 }
 
 // -- values ------------------------------------------------------------------------------------------------------------
@@ -636,11 +660,17 @@ configuration read_configuration(const std::string& file, const std::vector<std:
       return result;
     }
     std::ostringstream all;
-    all << in.rdbuf();
+    errno = 0;
+    if (in.peek() != std::ifstream::traits_type::eof())
+      all << in.rdbuf();
+    if (in.bad() || errno != 0) {
+      result.mistakes.push_back({file, 0, "", std::string{"can't be read: "} + std::strerror(errno == 0 ? EIO : errno)});
+      return result;
+    }
     text = all.str();
   }
-  auto lines = key_lines(text);
-  reader read{result, file, lines};
+  auto outline = outline_of(text);
+  reader read{result, file, outline.lines};
   std::istringstream parsed_text{text};
   auto parsed = caf::actor_system_config::parse_config(parsed_text);
   if (!parsed) {
@@ -648,7 +678,16 @@ configuration read_configuration(const std::string& file, const std::vector<std:
     int line = 0;
     if (e.context().match_element<std::int32_t>(0))
       line = e.context().get_as<std::int32_t>(0);
-    result.mistakes.push_back({file, line, "", "can't be read as a CAF configuration file: " + caf::to_string(e)});
+    result.mistakes.push_back({file, line, "", "can't be read as a CAF configuration file: " + parser_words(e)});
+    return result;
+  }
+  if (outline.open_list != 0) {
+    result.mistakes.push_back({file, outline.open_list, "", "this [ is not closed: is this the whole file?"});
+    return result;
+  }
+  if (!outline.open.empty()) {
+    auto [group, line] = outline.open.back();
+    result.mistakes.push_back({file, line, "", "the { of \"" + group + "\" is not closed: is this the whole file?"});
     return result;
   }
   read.read(*parsed, true);
@@ -691,7 +730,7 @@ configuration read_configuration(const std::string& file, const std::vector<std:
     agent.logs.sinks.push_back(std::move(sink));
   if (agent.engines.empty())
     agent.engines.push_back(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
-  judge(result, file, lines);
+  judge(result, file, outline.lines);
   if (const auto& peers = agent.peers; !peers.listen.empty()) {
     // 0.18 parses its options before it loads the module that they are for, and would come up without certificates (docs/decisions/0003-caf-version.md).
     result.caf->openssl_certificate = peers.tls_certificate;

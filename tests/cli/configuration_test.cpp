@@ -230,3 +230,19 @@ TEST_CASE("an address that can't work is refused, in words of what is expected t
       CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) { return one.text().find("is no host:port") != std::string::npos; }));
     }
 }
+
+TEST_CASE("half a file is not taken for a whole one, wherever it is cut") {
+  std::ifstream in{std::string{DAVIT_SOURCE} + "/config/davit.conf"};
+  std::string whole{std::istreambuf_iterator<char>{in}, {}};
+  REQUIRE(read(whole).mistakes.empty());
+  auto begin = whole.find("\ndavit {") + 8, end = whole.rfind('}');
+  REQUIRE(begin < end);
+  for (auto cut = begin; cut <= end; cut += 17) {
+    INFO(whole.substr(std::max<std::size_t>(cut, 80) - 80, 80));
+    CHECK_FALSE(read(whole.substr(0, cut)).mistakes.empty());
+  }
+  CHECK(names(read("davit {\n  engines {\n    a {\n    url = \"unix:///x\"\n"), "davit.conf:3: the { of \"a\" is not closed"));
+  CHECK(names(read("davit.policy.images.allow = [ \"a\""), "davit.conf:1: this [ is not closed"));
+  CHECK(names(read("davit { x = }"), "davit.conf:1: can't be read as a CAF configuration file: unexpected character in column 13"));
+  CHECK_FALSE(read_configuration("/tmp", {}).mistakes.empty());
+}
