@@ -82,8 +82,16 @@ bool has_one_of(std::string_view text, std::initializer_list<std::string_view> w
 } // namespace
 
 bool is_tasks_own(std::string_view error) {
+  // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for, unless the machine is in need.
+  constexpr std::string_view started = "unable to start container process: ";
+  if (auto at = error.find(started); at != error.npos
+      && !has_one_of(error.substr(at + started.size()),
+                     {"no space left on device", "disk quota exceeded", "input/output error", "too many open files", "cannot allocate memory",
+                      "resource temporarily unavailable", "device or resource busy", "signal: ", "broken pipe", "EOF", "timed out", "timeout", "connection re",
+                      "context ", "/ns/", "cgroup"}))
+    return true;
   return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory", "is a directory",
-                            "too many levels of symbolic links"});
+                            "too many levels of symbolic links", "must be in range"});
 }
 
 bool is_engines_own(std::string_view error) {

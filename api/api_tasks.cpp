@@ -116,7 +116,7 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
   auto all = std::make_shared<reasons>();
   all->body = json::to_value(found).as_object();
   auto add = [all](const std::string& agent, const std::string& engine, const std::string& why) {
-    json::object one{{"engine", engine}, {"reason", why.empty() ? "it is its turn" : why}};
+    json::object one{{"engine", engine}, {"reason", why.empty() ? "it is about to run the task" : why}};
     if (!agent.empty())
       one["agent"] = agent;
     all->list.push_back(std::move(one));

@@ -61,7 +61,7 @@ std::optional<duration> parse_duration(std::string_view text) {
     total += *number * factor;
     text.remove_prefix(length);
   }
-  if (!(total < 1e15)) // some thirty thousand years: a typing error, and near the end of what the type can hold
+  if (!(total < 4e12)) // more than a century: a typing error, and near the end of what a time in nanoseconds can hold
     return std::nullopt;
   return duration{std::llround(total)};
 }

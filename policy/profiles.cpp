@@ -7,10 +7,20 @@
 #include <charconv>
 #include <filesystem>
 #include <set>
+#include <string>
 
 namespace davit {
 
 namespace {
+
+/// Of `SOFT:HARD`, in numbers, -1 for unlimited.
+bool soft_is_higher(const std::string& limit) {
+  auto colon = limit.find(':');
+  if (colon == limit.npos)
+    return false;
+  auto soft = std::stoll(limit), hard = std::stoll(limit.substr(colon + 1));
+  return hard != -1 && (soft == -1 || soft > hard);
+}
 
 bool matches(const std::string& text, const RE2& pattern) {
   return RE2::FullMatch(text, pattern);
@@ -126,12 +136,14 @@ struct judge {
         refuse("ulimits", "ulimits." + name, "there is no such limit; known are core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending and stack");
       else if (!matches(value, ulimit))
         refuse("ulimits", "ulimits." + name, "\"" + value + "\" is no limit; write SOFT or SOFT:HARD, -1 for unlimited");
+      else if (soft_is_higher(value))
+        refuse("ulimits", "ulimits." + name, "\"" + value + "\": the soft limit must not be higher than the hard one");
     for (const auto& one : spec.dns)
       if (!matches(one, address))
         refuse("dns", "dns", "\"" + one + "\" is no address");
     for (const auto& one : spec.extra_hosts)
       if (!matches(one, extra_host))
-        refuse("extra-hosts", "extra_hosts", "\"" + one + "\" is none; write name:address");
+        refuse("extra-hosts", "extra_hosts", "\"" + one + "\" does not name a host and its address; write name:address");
     for (const auto& [name, value] : spec.sysctls)
       if (!matches(name, key) || value.find('\0') != std::string::npos)
         refuse("sysctls", "sysctls." + name, "\"" + name + "\" is no kernel parameter");

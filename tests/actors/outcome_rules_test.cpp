@@ -90,6 +90,16 @@ TEST_CASE("a container that did not start: the command's fault, the engine's, or
   CHECK(judge_start_failure(status, "no such user", false).outcome == outcome::failed);
   CHECK_FALSE(judge_start_failure(status, "no such user", false).exit_code);
   CHECK(judge_start_failure(status, "already exists", true).outcome == outcome::engine_lost);
+  // What was asked for, and what an engine in need says in the same breath.
+  const std::string runtime = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: ";
+  for (auto own : {"unable to apply caps: operation not permitted: unknown", "error during container init: error mounting \"/x/resolv.conf\" to rootfs at \"/etc/resolv.conf\": read-only file system: unknown",
+                   "error during container init: open /proc/sys/net/x: no such file or directory: unknown", "error during container init: error setting rlimit type 7: invalid argument: unknown"})
+    CHECK(is_tasks_own(runtime + own));
+  for (auto engines : {"error during container init: write /x: no space left on device", "can't get final child's PID from pipe: EOF: unknown", "waiting for init preliminary setup: read init-p: connection reset by peer",
+                       "unable to apply cgroup configuration: no such file or directory", "can't copy bootstrap data to pipe: write init-p: broken pipe: unknown"})
+    CHECK_FALSE(is_tasks_own(runtime + engines));
+  CHECK_FALSE(is_tasks_own("failed to create shim task: OCI runtime create failed: runc did not terminate successfully: signal: killed: unknown"));
+  CHECK(is_tasks_own("uids and gids must be in range 0-2147483647"));
 }
 
 TEST_CASE("a restart budget: a few, with growing waits, then no more") {
