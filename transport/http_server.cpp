@@ -660,7 +660,11 @@ result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& conte
     probe.connect(local::endpoint{where.path}, ec);
     if (!ec)
       return fail({engine_errc::refused, 0, "another process listens there"});
-    if (ec.value() == ECONNREFUSED)
+    struct stat there{};
+    auto is_there = ::lstat(where.path.c_str(), &there) == 0;
+    if (is_there && !S_ISSOCK(there.st_mode))
+      return fail({engine_errc::refused, 0, "there is a file of this name, which is no socket"});
+    if (is_there && ec.value() == ECONNREFUSED)
       ::unlink(where.path.c_str());
     auto server = std::make_shared<server_of<local>>(context, where, limits, std::move(handler));
     auto before = ::umask(0117);

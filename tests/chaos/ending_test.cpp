@@ -109,6 +109,18 @@ TEST_CASE("an agent whose port is taken ends at once with 1, and the last line s
   CHECK(lines.substr(lines.rfind('\n', lines.size() - 2) + 1).find("Address already in use") != std::string::npos);
 }
 
+TEST_CASE("a file at the place of the API's socket is left as it is", "[ending]") {
+  scratch_folder folder;
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  std::ofstream{folder / "precious"} << "precious";
+  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"), "--davit.api.listen=\"unix://" + (folder / "precious") + "\""}};
+  auto ended = agent.wait(15s);
+  CHECK(ended.exit_code == 1);
+  CHECK((ended.out + ended.err).find("no socket") != std::string::npos);
+  std::ifstream file{folder / "precious"};
+  CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "precious");
+}
+
 TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an engine's connection makes that engine down", "[ending]") {
   scratch_folder folder;
   test_agent agent{{nobody(folder)}, [&](agent_settings& settings) {
