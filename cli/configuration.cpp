@@ -137,7 +137,7 @@ std::string take(const config_value& value, bool& into) {
 std::string take(const config_value& value, duration& into) {
   if (auto span = caf::get_if<caf::timespan>(&value)) {
     into = std::chrono::duration_cast<duration>(*span);
-    return {};
+    return span->count() < 0 ? "must not be negative" : "";
   }
   if (auto text = caf::get_if<std::string>(&value))
     if (auto parsed = parse_duration(*text)) {
@@ -570,6 +570,24 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     mistake("davit.api.listen", where.error().message);
   else if (!where->is_unix() && !transport::parse_host_and_port(std::string_view{listen}.substr(listen.find("://") + 3)))
     mistake("davit.api.listen", "\"" + agent.api_listen + "\" has no port: write host:port");
+  const auto& rules = agent.policy;
+  if (std::find(rules.networks_allow.begin(), rules.networks_allow.end(), rules.default_network) == rules.networks_allow.end())
+    mistake("davit.policy.networks.default", "\"" + rules.default_network + "\" is not among the networks that are allowed");
+  auto limit = [&](const std::string& name, auto member, auto least, const char* said) {
+    const auto& value = rules.defaults.*member;
+    const auto& ceiling = rules.ceilings.*member;
+    for (auto [group, one] : {std::pair{"defaults.", &value}, std::pair{"ceilings.", &ceiling}})
+      if (*one && **one < least)
+        mistake("davit.policy." + (group + name), std::string{"must be at least "} + said);
+    if (value && ceiling && *ceiling < *value)
+      mistake("davit.policy.defaults." + name, "is over davit.policy.ceilings." + name);
+  };
+  limit("cpus", &resource_limits::cpus, 0.01, "0.01");
+  limit("memory", &resource_limits::memory, byte_size{6u << 20}, "6m");
+  limit("pids", &resource_limits::pids, std::int64_t{1}, "1");
+  limit("shm", &resource_limits::shm, byte_size{1}, "1");
+  if (agent.access.rate_limit < 0)
+    mistake("davit.api.rate-limit", "must not be negative; 0 is any number");
   const auto& access = agent.access;
   auto everywhere = where && !where->is_unix() && where->host != "localhost" && where->host != "::1" && !where->host.starts_with("127.");
   if (everywhere && (access.tokens_file.empty() || access.tls_certificate.empty()))

@@ -8,6 +8,8 @@ namespace davit {
 
 namespace {
 
+constexpr std::int64_t most_pids = 4'194'304;
+
 bool is_registry(std::string_view part) {
   return part == "localhost" || part.find_first_of(".:") != std::string_view::npos
          || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
@@ -183,6 +185,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   limit(&resource_limits::cpus, "cpus", 0.01, number);
   limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
   limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
+  if (spec.resources.pids && *spec.resources.pids > most_pids)
+    refuse("limits.pids", "resources.pids", "is more than a kernel can have, " + std::to_string(most_pids));
   limit(&resource_limits::shm, "shm", byte_size{1}, size);
   if (!effective.timeout && (settings_.default_timeout || settings_.max_timeout)) {
     effective.timeout = settings_.default_timeout ? settings_.default_timeout : settings_.max_timeout;
@@ -219,6 +223,13 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     refuse("workdir", "workdir", "must be an absolute path");
   if (spec.retry.attempts < 1 || spec.retry.attempts > 100)
     refuse("retry.attempts", "retry.attempts", "must be from 1 to 100");
+  for (auto one : spec.retry.on)
+    if (one == outcome::succeeded || one == outcome::cancelled || one == outcome::rejected)
+      refuse("retry.on", "retry.on", to_string(one) + " is never tried again");
+  auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
+  for (auto words : {&spec.command, spec.entrypoint ? &*spec.entrypoint : nullptr})
+    if (words && std::any_of(words->begin(), words->end(), has_nul))
+      refuse("command", words == &spec.command ? "command" : "entrypoint", "has a NUL byte, which no argument of a program can have");
   if (spec.validator)
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
       refuse("validator.regex", "validator.regex", "is no RE2 pattern: " + complaint);

@@ -138,6 +138,8 @@ struct judge {
         refuse("ulimits", "ulimits." + name, "\"" + value + "\" is no limit; write SOFT or SOFT:HARD, -1 for unlimited");
       else if (soft_is_higher(value))
         refuse("ulimits", "ulimits." + name, "\"" + value + "\": the soft limit must not be higher than the hard one");
+      else if (name == "nofile" && value != "-1" && !value.starts_with("-1:") && std::stoll(value) < 16)
+        refuse("ulimits", "ulimits." + name, "must be at least 16: the engine's runtime opens files before the command does");
     for (const auto& one : spec.dns)
       if (!matches(one, address))
         refuse("dns", "dns", "\"" + one + "\" is no address");

@@ -246,3 +246,13 @@ TEST_CASE("half a file is not taken for a whole one, wherever it is cut") {
   CHECK(names(read("davit { x = }"), "davit.conf:1: can't be read as a CAF configuration file: unexpected character in column 13"));
   CHECK_FALSE(read_configuration("/tmp", {}).mistakes.empty());
 }
+
+TEST_CASE("what could never work is refused before an agent starts with it") {
+  const std::string engine = "engines {\n a {\n endpoint = \"unix:///x\"\n }\n }\n";
+  for (auto text : {"store {\n retention = -1h\n }", "store {\n retention = \"-1h\"\n }", "policy {\n defaults {\n cpus = -1.0\n }\n }", "policy {\n defaults {\n pids = 0\n }\n }", "policy {\n ceilings {\n memory = \"1\"\n }\n }",
+                    "policy {\n defaults {\n memory = \"2g\"\n }\n ceilings {\n memory = \"1g\"\n }\n }", "policy {\n networks {\n allow = [\"none\"]\n default = \"bridge\"\n }\n }", "api {\n rate-limit = -5\n }"}) {
+    INFO(text);
+    CHECK_FALSE(read("davit {\n" + engine + text + "\n}\n").mistakes.empty());
+  }
+  CHECK(read("davit {\n" + engine + "}\n").mistakes.empty());
+}

@@ -165,6 +165,25 @@ TEST_CASE("why a task waits is told for each engine") {
   CHECK(why_not(spec, engine) == "does not carry the label \"gpu\"");
 }
 
+TEST_CASE("what no engine could run is refused with the field's name") {
+  auto rules = make({});
+  auto changed = [&](auto change) {
+    auto spec = with_image("alpine");
+    change(spec);
+    return broken_rule(*rules, spec);
+  };
+  CHECK(changed([](task_spec& s) { s.command = {"a", std::string("a\0b", 3)}; }) == "command");
+  CHECK(changed([](task_spec& s) { s.entrypoint = std::vector<std::string>{std::string(1, '\0')}; }) == "command");
+  CHECK(changed([](task_spec& s) { s.resources.pids = 99'999'999'999; }) == "limits.pids");
+  CHECK(changed([](task_spec& s) { s.ulimits = {{"nofile", "5"}}; }) == "ulimits");
+  CHECK(changed([](task_spec& s) { s.ulimits = {{"nofile", "65:64"}}; }) == "ulimits");
+  CHECK(changed([](task_spec& s) { s.ulimits = {{"nofile", "-1:64"}}; }) == "ulimits");
+  CHECK(changed([](task_spec& s) { s.ulimits = {{"nofile", "64:-1"}, {"core", "0"}}; }) == "");
+  for (auto never : {outcome::succeeded, outcome::cancelled, outcome::rejected})
+    CHECK(changed([=](task_spec& s) { s.retry.on = {outcome::failed, never}; }) == "retry.on");
+  CHECK(changed([](task_spec& s) { s.retry.on = {outcome::failed, outcome::timed_out, outcome::oom_killed, outcome::image_unavailable, outcome::engine_lost, outcome::agent_lost}; }) == "");
+}
+
 TEST_CASE("what can't be run in a sandbox can't insist on one") {
   auto rules = make({});
   auto spec = with_image("alpine");
