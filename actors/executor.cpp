@@ -113,6 +113,8 @@ void executor_state::inspect_own(std::string name_or_id, std::function<void()> a
           auto marked = found.labels.find(init::nonce_label); // an older davit's containers have none, nor has one whose command is the first process
           nonce = marked == found.labels.end() ? std::string{} : marked->second;
           says_begun = !nonce.empty() && !spec.tty;
+          if (evidence.start.empty() && work.resumed)
+            evidence.start = "cold: its container was there when the attempt was taken up";
         }
         if (ours && !spec.network.value_or("").starts_with("container:"))
           network = found.joined;

@@ -99,7 +99,10 @@ void executor_state::feed_stdin() {
   if (!spec.stdin_text || !engine_address())
     return;
   // Not being able to is the command's affair: it may have ended, or closed its input.
-  self->request(engine_address(), caf::infinite, attach_atom_v, key(), container, *spec.stdin_text)
+  auto input = *spec.stdin_text;
+  if (spec.tty) // a terminal has no end but what stands for it at the beginning of a line; elsewhere it only ends what is being written
+    input += input.empty() || input.back() == '\n' ? "\x04" : "\x04\x04";
+  self->request(engine_address(), caf::infinite, attach_atom_v, key(), container, std::move(input))
     .then([] {}, [this](const caf::error& e) { evidence.note = "standard input: " + text_of(e); });
 }
 
@@ -558,7 +561,7 @@ void executor_state::report(verdict how) {
   }
   static thread_local std::minstd_rand random{std::random_device{}()};
   auto draw = std::uniform_real_distribution<double>{0, 1}(random);
-  if ((wanted == ending::none || wanted == ending::drained) && !(spec.at_most_once && may_have_started))
+  if (wanted != ending::cancelled && !(spec.at_most_once && may_have_started))
     if (auto wait = retry_delay(spec.retry, key().number, how.outcome, draw))
       result.retry_at = result.finished_at + *wait;
   store_result(std::move(result), 100ms);

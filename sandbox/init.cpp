@@ -320,7 +320,8 @@ sigset_t block_signals() {
     siginfo_t info;
     auto signal = ::sigwaitinfo(&all, &info);
     if (signal != SIGCHLD) {
-      if (signal > 0)
+      // What this process has brought upon itself (SIGXFSZ, SIGPIPE) is not the task's.
+      if (signal > 0 && !(info.si_code == SI_USER && info.si_pid == ::getpid()))
         ::kill(child, signal);
       continue;
     }

@@ -98,6 +98,13 @@ void check_commands(const shell_user& user) {
     for (auto init : {"--init", "--init=false"})
       CHECK(user.davit({"run", "--network", "none", init, "--entrypoint", "", "entry:test", "echo", "x"}).out == "x\n");
   }
+  SECTION("a terminal that is given input sees its end") {
+    for (auto input : {"abc\n", "abc", ""}) {
+      auto result = run_process({"/usr/bin/timeout", "60", DAVIT_BINARY, "run", "--network", "none", "-it", "busybox:test", "cat"}, input, user.environment());
+      CHECK(result.exit_code == 0);
+      CHECK((result.out.find("abc") != std::string::npos) == (*input != 0));
+    }
+  }
   SECTION("an entrypoint of nothing is none, however it is written") {
     for (std::vector<std::string> form : {std::vector<std::string>{"--entrypoint", ""}, std::vector<std::string>{"--entrypoint="}}) {
       std::vector<std::string> words{"run", "--network", "none"};

@@ -145,3 +145,20 @@ TEST_CASE("a child that the kernel kills for the memory limit is told of, whatev
   CHECK(mended.attempts.back().evidence.note.find("memory limit") != std::string::npos);
   CHECK(agent.metric("davit_attempts_memory_kills_total") == 2);
 }
+
+TEST_CASE("a timeout is tried again if the retry policy names it", "[pains]") {
+  test_engine engine{"a"};
+  test_agent agent{{engine.settings(2)}};
+  auto spec = busybox("sleep 30");
+  spec.timeout = 200ms;
+  spec.stop_timeout = 100ms;
+  spec.retry.attempts = 3;
+  spec.retry.on = {outcome::timed_out};
+  spec.retry.backoff = {10ms, 20ms};
+  for (auto start : {start_mode::automatic, start_mode::cold}) {
+    spec.start = start;
+    auto ended = agent.run(spec);
+    CHECK(ended.outcome == outcome::timed_out);
+    CHECK(ended.attempts.size() == 3);
+  }
+}

@@ -124,6 +124,7 @@ std::vector<same_case> all_cases() {
   add("what the init is", script("tr '\\0' ' ' < /proc/1/cmdline | sed 's/ *$//'"), {}, "docker has another");
   add("its command, found once", script("ps -o args > /tmp/list; grep -c '[u]nusual-mark' /tmp/list; true unusual-mark"), {}, "docker's init shows the command a second time");
   add("limits", [] { auto s = script("ulimit -a; ulimit -Hn"); s.ulimits = {{"nofile", "321:654"}, {"core", "0"}}; return s; }(), {"--ulimit", "nofile=321:654", "--ulimit", "core=0"});
+  add("files that may have no bytes", [] { auto s = script("echo hi; echo x > /tmp/f; echo after"); s.ulimits = {{"fsize", "0"}}; return s; }(), {"--ulimit", "fsize=0"});
   add("rights and signals", script("grep -E '^(Cap|NoNewPrivs|Seccomp:|Sig[BIC]|Groups|Uid|Gid)' /proc/self/status"));
   add("rights that were dropped", [] { auto s = script("grep -E '^Cap' /proc/self/status"); s.cap_drop = {"ALL"}; return s; }(), {"--cap-drop", "ALL"});
   add("open files", script("ls /proc/self/fd | wc -l; readlink /proc/self/fd/0; for i in 1 2; do readlink /proc/self/fd/$i | cut -d: -f1; done"));
