@@ -34,7 +34,7 @@ void make_images(const test_engine& engine) {
         "chmod 644 $d/bad/mode && echo kept > $d/vol/file && chown -R 12:34 $d/home/joe && "
         + import("", "plain:test")
         + import(R"(-c 'ENTRYPOINT ["/bin/sh","-c"]' -c 'CMD ["echo from the image; exit 3"]' -c 'ENV A=image B=image')", "entry:test")
-        + R"(printf 'FROM plain:test\nUSER joe\nWORKDIR /work/here\nVOLUME /vol\nSTOPSIGNAL SIGUSR1\nHEALTHCHECK CMD false\nONBUILD RUN false\nENV PATH=/bin HOME=/vol\nCMD id; pwd; echo $HOME; ls -ld /vol | cut -c1-43; cat /vol/file\n' | DOCKER_BUILDKIT=0 docker -H unix://)" + engine.socket() + " build -q -t full:test - >/dev/null && "
+        + R"(printf 'FROM plain:test\nUSER joe\nWORKDIR /srv/here\nVOLUME /vol\nSTOPSIGNAL SIGUSR1\nHEALTHCHECK CMD false\nONBUILD RUN false\nENV PATH=/bin HOME=/vol\nCMD id; pwd; echo $HOME; ls -ld /vol | cut -c1-43; cat /vol/file\n' | DOCKER_BUILDKIT=0 docker -H unix://)" + engine.socket() + " build -q -t full:test - >/dev/null && "
         + "rm -rf $d/bad $d/etc $d/home $d/vol $d/tmp && mkdir $d/one && cp $d/bin/busybox $d/one/echo && rm -rf $d/bin && " + import(R"(-c 'ENTRYPOINT ["/one/echo"]')", "bare:test") + "rm -rf $d");
 }
 
