@@ -26,6 +26,9 @@ constexpr duration longest_doubt = 10s;
 /// How much later than a container's end an engine may know that the kernel has killed a process for memory.
 constexpr duration late_news = 250ms;
 
+/// How often it is asked, if the container's init has told of the kill: for the evidence alone.
+constexpr int looks_for_kill = 8;
+
 /// How long a container whose task has ended may take to end too, before it is removed as it is.
 constexpr duration removal_patience = 10s;
 
@@ -400,11 +403,11 @@ void executor_state::suspect(container_status ended) {
         if (told_of("oom")) {
           auto killed = ended;
           killed.oom_killed = true;
-          inspect_again(killed);
+          inspect_again(killed, 1);
         } else if (told_of("kill")) {
           watch_engine(ended, steady::now() + shutdown_patience);
         } else if (ended.exit_code == 128 + SIGKILL) {
-          after(late_news, [this, ended] { inspect_again(ended); });
+          after(late_news, [this, ended] { inspect_again(ended, told && told->oom_kills > 0 ? looks_for_kill : 1); });
         } else {
           settle(ended);
         }
@@ -413,9 +416,16 @@ void executor_state::suspect(container_status ended) {
 }
 
 /// Nobody known has killed it. The engine hears from the kernel of a kill for memory by another way than of the end, and on a busy machine later.
-void executor_state::inspect_again(container_status ended) {
-  ask([this, ended] { inspect_again(ended); }, [this, ended](const caf::error&) { settle(ended); },
-      [this, ended](const container_status& status) {
+void executor_state::inspect_again(container_status ended, int looks) {
+  ask([this, ended, looks] { inspect_again(ended, looks); }, [this, ended](const caf::error&) { settle(ended); },
+      [this, ended, looks](const container_status& status) {
+        if (!status.oom_killed && looks > 1) {
+          after(late_news, [this, ended, looks] {
+            if (now == step::collect)
+              inspect_again(ended, looks - 1);
+          });
+          return;
+        }
         auto judged = ended;
         judged.oom_killed |= status.oom_killed;
         if (!status.raw_state.empty())

@@ -61,7 +61,7 @@ struct executor_state {
   void find_renamed();
   bool is_restarted(const container_status& status) const;
   void end_restarted(container_status status);
-  void inspect_again(container_status ended);
+  void inspect_again(container_status ended, int looks);
   void fail_restarted(const container_status& status);
   void go_on_from(container_state there, const container_status& found);
   void prove_unstarted();

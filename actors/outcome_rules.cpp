@@ -79,28 +79,32 @@ bool has_one_of(std::string_view text, std::initializer_list<std::string_view> w
   return std::any_of(words.begin(), words.end(), [&](std::string_view one) { return text.find(one) != std::string_view::npos; });
 }
 
+/// Of a machine in need, whoever it was that met it.
+bool tells_of_need(std::string_view error) {
+  return has_one_of(error, {"no space left on device", "disk quota exceeded", "input/output error", "too many open files", "cannot allocate memory",
+                            "resource temporarily unavailable", "device or resource busy", "broken pipe", "timeout", "timed out"});
+}
+
 } // namespace
 
 bool is_tasks_own(std::string_view error) {
   // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for, unless the machine is in need.
   constexpr std::string_view started = "unable to start container process: ";
-  if (auto at = error.find(started); at != error.npos
-      && !has_one_of(error.substr(at + started.size()),
-                     {"no space left on device", "disk quota exceeded", "input/output error", "too many open files", "cannot allocate memory",
-                      "resource temporarily unavailable", "device or resource busy", "signal: ", "broken pipe", "EOF", "timed out", "timeout", "connection re",
-                      "context ", "/ns/", "cgroup"}))
-    return true;
+  if (auto at = error.find(started); at != error.npos) {
+    auto why = error.substr(at + started.size());
+    if (!tells_of_need(why) && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/", "cgroup"}))
+      return true;
+  }
   return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory", "is a directory",
                             "too many levels of symbolic links", "must be in range"});
 }
 
 bool is_engines_own(std::string_view error) {
   // Of moby, containerd and the kernel, as seen on engines that are in trouble (20.10 to 28).
-  return has_one_of(error, {
-    "no space left on device", "disk quota exceeded", "read-only file system", "input/output error", "too many open files",
-    "cannot allocate memory", "resource temporarily unavailable", "device or resource busy", "shutting down", "containerd", "shim", "ttrpc",
-    "rpc error", "connection refused", "connection reset", "broken pipe", "transport is closing", "context deadline", "context canceled",
-    "layer does not exist", "database", "timeout", "timed out", "already exists", "marked for removal"});
+  return tells_of_need(error)
+         || has_one_of(error, {"read-only file system", "shutting down", "containerd", "shim", "ttrpc", "rpc error", "connection refused", "connection reset",
+                               "transport is closing", "context deadline", "context canceled", "layer does not exist", "database", "already exists",
+                               "marked for removal"});
 }
 
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble) {

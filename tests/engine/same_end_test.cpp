@@ -210,6 +210,17 @@ void compare(test_agent& agent, const test_engine& engine, const std::vector<sam
   }
 }
 
+/// On an engine of their own; not too many tasks are under way at once.
+void compare_all(const std::vector<same_case>& cases) {
+  test_engine engine{"a"};
+  make_images(engine);
+  auto settings = engine.settings(4);
+  settings.sandboxes = 4;
+  test_agent agent{{settings}};
+  for (std::size_t at = 0; at < cases.size(); at += 50)
+    compare(agent, engine, {cases.begin() + static_cast<std::ptrdiff_t>(at), cases.begin() + static_cast<std::ptrdiff_t>(std::min(at + 50, cases.size()))});
+}
+
 /// A spec put together at random, and the same as arguments of `docker run`.
 same_case random_case(std::minstd_rand& random) {
   auto draw = [&](std::size_t below) { return static_cast<std::size_t>(random() >> 8) % below; };
@@ -298,24 +309,14 @@ same_case random_case(std::minstd_rand& random) {
 } // namespace
 
 TEST_CASE("the same spec ends the same way, warm and cold and with docker", "[same]") {
-  test_engine engine{"a"};
-  make_images(engine);
-  auto settings = engine.settings(4);
-  settings.sandboxes = 4;
-  test_agent agent{{settings}};
   auto cases = all_cases();
   if (auto one = std::getenv("DAVIT_SAME_CASE"))
     std::erase_if(cases, [&](const same_case& c) { return c.name.find(one) == std::string::npos; });
-  compare(agent, engine, cases);
+  compare_all(cases);
 }
 
 // DAVIT_SEED: the case to begin with; DAVIT_SAME_RANDOM: how many.
 TEST_CASE("specs put together at random end the same way, warm and cold and with docker", "[same]") {
-  test_engine engine{"a"};
-  make_images(engine);
-  auto settings = engine.settings(4);
-  settings.sandboxes = 4;
-  test_agent agent{{settings}};
   auto seed = static_cast<std::uint_fast32_t>(std::random_device{}());
   if (auto given = std::getenv("DAVIT_SEED"))
     seed = static_cast<std::uint_fast32_t>(std::strtoul(given, nullptr, 10));
@@ -327,6 +328,5 @@ TEST_CASE("specs put together at random end the same way, warm and cold and with
     cases.push_back(random_case(random));
     cases.back().name = "DAVIT_SEED=" + std::to_string(own) + ": " + cases.back().name;
   }
-  for (std::size_t at = 0; at < cases.size(); at += 30)
-    compare(agent, engine, {cases.begin() + static_cast<std::ptrdiff_t>(at), cases.begin() + static_cast<std::ptrdiff_t>(std::min(at + 30, cases.size()))});
+  compare_all(cases);
 }

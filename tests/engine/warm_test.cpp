@@ -370,6 +370,26 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
       return way(again).starts_with("warm");
     }));
   }
+  SECTION("nor does one in a container that was made for it: its init is mended, and the task runs in the same attempt") {
+    spec.start = start_mode::cold;
+    replace("int main(void) { return 1; }");
+    auto mended = agent.run(spec);
+    INFO(mended.message << ' ' << way(mended));
+    CHECK(mended.exit_code == 7);
+    CHECK(mended.attempts.size() == 1);
+    CHECK(way(mended) == "cold: the task asks for it");
+    CHECK(agent.logs(mended.id).out == "out\n");
+    CHECK(agent.logs(mended.id).err == "");
+    replace("int main(void) { return 1; }"); // and again, as often as it is mended
+    auto stranger = std::make_unique<process>(std::vector<std::string>{"/bin/sh", "-c", "cd " + folder + " && cp init bad && while :; do cp bad next && mv -f next init; done"});
+    for (int i = 0; i < 3; ++i) {
+      auto ended = agent.run(spec);
+      INFO(ended.message << ' ' << way(ended));
+      CHECK(ended.exit_code == 7);
+      CHECK(ended.attempts.size() == 1);
+      CHECK(agent.logs(ended.id).out == "out\n");
+    }
+  }
   SECTION("killed while it waits, and given before that is known") {
     for (int round = 0; round < 5; ++round) {
       REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
