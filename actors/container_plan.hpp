@@ -1,7 +1,7 @@
 // What container an attempt wants. Pure.
 #pragma once
 
-#include "actors/agent_context.hpp"
+#include "actors/agent_settings.hpp"
 #include "messages/attempt.hpp"
 
 namespace davit {

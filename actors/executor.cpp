@@ -1,519 +1,247 @@
-#include "actors/executor_state.hpp"
+// Does what `next` (actors/attempt.hpp) says: asks others, sets timers, and brings it what happens.
+#include "actors/executor.hpp"
 
-#include "actors/container_plan.hpp"
-#include "actors/sandbox_plan.hpp"
-#include "sandbox/hand_over.hpp"
+#include "actors/attempt.hpp"
+#include "actors/crash_point.hpp"
+#include "actors/metrics.hpp"
 #include "transport/secret_box.hpp"
 
-#include <algorithm>
+#include <caf/actor_system.hpp>
+#include <caf/disposable.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <spdlog/spdlog.h>
+
+#include <deque>
+#include <random>
 
 namespace davit {
 
-void executor_state::judge() {
-  auto judged = context->policy->judge(work.task.spec, engine.profile);
-  spec = std::move(judged.effective);
-  const auto& attempt = work.task.attempts.back();
-  auto queued_since = work.task.not_before.value_or(work.task.created_at);
-  if (attempt.created_at)
-    phases["queue"] = std::max(0.0, std::chrono::duration<double>(*attempt.created_at - queued_since).count());
-  context->metrics->attempt_phase("queue", phases["queue"]);
-  if (!work.resumed)
-    context->metrics->queue_wait(phases["queue"]);
-  if (!judged.violations.empty()) {
-    std::string text;
-    for (const auto& one : judged.violations)
-      text += (text.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
-    fail(outcome::rejected, text);
-    return;
-  }
-  if (!unseal())
-    return;
-  if (work.task.cancel_requested)
-    wanted = ending::cancelled;
-  crash_point("attempt judged");
-  if (work.resumed)
-    recover();
-  else if (wanted != ending::none)
-    fail_unstarted("before a container was made");
-  else if (spec.pull == pull_policy::always)
-    pull();
-  else
-    create();
-}
-
-/// False: they can't be read, and the attempt has ended.
-bool executor_state::unseal() {
-  for (const auto& [name, sealed] : spec.secrets) {
-    auto value = context->secrets->unseal(name, sealed.value);
-    if (!value) {
-      fail(outcome::rejected, "secrets." + name + ": it was sealed with another key than " + context->settings.secrets_key_file().string()
-                                + " holds now; put that key back, or submit the task again");
-      return false;
-    }
-    secrets[name] = {std::move(*value), false};
-  }
-  return true;
-}
-
-std::vector<secret> executor_state::masked_values() const {
-  std::vector<secret> values;
-  for (const auto& [name, hidden] : secrets)
-    values.push_back(hidden);
-  return values;
-}
-
-/// The attempt was under way before: its container tells how far.
-void executor_state::recover() {
-  enter(step::recover);
-  adopt();
-}
-
-/// The engine that the attempt was made for is the one that answers, as far as it is known.
-bool executor_state::same_engine() const {
-  const auto& made_for = work.task.attempts.back().engine_id;
-  // An older davit took the id that the engine reports.
-  return made_for.empty() || engine.info.id.empty() || made_for == engine.info.id || made_for == engine.info.reported_id;
-}
-
-void executor_state::lose_engine() {
-  evidence.note = "another engine answers at the address: " + engine.info.id;
-  fail(outcome::engine_lost, "another engine answers at the address of " + engine.name + " now; how the container ended is not known");
-}
-
-/// Goes on from whatever state the attempt's own container is in.
-void executor_state::adopt() {
-  if (engine.info.id.empty()) { // what another engine may say must not be taken for this one's word
-    hold([this] { adopt(); }, make_failure(engine_errc::lost, "the engine " + engine.name + " has not answered yet"));
-    return;
-  }
-  inspect_own(container_name(key()), [this] { find_renamed(); });
-}
-
-/// Inspects the attempt's container and goes on from there; `absent`: the engine has none of this name or id.
-void executor_state::inspect_own(std::string name_or_id, std::function<void()> absent) {
-  ask([this] { adopt(); },
-      [this, absent](const caf::error& e) {
-        if (engine_code(e) == engine_errc::not_found)
-          absent();
-        else if (engine_code(e) == engine_errc::failed)
-          hold([this] { adopt(); }, e);
-        else
-          fail(outcome::engine_lost, "the engine can't tell of the container: " + text_of(e));
-      },
-      [this, name_or_id](const container_status& found) {
-        auto label = found.labels.find("davit.task");
-        auto sandbox = found.labels.find("davit.sandbox"); // has no other mark of its task than its name, or its id in the store
-        auto ours = sandbox != found.labels.end() || (label != found.labels.end() && label->second == to_string(key().task));
-        if (sandbox != found.labels.end()) {
-          if (!warm)
-            warm.emplace().container = found.id;
-          nonce = sandbox->second;
-          says_begun = found.labels.contains(init::words_label);
-        } else {
-          auto marked = found.labels.find(init::nonce_label); // an older davit's containers have none, nor has one whose command is the first process
-          nonce = marked == found.labels.end() ? std::string{} : marked->second;
-          says_begun = !nonce.empty() && !spec.tty;
-          if (evidence.start.empty() && work.resumed)
-            evidence.start = "cold: its container was there when the attempt was taken up";
-        }
-        if (ours && !spec.network.value_or("").starts_with("container:"))
-          network = found.joined;
-        go_on_from(ours ? container_state_of(found.state) : container_state::foreign, found);
-      },
-      inspect_atom_v, name_or_id);
-}
-
-/// There is no container of the attempt's name: somebody may have given it another. The store knows its id, or else its labels tell.
-void executor_state::find_renamed() {
-  auto none = [this] { go_on_from(container_state::none, {}); };
-  if (const auto& known = work.task.attempts.back().container; !known.empty()) {
-    inspect_own(known, none);
-    return;
-  }
-  std::vector<std::string> labels{"davit.fleet=" + context->settings.fleet, "davit.task=" + to_string(key().task), "davit.attempt=" + std::to_string(key().number)};
-  ask([this] { adopt(); }, [none](const caf::error&) { none(); },
-      [this, none](const std::vector<container_summary>& found) {
-        if (found.empty())
-          none();
-        else
-          inspect_own(found.front().id, none);
-      },
-      list_atom_v, labels);
-}
-
-void executor_state::go_on_from(container_state there, const container_status& found) {
-  recovery_facts facts;
-  auto announced = may_have_started || !work.task.attempts.back().container.empty() || work.task.state == task_state::running;
-  facts.row = announced ? row_state::announced : row_state::claimed;
-  facts.container = there;
-  facts.cancel_requested = wanted != ending::none;
-  facts.same_engine = same_engine();
-  if (there != container_state::none && there != container_state::foreign) {
-    container = found.id;
-    image_id = found.image_id;
-  }
-  may_have_started = announced;
-  if (work.adopted && there == container_state::none && !announced) {
-    // Whoever had it may have made a container, started it, and removed it when its lease ran out: no second one under the same number.
-    evidence.note = "an agent that gave the attempt up may have made a container and removed it";
-    fail(wanted == ending::none ? outcome::agent_lost : outcome::cancelled, "the agent that had the attempt gave it up before its container was known to run");
-    return;
-  }
-  switch (decide_recovery(facts)) {
-    case recovery_action::create:
-      create();
-      break;
-    case recovery_action::start:
-      // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later can't know.
-      if (announced || (work.resumed && !spec.at_most_once))
-        prove_unstarted();
-      else
-        announce();
-      break;
-    case recovery_action::attach:
-      if (is_restarted(found)) {
-        end_restarted(found);
-        break;
-      }
-      if (warm && !begun_here) {
-        look_into_sandbox(found, 60);
-        break;
-      }
-      [[fallthrough]];
-    case recovery_action::collect:
-      attach(found);
-      break;
-    case recovery_action::cancel:
-      fail_unstarted("before a container was started");
-      break;
-    default:
-      if (!facts.same_engine) {
-        lose_engine();
-      } else if (there == container_state::foreign) {
-        fail(outcome::engine_lost, "the engine has a container of the name " + container_name(key()) + " that is not davit's");
-      } else if (work.adopted) {
-        evidence.note = "the container was started by an agent that is gone, and is gone too";
-        fail(outcome::agent_lost, "the agent that ran it is gone, and so is the container; how it ended is not known");
-      } else {
-        evidence.note = "the container was started and is gone";
-        fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended");
-      }
-  }
-}
-
-/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One that
-/// remembers having created the container has not died since.
-void executor_state::prove_unstarted() {
-  auto since = work.task.attempts.back().created_at.value_or(std::chrono::system_clock::now() - 1h) - 5s;
-  ask([this] { adopt(); }, [this](const caf::error& e) { fail(outcome::engine_lost, "the engine does not tell what it did with the container: " + text_of(e)); },
-      [this](const std::vector<engine_event>& events) {
-        auto remembers = std::any_of(events.begin(), events.end(), [](const engine_event& event) { return event.action == "create"; });
-        if (remembers) {
-          announce();
-          return;
-        }
-        may_have_started = true;
-        evidence.note = "the engine says that the container was never started, but does not remember having created it";
-        fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
-      },
-      history_atom_v, container, since);
-}
-
-/// Goes on with a container that was started before; waiting for one that has ended returns at once.
-void executor_state::attach(const container_status& found) {
-  may_have_started = true;
-  // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended since.
-  if (found.ended() && of_a_stop(found.exit_code)) {
-    auto begun_at = warm ? work.task.attempts.back().started_at : found.started_at;
-    if (wanted == ending::none && spec.timeout && begun_at && found.finished_at && *found.finished_at - *begun_at >= *spec.timeout)
-      wanted = ending::timed_out;
-    stopped_by_davit = wanted == ending::cancelled || wanted == ending::timed_out;
-  }
-  if (!epoch_at_start && engine.same_since)
-    epoch_at_attach = engine.epoch;
-  context->metrics->attempt_resumed();
-  auto at = found.started_at;
-  if (warm) { // it was up long before its task came
-    evidence.start = "warm";
-    at = work.task.attempts.back().started_at;
-  }
-  started(at.value_or(std::chrono::system_clock::now()), !found.ended());
-}
-
-void executor_state::pull() {
-  enter(step::pull);
-  auto whole = spec.pull_timeout.value_or(context->settings.pull_timeout);
-  // Counted from the attempt's beginning, so that an agent that starts again does not begin anew.
-  auto begun_at = work.task.attempts.back().created_at.value_or(std::chrono::system_clock::now());
-  auto limit = std::max(std::chrono::duration_cast<duration>(begun_at + whole - std::chrono::system_clock::now()), duration{1});
-  progress.layers = progress.layers_done = 0;
-  progress.bytes = progress.bytes_total = 0;
-  pulled = true;
-  auto address = engine_address();
-  auto refused = [this](const caf::error& e) {
-    context->metrics->image_pulled(false);
-    fail(outcome::image_unavailable, "the image " + spec.image + " could not be pulled: " + text_of(e));
-  };
-  auto begun = steady::now();
-  ask([this, begun, limit, whole, refused] {
-        // The pull's own deadline and the engine's silence look the same from here; the clock tells them apart.
-        if (steady::now() - begun >= limit)
-          refused(make_failure(engine_errc::refused, "the pull took longer than " + format_duration(whole)));
-        else
-          pull();
-      },
-      refused,
-      [this] {
-        context->metrics->image_pulled(true);
-        image.reset(); // it is another one now
-        nonce.clear();
-        // Known to be davit's from now on, so that it may be removed some day: nothing waits for this.
-        self->request(addresses.store, caf::infinite, pull_atom_v, engine.info.id, spec.image).then([] {}, [](const caf::error&) {});
-        create();
-      },
-      pull_atom_v, key(), spec.image, limit, secrets.contains(registry_secret) ? secrets[registry_secret] : secret{});
-}
-
-void executor_state::create() {
-  if (wanted != ending::none && !create_sent) {
-    fail_unstarted("before a container was made");
-    return;
-  }
-  enter(step::create);
-  if (wanted != ending::none) { // an answer was lost: a container may be there, and must not stay
-    adopt();
-    return;
-  }
-  if (!create_sent && may_be_warm()) {
-    take();
-    return;
-  }
-  if (!create_sent && may_join()) {
-    take_network();
-    return;
-  }
-  if (!image && owes_init()) {
-    look_up_image();
-    return;
-  }
-  make_container();
-}
-
-/// A container with an init is told its command, which may be the image's.
-void executor_state::look_up_image() {
-  ask([this] { create(); }, [this](const caf::error& e) { create_refused(e); },
-      [this](const image_info& found) {
-        if (arguments_of(plan_container(context->settings, key(), spec, {}), found).empty()) {
-          make_container(); // the engine says so
-          return;
-        }
-        image = found;
-        have_init();
-      },
-      find_atom_v, spec.image);
-}
-
-void executor_state::have_init() {
-  self->request(addresses.sandboxes[engine.name], caf::infinite, init_atom_v, spec.image)
-    .then(
-      [this] {
-        if (now != step::create)
-          return;
-        nonce = to_string(uuid::make_v4());
-        says_begun = !spec.tty;
-        program = arguments_of(plan_container(context->settings, key(), spec, {}), *image).front();
-        make_container();
-      },
-      [this](const caf::error& e) {
-        if (now != step::create)
-          return;
-        if (is_connection_trouble(engine_code(e)))
-          hold([this] { create(); }, e);
-        else {
-          init_trouble = "it can't be put on the engine: " + text_of(e);
-          create();
-        }
-      });
-}
-
-void executor_state::make_container() {
-  create_sent = true;
-  ask([this] { create(); }, [this](const caf::error& e) { create_refused(e); },
-      [this](const std::string& id) {
-        crash_point("container created");
-        container = id;
-        if (nonce.empty())
-          announce();
-        else
-          check_image();
-      },
-      create_atom_v, plan());
-  crash_point("container asked");
-}
-
-/// The image's name may have been given to another, with another command, between two questions.
-void executor_state::check_image() {
-  ask([this] { adopt(); }, [this](const caf::error&) { adopt(); },
-      [this](const container_status& status) {
-        if (image && status.image_id == image->id)
-          announce();
-        else
-          forget_sandbox(container);
-      },
-      inspect_atom_v, container);
-}
-
-void executor_state::create_refused(const caf::error& why) {
-  auto code = engine_code(why);
-  if (is_of_network(why)) {
-    forget_network();
-  } else if (code == engine_errc::conflict) {
-    adopt(); // an answer was lost: the container is there already
-  } else if (code == engine_errc::not_found && !pulled && spec.pull != pull_policy::never) {
-    pull();
-  } else if (code == engine_errc::not_found) {
-    fail(outcome::image_unavailable, text_of(why) + (spec.pull == pull_policy::never ? " (pull: never)" : ""));
-  } else if (code == engine_errc::failed && !is_engines_own(text_of(why))) {
-    look_twice(why);
-  } else if (code == engine_errc::failed) {
-    hold([this] { create(); }, why);
-  } else {
-    fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + text_of(why));
-  }
-}
-
-/// The engine answered `create` with a 5xx. If it is well otherwise and does so again, it can't make this container.
-void executor_state::look_twice(caf::error why) {
-  ask([this] { create(); },
-      [this, why](const caf::error& e) {
-        auto well = engine_code(e) == engine_errc::not_found;
-        auto twice = !refused_before.empty(); // the words differ: they name folders that are made anew each time
-        refused_before = text_of(why);
-        if (well && twice)
-          fail(outcome::failed, "the engine can't make the container: " + text_of(why));
-        else
-          hold([this] { create(); }, why);
-      },
-      [this](const container_status&) { adopt(); }, inspect_atom_v, container_name(key()));
-}
-
-/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
-/// may have run.
-void executor_state::announce() {
-  if (!spec.at_most_once) {
-    start();
-    return;
-  }
-  self->request(addresses.store, caf::infinite, record_atom_v, attempt_progress{work.token, task_state::starting, container, image_id, {}})
-    .then(
-      [this, at = now] {
-        if (now != at)
-          return;
-        crash_point("start announced");
-        start();
-      },
-      [this, at = now](const caf::error& e) {
-        if (now != at)
-          return;
-        if (e == store_errc::fenced) {
-          leave();
-          return;
-        }
-        progress.waiting = text_of(e);
-        after(500ms, [this, at] {
-          if (now == at)
-            announce();
-        });
-      });
-}
-
-void executor_state::start() {
-  enter(step::start);
-  if (wanted != ending::none) {
-    fail_unstarted("before the container was started");
-    return;
-  }
-  begun_here = true;
-  if (warm) {
-    hand_over();
-    return;
-  }
-  epoch_at_start = engine.same_since ? std::optional{engine.epoch} : std::nullopt;
-  may_have_started = true;
-  // If the answer was lost, the container may have run and ended by now; starting it again would run it twice.
-  ask([this] { adopt(); }, [this](const caf::error& e) { start_refused(e); },
-      [this](bool) {
-        crash_point("container started");
-        started(std::chrono::system_clock::now());
-      },
-      start_atom_v, container, network_files(plan_container(context->settings, key(), spec, {})));
-  crash_point("start asked");
-}
-
-void executor_state::start_refused(caf::error why) {
-  if (is_of_network(why)) { // it was not started, then
-    forget_network();
-    return;
-  }
-  auto text = text_of(why);
-  if (!nonce.empty() && text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
-    forget_dead("its init could not be started: " + text);
-    return;
-  }
-  auto code = engine_code(why);
-  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
-  auto engine_trouble = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(text));
-  ask([this, why] { start_refused(why); },
-      [this, text](const caf::error&) { fail(outcome::engine_lost, "the engine could not start the container: " + text); },
-      [this, text, engine_trouble](const container_status& status) {
-        evidence.inspect = status.raw_state;
-        image_id = status.image_id;
-        end_log_and_report(judge_start_failure(status, text, engine_trouble));
-      },
-      inspect_atom_v, container);
-}
-
 namespace {
+
+failure to_failure(const caf::error& e) {
+  failure why;
+  why.text = text_of(e);
+  if (e.category() == caf::type_id_v<store_errc>)
+    why.store = static_cast<store_errc>(e.code());
+  else if (e.category() == caf::type_id_v<log_errc>)
+    why.log = static_cast<log_errc>(e.code());
+  else
+    why.engine = engine_code(e);
+  return why;
+}
+
+struct executor_state {
+  using self_pointer = executor_actor::stateful_pointer<executor_state>;
+
+  static inline const char* name = "executor";
+
+  explicit executor_state(self_pointer actor) : self(actor) {}
+  ~executor_state() { stop_timers(); }
+
+  self_pointer self;
+  context_ptr context;
+  wiring addresses;
+  attempt_run run;
+  std::vector<caf::disposable> timers; ///< Of the step.
+  std::deque<event> events;            ///< What is still to be heard.
+  bool hearing = false;
+  bool left = false;
+
+  const attempt_key& key() const { return run.key(); }
+
+  engine_actor engine() const {
+    auto found = addresses.engines.find(run.engine.name);
+    return found == addresses.engines.end() ? engine_actor{} : found->second;
+  }
+
+  sandbox_actor keeper() const {
+    auto found = addresses.sandboxes.find(run.engine.name);
+    return found == addresses.sandboxes.end() ? sandbox_actor{} : found->second;
+  }
+
+  void stop_timers() {
+    for (auto& one : timers)
+      one.dispose();
+    timers.clear();
+  }
+
+  /// What an action causes at once is heard when all actions are done.
+  void hear(event happened) {
+    events.push_back(std::move(happened));
+    if (std::exchange(hearing, true))
+      return;
+    for (; !events.empty() && !left; events.pop_front()) {
+      static thread_local std::minstd_rand random{std::random_device{}()};
+      auto before = run.generation;
+      auto [after, actions]
+        = next(std::move(run), events.front(),
+               {std::chrono::steady_clock::now(), std::chrono::system_clock::now(), std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
+      run = std::move(after);
+      if (run.generation != before)
+        stop_timers();
+      for (auto& one : actions)
+        std::visit([this](auto& what) { perform(what); }, one);
+    }
+    hearing = false;
+  }
+
+  // -- asking ----------------------------------------------------------------------------------------------------------
+
+  template <class Ask, class Handle, class Timeout, class... Args>
+  void ask_of(const Handle& whom, Timeout limit, const Ask&, Args&&... args) {
+    if (!whom) {
+      hear(refusal{name_of<Ask>, {engine_errc::lost, {}, {}, "the engine's connection is being restarted"}});
+      return;
+    }
+    auto expected = [this, generation = run.generation, era = run.era] { return Ask::lasting ? era == run.era : generation == run.generation; };
+    auto refused = [this, expected](const caf::error& e) {
+      if (expected())
+        hear(refusal{name_of<Ask>, to_failure(e)});
+    };
+    auto asked = self->request(whom, limit, std::forward<Args>(args)...);
+    if constexpr (std::is_same_v<typename Ask::answer, ask::nothing>)
+      std::move(asked).then(
+        [this, expected] {
+          if (expected())
+            hear(reply<Ask>{});
+        },
+        refused);
+    else
+      std::move(asked).then(
+        [this, expected](typename Ask::answer& value) {
+          if (expected())
+            hear(reply<Ask>{std::move(value)});
+        },
+        refused);
+  }
+
+  void perform(const ask::judge& q) {
+    reply<ask::judge> answer;
+    auto judged = context->policy->judge(run.work.task.spec, q.profile);
+    answer.value.effective = std::move(judged.effective);
+    for (const auto& one : judged.violations)
+      answer.value.forbidden += (answer.value.forbidden.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
+    for (const auto& [name, sealed] : answer.value.effective.secrets) {
+      if (auto value = context->secrets->unseal(name, sealed.value))
+        answer.value.secrets[name] = {std::move(*value), false};
+      else if (answer.value.unreadable.empty())
+        answer.value.unreadable = "secrets." + name + ": it was sealed with another key than " + context->settings.secrets_key_file().string()
+                                  + " holds now; put that key back, or submit the task again";
+    }
+    hear(std::move(answer));
+  }
+
+  void perform(const ask::inspect& q) { ask_of(engine(), caf::infinite, q, inspect_atom_v, q.which); }
+  void perform(const ask::list_containers& q) { ask_of(engine(), caf::infinite, q, list_atom_v, q.labels); }
+  void perform(const ask::count_processes& q) { ask_of(engine(), caf::infinite, q, count_atom_v, q.container); }
+  void perform(const ask::history& q) { ask_of(engine(), caf::infinite, q, history_atom_v, q.container, q.since); }
+  void perform(const ask::first_line& q) { ask_of(engine(), caf::infinite, q, log_atom_v, start_atom_v, q.container); }
+  void perform(const ask::pull_image& q) { ask_of(engine(), caf::infinite, q, pull_atom_v, key(), q.image, q.limit, q.credentials); }
+  void perform(const ask::look_up_image& q) { ask_of(engine(), caf::infinite, q, find_atom_v, q.image); }
+  void perform(ask::create& q) { ask_of(engine(), caf::infinite, q, create_atom_v, std::move(q.plan)); }
+  void perform(ask::start& q) { ask_of(engine(), caf::infinite, q, start_atom_v, q.container, std::move(q.files)); }
+  void perform(ask::hand_over& q) { ask_of(engine(), caf::infinite, q, init_atom_v, q.container, std::move(q.message), q.more); }
+  void perform(const ask::stop& q) { ask_of(engine(), caf::infinite, q, stop_atom_v, q.container, q.grace); }
+  void perform(const ask::remove& q) { ask_of(engine(), caf::infinite, q, remove_atom_v, q.which); }
+  void perform(const ask::wait& q) { ask_of(engine(), caf::infinite, q, wait_atom_v, key(), q.container); }
+  void perform(ask::follow_log& q) { ask_of(engine(), caf::infinite, q, log_atom_v, std::move(q.what)); }
+  void perform(ask::read_log& q) { ask_of(engine(), caf::infinite, q, log_atom_v, std::move(q.what)); }
+  void perform(ask::feed& q) { ask_of(engine(), caf::infinite, q, attach_atom_v, key(), q.container, std::move(q.bytes)); }
+  void perform(const ask::first_line_now& q) { ask_of(engine(), std::chrono::seconds{10}, q, log_atom_v, start_atom_v, q.container); }
+  void perform(const ask::inspect_now& q) { ask_of(engine(), std::chrono::seconds{10}, q, inspect_atom_v, q.which); }
+  void perform(const ask::kill_now& q) { ask_of(engine(), std::chrono::seconds{60}, q, stop_atom_v, q.container, duration{0}); }
+  void perform(const ask::remove_now& q) { ask_of(engine(), q.limit, q, remove_atom_v, q.which); }
+  void perform(ask::take_sandbox& q) { ask_of(keeper(), caf::infinite, q, take_atom_v, std::move(q.plan), q.even_if_it_failed); }
+  void perform(ask::take_network& q) { ask_of(keeper(), caf::infinite, q, take_atom_v, network_atom_v, std::move(q.plan)); }
+  void perform(const ask::put_init& q) { ask_of(keeper(), caf::infinite, q, init_atom_v, q.image); }
+  void perform(const ask::record& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
+  void perform(const ask::record_start& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
+  void perform(const ask::finish& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
+  void perform(const ask::open_log& q) { ask_of(addresses.logs, caf::infinite, q, open_atom_v, key()); }
+  void perform(const ask::close_log& q) { ask_of(addresses.logs, caf::infinite, q, close_atom_v, key(), q.tail); }
+  void perform(const ask::note_log& q) { ask_of(addresses.logs, caf::infinite, q, note_atom_v, key(), q.text); }
+
+  // -- telling, and what else is to be done ----------------------------------------------------------------------------
+
+  template <class Handle, class... Args>
+  void tell(const Handle& whom, Args&&... args) {
+    if (whom)
+      self->send(whom, std::forward<Args>(args)...);
+  }
+
+  void perform(const act::wake& one) {
+    std::erase_if(timers, [](const caf::disposable& timer) { return timer.disposed(); });
+    timers.push_back(self->run_delayed(one.after, [this, which = one.which, generation = run.generation] {
+      if (generation == run.generation)
+        hear(timer_fired{which});
+    }));
+  }
+  void perform(const act::withdraw&) { tell(engine(), withdraw_atom_v, key()); }
+  void perform(const act::end_following&) { tell(engine(), log_atom_v, ended_atom_v, key()); }
+  void perform(const act::doubt_init&) { tell(keeper(), ended_atom_v); }
+  void perform(const act::forget_container& one) { tell(engine(), remove_atom_v, one.which); }
+  void perform(const act::remember_image& one) {
+    self->request(addresses.store, caf::infinite, pull_atom_v, run.engine.info.id, one.image).then([] {}, [](const caf::error&) {});
+  }
+  void perform(const act::note& one) { self->send(addresses.logs, note_atom_v, key(), one.text); }
+  void perform(const act::log_is_stored&) { self->send(addresses.logs, finish_atom_v, key()); }
+  void perform(const act::free_slot&) { tell(addresses.scheduler, ended_atom_v, key()); }
+  void perform(const act::leave&) {
+    left = true;
+    if (addresses.scheduler) {
+      self->demonitor(addresses.scheduler); // it lives on, and would keep the note of us
+      self->send(addresses.scheduler, ended_atom_v, key());
+    }
+    self->quit();
+  }
+  void perform(const act::crash& one) { crash_point(one.where); }
+
+  void perform(const act::phase_took& one) { context->metrics->attempt_phase(one.name, one.seconds); }
+  void perform(const act::queue_took& one) { context->metrics->queue_wait(one.seconds); }
+  void perform(const act::start_took& one) { context->metrics->task_start(one.seconds); }
+  void perform(const act::pull_ended& one) { context->metrics->image_pulled(one.good); }
+  void perform(const act::attempt_began& one) { context->metrics->attempt_started(one.warm); }
+  void perform(const act::attempt_resumed&) { context->metrics->attempt_resumed(); }
+  void perform(const act::memory_killed&) { context->metrics->memory_kill(); }
+  void perform(const act::task_ended& one) {
+    context->metrics->task_finished(to_string(one.how));
+    spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(one.how), one.message.empty() ? "" : ": ", one.message);
+  }
+
+  void perform(const act::say& one) {
+    auto level = one.level == act::level::debug ? spdlog::level::debug : one.level == act::level::error ? spdlog::level::err : spdlog::level::warn;
+    spdlog::log(level, "task {} attempt {}: {}", to_string(key().task), key().number, one.text);
+  }
+  void perform(const act::unexpected& one) {
+    spdlog::error("task {} attempt {}: {} while {}: this is a mistake in davit, please report it", to_string(key().task), key().number, one.event, one.step);
+  }
+};
 
 executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work, engine_status engine, wiring addresses) {
   auto& state = self->state;
   state.context = std::move(context);
-  state.work = std::move(work);
-  state.engine = std::move(engine);
   state.addresses = std::move(addresses);
-  state.progress.key = state.key();
-  state.progress.engine = state.engine.name;
+  state.run.settings = {state.context, &state.context->settings};
+  state.run.work = std::move(work);
+  state.run.engine = std::move(engine);
+  state.run.has_keeper = static_cast<bool>(state.keeper());
   // A scheduler that starts anew takes its attempts up again, with executors of its own.
   self->set_down_handler([self](const caf::down_msg&) { self->quit(caf::exit_reason::user_shutdown); });
   if (state.addresses.scheduler)
     self->monitor(state.addresses.scheduler);
-  state.judge();
+  state.hear(begun{});
   return {
-    [self](cancel_atom) { self->state.end_it(ending::cancelled); },
-    [self](stop_atom) { self->state.end_it(ending::drained); },
-    [self](fence_atom, bool clear) { self->state.fence(clear); },
-    [self](const engine_status& status) {
-      auto& state = self->state;
-      state.engine = status;
-      if (!state.same_engine() && state.now < step::report) {
-        state.lose_engine();
-      } else if (status.state == engine_state::ready) {
-        state.engine_back();
-      }
-    },
-    [self](const pull_progress& pulled) {
-      auto& progress = self->state.progress;
-      progress.layers = pulled.layers;
-      progress.layers_done = pulled.layers_done;
-      progress.bytes = pulled.bytes;
-      progress.bytes_total = pulled.bytes_total;
-    },
-    [self](progress_atom) { return self->state.progress; },
+    [self](cancel_atom) { self->state.hear(cancel_asked{}); },
+    [self](stop_atom) { self->state.hear(drain_asked{}); },
+    [self](fence_atom, bool clear) { self->state.hear(fenced{clear}); },
+    [self](const engine_status& status) { self->state.hear(engine_changed{status}); },
+    [self](const pull_progress& how_far) { self->state.hear(pull_moved{how_far}); },
+    [self](progress_atom) { return status_of(self->state.run); },
     [self](wire_atom, const wiring& addresses) {
-      auto& state = self->state;
-      state.addresses = addresses;
-      if (state.engine.state == engine_state::ready)
-        state.engine_back();
+      self->state.addresses = addresses;
+      self->state.hear(peers_changed{static_cast<bool>(self->state.keeper())});
     },
   };
 }

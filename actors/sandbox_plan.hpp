@@ -1,7 +1,7 @@
 // Which tasks can be run in a sandbox that was made ahead, and what such a sandbox is. Pure.
 #pragma once
 
-#include "actors/agent_context.hpp"
+#include "actors/agent_settings.hpp"
 #include "messages/engine.hpp"
 
 namespace davit {

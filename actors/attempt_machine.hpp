@@ -1,0 +1,289 @@
+// The transitions of an attempt: `on(step, event)` for each pair that can be; any other is a mistake. For actors/attempt*.cpp alone.
+#pragma once
+
+#include "actors/attempt.hpp"
+#include "actors/container_plan.hpp"
+#include "policy/recovery.hpp"
+#include "sandbox/hand_over.hpp"
+
+#include <algorithm>
+
+namespace davit {
+
+class attempt_machine {
+public:
+  attempt_machine(attempt_run& run, const instant& when, std::vector<action>& actions) : run_(run), when_(when), actions_(actions) {}
+
+  void hear(const event& happened);
+
+private:
+  using log_rest = own_container::log_rest;
+
+  // -- what each step hears --------------------------------------------------------------------------------------------
+
+  // attempt_begin.cpp
+  void on(judging&, const begun&);
+  void on(judging&, const reply<ask::judge>&);
+  void on(recovering&, const reply<ask::inspect>&);
+  void on(recovering&, const reply<ask::list_containers>&);
+  void on(recovering&, const reply<ask::count_processes>&);
+  void on(recovering&, const reply<ask::first_line>&);
+  void on(recovering&, const refusal&);
+  void on(recovering&, const timer_fired&);
+
+  // attempt_prepare.cpp
+  void on(pulling&, const reply<ask::pull_image>&);
+  void on(pulling&, const refusal&);
+  void on(pulling&, const pull_moved&);
+  void on(preparing&, const reply<ask::take_sandbox>&);
+  void on(preparing&, const reply<ask::take_network>&);
+  void on(preparing&, const reply<ask::look_up_image>&);
+  void on(preparing&, const reply<ask::put_init>&);
+  void on(preparing&, const reply<ask::record>&);
+  void on(preparing&, const reply<ask::remove>&);
+  void on(preparing&, const refusal&);
+  void on(preparing&, const timer_fired&);
+  void on(creating&, const reply<ask::create>&);
+  void on(creating&, const reply<ask::inspect>&);
+  void on(creating&, const refusal&);
+  void on(starting&, const reply<ask::history>&);
+  void on(starting&, const reply<ask::record>&);
+  void on(starting&, const reply<ask::start>&);
+  void on(starting&, const reply<ask::hand_over>&);
+  void on(starting&, const reply<ask::inspect>&);
+  void on(starting&, const refusal&);
+  void on(starting&, const timer_fired&);
+
+  // attempt_run.cpp
+  void on(running&, const reply<ask::wait>&);
+  void on(running&, const reply<ask::inspect>&);
+  void on(running&, const reply<ask::open_log>&);
+  void on(running&, const reply<ask::follow_log>&);
+  void on(running&, const reply<ask::stop>&);
+  void on(running&, const reply<ask::first_line_now>&);
+  void on(running&, const reply<ask::inspect_now>&);
+  void on(running&, const reply<ask::kill_now>&);
+  void on(running&, const refusal&);
+  void on(running&, const timer_fired&);
+
+  // attempt_collect.cpp
+  void on(collecting&, const reply<ask::follow_log>&);
+  void on(collecting&, const reply<ask::open_log>&);
+  void on(collecting&, const reply<ask::read_log>&);
+  void on(collecting&, const reply<ask::note_log>&);
+  void on(collecting&, const reply<ask::first_line>&);
+  void on(collecting&, const reply<ask::history>&);
+  void on(collecting&, const reply<ask::inspect>&);
+  void on(collecting&, const reply<ask::close_log>&);
+  void on(collecting&, const refusal&);
+  void on(collecting&, const timer_fired&);
+
+  // attempt_report.cpp
+  void on(reporting&, const reply<ask::close_log>&);
+  void on(reporting&, const reply<ask::finish>&);
+  void on(reporting&, const refusal&);
+  void on(reporting&, const timer_fired&);
+  void on(removing&, const reply<ask::wait>&);
+  void on(removing&, const reply<ask::remove>&);
+  void on(removing&, const reply<ask::remove_now>&);
+  void on(removing&, const refusal&);
+  void on(removing&, const timer_fired&);
+
+  // What a container's lasting questions bring in steps that do not wait for it.
+  template <class Step>
+  void on(Step&, const reply<ask::wait>&) { run_.made.end_awaited = false; }
+  template <class Step>
+  void on(Step&, const reply<ask::follow_log>&) { run_.made.following = false; }
+  template <class Step>
+  void on(Step&, const reply<ask::feed>&) {}
+  template <class Step>
+  void on(Step&, const reply<ask::record_start>&) { act_on(act::crash{"start recorded"}); }
+  template <class Step>
+  void on(Step&, const pull_moved&) {} // the engine's last word on a pull that is over
+
+  template <class Step, class Event>
+  void on(Step&, const Event& happened) { unexpected(happened); }
+
+  // -- what each step waits for ----------------------------------------------------------------------------------------
+
+  static bool waits_for(const judging&, asked what) { return what == asked::judge; }
+  static bool waits_for(const recovering& now, asked what);
+  static bool waits_for(const pulling&, asked what) { return what == asked::pull_image; }
+  static bool waits_for(const preparing& now, asked what);
+  static bool waits_for(const creating& now, asked what);
+  static bool waits_for(const starting& now, asked what);
+  static bool waits_for(const running&, asked what);
+  static bool waits_for(const collecting& now, asked what);
+  static bool waits_for(const reporting& now, asked what);
+  static bool waits_for(const removing& now, asked what);
+  static bool waits_for(const done&, asked) { return false; }
+
+  static bool waits_for(const recovering& now, timer which);
+  static bool waits_for(const preparing& now, timer which);
+  static bool waits_for(const starting& now, timer which);
+  static bool waits_for(const running&, timer which);
+  static bool waits_for(const collecting& now, timer which);
+  static bool waits_for(const reporting& now, timer which);
+  static bool waits_for(const removing& now, timer which);
+  template <class Step>
+  static bool waits_for(const Step&, timer) { return false; }
+
+  // -- what all steps hear alike; attempt.cpp --------------------------------------------------------------------------
+
+  void heard(const begun&);
+  void heard(const refusal&);
+  void heard(const engine_changed&);
+  void heard(const peers_changed&);
+  void heard(const cancel_asked&) { end_it(ending::cancelled); }
+  void heard(const drain_asked&) { end_it(ending::drained); }
+  void heard(const fenced&);
+  void heard(const pull_moved&);
+  void heard(const timer_fired&);
+  template <class Ask>
+  void heard(const reply<Ask>&);
+  template <class What>
+  void in_step(What what);
+  template <class Event>
+  void dispatch(const Event& happened);
+
+  bool heard_of_lasting(const refusal& why);
+  bool is_trouble(const refusal& why) const;
+  void hold(asked what, const failure& why);
+  void engine_back();
+  void give_up();
+  void trouble_is_over();
+  void end_it(ending why);
+
+  // What a step does when the attempt is to end. (The others see it when what is under way is done.)
+  void end_wanted(judging&);
+  void end_wanted(pulling&);
+  void end_wanted(preparing&);
+  void end_wanted(running&);
+  template <class Step>
+  void end_wanted(Step&) {}
+
+  // The live reader of the log has failed.
+  void reader_failed(running&, const failure& why);
+  void reader_failed(collecting&, const failure& why);
+  template <class Step>
+  void reader_failed(Step&, const failure&) {}
+
+  // What a held question is asked as when the engine is back.
+  void again(judging&, asked) { judge(); }
+  void again(recovering&, asked);
+  void again(pulling&, asked);
+  void again(preparing&, asked);
+  void again(creating&, asked);
+  void again(starting&, asked);
+  void again(running&, asked);
+  void again(collecting&, asked);
+  void again(reporting&, asked) {}
+  void again(removing&, asked);
+  void again(done&, asked) {}
+
+  // -- the ways between the steps --------------------------------------------------------------------------------------
+
+  /// Leaves the step that is, with its questions and timers.
+  template <class Step>
+  Step& enter(Step next) {
+    auto before = run_.now.index();
+    auto& now = run_.now.emplace<Step>(std::move(next));
+    close_step(before);
+    return now;
+  }
+  void close_step(std::size_t before);
+
+  // attempt_begin.cpp
+  void judge();
+  void recover();
+  void find_renamed(recovering& now);
+  void no_container();
+  void resume_from(container_state there, const container_status& found);
+  void attach(const container_status& found);
+  void look_into_sandbox(container_status found, int looks);
+  bool is_restarted(const container_status& status) const;
+  void ask_whether_begun(container_status status);
+  void fail_restarted(const container_status& status);
+  bool refuse_by_policy();
+  bool same_engine() const;
+  void lose_engine();
+
+  // attempt_prepare.cpp
+  void pull();
+  void prepare();
+  bool may_be_warm();
+  bool may_join() const;
+  bool owes_init();
+  void be_cold(std::string why);
+  void make_container();
+  void create_refused(asked what, const failure& why);
+  void prove_unstarted();
+  void announce();
+  void start();
+  void hand_over();
+  void handed_over();
+  void start_refused(starting& now, const failure& why);
+  void forget_network();
+  bool is_of_network(const failure& why) const;
+  void forget_sandbox(std::string which);
+  void forget_dead(std::string why);
+
+  // attempt_run.cpp
+  void started(timestamp at, bool runs);
+  void follow_log();
+  void stop_container(running& now);
+  void look();
+  void wait_for_end();
+  bool heed(const sandbox_report& report);
+  log_request log_request_for(bool follow, bool tail, const log_lease& lease) const;
+
+  // attempt_collect.cpp
+  void collect(container_status ended, bool stop_asked);
+  void end_early(const sandbox_report& report);
+  void read_rest(collecting& now);
+  void rest_is_read(collecting& now);
+  void look_for_beginning(collecting& now);
+  void corroborate(collecting& now);
+  void suspect(collecting& now, const std::vector<engine_event>& events);
+  void weigh(collecting& now, const std::vector<engine_event>& events);
+  void watch_engine(collecting& now);
+  void close_log(collecting& now);
+  void decide(collecting& now, const log_summary& totals);
+  bool same_process(const container_status& of) const;
+
+  // attempt_report.cpp
+  void fail(outcome how, std::string message);
+  void fail_unstarted(const std::string& when);
+  void end_log_and_report(verdict how);
+  void report(verdict how);
+  void store_result(reporting& now);
+  void remove();
+  void remove_container();
+  void remove_network();
+  void leave();
+  std::string masked(std::string text) const;
+
+  // -- small things ----------------------------------------------------------------------------------------------------
+
+  template <class Action>
+  void act_on(Action one) { actions_.emplace_back(std::move(one)); }
+  void wake(timer which, duration after) { act_on(act::wake{which, std::max(after, duration{0})}); }
+  void ask_note(std::string text);
+  void note(std::string text);
+  void say(act::level level, std::string text) { act_on(act::say{level, std::move(text)}); }
+  void unexpected_event(std::string text);
+  void unexpected(const refusal& one) { unexpected_event("refusal of " + to_string(one.what) + ": " + one.why.text); }
+  void unexpected(const timer_fired& one) { unexpected_event("timer " + to_string(one.which)); }
+  void unexpected(const begun&) { unexpected_event("begun"); }
+  template <class Ask>
+  void unexpected(const reply<Ask>&) { unexpected_event("reply to " + to_string(name_of<Ask>)); }
+  const attempt& row() const { return run_.work.task.attempts.back(); }
+  timestamp made_at() const { return row().created_at.value_or(when_.at); }
+
+  attempt_run& run_;
+  const instant& when_;
+  std::vector<action>& actions_;
+  bool moved_ = false;
+};
+
+} // namespace davit

@@ -1,0 +1,487 @@
+// From the verdict of the policy to a container that runs: pulling, preparing, creating, starting.
+#include "actors/attempt_machine.hpp"
+#include "actors/container_plan.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace davit {
+
+namespace {
+
+/// What the task wants, before anything of an init or of another's network.
+container_plan bare_plan(const attempt_run& run) { return plan_container(*run.settings, run.key(), run.spec, run.secrets); }
+
+} // namespace
+
+container_plan plan_of(const attempt_run& run) {
+  auto wanted = bare_plan(run);
+  if (!run.made.nonce.empty() && run.made.image)
+    wanted = with_init(std::move(wanted), *run.made.image, run.made.nonce);
+  return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
+}
+
+// -- pulling ---------------------------------------------------------------------------------------------------------
+
+void attempt_machine::pull() {
+  auto whole = run_.spec.pull_timeout.value_or(run_.settings->pull_timeout);
+  // Counted from the attempt's beginning, so that an agent that starts again does not begin anew.
+  auto limit = std::max(std::chrono::duration_cast<duration>(made_at() + whole - when_.at), duration{1});
+  run_.tried.pulled = true;
+  enter(pulling{when_.steady, limit, whole, {}});
+  auto own = run_.secrets.find(registry_secret);
+  act_on(ask::pull_image{{}, run_.spec.image, limit, own == run_.secrets.end() ? secret{} : own->second});
+}
+
+void attempt_machine::on(pulling& now, const pull_moved& one) { now.how_far = one.how_far; }
+
+void attempt_machine::on(pulling&, const reply<ask::pull_image>&) {
+  act_on(act::pull_ended{true});
+  run_.made.image.reset(); // it is another one now
+  run_.made.nonce.clear();
+  act_on(act::remember_image{run_.spec.image});
+  prepare();
+}
+
+void attempt_machine::on(pulling&, const refusal& one) {
+  act_on(act::pull_ended{false});
+  fail(outcome::image_unavailable, "the image " + run_.spec.image + " could not be pulled: " + one.why.text);
+}
+
+void attempt_machine::again(pulling& now, asked what) {
+  // The pull's own deadline and the engine's silence look the same from here; the clock tells them apart.
+  if (when_.steady - now.begun >= now.limit)
+    on(now, refusal{what, {engine_errc::refused, {}, {}, "the pull took longer than " + format_duration(now.whole)}});
+  else
+    pull();
+}
+
+// -- preparing -------------------------------------------------------------------------------------------------------
+
+/// Chooses what the task is to run in: a sandbox if it may have one, or a container in a network that waits, or one of its own.
+void attempt_machine::prepare() {
+  if (run_.wanted != ending::none && !run_.made.may_exist) {
+    fail_unstarted("before a container was made");
+  } else if (run_.wanted != ending::none) { // an answer was lost: a container may be there, and must not stay
+    recover();
+  } else if (!run_.made.may_exist && may_be_warm()) {
+    enter(preparing{preparing::doing::sandbox, {}});
+    run_.made.may_exist = true; // it may be under the attempt's name from now on
+    run_.tried.network_asked = true;
+    act_on(ask::take_sandbox{{}, bare_plan(run_), run_.spec.start == start_mode::warm});
+  } else if (!run_.made.may_exist && may_join()) {
+    enter(preparing{preparing::doing::network, {}});
+    run_.tried.network_asked = true;
+    act_on(ask::take_network{{}, plan_container(*run_.settings, run_.key(), run_.spec, {})});
+  } else if (owes_init() && run_.made.nonce.empty()) {
+    enter(preparing{preparing::doing::image, {}});
+    act_on(ask::look_up_image{{}, run_.spec.image});
+  } else {
+    make_container();
+  }
+}
+
+/// Whether to ask for a sandbox; if not, the evidence says why.
+bool attempt_machine::may_be_warm() {
+  const auto& all = run_.settings->engines;
+  auto engine = std::find_if(all.begin(), all.end(), [this](const auto& one) { return one.name == run_.engine.name; });
+  auto why = run_.tried.cold_reason;
+  if (why.empty())
+    why = engine == all.end() ? "the engine is not in the configuration" : why_cold(run_.spec, *engine, run_.engine.info);
+  if (why.empty() && !run_.has_keeper)
+    why = "the engine keeps no sandboxes";
+  if (!why.empty())
+    run_.evidence.start = "cold: " + why + (run_.network.empty() ? "" : "; its network was made ahead");
+  return why.empty();
+}
+
+void attempt_machine::be_cold(std::string why) {
+  run_.tried.cold_reason = std::move(why);
+  run_.evidence.start = "cold: " + run_.tried.cold_reason;
+}
+
+/// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that is not done.
+bool attempt_machine::may_join() const {
+  return !run_.tried.network_asked && run_.spec.start != start_mode::cold && run_.has_keeper
+         && can_join(plan_container(*run_.settings, run_.key(), run_.spec, {}));
+}
+
+/// Whether a container that is made for the task is to have an init; if not although it could, the evidence says why.
+bool attempt_machine::owes_init() {
+  if (!why_no_init(run_.spec, run_.engine.info).empty() || !run_.has_keeper)
+    return false;
+  const auto& trouble = run_.tried.init_trouble;
+  if (!trouble.empty() && run_.evidence.start.find(trouble) == std::string::npos)
+    run_.evidence.start += "; without an init: " + trouble;
+  return trouble.empty();
+}
+
+void attempt_machine::on(preparing&, const reply<ask::take_sandbox>& answer) {
+  const auto& given = answer.value;
+  if (given.container.empty()) {
+    be_cold(given.why);
+    run_.network = given.network;
+    run_.made.may_exist = false;
+    prepare();
+    return;
+  }
+  act_on(act::crash{"sandbox taken"});
+  run_.made.id = given.container;
+  run_.made.image_id = given.image_id;
+  run_.made.warm = true;
+  run_.made.arguments = given.arguments;
+  run_.made.nonce = given.nonce;
+  run_.made.says_begun = given.says_begun;
+  run_.made.program = given.arguments.empty() ? std::string{} : given.arguments.front();
+  run_.evidence.start = given.why.empty() ? "warm" : "warm: " + given.why;
+  start();
+}
+
+void attempt_machine::on(preparing&, const reply<ask::take_network>& answer) {
+  run_.network = answer.value.network;
+  prepare();
+}
+
+/// A container with an init is told its command, which may be the image's.
+void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found) {
+  if (arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, {}), found.value).empty()) {
+    make_container(); // the engine says that there is no command
+    return;
+  }
+  run_.made.image = found.value;
+  now.at = preparing::doing::init;
+  act_on(ask::put_init{{}, run_.spec.image});
+}
+
+void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
+  run_.made.nonce = to_string(when_.nonce);
+  run_.made.says_begun = !run_.spec.tty;
+  run_.made.program = arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, {}), *run_.made.image).front();
+  make_container();
+}
+
+void attempt_machine::on(preparing& now, const refusal& one) {
+  const auto& why = one.why;
+  switch (now.at) {
+    case preparing::doing::sandbox:
+      be_cold("no sandbox could be had: " + why.text);
+      if (why.engine == engine_errc::conflict)
+        recover(); // there is a container of the attempt's name
+      else
+        forget_sandbox(container_name(run_.key()));
+      break;
+    case preparing::doing::network:
+      prepare();
+      break;
+    case preparing::doing::image:
+      create_refused(one.what, why);
+      break;
+    case preparing::doing::init:
+      run_.tried.init_trouble = "it can't be put on the engine: " + why.text;
+      prepare();
+      break;
+    case preparing::doing::unrecording:
+      if (why.store == store_errc::fenced) {
+        leave();
+      } else {
+        run_.waiting = why.text;
+        wake(timer::again, duration{500});
+      }
+      break;
+    case preparing::doing::discarding:
+      fail(outcome::engine_lost, "the engine did not remove a sandbox that was not used: " + why.text);
+      break;
+  }
+}
+
+void attempt_machine::on(preparing& now, const timer_fired&) { forget_sandbox(now.which); }
+
+void attempt_machine::again(preparing& now, asked) {
+  if (now.at == preparing::doing::discarding)
+    act_on(ask::remove{{}, now.which});
+  else
+    prepare();
+}
+
+/// Nothing was ever given to it: it goes, and a container is made for the task.
+void attempt_machine::forget_sandbox(std::string which) {
+  if (run_.may_have_started) {
+    // The store may call it running. An agent that comes next, and finds no container, must not think that the task is lost with it.
+    enter(preparing{preparing::doing::unrecording, std::move(which)});
+    act_on(ask::record{{}, {run_.work.token, task_state::starting, {}, {}, {}}});
+    return;
+  }
+  enter(preparing{preparing::doing::discarding, which});
+  act_on(ask::remove{{}, std::move(which)});
+}
+
+void attempt_machine::on(preparing& now, const reply<ask::record>&) {
+  run_.may_have_started = false;
+  run_.work.task.state = task_state::starting;
+  run_.work.task.attempts.back().container.clear();
+  forget_sandbox(now.which);
+}
+
+void attempt_machine::on(preparing&, const reply<ask::remove>&) {
+  act_on(act::crash{"sandbox given up"});
+  run_.made = {};
+  run_.ran = false;
+  ++run_.era;
+  prepare();
+}
+
+/// The container's init ended by itself before it had begun the task, as no init does whose agent lives.
+void attempt_machine::forget_dead(std::string why) {
+  if (run_.has_keeper)
+    act_on(act::doubt_init{});
+  if (!run_.made.warm && may_be_too_long(plan_of(run_))) {
+    verdict how;
+    how.message = "the command could not be executed: " + run_.made.program + ": " + std::strerror(E2BIG);
+    how.exit_code = init::not_executable_code;
+    end_log_and_report(std::move(how));
+    return;
+  }
+  if (run_.made.warm)
+    be_cold(std::move(why));
+  else if (++run_.tried.init_failures > 1)
+    run_.tried.init_trouble = std::move(why);
+  forget_sandbox(run_.made.id);
+}
+
+/// The engine would not have the container in it: another is made, with a network of its own.
+void attempt_machine::forget_network() {
+  act_on(act::forget_container{run_.network});
+  run_.network.clear();
+  forget_sandbox(container_name(run_.key()));
+}
+
+/// The engine's words name the container that has the network: it has ended, or is gone.
+bool attempt_machine::is_of_network(const failure& why) const {
+  return !run_.network.empty() && why.text.find(run_.network.substr(0, 12)) != std::string::npos;
+}
+
+// -- creating --------------------------------------------------------------------------------------------------------
+
+void attempt_machine::make_container() {
+  enter(creating{});
+  run_.made.may_exist = true;
+  act_on(ask::create{{}, plan_of(run_)});
+  act_on(act::crash{"container asked"});
+}
+
+void attempt_machine::on(creating& now, const reply<ask::create>& id) {
+  act_on(act::crash{"container created"});
+  run_.made.id = id.value;
+  if (run_.made.nonce.empty()) {
+    announce();
+    return;
+  }
+  // The image's name may have been given to another, with another command, between two questions.
+  now.at = creating::doing::check_image;
+  act_on(ask::inspect{{}, run_.made.id});
+}
+
+void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
+  if (now.at == creating::doing::look_twice)
+    recover(); // it is there
+  else if (run_.made.image && found.value.image_id == run_.made.image->id)
+    announce();
+  else
+    forget_sandbox(run_.made.id);
+}
+
+void attempt_machine::on(creating& now, const refusal& one) {
+  switch (now.at) {
+    case creating::doing::create:
+      create_refused(one.what, one.why);
+      break;
+    case creating::doing::check_image:
+      recover();
+      break;
+    case creating::doing::look_twice: {
+      auto well = one.why.engine == engine_errc::not_found;
+      // The words differ: they name folders that are made anew each time.
+      auto twice = !std::exchange(run_.tried.refused_before, now.why.text).empty();
+      if (well && twice)
+        fail(outcome::failed, "the engine can't make the container: " + now.why.text);
+      else
+        hold(one.what, now.why);
+      break;
+    }
+  }
+}
+
+void attempt_machine::again(creating& now, asked) {
+  if (now.at == creating::doing::check_image)
+    recover();
+  else
+    prepare();
+}
+
+void attempt_machine::create_refused(asked what, const failure& why) {
+  auto code = why.engine;
+  if (is_of_network(why)) {
+    forget_network();
+  } else if (code == engine_errc::conflict) {
+    recover(); // an answer was lost: the container is there already
+  } else if (code == engine_errc::not_found && !run_.tried.pulled && run_.spec.pull != pull_policy::never) {
+    pull();
+  } else if (code == engine_errc::not_found) {
+    fail(outcome::image_unavailable, why.text + (run_.spec.pull == pull_policy::never ? " (pull: never)" : ""));
+  } else if (code == engine_errc::failed && !is_engines_own(why.text)) {
+    // If the engine is well otherwise and does so again, it can't make this container.
+    enter(creating{creating::doing::look_twice, why});
+    act_on(ask::inspect{{}, container_name(run_.key())});
+  } else if (code == engine_errc::failed) {
+    hold(what, why);
+  } else {
+    fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + why.text);
+  }
+}
+
+// -- starting --------------------------------------------------------------------------------------------------------
+
+/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One that
+/// remembers having created the container has not died since.
+void attempt_machine::prove_unstarted() {
+  enter(starting{starting::doing::prove, {}});
+  act_on(ask::history{{}, run_.made.id, made_at() - std::chrono::seconds{5}});
+}
+
+void attempt_machine::on(starting&, const reply<ask::history>& events) {
+  auto created = [](const engine_event& one) { return one.action == "create"; };
+  if (std::any_of(events.value.begin(), events.value.end(), created)) {
+    announce();
+    return;
+  }
+  run_.may_have_started = true;
+  run_.evidence.note = "the engine says that the container was never started, but does not remember having created it";
+  fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
+}
+
+/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
+/// may have run.
+void attempt_machine::announce() {
+  if (refuse_by_policy())
+    return;
+  if (!run_.spec.at_most_once) {
+    start();
+    return;
+  }
+  enter(starting{starting::doing::announce, {}});
+  act_on(ask::record{{}, {run_.work.token, task_state::starting, run_.made.id, run_.made.image_id, {}}});
+}
+
+void attempt_machine::on(starting&, const reply<ask::record>&) {
+  act_on(act::crash{"start announced"});
+  start();
+}
+
+void attempt_machine::on(starting&, const timer_fired&) { announce(); }
+
+void attempt_machine::start() {
+  if (run_.wanted != ending::none) {
+    fail_unstarted("before the container was started");
+    return;
+  }
+  run_.begun_here = true;
+  if (run_.made.warm) {
+    hand_over();
+    return;
+  }
+  enter(starting{starting::doing::start, {}});
+  run_.epoch_at_start = run_.engine.same_since ? std::optional{run_.engine.epoch} : std::nullopt;
+  run_.may_have_started = true;
+  act_on(ask::start{{}, run_.made.id, network_files(plan_container(*run_.settings, run_.key(), run_.spec, {}))});
+  act_on(act::crash{"start asked"});
+}
+
+void attempt_machine::on(starting&, const reply<ask::start>&) {
+  act_on(act::crash{"container started"});
+  started(when_.at, true);
+}
+
+/// Gives the sandbox its task. From here on it may run.
+void attempt_machine::hand_over() {
+  auto plan = bare_plan(run_);
+  auto message = init::hand_over_message(run_.made.arguments, plan.env, plan.secrets, run_.spec.stdin_text.has_value());
+  if (!message) {
+    be_cold("its command or its variables can't be told to a sandbox");
+    forget_sandbox(run_.made.id);
+    return;
+  }
+  enter(starting{starting::doing::hand_over, {}});
+  run_.epoch_at_start = run_.engine.same_since ? std::optional{run_.engine.epoch} : std::nullopt;
+  run_.may_have_started = true;
+  act_on(ask::hand_over{{}, run_.made.id, std::move(*message), run_.spec.stdin_text.has_value()});
+  act_on(act::crash{"hand-over asked"});
+}
+
+void attempt_machine::on(starting&, const reply<ask::hand_over>&) { handed_over(); }
+
+void attempt_machine::handed_over() {
+  act_on(act::crash{"task handed over"});
+  started(when_.at, true);
+}
+
+void attempt_machine::on(starting& now, const refusal& one) {
+  switch (now.at) {
+    case starting::doing::prove:
+      fail(outcome::engine_lost, "the engine does not tell what it did with the container: " + one.why.text);
+      break;
+    case starting::doing::announce:
+      if (one.why.store == store_errc::fenced) {
+        leave();
+      } else {
+        run_.waiting = one.why.text;
+        wake(timer::again, duration{500});
+      }
+      break;
+    case starting::doing::start:
+      start_refused(now, one.why);
+      break;
+    case starting::doing::hand_over:
+      if (one.why.engine == engine_errc::not_found) // nothing was written
+        forget_dead("the sandbox had ended: " + one.why.text);
+      else
+        handed_over(); // the init has seen the end of the line: it says that it was not used, or runs what it got
+      break;
+    case starting::doing::look:
+      fail(outcome::engine_lost, "the engine could not start the container: " + now.why.text);
+      break;
+  }
+}
+
+void attempt_machine::start_refused(starting& now, const failure& why) {
+  if (is_of_network(why)) { // it was not started, then
+    forget_network();
+  } else if (!run_.made.nonce.empty() && why.text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
+    forget_dead("its init could not be started: " + why.text);
+  } else {
+    now.at = starting::doing::look;
+    now.why = why;
+    act_on(ask::inspect{{}, run_.made.id});
+  }
+}
+
+void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
+  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
+  auto code = now.why.engine;
+  auto engines_fault = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(now.why.text));
+  run_.evidence.inspect = found.value.raw_state;
+  run_.made.image_id = found.value.image_id;
+  end_log_and_report(judge_start_failure(found.value, now.why.text, engines_fault));
+}
+
+void attempt_machine::again(starting& now, asked) {
+  if (now.at == starting::doing::look)
+    act_on(ask::inspect{{}, run_.made.id});
+  else
+    recover(); // if the answer was lost, the container may have run and ended by now; starting it again would run it twice
+}
+
+} // namespace davit

@@ -1,0 +1,142 @@
+// Single stories of an attempt, each of a fault that once was.
+#include "actors/attempt_samples.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+
+using namespace davit;
+using namespace davit::test;
+
+namespace {
+
+struct story {
+  attempt_run run;
+  std::vector<action> last;
+
+  story& hears(const event& happened, std::chrono::milliseconds when = {}) {
+    auto [after, actions] = next(std::move(run), happened, moment(when));
+    run = std::move(after);
+    last = std::move(actions);
+    return *this;
+  }
+  template <class Ask>
+  const Ask* asks() const {
+    for (const auto& one : last)
+      if (auto* found = std::get_if<Ask>(&one))
+        return found;
+    return nullptr;
+  }
+  const attempt_result& result() const { return *std::get<reporting>(run.now).result; }
+};
+
+reply<ask::judge> judged(const attempt_run& run, std::string forbidden = {}) {
+  reply<ask::judge> answer;
+  answer.value.effective = run.work.task.spec;
+  answer.value.forbidden = std::move(forbidden);
+  return answer;
+}
+
+attempt_run resumed(task_state state = task_state::running) {
+  auto run = fresh_attempt();
+  run.work.resumed = true;
+  run.work.task.state = state;
+  if (state == task_state::running)
+    run.work.task.attempts.back().container = container_id;
+  return run;
+}
+
+event engine_is(const attempt_run& run, engine_state state) {
+  auto status = run.engine;
+  status.state = state;
+  return engine_changed{status};
+}
+
+} // namespace
+
+TEST_CASE("a stop that waits for its engine is not forgotten when the container ends meanwhile", "[attempt]") {
+  story it{fresh_attempt(), {}};
+  it.run.work.task.spec.start = start_mode::cold;
+  it.run.work.task.spec.init = false;
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(cancel_asked{});
+  REQUIRE(it.asks<ask::stop>());
+  it.hears(refusal{asked::stop, {engine_errc::lost, {}, {}, "reset"}}); // the engine has it, though
+  it.hears(engine_is(it.run, engine_state::down));
+  it.hears(reply<ask::wait>{143}).hears(reply<ask::inspect>{container_of(it.run, "exited", 143)});
+  REQUIRE(std::holds_alternative<collecting>(it.run.now));
+  it.hears(engine_is(it.run, engine_state::ready)); // what waited for this must not run in another step
+  CHECK_FALSE(it.asks<ask::stop>());
+  it.hears(reply<ask::open_log>{}).hears(reply<ask::read_log>{}).hears(reply<ask::close_log>{});
+  CHECK(it.result().outcome == outcome::cancelled);
+}
+
+TEST_CASE("a stop that finds its container ended changes nothing of how it ended", "[attempt]") {
+  story it{fresh_attempt(), {}};
+  it.run.work.task.spec.start = start_mode::cold;
+  it.run.work.task.spec.init = false;
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(cancel_asked{}).hears(reply<ask::stop>{false}).hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{container_of(it.run, "exited", 0)});
+  it.hears(reply<ask::open_log>{}).hears(reply<ask::read_log>{}).hears(reply<ask::close_log>{});
+  CHECK(it.result().outcome == outcome::succeeded);
+}
+
+TEST_CASE("what runs already is not refused by a policy that has become stricter", "[attempt]") {
+  story it{resumed(), {}};
+  it.hears(begun{}).hears(judged(it.run, "image: not allowed any more"));
+  CHECK(std::holds_alternative<recovering>(it.run.now));
+  it.hears(reply<ask::inspect>{container_of(it.run, "running")});
+  CHECK(std::holds_alternative<running>(it.run.now));
+
+  SECTION("but what was never started is") {
+    story never{resumed(task_state::starting), {}};
+    never.hears(begun{}).hears(judged(never.run, "image: not allowed any more")).hears(refusal{asked::inspect, {engine_errc::not_found, {}, {}, "none"}});
+    never.hears(reply<ask::list_containers>{}).hears(reply<ask::close_log>{});
+    CHECK(never.result().outcome == outcome::rejected);
+  }
+  SECTION("and so is a container that was made and not started") {
+    story made{resumed(task_state::starting), {}};
+    made.hears(begun{}).hears(judged(made.run, "image: not allowed any more")).hears(reply<ask::inspect>{container_of(made.run, "created")});
+    engine_event create;
+    create.action = "create";
+    made.hears(reply<ask::history>{{create}}).hears(reply<ask::close_log>{});
+    CHECK(made.result().outcome == outcome::rejected);
+  }
+}
+
+TEST_CASE("a task is judged by what its engine allows, once that has spoken", "[attempt]") {
+  story it{resumed(), {}};
+  auto well = it.run.engine;
+  it.run.engine = {};
+  it.run.engine.name = "local";
+  it.run.engine.grace = std::chrono::seconds{60};
+  it.hears(begun{});
+  CHECK_FALSE(it.asks<ask::judge>());
+  well.profile = policy_profile::privileged;
+  it.hears(engine_changed{well});
+  REQUIRE(it.asks<ask::judge>());
+  CHECK(it.asks<ask::judge>()->profile == policy_profile::privileged);
+}
+
+TEST_CASE("a task that runs at most once is not tried again while it may be running", "[attempt]") {
+  story it{resumed(), {}};
+  it.run.work.task.spec.at_most_once = true;
+  it.run.work.task.spec.retry.attempts = 3;
+  it.hears(begun{}).hears(judged(it.run)).hears(refusal{asked::inspect, {engine_errc::unreachable, {}, {}, "refused"}});
+  it.hears(timer_fired{timer::engine_grace}, std::chrono::seconds{61}).hears(reply<ask::close_log>{});
+  CHECK(it.result().outcome == outcome::engine_lost);
+  CHECK_FALSE(it.result().retry_at);
+}
+
+TEST_CASE("an init that can't be asked for in time is asked for again", "[attempt]") {
+  story it{fresh_attempt(), {}};
+  it.run.work.task.spec.start = start_mode::cold;
+  image_info image;
+  image.id = "sha256:1";
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::look_up_image>{image});
+  it.hears(refusal{asked::put_init, {engine_errc::lost, {}, {}, "reset"}}).hears(timer_fired{timer::engine_retry});
+  CHECK(it.asks<ask::look_up_image>());
+  it.hears(reply<ask::look_up_image>{image}).hears(reply<ask::put_init>{});
+  REQUIRE(it.asks<ask::create>());
+  CHECK(it.run.made.nonce == to_string(moment().nonce));
+}
