@@ -3,7 +3,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
-#include "transport/secret_box.hpp"
+#include "secrets/secret_box.hpp"
 
 #include <algorithm>
 

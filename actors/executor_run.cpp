@@ -2,7 +2,7 @@
 
 #include "actors/sandbox_plan.hpp"
 #include "policy/placement.hpp"
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -522,7 +522,7 @@ std::string executor_state::masked(std::string text) const {
   std::vector<std::string> values;
   for (const auto& [name, hidden] : secrets)
     values.push_back(hidden.value);
-  transport::secret_masker masker{values};
+  secrets::secret_masker masker{values};
   std::vector<log_record> pieces;
   masker.add({log_stream::out, {}, std::move(text)}, pieces);
   masker.finish(pieces);
