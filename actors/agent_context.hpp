@@ -11,6 +11,8 @@
 
 namespace davit::transport {
 class io_runtime;
+}
+namespace davit::secrets {
 class secret_box;
 }
 
@@ -24,7 +26,7 @@ struct agent_context {
   transport::io_runtime& io;
   std::shared_ptr<const davit::policy> policy;
   std::shared_ptr<davit::metrics> metrics;
-  std::shared_ptr<const transport::secret_box> secrets;
+  std::shared_ptr<const davit::secrets::secret_box> secrets;
 };
 
 using context_ptr = std::shared_ptr<const agent_context>;

@@ -1,7 +1,7 @@
 // The outcome is stored, and what the attempt has left on the engine is removed.
 #include "actors/attempt_machine.hpp"
 #include "policy/placement.hpp"
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
 namespace davit {
 
@@ -80,7 +80,7 @@ std::string attempt_machine::masked(std::string text) const {
   std::vector<std::string> values;
   for (const auto& [name, hidden] : run_.secrets)
     values.push_back(hidden.value);
-  transport::secret_masker masker{values};
+  secrets::secret_masker masker{values};
   std::vector<log_record> pieces;
   masker.add({log_stream::out, {}, std::move(text)}, pieces);
   masker.finish(pieces);

@@ -1,7 +1,7 @@
 #include "actors/container_plan.hpp"
 
 #include "sandbox/hand_over.hpp"
-#include "transport/archive.hpp"
+#include "encoding/archive.hpp"
 
 #include <charconv>
 
@@ -82,7 +82,7 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
 std::string network_files(const container_plan& plan) {
   if (!plan.bare_network)
     return {};
-  static const auto tar = transport::pack({{"etc/hosts", 0644, init::hosts}});
+  static const auto tar = encoding::pack({{"etc/hosts", 0644, init::hosts}});
   return tar;
 }
 

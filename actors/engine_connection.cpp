@@ -8,7 +8,7 @@
 #include "sandbox/program.hpp"
 #include "transport/engine_calls.hpp"
 #include "transport/log_follower.hpp"
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -56,7 +56,7 @@ struct pending_log {
   std::uint64_t batches = 0;       ///< That came so far.
   std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
   caf::error failure;
-  std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
+  std::unique_ptr<secrets::secret_masker> masker; ///< If there is anything to be masked.
   std::unique_ptr<init::report_reader> reader;      ///< Of a sandbox.
   bool follows = false;
 };
@@ -659,7 +659,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);
   if (!hidden.empty())
-    entry.masker = std::make_unique<transport::secret_masker>(hidden);
+    entry.masker = std::make_unique<secrets::secret_masker>(hidden);
   follower->start();
   return promise;
 }

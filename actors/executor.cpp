@@ -4,7 +4,7 @@
 #include "actors/attempt.hpp"
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
-#include "transport/secret_box.hpp"
+#include "secrets/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/disposable.hpp>

@@ -4,7 +4,7 @@
 #include "actors/metrics.hpp"
 #include "store/attempt_log.hpp"
 #include "store/log_journal.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -161,7 +161,7 @@ void ship_block(self_pointer self, const context_ptr& context, attempt_key key, 
     spdlog::warn("a log was not put into the store: {}", bytes.error().message);
     return next();
   }
-  self->request(self->state.store, caf::infinite, log_atom_v, key, index, count, transport::base64_encode(*bytes))
+  self->request(self->state.store, caf::infinite, log_atom_v, key, index, count, encoding::base64_encode(*bytes))
     .then([=] { ship_block(self, context, key, index + 1); },
           [=](const caf::error& e) {
             spdlog::warn("a log was not put into the store yet: {}", text_of(e));
@@ -192,7 +192,7 @@ void fetch_block(self_pointer self, const context_ptr& context, attempt_key key,
   self->request(self->state.store, caf::infinite, log_atom_v, key, index)
     .then(
       [=](const log_block& block) {
-        auto bytes = block.count == 0 ? std::nullopt : transport::base64_decode(block.bytes);
+        auto bytes = block.count == 0 ? std::nullopt : encoding::base64_decode(block.bytes);
         if (bytes && block.count == 1)
           return end_fetch(self, context, key, *bytes);
         if (!bytes || !to->add(*bytes))
@@ -294,7 +294,7 @@ caf::result<log_summary> close(self_pointer self, const context_ptr& context, co
     auto packed = store::pack_bytes(bytes);
     if (!packed)
       return to_caf(packed.error());
-    totals.packed = transport::base64_encode(*packed);
+    totals.packed = encoding::base64_encode(*packed);
   }
   if (writer.in_memory()) { // until the outcome is stored
     serve(self, context, key);

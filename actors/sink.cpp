@@ -5,7 +5,7 @@
 #include "json/write.hpp"
 #include "store/attempt_log.hpp"
 #include "transport/io_runtime.hpp"
-#include "transport/log_service.hpp"
+#include "shipping/log_service.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -31,8 +31,8 @@ namespace {
 
 using namespace std::chrono_literals;
 using transport::awaitable;
-using transport::delivery;
-using transport::log_names;
+using shipping::delivery;
+using shipping::log_names;
 using steady = std::chrono::steady_clock;
 
 constexpr duration save_interval = 1s;
@@ -90,7 +90,7 @@ struct sink_state {
   std::deque<attempt_key> idle; ///< Whose turn it is to be read.
   std::size_t reads = 0, deliveries = 0;
   std::deque<std::pair<attempt_key, log_page>> pages; ///< Read, and not yet being sent.
-  std::shared_ptr<transport::log_service> service;
+  std::shared_ptr<shipping::log_service> service;
   std::shared_ptr<spdlog::sinks::rotating_file_sink_mt> file;
   duration backoff{0};
   std::optional<steady::time_point> not_before; ///< The place does not take anything until then.
@@ -249,7 +249,7 @@ void sent(self_pointer self, const attempt_key& key, log_page page, const delive
 delivery write_lines(sink_state& state, const log_names& names, const std::vector<log_record>& records) {
   std::string lines;
   for (const auto& one : records)
-    lines += transport::json_line(names, one);
+    lines += shipping::json_line(names, one);
   try {
     if (state.settings.type == sink_type::console) {
       std::cout.write(lines.data(), static_cast<std::streamsize>(lines.size()));
@@ -433,7 +433,7 @@ sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_sett
   state.status.type = to_string(settings.type);
   if (settings.type != sink_type::file && settings.type != sink_type::console) {
     state.strand = boost::asio::make_strand(context->io.context());
-    auto made = transport::make_log_service(state.strand, settings, [](const char* name) -> const char* { return std::getenv(name); });
+    auto made = shipping::make_log_service(state.strand, settings, [](const char* name) -> const char* { return std::getenv(name); });
     if (!made) { // the configuration was checked before, but not the environment
       spdlog::critical("{}", made.error().message);
       self->quit(make_failure(made.error().code, made.error().message));

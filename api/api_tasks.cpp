@@ -2,7 +2,7 @@
 
 #include "json/read.hpp"
 #include "policy/placement.hpp"
-#include "transport/secret_box.hpp"
+#include "secrets/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
 

@@ -1,7 +1,7 @@
 #include "api/log_stream.hpp"
 
 #include "json/write.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <charconv>
 
@@ -136,7 +136,7 @@ std::string render(const log_stream_state& stream, const log_record& record, std
     case log_format::events: {
       json::object data{{"stream", to_string(record.stream)}, {"at", format_timestamp(record.at)}, {"text", json::to_value(record.bytes)}};
       if (json::detail::valid_utf8(record.bytes) != record.bytes)
-        data["base64"] = transport::base64_encode(record.bytes);
+        data["base64"] = encoding::base64_encode(record.bytes);
       out = "event: log\nid: " + std::to_string(stream.at.number) + '-' + std::to_string(end) + "\ndata: " + json::write(json::value(std::move(data))) + "\n\n";
       break;
     }

@@ -2,7 +2,7 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -45,7 +45,7 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
   unsigned int size = 0;
   auto input = std::string{salt} + std::string{secret};
   EVP_Digest(input.data(), input.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  return transport::base64_encode(std::string_view{reinterpret_cast<const char*>(digest.data()), size});
+  return encoding::base64_encode(std::string_view{reinterpret_cast<const char*>(digest.data()), size});
 }
 
 } // namespace
@@ -53,7 +53,7 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile, std::optional<timestamp> expires_at) {
   new_token made;
   auto secret = hex(random_bytes(32));
-  made.entry = {hex(random_bytes(6)), std::move(name), std::move(scopes), profile, transport::base64_encode(random_bytes(16)), "", std::chrono::system_clock::now(), expires_at};
+  made.entry = {hex(random_bytes(6)), std::move(name), std::move(scopes), profile, encoding::base64_encode(random_bytes(16)), "", std::chrono::system_clock::now(), expires_at};
   made.entry.hash = hash_of(made.entry.salt, secret);
   made.text = "davit_" + made.entry.id + "_" + secret;
   return made;

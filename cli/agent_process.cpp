@@ -6,7 +6,7 @@
 #include "json/write.hpp"
 #include "store/task_store.hpp"
 #include "transport/io_runtime.hpp"
-#include "transport/secret_box.hpp"
+#include "secrets/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
@@ -152,7 +152,7 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
     ::close(s->lock);
     return nullptr;
   }
-  auto secrets = transport::secret_box::open(settings.secrets_key_file(), error);
+  auto secrets = secrets::secret_box::open(settings.secrets_key_file(), error);
   if (!secrets) {
     ::close(s->lock);
     return nullptr;

@@ -2,9 +2,9 @@
 
 #include "json/read.hpp"
 #include "messages/actors.hpp"
-#include "transport/aws_profile.hpp"
+#include "shipping/aws_profile.hpp"
 #include "transport/endpoint.hpp"
-#include "transport/log_format.hpp"
+#include "shipping/log_format.hpp"
 #include "transport/registry_credentials.hpp"
 
 #include <caf/init_global_meta_objects.hpp>
@@ -550,7 +550,7 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
     auto service = sink.type == sink_type::loki || sink.type == sink_type::otlp;
     if (sink.type == sink_type::file && sink.path.empty())
       mistake(name, "a file needs a path");
-    if (sink.type == sink_type::cloudwatch && sink.region.empty() && transport::find_aws_region([](const char* name) -> const char* { return std::getenv(name); }).empty())
+    if (sink.type == sink_type::cloudwatch && sink.region.empty() && shipping::find_aws_region([](const char* name) -> const char* { return std::getenv(name); }).empty())
       mistake(name, "no AWS region: set region, or AWS_REGION");
     if (service && sink.url.empty())
       mistake(name, "write where it is: url = \"http://host:port\"");
@@ -561,7 +561,7 @@ void judge(configuration& into, const std::string& file, const std::map<std::str
       if (!file.empty() && !std::ifstream{file})
         mistake(name, file + " can't be read");
     for (const auto& text : {sink.group, sink.stream})
-      if (auto wrong = transport::wrong_template(text); !wrong.empty())
+      if (auto wrong = shipping::wrong_template(text); !wrong.empty())
         mistake(name, wrong);
   }
   auto listen = agent.api_listen.find("://") == std::string::npos ? "tcp://" + agent.api_listen : agent.api_listen;

@@ -1,7 +1,7 @@
 #include "cli/copy.hpp"
 
 #include "cli/task_flags.hpp"
-#include "transport/archive.hpp"
+#include "encoding/archive.hpp"
 #include "transport/http_client.hpp"
 
 #include <filesystem>
@@ -21,7 +21,7 @@ void copy_files(api_client& client, const std::string& source, const std::string
     std::cout << tar;
     return;
   }
-  auto done = transport::unpack(tar, folder);
+  auto done = encoding::unpack(tar, folder);
   if (!done)
     throw command_failure{done.error().message};
   std::cerr << done->files << " files, " << done->bytes << " bytes\n";

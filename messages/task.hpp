@@ -16,7 +16,7 @@ namespace davit {
 
 /// A value that nobody is to see. Its text form is `***` for whoever writes it down or out: who needs the value must name it.
 struct secret {
-  std::string value;   ///< In clear as a user gave it, or sealed (transport/secret_box.hpp).
+  std::string value;   ///< In clear as a user gave it, or sealed (secrets/secret_box.hpp).
   bool sealed = false;
 
   static constexpr std::string_view shown = "***";

@@ -58,6 +58,9 @@ enum class log_place {
   memory, ///< As long as it is small and nothing of it is on the disk.
 };
 
+/// How much of its end can be asked for.
+inline constexpr std::size_t longest_tail = 1024 * 1024;
+
 /// Writes one log. Not thread-safe.
 class log_writer {
 public:
@@ -90,11 +93,14 @@ public:
   /// As read_log, but of a log in memory too.
   log_result<log_page> read(std::uint64_t offset, std::uint32_t max_bytes) const;
 
+  /// Its bytes, as offsets count them.
+  std::uint64_t size() const noexcept;
+
   bool closed() const noexcept;
   const log_cursor& cursor() const noexcept;
   log_summary summary() const;
 
-  /// The last bytes of stdout and stderr, in the order they came.
+  /// The last bytes of stdout and stderr, in the order they came; at most `longest_tail`. However long the log is, no more than its end is read.
   std::string tail(std::size_t most) const;
 
 private:
@@ -130,6 +136,7 @@ public:
 
 private:
   std::filesystem::path path_;
+  bool begun_ = false;
 };
 
 /// Compresses a closed log, a block at a time.

@@ -1,6 +1,6 @@
 #include "transport/engine_calls.hpp"
 
-#include "transport/archive.hpp"
+#include "encoding/archive.hpp"
 #include "transport/log_parser.hpp"
 #include "transport/registry_credentials.hpp"
 
@@ -145,11 +145,11 @@ awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, cont
   look.max_body = bytes.size() + 64 * 1024;
   auto there = co_await client->download_archive(id, folder + "/init", look);
   if (!there || there->find(bytes) == std::string::npos) {
-    std::vector<archive_file> files(1);
+    std::vector<encoding::archive_file> files(1);
     files[0].path = "init";
     files[0].mode = 0755;
     files[0].bytes = std::move(bytes);
-    outcome = co_await client->upload_archive(id, folder, pack(files), options);
+    outcome = co_await client->upload_archive(id, folder, encoding::pack(files), options);
   }
   auto removed = co_await client->remove_container(id, options);
   co_return outcome ? removed : outcome;

@@ -1,7 +1,7 @@
 #include "transport/registry_credentials.hpp"
 
 #include "json/read.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <fstream>
 
@@ -57,7 +57,7 @@ result<registry_credentials> registry_credentials::parse(std::string_view text, 
   for (auto& [registry, from] : content->auths) {
     entry one{std::move(from.username), std::move(from.password), std::move(from.identitytoken), std::move(from.registrytoken)};
     if (!from.auth.empty()) {
-      auto decoded = base64_decode(from.auth);
+      auto decoded = encoding::base64_decode(from.auth);
       auto colon = decoded ? decoded->find(':') : std::string::npos;
       if (colon == std::string::npos)
         return wrong(source, "auths[" + registry + "].auth is not the base64 of user:password");

@@ -2,7 +2,7 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 #include "transport/helper_process.hpp"
 
 namespace davit::transport {
@@ -59,7 +59,7 @@ awaitable<result<registry_auth>> registry_credentials::of_image(std::string imag
   } else {
     co_return registry_auth{};
   }
-  co_return registry_auth{base64url_encode(json::write(json::value(std::move(auth))))};
+  co_return registry_auth{encoding::base64url_encode(json::write(json::value(std::move(auth))))};
 }
 
 } // namespace davit::transport

@@ -1,7 +1,7 @@
 // The transport's own view of a real engine, without any actor: every call of the Docker Engine API that davit has.
 #include "fixture/test_engine.hpp"
 #include "fixture/test_registry.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 #include "transport/demultiplexer.hpp"
 #include "transport/engine_client.hpp"
 
@@ -285,7 +285,7 @@ TEST_CASE("an image is pulled from a registry, with progress, and with credentia
     auto pull = [&](std::string header) { return on.client->pull_image(name, {std::move(header)}, [](const pull_progress&) {}, soon()); };
     CHECK(on.fail(pull("")).message.find("no basic auth credentials") != std::string::npos);
     auto credentials = [](const std::string& password) {
-      auto text = base64_encode(R"({"username":"user","password":")" + password + "\"}");
+      auto text = encoding::base64_encode(R"({"username":"user","password":")" + password + "\"}");
       std::replace(text.begin(), text.end(), '+', '-');
       std::replace(text.begin(), text.end(), '/', '_');
       return text;

@@ -1,5 +1,5 @@
 // Secrets in output, cut anywhere: nothing of them comes through, and the cuts make no difference.
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
 #include <cstdlib>
 
@@ -13,10 +13,10 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     return 0;
   std::string secret{reinterpret_cast<const char*>(data) + 2, length}, text{reinterpret_cast<const char*>(data) + 2 + length, size - 2 - length};
   auto trimmed = secret.substr(0, secret.find_last_not_of("\r\n") + 1);
-  if (trimmed.size() < transport::least_secret || trimmed.find("***") != std::string::npos)
+  if (trimmed.size() < secrets::least_secret || trimmed.find("***") != std::string::npos)
     return 0;
   auto mask = [&](std::size_t by) {
-    transport::secret_masker masker{{secret}};
+    secrets::secret_masker masker{{secret}};
     std::vector<log_record> out;
     std::size_t records = 0;
     for (std::size_t at = 0; at < text.size(); at += by, ++records)

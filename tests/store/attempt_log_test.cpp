@@ -2,6 +2,7 @@
 #include "store/attempt_log.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fstream>
 #include <random>
@@ -243,6 +244,119 @@ TEST_CASE("the tail is the end of both streams, whatever the log's length") {
   auto tail = writer->tail(1000);
   CHECK(tail.size() == 1000);
   CHECK(tail.ends_with("xthe end"));
+}
+
+TEST_CASE("the tail of a long log costs no more than its end, also of one that was opened again") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  auto writer = std::move(*log_writer::open(path, 0));
+  for (int i = 0; i < 100; ++i)
+    REQUIRE(writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
+  if (GENERATE(false, true))
+    writer = std::move(*log_writer::open(path, 0));
+  // What is before the end can't be read any more: nobody notices.
+  REQUIRE(std::fstream{path.string() + ".log", std::ios::in | std::ios::out}.write("damaged", 7));
+  CHECK_FALSE(read_log(path, 0, 1000).has_value());
+  auto tail = writer->tail(longest_tail);
+  CHECK(tail.size() == longest_tail);
+  CHECK(tail.ends_with(std::string(100'000, 'a' + 99 % 26)));
+  CHECK(tail[tail.size() - 100'001] == 'a' + 98 % 26);
+}
+
+TEST_CASE("a log is taken up again in one pass of large reads") {
+  scratch_folder folder;
+  auto path = folder.path() / "1";
+  std::vector<log_record> records(20'000, {log_stream::out, at(1), "a line\n"});
+  {
+    auto writer = std::move(*log_writer::open(path, 0));
+    REQUIRE(writer->append(records).has_value());
+    REQUIRE(writer->append({{log_stream::err, at(2), std::string(3'000'000, 'x')}}).has_value()); // longer than a read
+  }
+  auto reads = [] {
+    std::ifstream io{"/proc/thread-self/io"};
+    std::uint64_t count = 0;
+    for (std::string word; io >> word;)
+      if (word == "syscr:")
+        io >> count;
+    return count;
+  };
+  auto before = reads();
+  auto writer = std::move(*log_writer::open(path, 0));
+  CHECK(reads() - before < 50);
+  CHECK(writer->summary().out.bytes == 20'000 * 7);
+  CHECK(writer->summary().err.bytes == 3'000'000);
+}
+
+TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its ledger says what can be read") {
+  auto seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::minstd_rand random{seed};
+  auto pick = [&](std::uint64_t below) { return random() % below; };
+  auto readable = [](const std::filesystem::path& path) {
+    std::vector<log_record> all;
+    for (std::uint64_t offset = 0;;) {
+      auto page = read_log(path, offset, 4096);
+      if (!page || page->records.empty())
+        return all;
+      all.insert(all.end(), page->records.begin(), page->records.end());
+      offset = page->next;
+    }
+  };
+  auto same_totals = [](const log_summary& totals, const std::vector<log_record>& records) {
+    scratch_folder aside;
+    auto fresh = std::move(*log_writer::open(aside / "1", 0, log_place::memory));
+    REQUIRE(fresh->append(records).has_value());
+    auto expected = fresh->summary();
+    CHECK(totals.out.bytes == expected.out.bytes);
+    CHECK(totals.out.hash == expected.out.hash);
+    CHECK(totals.err.bytes == expected.err.bytes);
+    CHECK(totals.err.hash == expected.err.hash);
+  };
+  for (int round = 0; round < 300; ++round) {
+    scratch_folder folder;
+    auto path = folder / "1";
+    {
+      auto writer = std::move(*log_writer::open(path, 0));
+      REQUIRE(writer->append(some_records(pick(30))).has_value());
+      if (pick(2) == 0)
+        REQUIRE(writer->close().has_value());
+    }
+    auto name = path + ".log";
+    auto size = std::filesystem::file_size(name);
+    std::fstream file{name, std::ios::in | std::ios::out | std::ios::binary};
+    switch (pick(4)) {
+      case 0:
+        std::filesystem::resize_file(name, pick(size + 1));
+        break;
+      case 1: // a byte, often one of a header or of the ledger
+        file.seekp(static_cast<std::streamoff>(pick(2) == 0 ? pick(size + 1) : size - std::min<std::uint64_t>(size, pick(120))));
+        file.put(static_cast<char>(random()));
+        break;
+      case 2:
+        file.seekp(static_cast<std::streamoff>(pick(size + 1)));
+        file << std::string(pick(100), '\0');
+        break;
+      default:
+        file.seekp(0, std::ios::end);
+        for (auto count = pick(100); count > 0; --count)
+          file.put(static_cast<char>(random()));
+    }
+    file.close();
+    auto before = readable(path);
+    auto writer = std::move(*log_writer::open(path, 0));
+    CHECK(readable(path) == before); // nothing that could be read is lost
+    same_totals(writer->summary(), before);
+    if (!writer->closed()) {
+      std::vector<log_record> more{{log_stream::out, at(99), "more\n"}};
+      REQUIRE(writer->append(more).has_value());
+      REQUIRE(writer->close().has_value());
+      before.push_back(more[0]);
+    }
+    bool finished = false;
+    CHECK(read_all(path, 5000, finished) == before);
+    CHECK(finished);
+    same_totals(std::move(*log_writer::open(path, 0))->summary(), before);
+  }
 }
 
 TEST_CASE("a log that is damaged is an error, not an end") {

@@ -1,7 +1,7 @@
 // Registry credentials from docker's config.json: its own forms, its helpers, and files that are none.
 #include "fixture/test_engine.hpp"
 #include "json/read.hpp"
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 #include "transport/helper_process.hpp"
 #include "transport/registry_credentials.hpp"
 
@@ -15,6 +15,7 @@
 
 using namespace davit;
 using namespace davit::test;
+using namespace davit::encoding;
 using namespace davit::transport;
 using namespace std::chrono_literals;
 

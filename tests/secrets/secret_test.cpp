@@ -1,8 +1,8 @@
 // Secrets: sealed at rest, and kept out of logs in whatever form and wherever the bytes are cut.
 #include "fixture/test_engine.hpp"
-#include "transport/base64.hpp"
-#include "transport/secret_box.hpp"
-#include "transport/secret_masker.hpp"
+#include "encoding/base64.hpp"
+#include "secrets/secret_box.hpp"
+#include "secrets/secret_masker.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -12,7 +12,8 @@
 
 using namespace davit;
 using namespace davit::test;
-using namespace davit::transport;
+using namespace davit::encoding;
+using namespace davit::secrets;
 
 namespace {
 

@@ -1,6 +1,6 @@
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,13 +10,13 @@
 #include <set>
 #include <utility>
 
-namespace davit::transport {
+namespace davit::secrets {
 
 namespace {
 
 /// The characters of the base64 of any text that has `bytes` at an offset of `phase` modulo 3: without those that depend on the neighbours.
 std::string base64_core(const std::string& bytes, std::size_t phase) {
-  auto text = base64_encode(std::string(phase, '\0') + bytes);
+  auto text = encoding::base64_encode(std::string(phase, '\0') + bytes);
   auto first = (8 * phase + 5) / 6, last = 8 * (phase + bytes.size()) / 6;
   return text.substr(first, last - first);
 }
@@ -348,4 +348,4 @@ std::string secret_masker::masked(const kept& one) {
   return text;
 }
 
-} // namespace davit::transport
+} // namespace davit::secrets

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 /// An environment variable; empty if it is not set. `get` is std::getenv, or a test's.
 std::string aws_variable(const std::function<const char*(const char*)>& get, const char* name);
@@ -21,4 +21,4 @@ std::string aws_file_value(const std::string& path, const std::string& profile, 
 /// The region that the environment or the shared configuration file names; empty if neither does.
 std::string find_aws_region(const std::function<const char*(const char*)>& get);
 
-} // namespace davit::transport
+} // namespace davit::shipping

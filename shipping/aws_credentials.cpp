@@ -1,14 +1,15 @@
-#include "transport/aws_credentials.hpp"
+#include "shipping/aws_credentials.hpp"
 
 #include "json/read.hpp"
-#include "transport/aws_profile.hpp"
+#include "shipping/aws_profile.hpp"
 #include "transport/http_client.hpp"
-#include "transport/log_service.hpp"
 
 #include <fstream>
 #include <optional>
 
-namespace davit::transport {
+namespace davit::shipping {
+
+using namespace transport;
 
 namespace {
 
@@ -115,4 +116,4 @@ awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_exec
   co_return error{engine_errc::permission, 0, "no AWS credentials: none in the environment, none in " + file + " [" + profile + "]"};
 }
 
-} // namespace davit::transport
+} // namespace davit::shipping

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::secrets {
 
 /// Shorter secrets can't be masked without masking everything.
 inline constexpr std::size_t least_secret = 4;
@@ -76,4 +76,4 @@ private:
   std::size_t kept_bytes_ = 0;
 };
 
-} // namespace davit::transport
+} // namespace davit::secrets

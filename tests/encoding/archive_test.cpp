@@ -1,6 +1,6 @@
 // Archives from containers: what is in them is somebody else's choice, where it goes is not.
 #include "fixture/test_engine.hpp"
-#include "transport/archive.hpp"
+#include "encoding/archive.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -13,7 +13,7 @@
 
 using namespace davit;
 using namespace davit::test;
-using namespace davit::transport;
+using namespace davit::encoding;
 
 namespace {
 

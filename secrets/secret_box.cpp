@@ -1,6 +1,6 @@
-#include "transport/secret_box.hpp"
+#include "secrets/secret_box.hpp"
 
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-namespace davit::transport {
+namespace davit::secrets {
 
 namespace {
 
@@ -36,7 +36,7 @@ std::string make_key_file(const std::filesystem::path& file) {
   std::string key(key_bytes, '\0');
   if (RAND_bytes(raw(key), key_bytes) != 1)
     return "the system gives no random numbers";
-  auto text = base64_encode(key) + "\n";
+  auto text = encoding::base64_encode(key) + "\n";
   std::error_code ec;
   std::filesystem::create_directories(file.parent_path(), ec);
   auto part = file.string() + ".part" + std::to_string(::getpid());
@@ -81,7 +81,7 @@ std::shared_ptr<const secret_box> secret_box::open(const std::filesystem::path& 
   std::ifstream in{key_file};
   std::string text;
   in >> text;
-  auto key = base64_decode(text);
+  auto key = encoding::base64_decode(text);
   if (!key || key->size() != key_bytes) {
     error = key_file.string() + " holds no key: 32 bytes in base64 are expected (openssl rand -base64 32)";
     return nullptr;
@@ -104,14 +104,14 @@ std::string secret_box::seal(std::string_view name, std::string_view value) cons
   EVP_EncryptUpdate(context.get(), raw(sealed) + nonce_bytes, &count, raw(value), static_cast<int>(value.size()));
   EVP_EncryptFinal_ex(context.get(), raw(sealed) + nonce_bytes + value.size(), &count);
   EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, tag_bytes, raw(sealed) + nonce_bytes + value.size());
-  return std::string{version} + base64_encode(sealed);
+  return std::string{version} + encoding::base64_encode(sealed);
 }
 
 std::optional<std::string> secret_box::unseal(std::string_view name, std::string_view sealed) const {
   if (!sealed.starts_with(version))
     return std::nullopt;
   sealed.remove_prefix(version.size());
-  auto decoded = base64_decode(sealed);
+  auto decoded = encoding::base64_decode(sealed);
   if (!decoded || decoded->size() < nonce_bytes + tag_bytes)
     return std::nullopt;
   const auto& bytes = *decoded;
@@ -130,4 +130,4 @@ std::optional<std::string> secret_box::unseal(std::string_view name, std::string
   return value;
 }
 
-} // namespace davit::transport
+} // namespace davit::secrets

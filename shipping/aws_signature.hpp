@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 struct aws_credentials {
   std::string access_key, secret_key;
@@ -25,4 +25,4 @@ struct aws_request {
 /// What is sent beside the request's own headers: `Authorization`, `X-Amz-Date`, and `X-Amz-Security-Token` if the credentials are temporary.
 std::map<std::string, std::string> aws_sign(const aws_request& request, const aws_credentials& credentials, const std::string& region, const std::string& service, timestamp at);
 
-} // namespace davit::transport
+} // namespace davit::shipping

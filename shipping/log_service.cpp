@@ -1,14 +1,16 @@
-#include "transport/log_service.hpp"
+#include "shipping/log_service.hpp"
 
 #include "json/read.hpp"
 #include "json/write.hpp"
-#include "transport/aws_credentials.hpp"
-#include "transport/aws_profile.hpp"
+#include "shipping/aws_credentials.hpp"
+#include "shipping/aws_profile.hpp"
 
 #include <charconv>
 #include <fstream>
 
-namespace davit::transport {
+namespace davit::shipping {
+
+using namespace transport;
 
 namespace {
 
@@ -202,4 +204,4 @@ result<std::shared_ptr<log_service>> make_log_service(boost::asio::any_io_execut
   return std::shared_ptr<log_service>{std::make_shared<push_service>(executor, *where, settings)};
 }
 
-} // namespace davit::transport
+} // namespace davit::shipping

@@ -1,4 +1,4 @@
-#include "transport/log_format.hpp"
+#include "shipping/log_format.hpp"
 
 #include "json/write.hpp"
 
@@ -6,7 +6,7 @@
 #include <array>
 #include <chrono>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 namespace {
 
@@ -188,4 +188,4 @@ cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, s
   return batch;
 }
 
-} // namespace davit::transport
+} // namespace davit::shipping

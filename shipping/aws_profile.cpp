@@ -1,8 +1,8 @@
-#include "transport/aws_profile.hpp"
+#include "shipping/aws_profile.hpp"
 
 #include <fstream>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 namespace {
 
@@ -53,4 +53,4 @@ std::string find_aws_region(const environment& get) {
   return aws_file_value(aws_shared_file(get, "AWS_CONFIG_FILE", "config"), aws_profile(get), "region");
 }
 
-} // namespace davit::transport
+} // namespace davit::shipping

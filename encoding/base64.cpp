@@ -1,11 +1,11 @@
-#include "transport/base64.hpp"
+#include "encoding/base64.hpp"
 
 #include <openssl/evp.h>
 
 #include <algorithm>
 #include <cctype>
 
-namespace davit::transport {
+namespace davit::encoding {
 
 std::string base64_encode(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -40,4 +40,4 @@ std::optional<std::string> base64_decode(std::string_view text) {
   return bytes;
 }
 
-} // namespace davit::transport
+} // namespace davit::encoding

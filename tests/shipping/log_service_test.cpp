@@ -3,9 +3,9 @@
 #include "fixture/test_engine.hpp"
 #include "json/read.hpp"
 #include "json/write.hpp"
-#include "transport/aws_credentials.hpp"
-#include "transport/aws_profile.hpp"
-#include "transport/log_service.hpp"
+#include "shipping/aws_credentials.hpp"
+#include "shipping/aws_profile.hpp"
+#include "shipping/log_service.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -17,6 +17,7 @@
 
 using namespace davit;
 using namespace davit::test;
+using namespace davit::shipping;
 using namespace davit::transport;
 using namespace std::chrono_literals;
 

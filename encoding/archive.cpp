@@ -1,4 +1,4 @@
-#include "transport/archive.hpp"
+#include "encoding/archive.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -8,13 +8,15 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <memory>
+#include <optional>
 #include <string>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::encoding {
 
 namespace {
 
@@ -88,7 +90,7 @@ class unpacker {
 public:
   unpacker(int top, const archive_limits& limits) : top_(top), limits_(limits) {}
 
-  result<void> take(archive* from, archive_entry* entry) {
+  archive_result<void> take(archive* from, archive_entry* entry) {
     auto name = archive_entry_pathname(entry);
     if (!name)
       return fail("?", "has no name");
@@ -117,11 +119,11 @@ public:
   archive_summary summary;
 
 private:
-  static error fail(const std::string& name, const std::string& what) { return {engine_errc::refused, 0, "the archive's entry \"" + name + "\" " + what}; }
-  error system(const char* what) const { return fail(name_, std::string{"can't be "} + what + ": " + (errno == ELOOP || errno == EXDEV || errno == ENOTDIR ? "it goes through a symbolic link, or another thing that is no folder" : std::strerror(errno))); }
+  static archive_error fail(const std::string& name, const std::string& what) { return {"the archive's entry \"" + name + "\" " + what}; }
+  archive_error system(const char* what) const { return fail(name_, std::string{"can't be "} + what + ": " + (errno == ELOOP || errno == EXDEV || errno == ENOTDIR ? "it goes through a symbolic link, or another thing that is no folder" : std::strerror(errno))); }
 
   /// Makes the first so many of the parts, as far as they are not there.
-  result<void> folders(const std::vector<std::string>& parts, std::size_t count) {
+  archive_result<void> folders(const std::vector<std::string>& parts, std::size_t count) {
     for (std::size_t i = 1; i <= count; ++i) {
       descriptor parent{open_below(top_, joined(parts, i - 1), O_PATH | O_DIRECTORY, 0)};
       if (parent.fd < 0)
@@ -139,7 +141,7 @@ private:
     return {};
   }
 
-  result<descriptor> parent_of(const std::vector<std::string>& parts) {
+  archive_result<descriptor> parent_of(const std::vector<std::string>& parts) {
     if (parts.empty())
       return fail(name_, "is the folder itself");
     if (auto made = folders(parts, parts.size() - 1); !made)
@@ -150,7 +152,7 @@ private:
     return parent;
   }
 
-  result<void> take_file(archive* from, archive_entry* entry, const std::vector<std::string>& parts) {
+  archive_result<void> take_file(archive* from, archive_entry* entry, const std::vector<std::string>& parts) {
     auto parent = parent_of(parts);
     if (!parent)
       return parent.error();
@@ -187,7 +189,7 @@ private:
     return {};
   }
 
-  result<void> take_link(archive_entry* entry, const std::vector<std::string>& parts) {
+  archive_result<void> take_link(archive_entry* entry, const std::vector<std::string>& parts) {
     auto target = archive_entry_symlink(entry);
     if (!target || !stays_inside(target, parts.empty() ? 0 : parts.size() - 1))
       return fail(name_, std::string{"is a link that leads out of the folder, to "} + (target ? target : "nowhere"));
@@ -200,7 +202,7 @@ private:
     return {};
   }
 
-  result<void> take_hard_link(const std::vector<std::string>& parts, const char* target) {
+  archive_result<void> take_hard_link(const std::vector<std::string>& parts, const char* target) {
     auto from = parts_of(target);
     if (!from || from->empty())
       return fail(name_, std::string{"is a link that leads out of the folder, to "} + target);
@@ -222,14 +224,14 @@ private:
 
 } // namespace
 
-result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits) {
+archive_result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits) {
   descriptor top{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (top.fd < 0)
-    return error{engine_errc::refused, 0, folder.string() + ": " + std::strerror(errno)};
+    return archive_error{folder.string() + ": " + std::strerror(errno)};
   reader from{archive_read_new(), &archive_read_free};
   archive_read_support_format_tar(from.get());
   if (archive_read_open_memory(from.get(), tar.data(), tar.size()) != ARCHIVE_OK)
-    return error{engine_errc::refused, 0, "this is no tar archive"};
+    return archive_error{"this is not a tar archive"};
   unpacker into{top.fd, limits};
   while (true) {
     archive_entry* entry = nullptr;
@@ -237,7 +239,7 @@ result<archive_summary> unpack(std::string_view tar, const std::filesystem::path
     if (got == ARCHIVE_EOF)
       return into.summary;
     if (got < ARCHIVE_WARN)
-      return error{engine_errc::refused, 0, "the archive is damaged behind " + std::to_string(into.summary.files + into.summary.folders + into.summary.links) + " entries"};
+      return archive_error{"the archive is damaged behind " + std::to_string(into.summary.files + into.summary.folders + into.summary.links) + " entries"};
     if (auto taken = into.take(from.get(), entry); !taken)
       return taken.error();
   }
@@ -265,4 +267,4 @@ std::string pack(const std::vector<archive_file>& files) {
   return tar;
 }
 
-} // namespace davit::transport
+} // namespace davit::encoding

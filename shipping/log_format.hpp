@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 /// Whose output it is: what templates name and records carry.
 struct log_names {
@@ -44,4 +44,4 @@ struct cloudwatch_batch {
 /// A record that is too long for an event is cut into several. `from` leaves out records at the beginning.
 cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, std::size_t from);
 
-} // namespace davit::transport
+} // namespace davit::shipping

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace davit::transport {
+namespace davit::encoding {
 
 std::string base64_encode(std::string_view bytes);
 
@@ -15,4 +15,4 @@ std::string base64url_encode(std::string_view bytes);
 /// The bytes of a text in the plain alphabet, with padding; none if it is no such text.
 std::optional<std::string> base64_decode(std::string_view text);
 
-} // namespace davit::transport
+} // namespace davit::encoding

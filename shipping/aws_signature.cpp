@@ -1,4 +1,4 @@
-#include "transport/aws_signature.hpp"
+#include "shipping/aws_signature.hpp"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -7,7 +7,7 @@
 #include <ctime>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::shipping {
 
 namespace {
 
@@ -93,4 +93,4 @@ std::map<std::string, std::string> aws_sign(const aws_request& request, const aw
   return added;
 }
 
-} // namespace davit::transport
+} // namespace davit::shipping

@@ -1,15 +1,29 @@
 // Tar archives that somebody else has made: read with libarchive, unpacked so that nothing leaves the folder.
 #pragma once
 
-#include "transport/error.hpp"
+#include <boost/assert/source_location.hpp>
+#include <boost/system/result.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::encoding {
+
+/// Why an archive can't be unpacked: a sentence for people.
+struct archive_error {
+  std::string message;
+};
+
+template <class T>
+using archive_result = boost::system::result<T, archive_error>;
+
+[[noreturn]] inline void throw_exception_from_error(const archive_error& e, const boost::source_location&) {
+  throw std::runtime_error(e.message);
+}
 
 struct archive_limits {
   std::uint64_t bytes = 1ull << 30;   ///< Of all files together, unpacked.
@@ -24,7 +38,7 @@ struct archive_summary {
 /// Unpacks a plain tar (what the engine sends; nothing compressed) below `folder`, which must be there. An entry with an absolute path, with `..`, through
 /// a symbolic link, a link that leads out of the folder, a device, a fifo or a socket is an error that names it; files that are there are not
 /// overwritten. Ownership and set-id bits are not taken over. What was unpacked before the error stays.
-result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits = {});
+archive_result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits = {});
 
 /// A file to be packed.
 struct archive_file {
@@ -36,4 +50,4 @@ struct archive_file {
 /// A plain tar of some files that belong to root.
 std::string pack(const std::vector<archive_file>& files);
 
-} // namespace davit::transport
+} // namespace davit::encoding

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace davit::transport {
+namespace davit::secrets {
 
 /// Thread-safe.
 class secret_box {
@@ -29,4 +29,4 @@ private:
   std::string key_;
 };
 
-} // namespace davit::transport
+} // namespace davit::secrets

@@ -1,17 +1,21 @@
 // Sends pieces of logs to the services that keep them.
 #pragma once
 
-#include "transport/aws_signature.hpp"
+#include "shipping/aws_signature.hpp"
 #include "transport/byte_stream.hpp"
 #include "transport/http_client.hpp"
-#include "transport/log_format.hpp"
+#include "shipping/log_format.hpp"
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-namespace davit::transport {
+namespace davit::shipping {
+
+using transport::awaitable;
+using transport::call_options;
+using transport::result;
 
 /// What became of a delivery.
 struct delivery {
@@ -39,4 +43,4 @@ public:
 /// Of type loki, otlp or cloudwatch. The settings have been checked.
 result<std::shared_ptr<log_service>> make_log_service(boost::asio::any_io_executor executor, const sink_settings& settings, std::function<const char*(const char*)> get);
 
-} // namespace davit::transport
+} // namespace davit::shipping

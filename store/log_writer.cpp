@@ -1,0 +1,283 @@
+#include "store/attempt_log.hpp"
+#include "store/log_record.hpp"
+#include "store/log_source.hpp"
+
+#include <sys/stat.h>
+
+namespace davit::store {
+
+namespace {
+
+constexpr std::uint64_t written_out_at_once = 8 * 1024 * 1024;
+constexpr std::string_view limit_remark = "the log limit";
+constexpr std::uint64_t dropped = ~0ull; ///< In place of an offset.
+
+} // namespace
+
+struct log_writer::state {
+  std::filesystem::path path;
+  file out;
+  bool in_memory = false;
+  std::string memory; ///< All of it, if it is there.
+  std::uint64_t size = 0;
+  std::uint64_t on_its_way = 0; ///< To the disk; not of a log that was opened again.
+  std::uint64_t limit = 0;
+  bool limit_noted = false;
+  bool closed = false;
+  log_tally tally;
+
+  log_result<void> recover();
+  bool take(const record_view& record);
+  log_result<void> to_file();
+
+  /// Adds bytes to the log. Nothing half-written stays: they will come again.
+  log_result<void> put(std::string_view bytes) {
+    if (in_memory && size + bytes.size() <= small_log) {
+      memory += bytes;
+      size += bytes.size();
+      return {};
+    }
+    if (in_memory)
+      if (auto moved = to_file(); !moved)
+        return moved;
+    if (!write_all(out.fd, bytes.data(), bytes.size())) {
+      auto e = system_error(path, "write");
+      if (::ftruncate(out.fd, static_cast<off_t>(size)) == 0)
+        ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET);
+      return e;
+    }
+    size += bytes.size();
+    if (size - on_its_way >= written_out_at_once) { // while more comes; what is left at the end is what the outcome waits for
+      ::sync_file_range(out.fd, static_cast<off_t>(on_its_way), static_cast<off_t>(size - on_its_way), SYNC_FILE_RANGE_WRITE);
+      on_its_way = size;
+    }
+    return {};
+  }
+
+  /// Of one that had ended when it was opened; false: it is compressed, and durable.
+  bool reopen() {
+    if (!out)
+      out = file{::open((path.string() + ".log").c_str(), O_RDONLY | O_CLOEXEC)};
+    return static_cast<bool>(out);
+  }
+};
+
+log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {
+}
+
+log_writer::~log_writer() = default;
+
+/// Reads what is there, once, in large pieces; `size` is then where the last whole record ends.
+log_result<void> log_writer::state::recover() {
+  auto opened = log_source::open(path);
+  if (!opened)
+    return opened.error();
+  if (!*opened)
+    return {};
+  std::vector<char> buffer(std::min<std::uint64_t>(block_bytes, (*opened)->size() + 1));
+  while (true) {
+    auto got = (*opened)->read(buffer.data(), buffer.size(), size);
+    if (!got)
+      return got.error();
+    std::string_view rest{buffer.data(), *got};
+    record_view record;
+    std::size_t needed = 0;
+    auto found = get_record(rest, record, needed);
+    for (; found == record_found::whole; found = get_record(rest, record, needed)) {
+      if (!take(record))
+        return {};
+      rest.remove_prefix(record.size());
+    }
+    if (found == record_found::damaged || *got < buffer.size())
+      break;
+    if (needed > buffer.size())
+      buffer.resize(needed);
+  }
+  if ((*opened)->compressed()) // only what has ended is compressed, and nothing can be added to it
+    return log_error{log_errc::damaged, path.string() + ".log.zst: it ends without a ledger"};
+  return {};
+}
+
+/// False: nothing that follows is the log's.
+bool log_writer::state::take(const record_view& record) {
+  if (record.stream == log_stream::none) {
+    log_summary ledger;
+    if (!get_ledger(record.bytes, ledger))
+      return false;
+    tally.set_dropped(ledger.dropped);
+    closed = true;
+    size += record.size();
+    return false;
+  }
+  limit_noted |= record.stream == log_stream::note && record.bytes.starts_with(limit_remark);
+  tally.add({record.stream, record.at, std::string{record.bytes}}, size);
+  size += record.size();
+  return true;
+}
+
+log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_place place) {
+  auto s = std::make_unique<state>();
+  s->path = path;
+  s->limit = limit;
+  s->in_memory = place == log_place::memory && !log_exists(path);
+  if (s->in_memory)
+    return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
+  auto folder = path.parent_path();
+  auto made = ::mkdir(folder.c_str(), 0777) == 0; // then there is nothing in it
+  if (!made) {
+    std::error_code ec;
+    std::filesystem::create_directories(folder, ec);
+    if (ec)
+      return log_error{log_errc::unwritable, folder.string() + ": " + ec.message()};
+    if (auto recovered = s->recover(); !recovered)
+      return recovered.error();
+  }
+  if (!s->closed) {
+    auto name = path.string() + ".log";
+    s->out = file{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
+    if (!s->out || (!made && (::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0 || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)))
+      return system_error(name, "open");
+  }
+  return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
+}
+
+log_result<void> log_writer::state::to_file() {
+  auto name = path.string() + ".log";
+  std::error_code ec;
+  std::filesystem::create_directories(path.parent_path(), ec);
+  file made{::open(name.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+  if (!made || !write_all(made.fd, memory.data(), memory.size())) {
+    auto e = system_error(name, "write");
+    ::unlink(name.c_str()); // nobody is to take it for the log
+    return e;
+  }
+  out = std::move(made);
+  in_memory = false;
+  memory = {};
+  return {};
+}
+
+log_result<void> log_writer::append(const std::vector<log_record>& records) {
+  auto& s = *state_;
+  if (s.closed)
+    return log_error{log_errc::stale, s.path.string() + ": the log has ended"};
+  std::string bytes;
+  std::vector<std::uint64_t> offsets; // of the records that are kept; nothing is kept behind the remark but remarks
+  auto output = s.tally.output();
+  auto over = s.limit_noted;
+  for (const auto& record : records) {
+    auto is_note = record.stream == log_stream::note;
+    if (!is_note && !over && s.limit != 0 && output + record.bytes.size() > s.limit) {
+      over = true;
+      put_record(bytes, log_stream::note, record.at,
+                 std::string{limit_remark} + " of " + to_string(byte_size{s.limit})
+                   + " is reached; what the task prints from here on is not kept\n");
+    }
+    offsets.push_back(is_note || !over ? s.size + bytes.size() : dropped);
+    if (offsets.back() == dropped)
+      continue;
+    output += is_note ? 0 : record.bytes.size();
+    put_record(bytes, record.stream, record.at, record.bytes);
+  }
+  if (auto written = s.put(bytes); !written)
+    return written;
+  s.limit_noted = over;
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (offsets[i] == dropped)
+      s.tally.drop(records[i]);
+    else
+      s.tally.add(records[i], offsets[i]);
+  return {};
+}
+
+log_result<void> log_writer::end() {
+  auto& s = *state_;
+  if (s.closed)
+    return {};
+  std::string bytes;
+  put_ledger(bytes, summary());
+  if (auto written = s.put(bytes); !written)
+    return written;
+  s.closed = true;
+  return {};
+}
+
+log_result<std::string> log_writer::whole(std::uint64_t most) {
+  auto& s = *state_;
+  std::string bytes;
+  if (s.in_memory && s.size <= most)
+    return s.memory;
+  if (s.size > most || !s.reopen())
+    return bytes;
+  bytes.resize(s.size);
+  if (read_at(s.out.fd, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return system_error(s.path, "read");
+  return bytes;
+}
+
+log_result<void> log_writer::sync() {
+  auto& s = *state_;
+  if (s.in_memory)
+    if (auto moved = s.to_file(); !moved)
+      return moved;
+  if (s.reopen() && ::fdatasync(s.out.fd) != 0)
+    return system_error(s.path, "sync");
+  return {};
+}
+
+log_result<void> log_writer::close() {
+  if (auto ended = end(); !ended)
+    return ended;
+  return sync();
+}
+
+bool log_writer::in_memory() const noexcept {
+  return state_->in_memory;
+}
+
+log_result<void> log_writer::to_file() {
+  return state_->in_memory ? state_->to_file() : log_result<void>{};
+}
+
+log_result<log_page> log_writer::read(std::uint64_t offset, std::uint32_t max_bytes) const {
+  if (!state_->in_memory)
+    return read_log(state_->path, offset, max_bytes);
+  auto bytes = log_source::of_plain(state_->memory);
+  return read_page(bytes, state_->path.string(), offset, max_bytes);
+}
+
+std::uint64_t log_writer::size() const noexcept {
+  return state_->size;
+}
+
+bool log_writer::closed() const noexcept {
+  return state_->closed;
+}
+
+const log_cursor& log_writer::cursor() const noexcept {
+  return state_->tally.cursor();
+}
+
+log_summary log_writer::summary() const {
+  return state_->tally.summary();
+}
+
+std::string log_writer::tail(std::size_t most) const {
+  std::string text;
+  auto at = state_->tally.tail_offset();
+  while (true) {
+    auto page = read(at, block_bytes);
+    if (!page || page->records.empty())
+      break;
+    for (const auto& record : page->records)
+      if (record.stream != log_stream::note)
+        text += record.bytes;
+    at = page->next;
+  }
+  most = std::min(most, longest_tail);
+  if (text.size() > most)
+    text.erase(0, text.size() - most);
+  return text;
+}
+
+} // namespace davit::store
