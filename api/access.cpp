@@ -3,7 +3,6 @@
 #include "api/problem.hpp"
 #include "json/write.hpp"
 
-#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -41,16 +40,9 @@ server_response turn_away(int status, std::string why) {
 
 } // namespace
 
-access_control::access_control(access_settings settings, const std::filesystem::path& data_dir) : settings_(std::move(settings)) {
-  auto file = settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log;
-  try {
-    audit_ = std::make_shared<spdlog::logger>("audit", std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file, 16 * 1024 * 1024, 4));
-    audit_->set_pattern("%v");
-    audit_->flush_on(spdlog::level::info);
-    audit_->set_error_handler([file](const std::string& what) { spdlog::error("the audit log {} can't be written: {}", file, what); });
-  } catch (const spdlog::spdlog_ex& e) {
-    spdlog::error("there is no audit log: {}", e.what());
-  }
+access_control::access_control(access_settings settings, const std::filesystem::path& data_dir)
+  : settings_(std::move(settings)),
+    audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log) {
 }
 
 /// The tokens as the file has them now: a token that was revoked is worth nothing within a second.
@@ -139,15 +131,15 @@ access_control::verdict access_control::admit(const server_request& request) {
   return result;
 }
 
-void access_control::audit(const caller& who, const server_request& request, int status, const std::string& location) {
-  if (!audit_)
-    return;
-  audit_->info(json::write(json::object{{"time", format_timestamp(std::chrono::system_clock::now())},
+void access_control::audit(const caller& who, const server_request& request, int status, const std::string& location,
+                           std::function<void()> then) {
+  audit_.write(json::write(json::object{{"time", format_timestamp(std::chrono::system_clock::now())},
                                         {"caller", json::to_value(who.name)},
                                         {"method", json::to_value(request.method)},
                                         {"path", json::to_value(request.path)},
                                         {"status", status},
-                                        {"location", json::to_value(location)}}));
+                                        {"location", json::to_value(location)}}),
+               std::move(then));
 }
 
 } // namespace davit::api

@@ -1,6 +1,7 @@
 // Who calls, and whether they may. For the API's actor alone.
 #pragma once
 
+#include "api/audit_log.hpp"
 #include "api/tokens.hpp"
 #include "transport/http_server.hpp"
 
@@ -10,10 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-namespace spdlog {
-class logger;
-}
 
 namespace davit::api {
 
@@ -35,8 +32,10 @@ public:
   };
   verdict admit(const transport::server_request& request);
 
-  /// Writes down who did what. Never fails a request: what can't be written is told in davit's own log.
-  void audit(const caller& who, const transport::server_request& request, int status, const std::string& location);
+  /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what can't
+  /// be written is told in davit's own log, and `then` is called all the same.
+  void audit(const caller& who, const transport::server_request& request, int status, const std::string& location,
+             std::function<void()> then);
 
 private:
   const token_list* tokens();
@@ -52,7 +51,7 @@ private:
   std::filesystem::file_time_type tokens_seen_;
   std::chrono::steady_clock::time_point tokens_looked_;
   std::map<std::string, bucket> buckets_;
-  std::shared_ptr<spdlog::logger> audit_;
+  audit_log audit_;
 };
 
 } // namespace davit::api

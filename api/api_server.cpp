@@ -27,12 +27,17 @@ caf::weak_actor_ptr weak(self_pointer self) {
 void respond(self_pointer self, const exchange_ptr& client, server_response response) {
   auto& state = self->state;
   state.context->metrics->http_request(response.status);
-  if (auto audited = state.audited.find(client.get()); audited != state.audited.end()) {
-    auto location = std::find_if(response.headers.begin(), response.headers.end(), [](const auto& one) { return one.first == "Location"; });
-    state.access->audit(audited->second, client->request(), response.status, location == response.headers.end() ? "" : location->second);
-    state.audited.erase(audited);
-  }
-  client->respond(std::move(response));
+  auto audited = state.audited.find(client.get());
+  if (audited == state.audited.end())
+    return client->respond(std::move(response));
+  auto location = std::find_if(response.headers.begin(), response.headers.end(), [](const auto& one) { return one.first == "Location"; });
+  auto where = location == response.headers.end() ? std::string{} : location->second;
+  auto who = std::move(audited->second);
+  state.audited.erase(audited);
+  // Who has an answer finds its line in the audit log.
+  auto status = response.status;
+  state.access->audit(who, client->request(), status, where,
+                      [client, response = std::move(response)] { client->respond(response); });
 }
 
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body) {
@@ -40,6 +45,13 @@ void respond_json(self_pointer self, const exchange_ptr& client, int status, con
 }
 
 namespace {
+
+/// Runs the work among the actor's messages; answers the client if the actor has gone.
+void resume_or_refuse(const caf::weak_actor_ptr& actor, const exchange_ptr& client, std::function<void()> work) {
+  if (!actor.lock())
+    return client->respond(problem(503, "the API is being restarted"));
+  resume(actor, std::move(work));
+}
 
 /// What a request needs; none: it is everybody's.
 std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
@@ -62,13 +74,13 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
 
 void route(self_pointer self, exchange_ptr client, const caller& who);
 
-/// Lets in who may come in, and writes down who did or was turned away from what.
-void admit(self_pointer self, exchange_ptr client) {
+/// Lets in who may come in, and turns others away; that is written down. None: this one was turned away.
+std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   auto& state = self->state;
   const auto& request = client->request();
   auto scope = scope_of(request, state.context->settings.access);
   if (!scope)
-    return route(self, client, {});
+    return caller{};
   auto [who, refusal] = state.access->admit(request);
   if (!refusal && !allows(who.scopes, *scope)) {
     std::string has;
@@ -76,11 +88,35 @@ void admit(self_pointer self, exchange_ptr client) {
       has += (has.empty() ? "" : ", ") + to_string(one);
     refusal = problem(403, "this needs the scope " + to_string(*scope) + "; " + who.name + " has " + (has.empty() ? "none" : has));
   }
-  if (refusal || (request.method != "GET" && request.method != "HEAD"))
-    state.audited[client.get()] = who;
-  if (refusal)
-    return respond(self, client, std::move(*refusal));
+  if (refusal) {
+    state.audited[client.get()] = std::move(who);
+    respond(self, client, std::move(*refusal));
+    return std::nullopt;
+  }
+  return std::move(who);
+}
+
+/// Does what somebody asks for who was let in.
+void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
+  // Who needs no scope changes nothing.
+  const auto& request = client->request();
+  if (request.method != "GET" && request.method != "HEAD" && scope_of(request, self->state.context->settings.access))
+    self->state.audited[client.get()] = who;
   route(self, client, who);
+}
+
+/// A request has come whole.
+void on_request(self_pointer self, const exchange_ptr& client) {
+  if (auto who = admit(self, client))
+    serve(self, client, *who);
+}
+
+/// A client asks whether it may send the body to this header.
+void on_header(self_pointer self, const exchange_ptr& client) {
+  if (auto who = admit(self, client))
+    client->read_body([actor = weak(self), self, client, who = std::move(*who)] {
+      resume_or_refuse(actor, client, [=] { serve(self, client, who); });
+    });
 }
 
 void route(self_pointer self, exchange_ptr client, const caller& who) {
@@ -163,10 +199,13 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
   if (where && !access.tls_certificate.empty())
     where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
   auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
-                       : transport::http_server::listen(context->io.context(), *where, {}, [actor = weak(self), self](exchange_ptr client) {
-                           if (!actor.lock())
-                             return client->respond(problem(503, "the API is being restarted"));
-                           resume(actor, [=] { admit(self, client); });
+                       : transport::http_server::listen(
+                         context->io.context(), *where, {},
+                         [actor = weak(self), self](const exchange_ptr& client) {
+                           resume_or_refuse(actor, client, [=] { on_request(self, client); });
+                         },
+                         [actor = weak(self), self](const exchange_ptr& client) {
+                           resume_or_refuse(actor, client, [=] { on_header(self, client); });
                          });
   if (!server) {
     self->quit(make_failure(server.error().code, server.error().message));

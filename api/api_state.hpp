@@ -3,6 +3,7 @@
 
 #include "actors/agent_context.hpp"
 #include "api/access.hpp"
+#include "api/limited_places.hpp"
 #include "api/log_stream.hpp"
 #include "api/problem.hpp"
 #include "json/write.hpp"
@@ -58,6 +59,7 @@ struct api_state {
   std::shared_ptr<transport::http_server> server;
   std::unique_ptr<access_control> access;
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
+  limited_places archives{2}; ///< Of files, which are held in memory until they have been sent.
   std::multimap<task_id, waiting_client> waiting;
   std::list<std::shared_ptr<log_stream_state>> logs;
   std::list<std::shared_ptr<event_stream_state>> events;

@@ -209,6 +209,9 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
   auto path = client->request().parameter("path");
   if (!path.starts_with('/') || path.find('\0') != std::string::npos || path.size() > 4096)
     return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
+  auto place = self->state.archives.take();
+  if (!place)
+    return respond(self, client, problem(503, "this agent sends as many archives as it can hold in memory; try again"));
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
@@ -219,7 +222,7 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
         if (engine == self->state.addresses.engines.end())
           return respond(self, client, problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent + ", which this agent does not reach"));
         self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
-          .then([=](std::string& tar) { respond(self, client, {200, "application/x-tar", std::move(tar), {}}); },
+          .then([=](std::string& tar) { respond(self, client, {200, "application/x-tar", std::move(tar), {}, place}); },
                 [=](const caf::error& e) {
                   auto code = engine_code(e);
                   auto status = code == engine_errc::not_found ? 404 : code == engine_errc::protocol ? 413 : is_connection_trouble(code) ? 503 : 502;

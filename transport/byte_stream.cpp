@@ -1,5 +1,7 @@
 #include "transport/byte_stream.hpp"
 
+#include "transport/resolver.hpp"
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -226,26 +228,13 @@ awaitable<result<std::unique_ptr<byte_stream>>> connect_tcp(endpoint where, dead
       co_return made.error();
     context = *made;
   }
-  tcp::resolver resolver{executor};
-  asio::steady_timer resolve_timer{executor};
-  if (until != no_deadline) {
-    resolve_timer.expires_at(until);
-    resolve_timer.async_wait([&resolver](error_code ec) {
-      if (!ec)
-        resolver.cancel();
-    });
-  }
-  auto [resolve_error, addresses]
-    = co_await resolver.async_resolve(where.host, std::to_string(where.port), tcp::resolver::numeric_service, as_awaitable);
-  resolve_timer.cancel();
-  if (resolve_error == asio::error::operation_aborted)
-    co_return error{engine_errc::timed_out, 0, "the name " + where.host + " was not resolved in time"};
-  if (resolve_error)
-    co_return error{engine_errc::unreachable, 0, "cannot resolve " + where.host + ": " + resolve_error.message()};
+  auto addresses = co_await resolve(where.host, where.port, until);
+  if (!addresses)
+    co_return addresses.error();
   beast::tcp_stream stream{executor};
   if (until != no_deadline)
     stream.expires_at(until);
-  auto [connect_error, chosen] = co_await stream.async_connect(addresses, as_awaitable);
+  auto [connect_error, chosen] = co_await stream.async_connect(*addresses, as_awaitable);
   if (connect_error == beast::error::timeout)
     co_return error{engine_errc::timed_out, 0, peer + " did not accept in time"};
   if (connect_error)

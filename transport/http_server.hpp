@@ -43,13 +43,22 @@ struct server_response {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  /// Let go of when the answer has been sent, or dropped: for what counts how many large answers there are.
+  std::shared_ptr<const void> held = nullptr;
 };
 
 /// One request under way. All functions are thread-safe. After the client has gone, what is written is dropped.
 class exchange {
 public:
   virtual ~exchange() = default;
+
+  /// Not to be read while read_body() is under way.
   virtual const server_request& request() const = 0;
+
+  /// Asks for the body that the client holds back: for `on_header` of http_server::listen() alone, and instead of an answer.
+  /// `whole` is called on an I/O thread when the body has come, and never if it does not come whole or is refused: then
+  /// the request needs no answer. Once.
+  virtual void read_body(std::function<void()> whole) = 0;
 
   /// The whole answer. Once, and not after begin().
   virtual void respond(server_response response) = 0;
@@ -79,11 +88,15 @@ struct server_limits {
 
 class http_server {
 public:
-  /// Listens at once. For port 0 the system chooses one. A unix socket is made with mode 0660; a stale one is replaced, a
-  /// live one is an error. With `where.tls`: its certificate and key are shown, and if it names a CA, clients must show a
+  /// Listens at once, and calls `on_request` on an I/O thread for each request that has come whole. For port 0 the system chooses one. A unix socket has mode 0660 whatever the umask is; a stale one is
+  /// replaced, a live one is an error. With `where.tls`: its certificate and key are shown, and if it names a CA, clients must show a
   /// certificate that it has signed. The files are read again when they have changed.
+  /// `on_header` is called instead, if there is one, when a client holds its body back until it is asked for it (Expect:
+  /// 100-continue, RFC 9110, 10.1.1). It calls read_body(), or answers: then the client need not send the body. Without it
+  /// everybody is asked.
   static result<std::shared_ptr<http_server>> listen(boost::asio::io_context& context, const endpoint& where,
-                                                     server_limits limits, std::function<void(exchange_ptr)> handler);
+                                                     server_limits limits, std::function<void(exchange_ptr)> on_request,
+                                                     std::function<void(exchange_ptr)> on_header = nullptr);
   virtual ~http_server() = default;
 
   /// Where it really listens.

@@ -151,6 +151,7 @@ TEST_CASE("every mistake of a client is a problem document that names what is wr
          {"GET", "/v1/tasks/" + id + "/logs?follow=maybe", "", 400, "follow"},
          {"GET", "/v1/tasks/" + id + "/logs?stream=stdlog", "", 400, "stream"},
          {"GET", "/v1/tasks/" + id + "/logs?attempt=2", "", 404, "no attempt 2"},
+         {"GET", "/v1/tasks/" + id + "/logs?=x", "", 400, "there is no such parameter"},
          {"GET", "/v1/tasks/" + id + "/events?after=-1", "", 400, "after"},
          {"DELETE", "/v1/tasks/" + id, "", 405, "GET"},
          {"GET", "/v1/tasks/" + id + "/cancel", "", 405, "POST"},
@@ -174,6 +175,15 @@ TEST_CASE("what is too large is refused before it is read, and the agent serves 
   CHECK(agent.http("POST", "/v1/tasks", {}, std::string(5 << 20, ' ')).status == 413);
   CHECK(agent.http("GET", "/healthz", {{"X-Large", std::string(64 << 10, 'x')}}).status == 431);
   CHECK(agent.http("GET", "/healthz").status == 200);
+}
+
+TEST_CASE("an empty query asks for nothing") {
+  test_agent agent{{absent()}};
+  auto id = to_string(agent.submit(busybox("true")));
+  for (auto target : {"/v1/tasks?", "/v1/tasks?&", "/v1/engines?"})
+    CHECK(agent.http("GET", target).status == 200);
+  for (auto query : {"?", "?&", "?follow=0&"})
+    CHECK(agent.http("GET", "/v1/tasks/" + id + "/logs" + query).status == 200);
 }
 
 TEST_CASE("pages hold every task once, newest first, and filters hold together") {

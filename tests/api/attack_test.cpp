@@ -2,14 +2,12 @@
 #include "api/tokens.hpp"
 #include "cli/client.hpp"
 #include "fixture/process.hpp"
+#include "fixture/raw_client.hpp"
 #include "fixture/test_agent.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <arpa/inet.h>
 #include <fstream>
-#include <netinet/in.h>
-#include <poll.h>
 #include <sstream>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -49,35 +47,10 @@ std::string listen_address() {
 
 constexpr auto a_task = R"({"image":"busybox:test","command":["true"]})";
 
-/// A connection that can do anything.
-struct raw_connection {
-  int fd;
-  explicit raw_connection(const std::string& address) : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    to.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1))));
-    REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
-  }
-  raw_connection(raw_connection&& other) : fd(std::exchange(other.fd, -1)) {}
-  ~raw_connection() {
-    if (fd >= 0)
-      ::close(fd);
-  }
-  bool send(const std::string& bytes) { return ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()); }
-  /// What comes until the end, or until nothing has come for some time.
-  std::string read(int patience_ms = 20'000) {
-    std::string all;
-    char buffer[4096];
-    pollfd look{fd, POLLIN, 0};
-    while (::poll(&look, 1, patience_ms) > 0) {
-      auto count = ::recv(fd, buffer, sizeof buffer, 0);
-      if (count <= 0)
-        break;
-      all.append(buffer, static_cast<std::size_t>(count));
-    }
-    return all;
-  }
+/// A connection to an address such as `127.0.0.1:7300`.
+struct raw_connection : raw_client {
+  explicit raw_connection(const std::string& address)
+    : raw_client(static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1)))) {}
 };
 
 } // namespace
@@ -199,6 +172,34 @@ TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of i
   for (auto origin : {"http://evil.example", "https://evil.example", "null", "http://localhost:1", "file://", "http://127.0.0.1"})
     CHECK(request("POST", "Host: 127.0.0.1" + port + "\r\nOrigin: " + origin + "\r\n") == "403");
   CHECK(request("POST", "Host: 127.0.0.1" + port + "\r\nOrigin: http://127.0.0.1" + port + "\r\n") == "202");
+}
+
+TEST_CASE("a body is asked for after its header was authorized, and is not wanted from whoever is turned away") {
+  token_file tokens;
+  auto token = tokens.make("ci", "submit"), reader = tokens.make("reader", "read");
+  auto listen = listen_address();
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = listen;
+                     settings.access.tokens_file = tokens.path;
+                   }};
+  auto header = [](const std::string& one) {
+    return "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nAuthorization: Bearer " + one
+           + "\r\nContent-Length: " + std::to_string(std::string_view{a_task}.size()) + "\r\n\r\n";
+  };
+  for (auto [wrong, status] : {std::pair{std::string{"davit_x_y"}, "401"}, std::pair{reader, "403"}}) {
+    raw_connection client{listen};
+    client.send(header(wrong));
+    auto answer = client.read();
+    CHECK(answer.starts_with("HTTP/1.1 " + std::string{status}));
+    CHECK(answer.find("100 Continue") == std::string::npos);
+  }
+  raw_connection client{listen};
+  client.send(header(token));
+  CHECK(client.read("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
+  client.send(a_task);
+  CHECK(client.read().starts_with("HTTP/1.1 202"));
+  auto audit = read_file(agent.data() + "/audit.log");
+  CHECK(std::count(audit.begin(), audit.end(), '\n') == 3);
 }
 
 TEST_CASE("TLS and client certificates: whoever does not show the right one does not get as far as a request") {

@@ -1,0 +1,114 @@
+// The audit log: every line, in order, and a disk that blocks holds up nobody else.
+#include "api/audit_log.hpp"
+#include "fixture/raw_client.hpp"
+#include "fixture/test_agent.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+#include <fcntl.h>
+#include <fstream>
+#include <sys/stat.h>
+
+using namespace davit;
+using namespace davit::test;
+
+namespace {
+
+std::vector<std::string> lines_of(const std::string& file) {
+  std::vector<std::string> lines;
+  std::ifstream in{file};
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(line);
+  return lines;
+}
+
+/// A file that takes a page, and no more until it is read.
+struct stuck_file {
+  scratch_folder folder;
+  std::string path = folder / "audit";
+  int fd = -1;
+
+  stuck_file() {
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    REQUIRE(::fcntl(fd, F_SETPIPE_SZ, 4096) >= 4096);
+  }
+  ~stuck_file() { let_go(); }
+
+  /// Nobody reads any more: writing fails instead of blocking.
+  void let_go() { ::close(std::exchange(fd, -1)); }
+
+  /// What comes until there are so many lines.
+  std::string read_lines(std::size_t count) {
+    std::string all;
+    char buffer[4096];
+    pollfd look{fd, POLLIN, 0};
+    while (static_cast<std::size_t>(std::count(all.begin(), all.end(), '\n')) < count && ::poll(&look, 1, 20'000) > 0)
+      if (auto size = ::read(fd, buffer, sizeof buffer); size > 0)
+        all.append(buffer, static_cast<std::size_t>(size));
+      else
+        break;
+    return all;
+  }
+};
+
+} // namespace
+
+TEST_CASE("every line that was given is there in its order at the end, and is there when its giver is told", "[audit]") {
+  scratch_folder folder;
+  auto file = folder / "audit.log";
+  constexpr int count = 5000;
+  std::vector<int> told;
+  std::atomic<bool> there = true;
+  {
+    api::audit_log log{file};
+    for (int i = 0; i < count; ++i)
+      log.write("line " + std::to_string(i), [&, i] {
+        if (i % 500 == 0 && lines_of(file).size() <= static_cast<std::size_t>(i))
+          there = false;
+        told.push_back(i);
+      });
+  }
+  CHECK(there);
+  auto lines = lines_of(file);
+  REQUIRE(lines.size() == count);
+  REQUIRE(told.size() == count);
+  for (int i = 0; i < count; ++i) {
+    REQUIRE(lines[static_cast<std::size_t>(i)] == "line " + std::to_string(i));
+    REQUIRE(told[static_cast<std::size_t>(i)] == i);
+  }
+}
+
+TEST_CASE("where there can't be an audit log, those who write to it are answered all the same", "[audit]") {
+  bool told = false;
+  {
+    api::audit_log log{"/proc/no/such/folder/audit.log"};
+    log.write("line", [&] { told = true; });
+  }
+  CHECK(told);
+}
+
+TEST_CASE("an audit log whose disk blocks holds up who changes something, nobody else, and loses no line", "[audit]") {
+  stuck_file file;
+  test_agent agent{{}, [&](agent_settings& settings) { settings.access.audit_log = file.path; }};
+  std::shared_ptr<void> before_the_agent_ends{nullptr, [&](void*) { file.let_go(); }};
+  constexpr std::size_t count = 60;
+  std::vector<raw_client> clients;
+  auto name = [](std::size_t i) { return std::string(300, 'n') + std::to_string(1000 + i); };
+  for (std::size_t i = 0; i < count; ++i)
+    clients.emplace_back(agent.socket()).send("POST /v1/agents/" + name(i) + "/drain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  for (auto target : {"/healthz", "/v1/tasks", "/v1/engines"}) {
+    raw_client reader{agent.socket()};
+    reader.send("GET " + std::string{target} + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    REQUIRE(reader.read().starts_with("HTTP/1.1 200"));
+  }
+  pollfd last{clients.back().fd, POLLIN, 0};
+  CHECK(::poll(&last, 1, 0) == 0); // its line is not written yet
+  auto lines = file.read_lines(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    CHECK(clients[i].read().starts_with("HTTP/1.1 404"));
+    CHECK(lines.find("/v1/agents/" + name(i) + "/drain") != std::string::npos);
+  }
+}

@@ -1,0 +1,320 @@
+#include "transport/http_connection.hpp"
+
+#include "transport/byte_stream.hpp"
+#include "transport/http_exchange.hpp"
+#include "transport/http_message.hpp"
+#include "transport/server_certificate.hpp"
+#include "transport/spawn.hpp"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/error.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+
+#include <algorithm>
+#include <poll.h>
+#include <vector>
+
+namespace davit::transport {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::chrono::seconds linger_time{5};
+constexpr std::size_t linger_bytes = 64 * 1024 * 1024;
+constexpr std::size_t read_bytes = 4096;
+constexpr std::size_t write_bytes = 1024 * 1024;    ///< Sent within the time that a reader may take nothing.
+constexpr std::size_t small_body_bytes = 64 * 1024; ///< Sent along with its header; a longer one is not copied.
+constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
+
+using plain_stream = beast::basic_stream<asio::generic::stream_protocol>;
+using secure_stream = asio::ssl::stream<plain_stream>;
+using request_parser = http::request_parser<http::string_body>;
+
+std::string lower_case(std::string_view text) {
+  std::string lower{text};
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  return lower;
+}
+
+/// What a request's header says. None: its target is malformed.
+std::optional<server_request> read_request(const http::request<http::string_body>& message, const server_peer& peer) {
+  server_request request;
+  request.peer = peer;
+  request.method = std::string{message.method_string()};
+  for (const auto& field : message)
+    request.headers.emplace(lower_case({field.name_string().data(), field.name_string().size()}), std::string{field.value()});
+  if (!read_target({message.target().data(), message.target().size()}, request))
+    return std::nullopt;
+  return request;
+}
+
+/// Whether the client waits to be asked for the request's body. Of HTTP/1.0 it is to be ignored.
+bool holds_body_back(const request_parser& parser) {
+  const auto& message = parser.get();
+  return message.version() >= 11 && !parser.is_done() && beast::iequals(message[http::field::expect], "100-continue");
+}
+
+template <class Stream>
+class http_connection : public std::enable_shared_from_this<http_connection<Stream>> {
+public:
+  template <class... Tls>
+  http_connection(std::shared_ptr<const connection_rules> rules, stream_socket socket, std::shared_ptr<asio::ssl::context> tls_context, Tls&&... tls)
+    : rules_(std::move(rules)), tls_(std::move(tls_context)), peer_(peer_of(socket)), stream_(plain_stream{std::move(socket)}, std::forward<Tls>(tls)...) {
+  }
+
+  /// False: the list lets nobody in.
+  bool enter(open_connections& list) {
+    place_ = list.enter([weak = this->weak_from_this(), executor = stream_.get_executor()] {
+      asio::post(executor, [weak] {
+        if (auto one = weak.lock())
+          one->lowest().close();
+      });
+    });
+    return place_ != nullptr;
+  }
+
+  void run() {
+    spawn_detached(stream_.get_executor(), "an HTTP connection", [self = this->shared_from_this()]() -> awaitable<void> {
+      if (co_await self->shake_hands())
+        while (co_await self->serve_one()) {
+        }
+      error_code ignored;
+      self->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
+      self->lowest().close();
+    });
+  }
+
+private:
+  plain_stream& lowest() { return beast::get_lowest_layer(stream_); }
+
+  awaitable<bool> shake_hands() {
+    if constexpr (std::is_same_v<Stream, secure_stream>) {
+      lowest().expires_after(rules_->limits.header);
+      auto [ec] = co_await stream_.async_handshake(asio::ssl::stream_base::server, as_awaitable);
+      if (ec)
+        co_return false;
+      peer_.certificate = client_common_name(stream_.native_handle());
+    }
+    co_return true;
+  }
+
+  /// One request and its answer. False: the connection is not to be used again.
+  awaitable<bool> serve_one() {
+    if (!co_await wait_for_request())
+      co_return false;
+    request_parser parser;
+    parser.header_limit(static_cast<std::uint32_t>(rules_->limits.header_bytes));
+    parser.body_limit(rules_->limits.body_bytes);
+    auto ec = co_await read_header(parser);
+    if (ec)
+      co_return co_await refuse(ec);
+    auto request = read_request(parser.get(), peer_);
+    if (!request)
+      co_return co_await refuse_as(400, "the request's target is malformed");
+    answer_form form{false, parser.keep_alive(), parser.get().method() == http::verb::head};
+    auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request));
+    auto held_back = holds_body_back(parser);
+    auto judged = held_back && rules_->on_header;
+    if (judged && !co_await judge_header(asked)) {
+      form.keep_alive = false; // nobody knows whether the body comes
+      co_await send_answer(asked, form);
+      co_await linger();
+      co_return false;
+    }
+    if (held_back && buffer_.size() == 0 && !co_await send(continue_line))
+      ec = asio::error::connection_reset;
+    if (!ec)
+      ec = co_await read_body(parser);
+    if (ec) {
+      asked->close(true);
+      co_return co_await refuse(ec);
+    }
+    watch(asked);
+    asked->take_body(std::move(parser.get().body()));
+    if (!judged)
+      rules_->on_request(asked);
+    co_return co_await send_answer(asked, form) && form.keep_alive;
+  }
+
+  /// A connection at rest has time; once a request has begun, the request has its own.
+  awaitable<bool> wait_for_request() {
+    place_->idle();
+    if (buffer_.size() != 0) // the client did not wait for the last answer
+      co_return true;
+    lowest().expires_after(rules_->limits.idle);
+    auto [ec, count] = co_await stream_.async_read_some(buffer_.prepare(read_bytes), as_awaitable);
+    if (ec || count == 0)
+      co_return false;
+    buffer_.commit(count);
+    co_return true;
+  }
+
+  awaitable<error_code> read_header(request_parser& parser) {
+    lowest().expires_after(rules_->limits.header);
+    auto [ec, count] = co_await http::async_read_header(stream_, buffer_, parser, as_awaitable);
+    if (!ec)
+      place_->busy();
+    co_return ec;
+  }
+
+  awaitable<error_code> read_body(request_parser& parser) {
+    if (parser.is_done())
+      co_return error_code{};
+    lowest().expires_after(rules_->limits.body);
+    auto [ec, count] = co_await http::async_read(stream_, buffer_, parser, as_awaitable);
+    co_return ec;
+  }
+
+  /// Whether the client is to send the body that it holds back. False: there is an answer without it, or the client has gone.
+  awaitable<bool> judge_header(std::shared_ptr<http_exchange> asked) {
+    watch(asked);
+    rules_->on_header(asked);
+    auto wanted = asked->wants_body();
+    while (!wanted) {
+      co_await asked->sleep();
+      wanted = asked->wants_body();
+    }
+    stop_watching();
+    co_return *wanted;
+  }
+
+  /// Sends an answer as its pieces come. False: the client has gone, or takes nothing.
+  awaitable<bool> send_answer(std::shared_ptr<http_exchange> asked, answer_form form) {
+    bool good = true, finished = false;
+    while (good && !finished) {
+      auto work = asked->take();
+      if (work.empty()) {
+        co_await asked->sleep();
+        continue;
+      }
+      good = !work.closed;
+      form.chunked = work.chunked;
+      if (good && work.header)
+        good = co_await send_header(*work.header, form);
+      for (auto& one : work.pieces) {
+        if (good && !form.head)
+          good = co_await send(one.bytes);
+        if (one.written)
+          one.written(good);
+      }
+      finished = work.finished;
+    }
+    if (good && form.chunked && !form.head)
+      good = co_await send(last_chunk);
+    asked->close(!good);
+    stop_watching();
+    co_return good;
+  }
+
+  /// With the body, if the answer is not chunked.
+  awaitable<bool> send_header(const server_response& response, answer_form form) {
+    auto text = render_header(response, form);
+    auto with_body = !form.chunked && !form.head;
+    if (with_body && response.body.size() <= small_body_bytes)
+      text += response.body;
+    auto good = co_await send(text);
+    if (good && with_body && response.body.size() > small_body_bytes)
+      good = co_await send(response.body);
+    co_return good;
+  }
+
+  /// A reader may be slow, not dead: each part has the time.
+  awaitable<bool> send(std::string_view bytes) {
+    for (std::size_t sent = 0; sent < bytes.size();) {
+      auto part = bytes.substr(sent, write_bytes);
+      lowest().expires_after(rules_->limits.stalled);
+      auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(part.data(), part.size()), as_awaitable);
+      if (ec)
+        co_return false;
+      sent += count;
+    }
+    co_return true;
+  }
+
+  /// Answers what could not be read as a request. Not one that did not come in time: the stream closes itself then. Always false.
+  awaitable<bool> refuse(error_code ec) {
+    const auto& limits = rules_->limits;
+    if (ec == http::error::body_limit)
+      co_return co_await refuse_as(413, "the body is longer than " + std::to_string(limits.body_bytes) + " bytes");
+    if (ec == http::error::header_limit)
+      co_return co_await refuse_as(431, "the header is longer than " + std::to_string(limits.header_bytes) + " bytes");
+    auto is_http = ec.category() == http::make_error_code(http::error::bad_method).category();
+    if (is_http && ec != http::error::end_of_stream && ec != http::error::partial_message)
+      co_return co_await refuse_as(400, "this is not a valid HTTP/1.1 request");
+    co_return false;
+  }
+
+  awaitable<bool> refuse_as(int status, std::string detail) {
+    auto response = refusal(status, detail);
+    if (co_await send_header(response, {}))
+      co_await linger();
+    co_return false;
+  }
+
+  /// Closing on a client that still sends resets the connection, and the answer with it: let it come to an end, for a while.
+  awaitable<void> linger() {
+    error_code ec;
+    lowest().socket().shutdown(asio::socket_base::shutdown_send, ec);
+    lowest().expires_after(linger_time);
+    std::vector<char> rest(64 * 1024);
+    for (std::size_t total = 0; !ec && total < linger_bytes;) {
+      auto [read_ec, count] = co_await stream_.async_read_some(asio::buffer(rest), as_awaitable);
+      ec = read_ec;
+      total += count;
+    }
+  }
+
+  /// Sees a client that goes while its answer is being made.
+  void watch(const std::shared_ptr<http_exchange>& asked) {
+    auto seen = [self = this->shared_from_this(), asked](error_code ec) {
+      if (ec)
+        return;
+      // Behind what it may have sent on top (a request more, or TLS' own farewell) the end is seen all the same.
+      pollfd look{self->lowest().socket().native_handle(), POLLRDHUP, 0};
+      if (::poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
+        asked->close(true);
+    };
+    lowest().socket().async_wait(asio::socket_base::wait_read, asio::bind_executor(stream_.get_executor(), std::move(seen)));
+  }
+
+  void stop_watching() {
+    error_code ignored; // the list may have closed it
+    lowest().socket().cancel(ignored);
+  }
+
+  std::shared_ptr<const connection_rules> rules_;
+  std::shared_ptr<asio::ssl::context> tls_; ///< Outlives the stream.
+  server_peer peer_;
+  Stream stream_;
+  beast::flat_buffer buffer_;
+  std::shared_ptr<open_connections::place> place_;
+};
+
+} // namespace
+
+void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list, stream_socket socket,
+                      std::shared_ptr<asio::ssl::context> tls) {
+  auto serve = [&](auto made) {
+    if (made->enter(*list))
+      made->run();
+  };
+  if (tls) {
+    auto& context = *tls;
+    serve(std::make_shared<http_connection<secure_stream>>(std::move(rules), std::move(socket), std::move(tls), context));
+  } else {
+    serve(std::make_shared<http_connection<plain_stream>>(std::move(rules), std::move(socket), nullptr));
+  }
+}
+
+} // namespace davit::transport
