@@ -39,8 +39,8 @@ caf_configuration::caf_configuration() {
   }();
   static_cast<void>(once);
   load<caf::io::middleman>();
-  // Work stealing looks for work without pause; beside an engine on the same machine that costs tasks more than it gives messages
-  // (docs/performance.md).
+  // Work stealing looks for work without pause; beside an engine on the same machine that costs tasks more than it
+  // gives messages (docs/performance.md).
   set("caf.scheduler.policy", "sharing");
   // CAF would take four on a small machine: they wake each other for nothing.
   set("caf.scheduler.max-threads", static_cast<std::int64_t>(std::max(2u, std::thread::hardware_concurrency())));
@@ -75,7 +75,8 @@ std::string caf_configuration::wrong(const std::string& name, const caf::config_
     auto full = one.full_name();
     names.emplace_back(full.begin(), full.end());
   }
-  auto known_group = std::any_of(names.begin(), names.end(), [&](const auto& one) { return one.starts_with(name + '.'); });
+  auto known_group =
+    std::any_of(names.begin(), names.end(), [&](const auto& one) { return one.starts_with(name + '.'); });
   if (known_group)
     return is_group ? "" : "must be a group of options, in braces";
   auto text = json::detail::unknown_field_message(name, {names.begin(), names.end()});

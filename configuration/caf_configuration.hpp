@@ -17,8 +17,8 @@ public:
   /// Loads TLS with the fleet's certificates, and has peers noticed that vanish without a word.
   void join_fleet(const fleet_settings& fleet);
 
-  /// Why CAF can't take this value for the option or group of this full name (`caf.scheduler`); empty: it can. Looks at the
-  /// name and the value alone: the fields of a group are asked for one by one.
+  /// Why CAF can't take this value for the option or group of this full name (`caf.scheduler`); empty: it can. Looks at
+  /// the name and the value alone: the fields of a group are asked for one by one.
   std::string wrong(const std::string& name, const caf::config_value& value) const;
 };
 

@@ -47,7 +47,8 @@ bool read_text(const std::string& file, std::string& text) {
 }
 
 /// Parses the text of a file. CAF takes half a file for a whole one; davit does not.
-bool parse_text(const std::string& file, const std::string& text, const file_outline& outline, caf::settings& into, std::vector<config_mistake>& mistakes) {
+bool parse_text(const std::string& file, const std::string& text, const file_outline& outline, caf::settings& into,
+                std::vector<config_mistake>& mistakes) {
   std::istringstream stream{text};
   auto parsed = caf::actor_system_config::parse_config(stream);
   if (!parsed) {
@@ -70,7 +71,8 @@ bool parse_text(const std::string& file, const std::string& text, const file_out
 }
 
 /// What `--davit.agent.name=a2` and its like say; those of CAF are in `for_caf` too, as they were.
-caf::settings parse_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& for_caf, std::vector<config_mistake>& mistakes) {
+caf::settings parse_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& for_caf,
+                              std::vector<config_mistake>& mistakes) {
   caf::settings all;
   for (const auto& one : overrides) {
     auto equals = one.find('=');
@@ -103,7 +105,8 @@ void complete(agent_settings& agent) {
   if (agent.store_url.empty())
     agent.store_url = "sqlite://" + (agent.data_dir / "davit.db").string();
   if (agent.engines.empty())
-    agent.engines.push_back(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
+    agent.engines.push_back(
+      transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
 }
 
 } // namespace

@@ -27,8 +27,8 @@ struct configuration {
   std::vector<config_mistake> mistakes;
 };
 
-/// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes are
-/// collected, all of them; the configuration is to be used only if there is none.
+/// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes
+/// are collected, all of them; the configuration is to be used only if there is none.
 configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides);
 
 /// The options of the `davit` group with their defaults and meanings, as a configuration file.

@@ -24,7 +24,8 @@ void check_engine(const engine_settings& engine, mistake_list& mistakes) {
   if (mistakes.has(name + ".endpoint"))
     return;
   if (engine.endpoint.empty())
-    mistakes.add(name, "the engine has no endpoint; write endpoint = \"unix:///path/to/docker.sock\" or \"tcp://host:port\"");
+    mistakes.add(name,
+                 "the engine has no endpoint; write endpoint = \"unix:///path/to/docker.sock\" or \"tcp://host:port\"");
   else if (auto wrong = engine_endpoint.wrong(engine.endpoint); !wrong.empty()) // DOCKER_HOST
     mistakes.add(name + ".endpoint", wrong);
   else if (auto where = transport::endpoint_of(engine); !where)
@@ -53,7 +54,9 @@ void check_policy(const policy_settings& rules, mistake_list& mistakes) {
   const auto& allowed = rules.networks_allow;
   auto read = !mistakes.has("davit.policy.networks.allow") && !mistakes.has("davit.policy.networks.default");
   if (read && std::find(allowed.begin(), allowed.end(), rules.default_network) == allowed.end())
-    mistakes.add("davit.policy.networks.default", "\"" + rules.default_network + "\" is not among the networks that are allowed; add it to davit.policy.networks.allow");
+    mistakes.add("davit.policy.networks.default",
+                 "\"" + rules.default_network
+                   + "\" is not among the networks that are allowed; add it to davit.policy.networks.allow");
   auto compare = [&](const std::string& name, const auto& value, const auto& ceiling) {
     if (value && ceiling && *ceiling < *value)
       mistakes.add("davit.policy.defaults." + name, "is over davit.policy.ceilings." + name);
@@ -70,10 +73,13 @@ void check_api(const std::string& listen, const access_settings& access, mistake
   if (where && !where->is_unix()) {
     auto loopback = where->host == "localhost" || where->host == "::1" || where->host.starts_with("127.");
     if (!loopback && (access.tokens_file.empty() || access.tls_certificate.empty()))
-      mistakes.add("davit.api.listen", where->host + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) and tokens (tokens-file); or listen on loopback or a unix socket");
+      mistakes.add("davit.api.listen", where->host
+                                         + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) "
+                                           "and tokens (tokens-file); or listen on loopback or a unix socket");
   }
   if (access.tls_certificate.empty() != access.tls_key.empty())
-    mistakes.add(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate", "tls-certificate and tls-key go together: set both or none");
+    mistakes.add(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate",
+                 "tls-certificate and tls-key go together: set both or none");
   if (!access.tls_client_ca.empty() && access.tls_certificate.empty())
     mistakes.add("davit.api.tls-client-ca", "client certificates need TLS: set tls-certificate and tls-key");
   if (where && where->is_unix() && !access.tls_certificate.empty())
@@ -84,14 +90,17 @@ void check_fleet(const agent_settings& agent, mistake_list& mistakes) {
   const auto& peers = agent.peers;
   if (peers.listen.empty())
     return;
-  const std::pair<const char*, const std::string*> files[] = {{"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
+  const std::pair<const char*, const std::string*> files[] = {
+    {"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
   for (auto [name, file] : files) {
     if (file->empty())
-      mistakes.add("davit.fleet.listen", std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
+      mistakes.add("davit.fleet.listen",
+                   std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
     check_file(std::string{"davit.fleet."} + name, *file, mistakes);
   }
   if (agent.store_url.starts_with("sqlite:"))
-    mistakes.add("davit.fleet.listen", "a fleet needs a store that its agents share: set davit.store.url to postgresql://...");
+    mistakes.add("davit.fleet.listen",
+                 "a fleet needs a store that its agents share: set davit.store.url to postgresql://...");
 }
 
 } // namespace

@@ -91,7 +91,8 @@ void file_reader::read_davit(const std::string& name, const caf::config_value& v
   if (!inside.empty()) {
     auto group = caf::get_if<dictionary>(&value);
     if (!group)
-      return add(name, must_be_group(name, *inside.begin() + (name == "davit" ? " { ... }" : " = ...")) + ", not " + written(value));
+      return add(name, must_be_group(name, *inside.begin() + (name == "davit" ? " { ... }" : " = ...")) + ", not "
+                         + written(value));
     for (const auto& [key, inner] : *group)
       read_davit(name + '.' + key, inner);
     return;
@@ -108,7 +109,8 @@ void file_reader::read_davit(const std::string& name, const caf::config_value& v
 
 /// Groups whose names are the user's own.
 template <class Settings, class Options>
-void file_reader::read_groups(const std::string& name, const caf::config_value& value, std::map<std::string, Settings>& into, const Options& options) {
+void file_reader::read_groups(const std::string& name, const caf::config_value& value,
+                              std::map<std::string, Settings>& into, const Options& options) {
   auto group = caf::get_if<dictionary>(&value);
   if (!group)
     return add(name, must_be_group(name, "NAME { ... }") + ", not " + written(value));
@@ -126,7 +128,8 @@ void file_reader::read_groups(const std::string& name, const caf::config_value& 
     settings.name = key;
     for (const auto& [leaf, field] : *fields) {
       auto place = full + '.' + leaf;
-      auto found = std::find_if(options.begin(), options.end(), [&leaf = leaf](const auto& one) { return one.name == leaf || one.formerly == leaf; });
+      auto found = std::find_if(options.begin(), options.end(),
+                                [&leaf = leaf](const auto& one) { return one.name == leaf || one.formerly == leaf; });
       if (from_command_line_)
         mistakes_.given_on_the_command_line(place);
       if (found == options.end())

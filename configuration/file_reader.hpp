@@ -45,7 +45,8 @@ private:
   void read_caf(const std::string& name, const caf::config_value& value);
   void read_davit(const std::string& name, const caf::config_value& value);
   template <class Settings, class Options>
-  void read_groups(const std::string& name, const caf::config_value& value, std::map<std::string, Settings>& into, const Options& options);
+  void read_groups(const std::string& name, const caf::config_value& value, std::map<std::string, Settings>& into,
+                   const Options& options);
 
   mistake_list& mistakes_;
   const caf_configuration& caf_;

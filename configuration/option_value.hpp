@@ -38,12 +38,11 @@ std::string shown(std::int64_t value);
 std::string shown(std::uint32_t value);
 
 template <has_text_form T>
-  requires std::is_enum_v<T>
-std::string take(const caf::config_value& value, T& into) {
-  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
-    return {};
-  return "must be " + expected_text(into);
-}
+  requires std::is_enum_v<T> std::string take(const caf::config_value& value, T& into) {
+    if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+      return {};
+    return "must be " + expected_text(into);
+  }
 
 template <has_text_form T>
 std::string take(const caf::config_value& value, std::vector<T>& into) {

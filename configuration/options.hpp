@@ -1,5 +1,5 @@
-// The one table of davit's options. The parser, `davit check-config`, config/davit.conf and docs/configuration.md come from it;
-// an option's default is what the settings' own member begins with.
+// The one table of davit's options. The parser, `davit check-config`, config/davit.conf and docs/configuration.md come
+// from it; an option's default is what the settings' own member begins with.
 #pragma once
 
 #include "configuration/option_value.hpp"
@@ -65,7 +65,8 @@ struct limits {
 template <class Settings>
 struct option {
   template <class Path>
-  option(std::string name, Path path, std::string description, limits<typename bare_type<typename Path::value>::type> limits);
+  option(std::string name, Path path, std::string description,
+         limits<typename bare_type<typename Path::value>::type> limits);
   template <class Path>
   option(std::string name, Path path, std::string description)
     : option(std::move(name), path, std::move(description), limits<typename bare_type<typename Path::value>::type>()) {}
@@ -73,7 +74,7 @@ struct option {
   std::string name;        ///< Below its group: `agent.name` below `davit`, `slots` below an engine's name.
   std::string description; ///< One sentence.
   value_kind kind;
-  std::string bounds;      ///< In words; empty: any value of the kind.
+  std::string bounds;       ///< In words; empty: any value of the kind.
   std::string below, above; ///< Values just outside of the bounds, as written in a file; empty: there are none.
   std::string unset;
   std::string formerly;
@@ -90,7 +91,8 @@ const std::vector<option<engine_settings>>& engine_options();
 /// Below `davit.logs.sinks.NAME`.
 const std::vector<option<sink_settings>>& sink_options();
 
-// -- implementation ----------------------------------------------------------------------------------------------------
+// -- implementation
+// ----------------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -129,8 +131,10 @@ T neighbour(const T& value, int step) {
 
 template <class Settings>
 template <class Path>
-option<Settings>::option(std::string name, Path path, std::string description, limits<typename bare_type<typename Path::value>::type> limits)
-  : name(std::move(name)), description(std::move(description)), kind(kind_of<typename bare_type<typename Path::value>::type>()), unset(limits.unset), formerly(limits.formerly) {
+option<Settings>::option(std::string name, Path path, std::string description,
+                         limits<typename bare_type<typename Path::value>::type> limits)
+  : name(std::move(name)), description(std::move(description)),
+    kind(kind_of<typename bare_type<typename Path::value>::type>()), unset(limits.unset), formerly(limits.formerly) {
   using value_type = typename bare_type<typename Path::value>::type;
   if (limits.format)
     bounds = limits.format->words;

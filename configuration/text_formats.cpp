@@ -33,7 +33,9 @@ std::string wrong_path(const std::string& text) {
 }
 
 std::string wrong_host_and_port(const std::string& text) {
-  return transport::parse_host_and_port(text) ? "" : quoted(text) + " is not a valid host:port; write one such as a1.internal:7301";
+  return transport::parse_host_and_port(text)
+           ? ""
+           : quoted(text) + " is not a valid host:port; write one such as a1.internal:7301";
 }
 
 std::string wrong_listen(const std::string& text) {

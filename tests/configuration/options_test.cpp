@@ -96,7 +96,9 @@ TEST_CASE("an option with any bad value is refused by a message that names it an
       auto [text, line] = file_with(name, value);
       auto mistakes = mistakes_of(text);
       CAPTURE(name, value);
-      auto named = [&](const config_mistake& mistake) { return mistake.option == name && mistake.line == line && !mistake.message.empty(); };
+      auto named = [&](const config_mistake& mistake) {
+        return mistake.option == name && mistake.line == line && !mistake.message.empty();
+      };
       CHECK(std::count_if(mistakes.begin(), mistakes.end(), named) == 1);
     }
   });
@@ -109,7 +111,8 @@ TEST_CASE("values just outside of an option's bounds are refused") {
       if (!value.empty()) {
         auto mistakes = mistakes_of(file_with(name, value).first);
         CAPTURE(name, value);
-        CHECK(std::any_of(mistakes.begin(), mistakes.end(), [&](const auto& mistake) { return mistake.option == name; }));
+        CHECK(
+          std::any_of(mistakes.begin(), mistakes.end(), [&](const auto& mistake) { return mistake.option == name; }));
         ++tried;
       }
   });
@@ -155,25 +158,38 @@ TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
     {"agent {\n name = \"x\"\n}\n", ":1: agent: belongs into the group davit"},
     {"davit {\n agent = \"x\"\n}\n", ":2: davit.agent: must be a group: agent { data-dir = ... }, not \"x\""},
     {"davit {\n engines = 4\n}\n", ":2: davit.engines: must be a group: engines { NAME { ... } }, not 4"},
-    {"davit {\n engines {\n  a = \"unix:///x\"\n }\n}\n", ":3: davit.engines.a: must be a group: a { endpoint = ... }, not \"unix:///x\""},
+    {"davit {\n engines {\n  a = \"unix:///x\"\n }\n}\n",
+     ":3: davit.engines.a: must be a group: a { endpoint = ... }, not \"unix:///x\""},
     {"davit {\n agnet {\n }\n}\n", ":2: davit.agnet: unknown option, did you mean \"agent\"?"},
     {"somebody {\n}\n", ":1: somebody: unknown group; known are davit and caf"},
-    {"davit {\n engines {\n  a {\n   endpoint = \"http://engine:2375\"\n  }\n }\n}\n", ":4: davit.engines.a.endpoint: \"http://engine:2375\" is not the address of an engine; write tcp://engine:2375"},
-    {"davit {\n engines {\n  a {\n   endpoint = \"unix:///x\"\n   log-files = \"/x\"\n  }\n }\n}\n", ":5: davit.engines.a.log-files: is now called \"containers-folder\"; write that instead"},
+    {"davit {\n engines {\n  a {\n   endpoint = \"http://engine:2375\"\n  }\n }\n}\n",
+     ":4: davit.engines.a.endpoint: \"http://engine:2375\" is not the address of an engine; write tcp://engine:2375"},
+    {"davit {\n engines {\n  a {\n   endpoint = \"unix:///x\"\n   log-files = \"/x\"\n  }\n }\n}\n",
+     ":5: davit.engines.a.log-files: is now called \"containers-folder\"; write that instead"},
     {"davit {\n engines {\n  a {\n  }\n }\n}\n", ":3: davit.engines.a: the engine has no endpoint; write "},
-    {"davit {\n store {\n  url = \"sqlite://davit.db\"\n }\n}\n", ":3: davit.store.url: \"sqlite://davit.db\" does not name a file by its absolute path; write sqlite:///path"},
-    {"davit {\n store {\n  url = \"mysql://x\"\n }\n}\n", ":3: davit.store.url: \"mysql://x\" is not a valid store; write sqlite:///path"},
+    {"davit {\n store {\n  url = \"sqlite://davit.db\"\n }\n}\n",
+     ":3: davit.store.url: \"sqlite://davit.db\" does not name a file by its absolute path; write sqlite:///path"},
+    {"davit {\n store {\n  url = \"mysql://x\"\n }\n}\n",
+     ":3: davit.store.url: \"mysql://x\" is not a valid store; write sqlite:///path"},
     {"davit {\n agent {\n  name = \"\"\n }\n}\n", ":3: davit.agent.name: must consist of letters, digits"},
-    {"davit {\n agent {\n  data-dir = \"\"\n }\n}\n", ":3: davit.agent.data-dir: must not be empty; leave the option out for its default"},
-    {"davit {\n api {\n  listen = \"http://127.0.0.1:7300\"\n }\n}\n", ":3: davit.api.listen: \"http://127.0.0.1:7300\" has a scheme that is not expected here; write host:port or unix:///run/davit.sock"},
-    {"davit {\n logs {\n  sinks {\n   a {\n    type = \"loki\"\n    url = \"unix:///x\"\n   }\n  }\n }\n}\n", ":6: davit.logs.sinks.a.url: \"unix:///x\" is no address of a log service: it must start with http"},
+    {"davit {\n agent {\n  data-dir = \"\"\n }\n}\n",
+     ":3: davit.agent.data-dir: must not be empty; leave the option out for its default"},
+    {"davit {\n api {\n  listen = \"http://127.0.0.1:7300\"\n }\n}\n",
+     ":3: davit.api.listen: \"http://127.0.0.1:7300\" has a scheme that is not expected here; write host:port or "
+     "unix:///run/davit.sock"},
+    {"davit {\n logs {\n  sinks {\n   a {\n    type = \"loki\"\n    url = \"unix:///x\"\n   }\n  }\n }\n}\n",
+     ":6: davit.logs.sinks.a.url: \"unix:///x\" is no address of a log service: it must start with http"},
     {"caf = 1\n", ":1: caf: must be a group of options, in braces"},
     {"caf {\n shceduler {\n }\n}\n", ":2: caf.shceduler: CAF has no such option"},
-    {"caf {\n scheduler {\n  max-thread = 2\n }\n}\n", ":3: caf.scheduler.max-thread: CAF has no such option, did you mean \"caf.scheduler.max-threads\"?"},
-    {"caf {\n scheduler {\n  max-threads = \"many\"\n }\n}\n", ":3: caf.scheduler.max-threads: must be a value of CAF's type "},
+    {"caf {\n scheduler {\n  max-thread = 2\n }\n}\n",
+     ":3: caf.scheduler.max-thread: CAF has no such option, did you mean \"caf.scheduler.max-threads\"?"},
+    {"caf {\n scheduler {\n  max-threads = \"many\"\n }\n}\n",
+     ":3: caf.scheduler.max-threads: must be a value of CAF's type "},
     {"caf {\n scheduler {\n  max-threads = 0\n }\n}\n", ":3: caf.scheduler.max-threads: must be at least 1"},
-    {"caf {\n scheduler {\n  policy = \"sharign\"\n }\n}\n", ":3: caf.scheduler.policy: must be \"sharing\" or \"stealing\""},
-    {"caf {\n scheduler {\n  policy {\n   x = 1\n  }\n }\n}\n", ":3: caf.scheduler.policy: must be a value of CAF's type "},
+    {"caf {\n scheduler {\n  policy = \"sharign\"\n }\n}\n",
+     ":3: caf.scheduler.policy: must be \"sharing\" or \"stealing\""},
+    {"caf {\n scheduler {\n  policy {\n   x = 1\n  }\n }\n}\n",
+     ":3: caf.scheduler.policy: must be a value of CAF's type "},
   };
   for (const auto& [text, expected] : table) {
     auto mistakes = mistakes_of(text);
@@ -186,11 +202,16 @@ TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
 }
 
 TEST_CASE("a mistake on the command line is not looked for in the file") {
-  auto config = read_configuration("", {"--davit.engines.a.slots=0", "--caf.scheduler.max-thread=2", "--davit.fleet.lease=1s"});
+  auto config =
+    read_configuration("", {"--davit.engines.a.slots=0", "--caf.scheduler.max-thread=2", "--davit.fleet.lease=1s"});
   std::vector<std::string> said;
   for (const auto& one : config.mistakes)
     said.push_back(one.text());
-  CHECK(std::count(said.begin(), said.end(), "command line: davit.engines.a.slots: must be from 1 to 100000, not 0") == 1);
+  CHECK(std::count(said.begin(), said.end(), "command line: davit.engines.a.slots: must be from 1 to 100000, not 0")
+        == 1);
   CHECK(std::count(said.begin(), said.end(), "command line: davit.fleet.lease: must be at least 3s, not 1s") == 1);
-  CHECK(std::count(said.begin(), said.end(), "command line: caf.scheduler.max-thread: CAF has no such option, did you mean \"caf.scheduler.max-threads\"?") == 1);
+  CHECK(std::count(
+          said.begin(), said.end(),
+          "command line: caf.scheduler.max-thread: CAF has no such option, did you mean \"caf.scheduler.max-threads\"?")
+        == 1);
 }
