@@ -21,7 +21,7 @@ using steady = std::chrono::steady_clock;
 constexpr duration look_interval = 1000ms;
 
 /// What was seen on an engine, or could not be pulled, is not asked for again within this time.
-constexpr duration memory = 60s;
+constexpr duration remembered_for = 60s;
 
 struct engine_images {
   bool at_work = false;
@@ -54,7 +54,7 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   auto& state = self->state;
   auto& mine = state.engines[engine.name];
   auto now = steady::now();
-  std::erase_if(mine.settled, [&](const auto& one) { return now - one.second > memory; });
+  std::erase_if(mine.settled, [&](const auto& one) { return now - one.second > remembered_for; });
   while (!images.empty() && mine.settled.contains(images.front()))
     images.pop_front();
   auto address = state.addresses.engines.find(engine.name);

@@ -4,7 +4,7 @@
 #include "instant_agent.hpp"
 
 #include "actors/metrics.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>

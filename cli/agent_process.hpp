@@ -2,7 +2,7 @@
 #pragma once
 
 #include "actors/supervisor.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 #include "messages/actors.hpp"
 
 #include <memory>

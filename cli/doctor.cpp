@@ -89,9 +89,9 @@ std::vector<finding> examine(const engine_settings& engine) {
     add("log-driver", "failed", "the engine has no log driver \"local\", which davit gives its containers", "upgrade the engine: it is part of Docker since 18.09");
   if (!engine.log_files.empty()) {
     if (::access(engine.log_files.c_str(), R_OK | X_OK) == 0)
-      add("log-files", "ok", "logs are followed in " + engine.log_files);
+      add("containers-folder", "ok", "logs are followed in " + engine.log_files);
     else
-      add("log-files", "warning", engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead", "let the agent read the folder \"containers\" of the engine's data root, or take log-files away");
+      add("containers-folder", "warning", engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead", "let the agent read the folder \"containers\" of the engine's data root, or take containers-folder away");
   }
   add("cgroup", info->cgroup_version.empty() ? "warning" : "ok", "cgroup version " + (info->cgroup_version.empty() ? "not told" : info->cgroup_version));
   if (info->memory_limit && info->pids_limit)

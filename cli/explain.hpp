@@ -1,7 +1,7 @@
 // davit explain-policy: what would be allowed, refused and added, and by which rule.
 #pragma once
 
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 
 #include <optional>
 #include <string>

@@ -37,9 +37,9 @@ std::string read_file_or_stdin(const std::string& file, const char* what) {
   return read_all(file == "-" ? std::cin : in, most_input, what);
 }
 
-int check_config(const std::string& file, bool defaults) {
-  if (defaults) {
-    std::cout << default_configuration();
+int check_config(const std::string& file, bool defaults, bool reference) {
+  if (defaults || reference) {
+    std::cout << (defaults ? default_configuration() : configuration_reference());
     return 0;
   }
   if (file.empty())
@@ -120,7 +120,7 @@ int dispatch(int argc, char** argv) {
   std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file, source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
-  bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false;
+  bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false, reference = false;
   int tail = -1, attempt = 0;
   std::size_t limit = 100;
   auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port, https://host:port or unix:///path (DAVIT_HOST)"); };
@@ -169,7 +169,8 @@ int dispatch(int argc, char** argv) {
   events_command->add_option("task", id, "Only to this one");
   auto check_command = app.add_subcommand("check-config", "Name every mistake of a configuration file");
   check_command->add_option("file", file);
-  check_command->add_flag("--defaults", defaults, "Print every option with its default");
+  check_command->add_flag("--defaults", defaults, "Print every option with its default, as a configuration file");
+  check_command->add_flag("--reference", reference, "Print every option with its default, as a page in Markdown");
   auto explain_command = app.add_subcommand("explain-policy", "What of a task spec would be allowed, refused and added, by which rule");
   explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
   explain_command->add_option("--config-file", file, "The agent's configuration");
@@ -216,7 +217,7 @@ int dispatch(int argc, char** argv) {
   if (*agent_command)
     return agent(agent_command->remaining());
   if (*check_command)
-    return check_config(file, defaults);
+    return check_config(file, defaults, reference);
   if (*doctor_command)
     return doctor(file, as_json);
   if (*token_command) {

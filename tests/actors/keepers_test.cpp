@@ -3,7 +3,7 @@
 #include "actors/log_keeper.hpp"
 #include "actors/metrics.hpp"
 #include "actors/store_keeper.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 #include "fixture/test_engine.hpp"
 #include "store/log_journal.hpp"
 #include "transport/io_runtime.hpp"

@@ -357,7 +357,7 @@ TEST_CASE("an address that can be reached from elsewhere needs TLS and tokens") 
   CHECK(check("    tls-certificate = \"c\"\n").err.find("go together") != std::string::npos);
   CHECK(check("    tls-client-ca = \"c\"\n").err.find("need TLS") != std::string::npos);
   CHECK(check("    listen = \"unix:///x\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n").err.find("no TLS on a unix socket") != std::string::npos);
-  CHECK(check("    local-scopes = [\"everything\"]\n").err.find("submit, read, cancel and admin") != std::string::npos);
+  CHECK(check("    local-scopes = [\"everything\"]\n").err.find("submit, read, cancel, admin") != std::string::npos);
 }
 
 TEST_CASE("what somebody else wrote moves no cursor, colours nothing and reads as what it is") {

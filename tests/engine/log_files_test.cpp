@@ -175,7 +175,7 @@ TEST_CASE("the doctor says whether an engine's log files can be read", "[log-fil
   auto settings = with_files(engine);
   auto verdict = [&] {
     for (const auto& one : examine(settings))
-      if (one.check == "log-files")
+      if (one.check == "containers-folder")
         return one.verdict + ": " + one.detail;
     return std::string{"nothing"};
   };

@@ -1,6 +1,6 @@
 // Agents that speak to each other: with the right certificates alone, of the same fleet alone, and whatever comes at the port.
 #include "actors/agent_context.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 #include "fixture/certificates.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"

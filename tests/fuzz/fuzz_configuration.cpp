@@ -1,5 +1,5 @@
 // A configuration file: CAF's parser, davit's options, and where each stands.
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 
 #include "scratch_file.hpp"
 

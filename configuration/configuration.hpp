@@ -2,8 +2,7 @@
 #pragma once
 
 #include "actors/agent_context.hpp"
-
-#include <caf/actor_system_config.hpp>
+#include "configuration/caf_configuration.hpp"
 
 #include <memory>
 #include <string>
@@ -13,19 +12,13 @@ namespace davit {
 
 /// A mistake in the configuration.
 struct config_mistake {
-  std::string file;  ///< Empty: the command line.
-  int line = 0;      ///< 0: not known.
-  std::string option;
+  std::string file;   ///< Empty: the command line.
+  int line = 0;       ///< 0: not known.
+  std::string option; ///< Its full name; empty: it is about no single option.
   std::string message;
 
   /// `davit.conf:12: davit.agent.nmae: unknown option, did you mean "name"?`
   std::string text() const;
-};
-
-/// CAF's configuration, with the modules that davit loads.
-class caf_configuration : public caf::actor_system_config {
-public:
-  caf_configuration();
 };
 
 struct configuration {
@@ -34,12 +27,15 @@ struct configuration {
   std::vector<config_mistake> mistakes;
 };
 
-/// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes are
-/// collected, all of them; the configuration is to be used only if there is none.
+/// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes
+/// are collected, all of them; the configuration is to be used only if there is none.
 configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides);
 
 /// The options of the `davit` group with their defaults and meanings, as a configuration file.
 std::string default_configuration();
+
+/// The same as a page for people, in Markdown: docs/configuration.md.
+std::string configuration_reference();
 
 /// The host's name.
 std::string host_name();

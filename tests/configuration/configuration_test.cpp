@@ -1,4 +1,5 @@
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
+#include "configuration/options.hpp"
 #include "fixture/test_engine.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -95,8 +96,8 @@ TEST_CASE("every mistake is named with its line and option") {
   CHECK(names(config, "davit.conf:3: davit.agent.nmae: unknown option, did you mean \"name\"?"));
   CHECK(names(config, "davit.conf:7: davit.engines.a.slots: must be a whole number"));
   CHECK(names(config, "davit.conf:8: davit.engines.a.endpoint:"));
-  auto relative = read("davit {\n  engines {\n    a {\n      log-files = \"containers\"\n    }\n  }\n}\n");
-  CHECK(names(relative, "davit.conf:4: davit.engines.a.log-files: must be an absolute path"));
+  auto relative = read("davit {\n  engines {\n    a {\n      containers-folder = \"containers\"\n    }\n  }\n}\n");
+  CHECK(names(relative, "davit.conf:4: davit.engines.a.containers-folder: must be an absolute path"));
   CHECK(names(config, "davit.conf:12: davit.api.listen:"));
   CHECK(names(config, "davit.conf:16: davit.policy.images.allow:"));
   CHECK(names(config, "davit.conf:21: caf.no-such: CAF has no such option"));
@@ -167,11 +168,11 @@ TEST_CASE("placement and sinks arrive; what is wrong with them is named") {
   }
 }
 )");
-  CHECK(names(wrong, "davit.conf:3: davit.placement.max-per-label: must be a list of a label and a number"));
+  CHECK(names(wrong, "davit.conf:3: davit.placement.max-per-label: must be a list, each entry a label and a number"));
   CHECK(names(wrong, "davit.conf:7: davit.logs.sinks.a: write where it is"));
   CHECK(names(wrong, "davit.conf:10: davit.logs.sinks.b: a file needs a path"));
-  CHECK(names(wrong, "davit.conf:13: davit.logs.sinks.c: {tusk} is none of"));
-  CHECK(names(wrong, "davit.conf:19: davit.logs.sinks.d.type: must be \"file\""));
+  CHECK(names(wrong, "davit.conf:16: davit.logs.sinks.c.group: {tusk} is none of"));
+  CHECK(names(wrong, "davit.conf:19: davit.logs.sinks.d.type: must be one of file, stdout, cloudwatch, loki, otlp, not \"smoke\""));
   CHECK(names(wrong, "davit.conf:20: davit.logs.sinks.d.tpye: unknown option, did you mean \"type\"?"));
 }
 
@@ -179,15 +180,10 @@ TEST_CASE("the defaults that are printed are the defaults that hold") {
   auto config = read(default_configuration());
   CHECK(config.mistakes.empty());
   auto plain = read("");
-  CHECK(config.agent.policy.defaults.cpus == plain.agent.policy.defaults.cpus);
-  CHECK(config.agent.policy.defaults.memory == plain.agent.policy.defaults.memory);
-  CHECK(config.agent.policy.defaults.pids == plain.agent.policy.defaults.pids);
-  CHECK(config.agent.policy.networks_allow == plain.agent.policy.networks_allow);
-  CHECK(config.agent.api_listen == plain.agent.api_listen);
-  CHECK(config.agent.logs.max_bytes == plain.agent.logs.max_bytes);
-  CHECK(config.agent.drain_timeout == plain.agent.drain_timeout);
-  CHECK(config.agent.pull_timeout == plain.agent.pull_timeout);
-  CHECK(config.agent.fleet == plain.agent.fleet);
+  for (const auto& one : agent_options()) {
+    CAPTURE(one.name);
+    CHECK(one.get(config.agent) == one.get(plain.agent));
+  }
 }
 
 TEST_CASE("an address that can't work is refused, in words of what is expected there") {
@@ -227,7 +223,7 @@ TEST_CASE("an address that can't work is refused, in words of what is expected t
       CAPTURE(option, bad);
       auto text = std::string{"davit {\n  fleet {\n    listen = \"127.0.0.1:7400\"\n  }\n}\n"};
       auto config = read(text, {std::string{"--davit.fleet."} + option + "=\"" + bad + "\""});
-      CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) { return one.text().find("is no host:port") != std::string::npos; }));
+      CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) { return one.text().find("is not a valid host:port") != std::string::npos; }));
     }
 }
 

@@ -1,0 +1,159 @@
+#include "configuration/configuration.hpp"
+
+#include "configuration/cross_checks.hpp"
+#include "configuration/file_outline.hpp"
+#include "configuration/file_reader.hpp"
+#include "transport/endpoint.hpp"
+
+#include <caf/pec.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <unistd.h>
+
+namespace davit {
+
+namespace {
+
+/// In words, CAF's code for what it found; its place stands beside it.
+std::string parser_words(const caf::error& why) {
+  if (why.category() != caf::type_id_v<caf::pec>)
+    return caf::to_string(why);
+  auto text = caf::to_string(static_cast<caf::pec>(why.code()));
+  text = text.substr(text.rfind(':') + 1);
+  std::replace(text.begin(), text.end(), '_', ' ');
+  if (why.context().match_element<std::int32_t>(1))
+    text += " in column " + std::to_string(why.context().get_as<std::int32_t>(1));
+  return text;
+}
+
+/// The file's text; false: it can't be read, and errno says why.
+bool read_text(const std::string& file, std::string& text) {
+  std::ifstream in{file};
+  if (!in)
+    return false;
+  std::ostringstream all;
+  errno = 0;
+  if (in.peek() != std::ifstream::traits_type::eof())
+    all << in.rdbuf();
+  if (in.bad() && errno == 0)
+    errno = EIO;
+  text = all.str();
+  return errno == 0;
+}
+
+/// Parses the text of a file. CAF takes half a file for a whole one; davit does not.
+bool parse_text(const std::string& file, const std::string& text, const file_outline& outline, caf::settings& into,
+                std::vector<config_mistake>& mistakes) {
+  std::istringstream stream{text};
+  auto parsed = caf::actor_system_config::parse_config(stream);
+  if (!parsed) {
+    const auto& why = parsed.error();
+    auto line = why.context().match_element<std::int32_t>(0) ? why.context().get_as<std::int32_t>(0) : 0;
+    mistakes.push_back({file, line, "", "can't be read as a CAF configuration file: " + parser_words(why)});
+    return false;
+  }
+  if (outline.open_list != 0) {
+    mistakes.push_back({file, outline.open_list, "", "this [ is not closed: is this the whole file?"});
+    return false;
+  }
+  if (!outline.open.empty()) {
+    auto [group, line] = outline.open.back();
+    mistakes.push_back({file, line, "", "the { of \"" + group + "\" is not closed: is this the whole file?"});
+    return false;
+  }
+  into = std::move(*parsed);
+  return true;
+}
+
+/// What `--davit.agent.name=a2` and its like say; those of CAF are in `for_caf` too, as they were.
+caf::settings parse_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& for_caf,
+                              std::vector<config_mistake>& mistakes) {
+  caf::settings all;
+  for (const auto& one : overrides) {
+    auto equals = one.find('=');
+    auto caf = one.starts_with("--caf.");
+    if (!caf && (!one.starts_with("--davit.") || equals == std::string::npos)) {
+      mistakes.push_back({"", 0, one, "unknown argument; options are given as --davit.agent.name=a2"});
+      continue;
+    }
+    auto value = equals == std::string::npos ? caf::config_value{true} : caf::config_value{one.substr(equals + 1)};
+    if (auto typed = equals == std::string::npos ? value : caf::config_value::parse(one.substr(equals + 1)))
+      value = *typed;
+    caf::put(all, one.substr(2, equals == std::string::npos ? equals : equals - 2), std::move(value));
+    if (caf)
+      for_caf.push_back(one);
+  }
+  return all;
+}
+
+/// What follows from other options and from the outside.
+void complete(agent_settings& agent) {
+  if (agent.name.empty())
+    agent.name = host_name();
+  std::error_code ec;
+  if (auto absolute = std::filesystem::absolute(agent.data_dir, ec); !ec)
+    agent.data_dir = absolute;
+  // Nobody reaches an agent by the address that stands for all of its own.
+  for (std::string every : {"0.0.0.0:", "[::]:"})
+    if (agent.peers.advertise.empty() && agent.peers.listen.starts_with(every))
+      agent.peers.advertise = host_name() + ':' + agent.peers.listen.substr(every.size());
+  if (agent.store_url.empty())
+    agent.store_url = "sqlite://" + (agent.data_dir / "davit.db").string();
+  if (agent.engines.empty())
+    agent.engines.push_back(
+      transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
+}
+
+} // namespace
+
+std::string config_mistake::text() const {
+  auto where = file.empty() ? std::string{"command line"} : file;
+  if (line != 0)
+    where += ':' + std::to_string(line);
+  return where + ": " + (option.empty() ? "" : option + ": ") + message;
+}
+
+std::string host_name() {
+  char name[256]{};
+  ::gethostname(name, sizeof name - 1);
+  return name[0] ? name : "davit";
+}
+
+configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides) {
+  configuration result;
+  result.caf = std::make_unique<caf_configuration>();
+  auto& found = result.mistakes;
+  std::string text;
+  if (!file.empty() && !read_text(file, text)) {
+    found.push_back({file, 0, "", std::string{"can't be read: "} + std::strerror(errno)});
+    return result;
+  }
+  auto outline = outline_of(text);
+  caf::settings content;
+  if (!parse_text(file, text, outline, content, found))
+    return result;
+  std::vector<std::string> for_caf;
+  auto overriding = parse_overrides(overrides, for_caf, found);
+  mistake_list mistakes{found, file, std::move(outline.lines)};
+  file_reader reader{mistakes, *result.caf};
+  reader.read(content, false);
+  reader.read(overriding, true);
+  result.agent = reader.finish();
+  complete(result.agent);
+  check_settings(result.agent, mistakes);
+  if (!found.empty())
+    return result;
+  std::istringstream for_caf_text{text};
+  if (auto e = result.caf->parse(for_caf, for_caf_text))
+    found.push_back({"", 0, "", "CAF's options: " + caf::to_string(e)});
+  if (!result.agent.peers.listen.empty())
+    result.caf->join_fleet(result.agent.peers);
+  return result;
+}
+
+} // namespace davit

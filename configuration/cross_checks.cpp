@@ -1,0 +1,122 @@
+#include "configuration/cross_checks.hpp"
+
+#include "configuration/text_formats.hpp"
+#include "transport/aws_profile.hpp"
+#include "transport/endpoint.hpp"
+#include "transport/registry_credentials.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+namespace davit {
+
+namespace {
+
+/// A file that must be there and readable; an empty name is no file.
+void check_file(const std::string& option, const std::string& file, mistake_list& mistakes) {
+  if (!file.empty() && !std::ifstream{file})
+    mistakes.add(option, file + " can't be read");
+}
+
+void check_engine(const engine_settings& engine, mistake_list& mistakes) {
+  auto name = "davit.engines." + engine.name;
+  if (mistakes.has(name + ".endpoint"))
+    return;
+  if (engine.endpoint.empty())
+    mistakes.add(name,
+                 "the engine has no endpoint; write endpoint = \"unix:///path/to/docker.sock\" or \"tcp://host:port\"");
+  else if (auto wrong = engine_endpoint.wrong(engine.endpoint); !wrong.empty()) // DOCKER_HOST
+    mistakes.add(name + ".endpoint", wrong);
+  else if (auto where = transport::endpoint_of(engine); !where)
+    mistakes.add(name + ".endpoint", where.error().message);
+}
+
+void check_sink(const sink_settings& sink, mistake_list& mistakes) {
+  auto name = "davit.logs.sinks." + sink.name;
+  if (sink.type == sink_type::file && sink.path.empty() && !mistakes.has(name + ".path"))
+    mistakes.add(name, "a file needs a path; write path = \"/var/log/davit.json\"");
+  auto environment = [](const char* variable) -> const char* { return std::getenv(variable); };
+  if (sink.type == sink_type::cloudwatch && sink.region.empty() && transport::find_aws_region(environment).empty())
+    mistakes.add(name, "no AWS region: set region, or AWS_REGION");
+  if ((sink.type == sink_type::loki || sink.type == sink_type::otlp) && sink.url.empty()
+      && !mistakes.has(name + ".url"))
+    mistakes.add(name, "write where it is: url = \"http://host:port\"");
+  check_file(name + ".token-file", sink.token_file, mistakes);
+  check_file(name + ".tls-ca", sink.tls_ca, mistakes);
+}
+
+void check_policy(const policy_settings& rules, mistake_list& mistakes) {
+  if (std::string wrong; !policy::make(rules, wrong)) {
+    auto colon = std::min(wrong.size(), wrong.find(':'));
+    mistakes.add(wrong.substr(0, colon), wrong.substr(std::min(wrong.size(), colon + 2)));
+  }
+  const auto& allowed = rules.networks_allow;
+  auto read = !mistakes.has("davit.policy.networks.allow") && !mistakes.has("davit.policy.networks.default");
+  if (read && std::find(allowed.begin(), allowed.end(), rules.default_network) == allowed.end())
+    mistakes.add("davit.policy.networks.default",
+                 "\"" + rules.default_network
+                   + "\" is not among the networks that are allowed; add it to davit.policy.networks.allow");
+  auto compare = [&](const std::string& name, const auto& value, const auto& ceiling) {
+    if (value && ceiling && *ceiling < *value)
+      mistakes.add("davit.policy.defaults." + name, "is over davit.policy.ceilings." + name);
+  };
+  compare("cpus", rules.defaults.cpus, rules.ceilings.cpus);
+  compare("memory", rules.defaults.memory, rules.ceilings.memory);
+  compare("pids", rules.defaults.pids, rules.ceilings.pids);
+  compare("shm", rules.defaults.shm, rules.ceilings.shm);
+  compare("timeout", rules.default_timeout, rules.max_timeout);
+}
+
+void check_api(const std::string& listen, const access_settings& access, mistake_list& mistakes) {
+  auto where = transport::parse_endpoint(listen.find("://") == std::string::npos ? "tcp://" + listen : listen);
+  if (where && !where->is_unix()) {
+    auto loopback = where->host == "localhost" || where->host == "::1" || where->host.starts_with("127.");
+    if (!loopback && (access.tokens_file.empty() || access.tls_certificate.empty()))
+      mistakes.add("davit.api.listen", where->host
+                                         + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) "
+                                           "and tokens (tokens-file); or listen on loopback or a unix socket");
+  }
+  if (access.tls_certificate.empty() != access.tls_key.empty())
+    mistakes.add(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate",
+                 "tls-certificate and tls-key go together: set both or none");
+  if (!access.tls_client_ca.empty() && access.tls_certificate.empty())
+    mistakes.add("davit.api.tls-client-ca", "client certificates need TLS: set tls-certificate and tls-key");
+  if (where && where->is_unix() && !access.tls_certificate.empty())
+    mistakes.add("davit.api.tls-certificate", "there is no TLS on a unix socket");
+}
+
+void check_fleet(const agent_settings& agent, mistake_list& mistakes) {
+  const auto& peers = agent.peers;
+  if (peers.listen.empty())
+    return;
+  const std::pair<const char*, const std::string*> files[] = {
+    {"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
+  for (auto [name, file] : files) {
+    if (file->empty())
+      mistakes.add("davit.fleet.listen",
+                   std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
+    check_file(std::string{"davit.fleet."} + name, *file, mistakes);
+  }
+  if (agent.store_url.starts_with("sqlite:"))
+    mistakes.add("davit.fleet.listen",
+                 "a fleet needs a store that its agents share: set davit.store.url to postgresql://...");
+}
+
+} // namespace
+
+void check_settings(const agent_settings& agent, mistake_list& mistakes) {
+  if (auto wrong = plain_name.wrong(agent.name); !wrong.empty())
+    mistakes.add("davit.agent.name", wrong + ", which is the host's name; set the option");
+  if (auto known = transport::registry_credentials::load(agent.docker_config); !known)
+    mistakes.add("davit.agent.docker-config", known.error().message);
+  for (const auto& engine : agent.engines)
+    check_engine(engine, mistakes);
+  for (const auto& sink : agent.logs.sinks)
+    check_sink(sink, mistakes);
+  check_policy(agent.policy, mistakes);
+  check_api(agent.api_listen, agent.access, mistakes);
+  check_fleet(agent, mistakes);
+}
+
+} // namespace davit

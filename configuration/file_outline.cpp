@@ -1,0 +1,67 @@
+#include "configuration/file_outline.hpp"
+
+#include <utility>
+
+namespace davit {
+
+file_outline outline_of(const std::string& text) {
+  file_outline result;
+  auto& lines = result.lines;
+  auto& groups = result.open;
+  auto& list = result.open_list;
+  std::string word;
+  int line = 1;
+  auto full = [&](const std::string& name) {
+    std::string all;
+    for (const auto& [group, _] : groups)
+      all += group + '.';
+    return all + name;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '\n') {
+      ++line;
+    } else if (c == '#') {
+      while (i + 1 < text.size() && text[i + 1] != '\n')
+        ++i;
+    } else if (c == '"' || c == '\'') {
+      std::string quoted;
+      for (++i; i < text.size() && text[i] != c && text[i] != '\n'; ++i) {
+        if (text[i] == '\\')
+          ++i;
+        if (i < text.size())
+          quoted += text[i];
+      }
+      word = quoted;
+    } else if (c == '{') {
+      if (!word.empty()) {
+        lines.emplace(full(word), line);
+        groups.emplace_back(std::exchange(word, {}), line);
+      } else {
+        groups.emplace_back("?", line);
+      }
+    } else if (c == '}') {
+      word.clear();
+      if (!groups.empty())
+        groups.pop_back();
+    } else if (c == '=') {
+      if (!word.empty())
+        lines.emplace(full(word), line);
+      word.clear();
+    } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
+      if (c == '[')
+        list = line;
+      else if (c == ']')
+        list = 0;
+      if (c == ',' || c == '[' || c == ']')
+        word.clear();
+    } else {
+      if (i > 0 && (text[i - 1] == ' ' || text[i - 1] == '\t' || text[i - 1] == '\n' || text[i - 1] == '"'))
+        word.clear();
+      word += c;
+    }
+  }
+  return result;
+}
+
+} // namespace davit

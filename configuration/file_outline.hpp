@@ -1,0 +1,20 @@
+// What CAF's parser does not tell of a configuration file.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace davit {
+
+struct file_outline {
+  std::map<std::string, int> lines; ///< Of each key, by its full name.
+  /// Groups that the file's end leaves open, and where they begin: CAF takes half a file for a whole one.
+  std::vector<std::pair<std::string, int>> open;
+  int open_list = 0; ///< The line where a list begins that is not closed; 0: there is none.
+};
+
+file_outline outline_of(const std::string& text);
+
+} // namespace davit

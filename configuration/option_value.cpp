@@ -1,0 +1,154 @@
+#include "configuration/option_value.hpp"
+
+#include <cstdio>
+#include <limits>
+
+namespace davit {
+
+using caf::config_value;
+
+std::string written(const config_value& value) {
+  if (auto text = caf::get_if<std::string>(&value))
+    return shown(*text);
+  return caf::to_string(value);
+}
+
+std::string take(const config_value& value, std::string& into) {
+  if (auto text = caf::get_if<std::string>(&value)) {
+    into = *text;
+    return {};
+  }
+  return "must be a text in quotes";
+}
+
+std::string take(const config_value& value, std::filesystem::path& into) {
+  std::string text;
+  auto wrong = take(value, text);
+  if (wrong.empty())
+    into = text;
+  return wrong;
+}
+
+std::string take(const config_value& value, bool& into) {
+  if (auto flag = caf::get_if<bool>(&value)) {
+    into = *flag;
+    return {};
+  }
+  return "must be true or false";
+}
+
+std::string take(const config_value& value, duration& into) {
+  if (auto span = caf::get_if<caf::timespan>(&value)) {
+    if (span->count() < 0)
+      return "must not be negative";
+    into = std::chrono::duration_cast<duration>(*span);
+    return {};
+  }
+  if (auto text = caf::get_if<std::string>(&value))
+    if (auto parsed = parse_duration(*text)) {
+      into = *parsed;
+      return {};
+    }
+  return "must be a duration such as 30s, 10min or 2h";
+}
+
+std::string take(const config_value& value, byte_size& into) {
+  if (auto number = caf::get_if<config_value::integer>(&value); number && *number >= 0) {
+    into.bytes = static_cast<std::uint64_t>(*number);
+    return {};
+  }
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be " + expected_text(into) + " (in quotes)";
+}
+
+std::string take(const config_value& value, double& into) {
+  if (auto number = caf::get_if<double>(&value)) {
+    into = *number;
+    return {};
+  }
+  if (auto number = caf::get_if<config_value::integer>(&value)) {
+    into = static_cast<double>(*number);
+    return {};
+  }
+  return "must be a number";
+}
+
+std::string take(const config_value& value, std::int64_t& into) {
+  if (auto number = caf::get_if<config_value::integer>(&value)) {
+    into = *number;
+    return {};
+  }
+  return "must be a whole number";
+}
+
+std::string take(const config_value& value, std::uint32_t& into) {
+  std::int64_t wide = 0;
+  if (auto wrong = take(value, wide); !wrong.empty())
+    return wrong;
+  if (wide < 0 || wide > std::numeric_limits<std::uint32_t>::max())
+    return "must be from 0 to " + std::to_string(std::numeric_limits<std::uint32_t>::max());
+  into = static_cast<std::uint32_t>(wide);
+  return {};
+}
+
+std::string take(const config_value& value, std::vector<std::string>& into) {
+  auto list = caf::get_if<config_value::list>(&value);
+  if (!list)
+    return "must be a list of texts, such as [\"a\", \"b\"]";
+  std::vector<std::string> all;
+  for (const auto& one : *list) {
+    std::string text;
+    if (auto wrong = take(one, text); !wrong.empty())
+      return "must be a list of texts, each in quotes";
+    all.push_back(std::move(text));
+  }
+  into = std::move(all);
+  return {};
+}
+
+std::string shown(const std::string& value) {
+  std::string text = "\"";
+  for (auto c : value) {
+    if (c == '"' || c == '\\')
+      text += '\\';
+    text += c;
+  }
+  return text + '"';
+}
+
+std::string shown(const std::filesystem::path& value) {
+  return shown(value.string());
+}
+
+std::string shown(bool value) {
+  return value ? "true" : "false";
+}
+
+std::string shown(duration value) {
+  static constexpr std::pair<std::int64_t, const char*> units[] = {{3'600'000, "h"}, {60'000, "min"}, {1000, "s"}};
+  for (auto [unit, name] : units)
+    if (value.count() != 0 && value.count() % unit == 0)
+      return std::to_string(value.count() / unit) + name;
+  return value.count() == 0 ? "0s" : std::to_string(value.count()) + "ms";
+}
+
+std::string shown(byte_size value) {
+  return shown(to_string(value));
+}
+
+std::string shown(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.12g", value);
+  return text;
+}
+
+std::string shown(std::int64_t value) {
+  return std::to_string(value);
+}
+
+std::string shown(std::uint32_t value) {
+  return std::to_string(value);
+}
+
+} // namespace davit

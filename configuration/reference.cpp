@@ -1,0 +1,128 @@
+// What people read of the options: config/davit.conf and docs/configuration.md.
+#include "configuration/configuration.hpp"
+#include "configuration/options.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+namespace davit {
+
+namespace {
+
+std::vector<std::string> split(const std::string& name) {
+  std::vector<std::string> path;
+  std::string part;
+  std::istringstream parts{name};
+  while (std::getline(parts, part, '.'))
+    path.push_back(part);
+  return path;
+}
+
+/// Groups in a file, opened and closed as the names ask for it.
+class group_writer {
+public:
+  template <class Settings>
+  void write(const option<Settings>& one, const Settings& defaults) {
+    auto path = split(one.name);
+    auto leaf = path.back();
+    path.pop_back();
+    while (!open_.empty() && (open_.size() > path.size() || !std::equal(open_.begin(), open_.end(), path.begin())))
+      close();
+    while (open_.size() < path.size()) {
+      text += indent() + path[open_.size()] + " {\n";
+      open_.push_back(path[open_.size()]);
+    }
+    auto value = one.get(defaults);
+    text += indent() + "# " + one.description + '\n' + indent()
+            + (value.empty() ? "# " + leaf + " = (" + one.unset + ')' : leaf + " = " + value) + '\n';
+  }
+
+  /// A group whose name is the user's to choose, as an example that is commented out.
+  template <class Settings>
+  void write_example(const std::string& group, const std::string& name, const std::vector<option<Settings>>& options) {
+    auto margin = indent() + "  # ";
+    text += indent() + group + " {\n" + margin + name + " {\n";
+    for (const auto& one : options) {
+      auto value = one.get(Settings{});
+      text += margin + "  # " + one.description + '\n' + margin + "  " + one.name + " = "
+              + (value.empty() ? '(' + one.unset + ')' : value) + '\n';
+    }
+    text += margin + "}\n" + indent() + "}\n";
+  }
+
+  void close() {
+    open_.pop_back();
+    text += indent() + "}\n";
+  }
+
+  std::string indent() const { return std::string(2 * (open_.size() + 1), ' '); }
+  std::string text;
+
+private:
+  std::vector<std::string> open_;
+};
+
+/// A cell of a Markdown table.
+std::string cell(std::string text) {
+  for (std::size_t i = 0; (i = text.find('|', i)) != std::string::npos; i += 2)
+    text.insert(i, 1, '\\');
+  return text;
+}
+
+template <class Settings>
+std::string table(const std::vector<option<Settings>>& options) {
+  const Settings defaults{};
+  std::string text = "| option | value | default | |\n|---|---|---|---|\n";
+  for (const auto& one : options) {
+    auto value = one.get(defaults);
+    text += "| `" + one.name + "` | " + to_string(one.kind) + (one.bounds.empty() ? "" : ": " + cell(one.bounds))
+            + " | " + (value.empty() ? cell(one.unset) : '`' + cell(value) + '`') + " | " + cell(one.description)
+            + " |\n";
+  }
+  return text;
+}
+
+} // namespace
+
+std::string default_configuration() {
+  group_writer writer;
+  writer.text =
+    "# Every option of davit with its default. What is commented out is not set; in parentheses: what holds then.\n"
+    "# Written by: davit check-config --defaults\n\ndavit {\n";
+  for (const auto& one : agent_options())
+    writer.write(one, agent_settings{});
+  // `logs` is the last group, and still open.
+  writer.text +=
+    writer.indent()
+    + "# Where logs are sent beside the agent's own disk: one group for each place; its name is yours to choose.\n";
+  writer.write_example("sinks", "loki", sink_options());
+  writer.close();
+  writer.text +=
+    "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
+    "  # DOCKER_CERT_PATH, or else the default socket.\n";
+  writer.write_example("engines", "host", engine_options());
+  return writer.text + "}\n";
+}
+
+std::string configuration_reference() {
+  return "# Configuration\n"
+         "[config/davit.conf](../config/davit.conf) is a file with every option and its default; `davit check-config "
+         "FILE` names every mistake\n"
+         "in a file with its line. Options can be given on the command line too: `davit agent --config-file=FILE "
+         "--davit.agent.name=a2`.\n"
+         "Durations are written as `30s`, `10min` or `2h`, sizes as `\"512m\"` or `\"4g\"` (powers of 1024), texts in "
+         "quotes.\n"
+         "CAF's own options go into a group `caf` beside `davit`.\n\n"
+         "This page is written by `davit check-config --reference`.\n\n"
+         "## In the group `davit`\n"
+         + table(agent_options())
+         + "\n## In the group `davit.engines.NAME`\nOne group for each engine; its name is yours to choose. Without "
+           "any: `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`,\n"
+           "or else the default socket.\n\n"
+         + table(engine_options())
+         + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each place that logs are sent to, beside the "
+           "agent's own disk; its name is yours to choose.\n\n"
+         + table(sink_options());
+}
+
+} // namespace davit
