@@ -11,6 +11,7 @@
 #include <caf/error.hpp>
 #include <caf/make_message.hpp> // IWYU pragma: keep
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -77,6 +78,8 @@ struct agent_context {
   std::shared_ptr<const davit::policy> policy;
   std::shared_ptr<davit::metrics> metrics;
   std::shared_ptr<const transport::secret_box> secrets;
+  /// The agent ends, or can't be healed: nothing is accepted any more. For any thread; set by the supervisor alone.
+  std::shared_ptr<std::atomic<bool>> ending = std::make_shared<std::atomic<bool>>(false);
 };
 
 using context_ptr = std::shared_ptr<const agent_context>;

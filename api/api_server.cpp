@@ -65,6 +65,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who);
 /// Lets in who may come in, and writes down who did or was turned away from what.
 void admit(self_pointer self, exchange_ptr client) {
   auto& state = self->state;
+  if (state.context->ending->load()) // while it waited among the actor's messages
+    return respond(self, client, problem(503, "the agent is ending"));
   const auto& request = client->request();
   auto scope = scope_of(request, state.context->settings.access);
   if (!scope)
@@ -151,10 +153,11 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json tells what there is"));
 }
 
-api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiring addresses) {
+api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_handles addresses) {
   auto& state = self->state;
   state.context = context;
   state.addresses = std::move(addresses);
+  state.draining = state.addresses.draining;
   state.collector.min_scrape_interval(caf::timespan{0});
   auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos ? "tcp://" + context->settings.api_listen
                                                                                                         : context->settings.api_listen);
@@ -163,7 +166,9 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
   if (where && !access.tls_certificate.empty())
     where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
   auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
-                       : transport::http_server::listen(context->io.context(), *where, {}, [actor = weak(self), self](exchange_ptr client) {
+                       : transport::http_server::listen(context->io.context(), *where, {}, [actor = weak(self), self, context](exchange_ptr client) {
+                           if (context->ending->load()) // whatever is stuck among the actors
+                             return client->respond(problem(503, "the agent is ending"));
                            if (!actor.lock())
                              return client->respond(problem(503, "the API is being restarted"));
                            resume(actor, [=] { admit(self, client); });
@@ -183,8 +188,10 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
       end_waits(self);
       keep_streams_alive(self);
     },
-    [=](drain_atom) { self->state.draining = true; },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const api_handles& now) {
+      self->state.addresses = now;
+      self->state.draining |= now.draining;
+    },
   };
 }
 
@@ -192,7 +199,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
 
 } // namespace api
 
-api_actor spawn_api(caf::actor_system& system, context_ptr context, wiring addresses) {
+api_actor spawn_api(caf::actor_system& system, context_ptr context, api_handles addresses) {
   return system.spawn(api::api_server, std::move(context), std::move(addresses));
 }
 
