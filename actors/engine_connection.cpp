@@ -91,7 +91,7 @@ struct engine_connection_state {
   context_ptr context;
   engine_settings settings;
   health_settings health;
-  wiring addresses;
+  engine_handles handles;
   std::shared_ptr<engine_client> client;
   engine_status status;
   std::uint64_t tick = 0;         ///< The one timer that counts; older ones are stale.
@@ -237,9 +237,9 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
   auto progress = [actor = weak(self), self, name](const pull_progress& now) {
     resume(actor, [=] {
       auto found = self->state.pulls.find(name);
-      if (found != self->state.pulls.end() && self->state.addresses.scheduler)
+      if (found != self->state.pulls.end() && self->state.handles.scheduler)
         for (const auto& one : found->second.waiting)
-          self->send(self->state.addresses.scheduler, progress_atom_v, one.key, now);
+          self->send(self->state.handles.scheduler, progress_atom_v, one.key, now);
     });
   };
   call_options options;
@@ -270,10 +270,10 @@ void tell(self_pointer self) {
   state.status.epoch = state.continuity.epoch();
   state.status.same_since = state.continuity.same_since();
   state.context->metrics->engine_state(state.settings.name, state.status.state == engine_state::ready);
-  if (state.addresses.scheduler)
-    self->send(state.addresses.scheduler, state.status);
-  if (auto keeper = state.addresses.sandboxes.find(state.settings.name); keeper != state.addresses.sandboxes.end() && keeper->second)
-    self->send(keeper->second, state.status);
+  if (state.handles.scheduler)
+    self->send(state.handles.scheduler, state.status);
+  if (state.handles.sandboxes)
+    self->send(state.handles.sandboxes, state.status);
 }
 
 void come_into(self_pointer self, engine_state now, std::string message) {
@@ -579,7 +579,7 @@ void pass_on(self_pointer self, log_batch batch) {
     return;
   }
   ++entry->unacknowledged;
-  self->request(self->state.addresses.logs, caf::infinite, std::move(batch))
+  self->request(self->state.handles.logs, caf::infinite, std::move(batch))
     .then(
       [=] {
         if (auto entry = find_log(self, key, source)) {
@@ -721,13 +721,13 @@ caf::result<void> hand_over(self_pointer self, const std::string& id, const std:
 
 // -- behavior --------------------------------------------------------------------------------------------------------
 
-engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings, wiring addresses,
+engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings, engine_handles handles,
                                               health_settings health) {
   auto& state = self->state;
   state.context = context;
   state.settings = settings;
   state.health = health;
-  state.addresses = std::move(addresses);
+  state.handles = std::move(handles);
   state.status.name = settings.name;
   state.status.labels = settings.labels;
   state.status.slots = settings.slots;
@@ -830,8 +830,8 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       if (number == self->state.tick)
         check(self);
     },
-    [=](wire_atom, const wiring& now) {
-      self->state.addresses = now;
+    [=](wire_atom, const engine_handles& now) {
+      self->state.handles = now;
       tell(self);
     },
   };
@@ -839,9 +839,9 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
 
 } // namespace
 
-engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings, wiring addresses,
+engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings, engine_handles handles,
                                      health_settings health) {
-  return system.spawn(engine_connection, std::move(context), std::move(settings), std::move(addresses), health);
+  return system.spawn(engine_connection, std::move(context), std::move(settings), std::move(handles), health);
 }
 
 } // namespace davit

@@ -16,6 +16,6 @@ struct health_settings {
 };
 
 engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings,
-                                     wiring addresses, health_settings health = {});
+                                     engine_handles handles, health_settings health = {});
 
 } // namespace davit

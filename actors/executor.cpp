@@ -42,7 +42,7 @@ struct executor_state {
 
   self_pointer self;
   context_ptr context;
-  wiring addresses;
+  executor_handles addresses;
   attempt_run run;
   std::vector<caf::disposable> timers; ///< Of the step.
   std::deque<event> events;            ///< What is still to be heard.
@@ -219,7 +219,7 @@ struct executor_state {
   }
 };
 
-executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work, engine_status engine, wiring addresses) {
+executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work, engine_status engine, executor_handles addresses) {
   auto& state = self->state;
   state.context = std::move(context);
   state.addresses = std::move(addresses);
@@ -239,7 +239,7 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
     [self](const engine_status& status) { self->state.hear(engine_changed{status}); },
     [self](const pull_progress& how_far) { self->state.hear(pull_moved{how_far}); },
     [self](progress_atom) { return status_of(self->state.run); },
-    [self](wire_atom, const wiring& addresses) {
+    [self](wire_atom, const executor_handles& addresses) {
       self->state.addresses = addresses;
       self->state.hear(peers_changed{static_cast<bool>(self->state.keeper())});
     },
@@ -248,7 +248,7 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
 
 } // namespace
 
-executor_actor spawn_executor(caf::scheduled_actor* parent, context_ptr context, claimed_attempt work, engine_status engine, wiring addresses) {
+executor_actor spawn_executor(caf::scheduled_actor* parent, context_ptr context, claimed_attempt work, engine_status engine, executor_handles addresses) {
   return parent->spawn(executor, std::move(context), std::move(work), std::move(engine), std::move(addresses));
 }
 

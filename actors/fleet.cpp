@@ -7,6 +7,7 @@
 #include <caf/io/middleman.hpp>
 #include <caf/io/middleman_actor.hpp>
 #include <caf/openssl/manager.hpp>
+#include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
@@ -47,16 +48,16 @@ std::string why_stranger(const peer_hello& mine, const peer_hello& theirs) {
 struct peer_state {
   static inline const char* name = "peer";
   context_ptr context;
-  wiring addresses;
+  fleet_handles handles;
   fleet_actor fleet;
 };
 
 using peer_pointer = peer_actor::stateful_pointer<peer_state>;
 
-peer_actor::behavior_type peer(peer_pointer self, context_ptr context, wiring addresses, fleet_actor fleet) {
+peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_handles handles, fleet_actor fleet) {
   self->state.fleet = std::move(fleet);
   self->state.context = context;
-  self->state.addresses = std::move(addresses);
+  self->state.handles = std::move(handles);
   return {
     [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) -> caf::result<peer_hello> {
       auto mine = hello_of(context);
@@ -68,21 +69,21 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, wiring ad
       return mine;
     },
     [=](news_atom) {
-      if (self->state.addresses.store)
-        self->send(self->state.addresses.store, news_atom_v);
+      if (self->state.handles.store)
+        self->send(self->state.handles.store, news_atom_v);
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
       auto promise = self->make_response_promise<log_page>();
-      self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
+      self->request(self->state.handles.logs, caf::infinite, read_atom_v, query)
         .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
       return promise;
     },
     [=](drain_atom) -> caf::result<void> {
       spdlog::info("another agent has asked this one to drain");
-      self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v).then([] {}, [](const caf::error&) {});
+      self->send(self->state.handles.supervisor, drain_atom_v);
       return caf::unit;
     },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const fleet_handles& now) { self->state.handles = now; },
   };
 }
 
@@ -92,7 +93,7 @@ struct fleet_state {
   static inline const char* name = "fleet";
 
   context_ptr context;
-  wiring addresses;
+  fleet_handles handles;
   peer_actor own;
   std::map<std::string, peer_actor> peers;   ///< By name; said hello.
   std::set<std::string> connecting;          ///< Addresses that are being tried.
@@ -100,6 +101,7 @@ struct fleet_state {
   std::map<std::string, std::set<std::string>> places; ///< Addresses by agent, where it was reached.
   std::set<std::string> own_places;          ///< Addresses where this agent has found itself.
   std::map<std::string, std::string> complaints; ///< By address: said once.
+  bool closed = false;                       ///< For good: its port is not safe.
 };
 
 using self_pointer = fleet_actor::stateful_pointer<fleet_state>;
@@ -122,8 +124,8 @@ void welcome(self_pointer self, const peer_hello& theirs, peer_actor there, cons
   entry = there;
   spdlog::info("agent {} (davit {}) is a peer now", theirs.agent, theirs.version);
   self->monitor(there);
-  if (state.addresses.store) // what it has done while it was not heard
-    self->send(state.addresses.store, news_atom_v);
+  if (state.handles.store) // what it has done while it was not heard
+    self->send(state.handles.store, news_atom_v);
 }
 
 void say_hello(self_pointer self, const std::string& address, peer_actor there) {
@@ -178,6 +180,8 @@ void connect_if_new(self_pointer self, const std::string& address) {
 
 void look(self_pointer self) {
   auto& state = self->state;
+  if (state.closed)
+    return;
   auto own = own_address(state);
   // A name may stand for many: that of a headless service, for every agent.
   for (const auto& address : state.context->settings.peers.peers)
@@ -186,9 +190,9 @@ void look(self_pointer self) {
         if (auto strong = self.lock())
           caf::anon_send(caf::actor_cast<fleet_actor>(strong), find_atom_v, address, std::move(found));
       });
-  if (!state.addresses.store)
+  if (!state.handles.store)
     return;
-  self->request(state.addresses.store, 10s, agents_atom_v)
+  self->request(state.handles.store, 10s, agents_atom_v)
     .then(
       [self, own](const std::vector<agent_status>& agents) {
         auto& state = self->state;
@@ -199,13 +203,23 @@ void look(self_pointer self) {
       [](const caf::error&) {});
 }
 
+/// The port is free when the fleet's next actor comes to it.
+void close_port(caf::actor_system& system, std::uint16_t port) {
+  caf::anon_send(system.openssl_manager().actor_handle(), caf::close_atom_v, port);
+}
+
 /// Whoever speaks without TLS must not be heard: CAF would come up without certificates if its options did not reach it.
+/// Then this agent stays without peers. It is not tried again: each try would open the port for a moment.
 void prove_closed(self_pointer self, const place& where) {
   auto host = where.host == "0.0.0.0" || where.host == "::" ? "127.0.0.1" : where.host;
   self->request(self->system().middleman().actor_handle(), 5s, caf::connect_atom_v, host, where.port)
     .then(
-      [self](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
-        self->quit(make_failure(fleet_errc::stranger, "the fleet's port takes peers without certificates: this agent would not be safe, and ends"));
+      [self, port = where.port](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
+        spdlog::critical("the fleet's port takes peers without certificates, which is not safe: it is closed, and this agent has no peers until it is started again");
+        self->state.closed = true;
+        close_port(self->system(), port);
+        self->unlink_from(self->state.own);
+        self->send_exit(self->state.own, caf::exit_reason::user_shutdown);
       },
       [self](const caf::error&) {
         spdlog::info("peers find this agent at {}", self->state.context->settings.peers.listen);
@@ -213,11 +227,11 @@ void prove_closed(self_pointer self, const place& where) {
       });
 }
 
-fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring addresses) {
+fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_handles handles) {
   auto& state = self->state;
   state.context = context;
-  state.addresses = addresses;
-  state.own = self->spawn<caf::linked>(peer, context, std::move(addresses), fleet_actor{self});
+  state.handles = handles;
+  state.own = self->spawn<caf::linked>(peer, context, std::move(handles), fleet_actor{self});
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto one = self->state.peers.begin(); one != self->state.peers.end(); ++one)
       if (one->second.address() == down.source) {
@@ -235,7 +249,10 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
   auto interfaces = self->system().message_types(state.own);
   self->request(self->system().openssl_manager().actor_handle(), 15s, caf::publish_atom_v, where->port, caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces), where->host, true)
     .then(
-      [self, place = *where](std::uint16_t) { prove_closed(self, place); },
+      [self, place = *where](std::uint16_t port) {
+        self->attach_functor([system = &self->system(), port] { close_port(*system, port); });
+        prove_closed(self, place);
+      },
       [self, listen = context->settings.peers.listen](const caf::error& e) { self->quit(make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + caf::to_string(e))); });
   self->delayed_send(self, look_interval, tick_atom_v);
   auto peer_of = [self](const std::string& agent) -> peer_actor {
@@ -285,10 +302,10 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
       self->delayed_send(self, look_interval, tick_atom_v);
       look(self);
     },
-    [=](wire_atom, const wiring& now) {
+    [=](wire_atom, const fleet_handles& now) {
       auto& state = self->state;
-      state.addresses = now;
-      // The peer's own actor asks by these addresses.
+      state.handles = now;
+      // The peer's own actor uses the same.
       self->send(state.own, wire_atom_v, now);
     },
   };
@@ -296,8 +313,8 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, wiring 
 
 } // namespace
 
-fleet_actor spawn_fleet(caf::actor_system& system, context_ptr context, wiring addresses) {
-  return system.spawn(fleet, std::move(context), std::move(addresses));
+fleet_actor spawn_fleet(caf::actor_system& system, context_ptr context, fleet_handles handles) {
+  return system.spawn(fleet, std::move(context), std::move(handles));
 }
 
 } // namespace davit

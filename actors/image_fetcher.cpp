@@ -31,7 +31,7 @@ struct engine_images {
 struct image_fetcher_state {
   static inline const char* name = "image_fetcher";
   context_ptr context;
-  wiring addresses;
+  fetcher_handles handles;
   std::map<std::string, engine_images> engines;
 };
 
@@ -57,8 +57,8 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   std::erase_if(mine.settled, [&](const auto& one) { return now - one.second > remembered_for; });
   while (!images.empty() && mine.settled.contains(images.front()))
     images.pop_front();
-  auto address = state.addresses.engines.find(engine.name);
-  if (images.empty() || address == state.addresses.engines.end()) {
+  auto address = state.handles.engines.find(engine.name);
+  if (images.empty() || address == state.handles.engines.end()) {
     mine.at_work = false;
     return;
   }
@@ -71,7 +71,7 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   auto pulled = [=] {
     self->state.context->metrics->image_pulled(true);
     // Known to be davit's from now on, so that it may be removed some day.
-    self->request(self->state.addresses.store, caf::infinite, pull_atom_v, engine.info.id, image).then([] {}, [](const caf::error&) {});
+    self->request(self->state.handles.store, caf::infinite, pull_atom_v, engine.info.id, image).then([] {}, [](const caf::error&) {});
     spdlog::info("engine {}: the image {} was pulled for tasks that wait", engine.name, image);
     next();
   };
@@ -80,8 +80,8 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
     next();
   };
   auto missing = [=, pull = state.context->settings.pull_timeout](const caf::error& e) {
-    auto address = self->state.addresses.engines.find(engine.name);
-    if (engine_code(e) != engine_errc::not_found || address == self->state.addresses.engines.end())
+    auto address = self->state.handles.engines.find(engine.name);
+    if (engine_code(e) != engine_errc::not_found || address == self->state.handles.engines.end())
       not_pulled(e);
     else
       self->request(address->second, caf::infinite, pull_atom_v, attempt_key{}, image, pull, secret{}).then(pulled, not_pulled);
@@ -92,9 +92,9 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
 /// Where there is a free slot, the next task has it, and pulls what it needs itself.
 void look(self_pointer self) {
   auto& state = self->state;
-  if (!state.addresses.scheduler || !state.addresses.store)
+  if (!state.handles.scheduler || !state.handles.store)
     return;
-  self->request(state.addresses.scheduler, 10s, engines_atom_v)
+  self->request(state.handles.scheduler, 10s, engines_atom_v)
     .then(
       [self](const std::vector<engine_status>& engines) {
         auto& state = self->state;
@@ -107,7 +107,7 @@ void look(self_pointer self) {
           mine.at_work = true;
           auto labels = labels_of(engine.profile);
           labels.insert(labels.end(), engine.labels.begin(), engine.labels.end());
-          self->request(state.addresses.store, 30s, list_atom_v, std::move(labels), settings->images_ahead)
+          self->request(state.handles.store, 30s, list_atom_v, std::move(labels), settings->images_ahead)
             .then([self, engine](const task_page& next) { fetch(self, engine, wanted_images(self->state, next.tasks, engine.profile)); },
                   [self, name = engine.name](const caf::error&) { self->state.engines[name].at_work = false; });
         }
@@ -115,9 +115,9 @@ void look(self_pointer self) {
       [](const caf::error&) {});
 }
 
-fetcher_actor::behavior_type image_fetcher(self_pointer self, context_ptr context, wiring addresses) {
+fetcher_actor::behavior_type image_fetcher(self_pointer self, context_ptr context, fetcher_handles handles) {
   self->state.context = std::move(context);
-  self->state.addresses = std::move(addresses);
+  self->state.handles = std::move(handles);
   const auto& engines = self->state.context->settings.engines;
   if (std::any_of(engines.begin(), engines.end(), [](const auto& one) { return one.images_ahead > 0; }))
     self->delayed_send(self, look_interval, tick_atom_v);
@@ -126,14 +126,14 @@ fetcher_actor::behavior_type image_fetcher(self_pointer self, context_ptr contex
       self->delayed_send(self, look_interval, tick_atom_v);
       look(self);
     },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const fetcher_handles& now) { self->state.handles = now; },
   };
 }
 
 } // namespace
 
-fetcher_actor spawn_image_fetcher(caf::actor_system& system, context_ptr context, wiring addresses) {
-  return system.spawn(image_fetcher, std::move(context), std::move(addresses));
+fetcher_actor spawn_image_fetcher(caf::actor_system& system, context_ptr context, fetcher_handles handles) {
+  return system.spawn(image_fetcher, std::move(context), std::move(handles));
 }
 
 } // namespace davit

@@ -6,6 +6,6 @@
 
 namespace davit {
 
-fetcher_actor spawn_image_fetcher(caf::actor_system& system, context_ptr context, wiring addresses);
+fetcher_actor spawn_image_fetcher(caf::actor_system& system, context_ptr context, fetcher_handles handles);
 
 } // namespace davit

@@ -417,9 +417,9 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       return promise;
     },
     [=](tick_atom) { tick(self, context); },
-    [=](wire_atom, const wiring& addresses) {
-      self->state.store = addresses.store;
-      self->state.sinks = addresses.sinks;
+    [=](wire_atom, const log_handles& handles) {
+      self->state.store = handles.store;
+      self->state.sinks = handles.sinks;
       ship(self, context);
     },
   };

@@ -32,6 +32,7 @@ metrics::metrics(caf::actor_system& system) {
   reconnects_ = registry.counter_family("davit", "engine-connects", {"engine"}, "Connections made to the engine.", "1", true);
   pulls_ = registry.counter_family("davit", "image-pulls", {"result"}, "Image pulls, by result.", "1", true);
   restarts_ = registry.counter_family("davit", "actor-restarts", {"actor"}, "Actors that failed and were started again.", "1", true);
+  suspended_ = registry.gauge_family("davit", "suspended", {"subtree"}, "1 while a part of the agent has failed again and again, and waits to be tried again.");
   http_ = registry.counter_family("davit", "http-requests", {"status"}, "Answers of the HTTP API, by status.", "1", true);
   log_bytes_ = registry.counter_singleton("davit", "log", "Bytes of output that were written to logs.", "bytes", true);
   log_dropped_ = registry.counter_singleton("davit", "log-dropped", "Bytes of output over the log limit.", "bytes", true);
@@ -89,6 +90,10 @@ void metrics::image_pulled(bool good) {
 
 void metrics::actor_restarted(std::string_view actor) {
   restarts_->get_or_add({{"actor", view(actor)}})->inc();
+}
+
+void metrics::suspended(std::string_view subtree, bool now) {
+  suspended_->get_or_add({{"subtree", view(subtree)}})->value(now ? 1 : 0);
 }
 
 void metrics::tasks_in_state(std::int64_t queued, std::int64_t starting, std::int64_t running) {

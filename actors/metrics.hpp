@@ -46,6 +46,8 @@ public:
   /// From acceptance to the start of the first container.
   void task_start(double seconds);
   void disk_free(std::int64_t bytes);
+  /// Of a subtree of the supervisor's: whether it has failed again and again, and waits to be tried again.
+  void suspended(std::string_view subtree, bool now);
   /// Of an engine: sandboxes that wait for tasks.
   void sandboxes(std::string_view engine, std::int64_t waiting);
   /// An attempt has begun: in a sandbox, or in a container made for it.
@@ -67,6 +69,7 @@ private:
   family<counter>* reconnects_;
   family<counter>* pulls_;
   family<counter>* restarts_;
+  family<gauge>* suspended_;
   family<counter>* http_;
   counter* log_bytes_;
   counter* log_dropped_;

@@ -40,7 +40,7 @@ using round_ptr = std::shared_ptr<round>;
 struct reaper_state {
   static inline const char* name = "reaper";
   context_ptr context;
-  wiring addresses;
+  reaper_handles handles;
   std::map<std::string, int> renamed; ///< How often such a sandbox was seen, by its id.
 };
 
@@ -87,7 +87,7 @@ void remove(self_pointer self, const engine_actor& engine, const std::string& en
 }
 
 void judge(self_pointer self, const engine_actor& engine, const std::string& engine_name, container_summary container, attempt_key key, round_ptr count) {
-  self->request(self->state.addresses.store, 30s, find_atom_v, key.task)
+  self->request(self->state.handles.store, 30s, find_atom_v, key.task)
     .then(
       [=](const task& known) {
         recovery_facts facts;
@@ -106,16 +106,16 @@ void judge(self_pointer self, const engine_actor& engine, const std::string& eng
 
 void reap(self_pointer self, round_ptr count) {
   auto& state = self->state;
-  if (!state.addresses.scheduler || !state.addresses.store)
+  if (!state.handles.scheduler || !state.handles.store)
     return;
-  self->request(state.addresses.scheduler, 10s, engines_atom_v)
+  self->request(state.handles.scheduler, 10s, engines_atom_v)
     .then(
       [self, count](const std::vector<engine_status>& engines) {
         auto& state = self->state;
         const auto& settings = state.context->settings;
         for (const auto& status : engines) {
-          auto engine = state.addresses.engines.find(status.name);
-          if (status.state != engine_state::ready || engine == state.addresses.engines.end())
+          auto engine = state.handles.engines.find(status.name);
+          if (status.state != engine_state::ready || engine == state.handles.engines.end())
             continue;
           // Its own alone: what another agent's containers are for, that agent's store knows.
           std::vector<std::string> labels{"davit.fleet=" + settings.fleet, "davit.agent=" + settings.name};
@@ -150,7 +150,7 @@ void collect_image(self_pointer self, const engine_actor& engine, const std::str
           spdlog::info("removed the image {}: its engine is short of disk, and it was not used for long", image);
           self->state.context->metrics->image_removed();
         }
-        self->request(self->state.addresses.store, caf::infinite, forget_atom_v, engine_id, image).then([] {}, [](const caf::error&) {});
+        self->request(self->state.handles.store, caf::infinite, forget_atom_v, engine_id, image).then([] {}, [](const caf::error&) {});
       },
       [=](const caf::error& e) {
         if (engine_code(e) == engine_errc::conflict) // in use after all: the next one may do
@@ -160,21 +160,21 @@ void collect_image(self_pointer self, const engine_actor& engine, const std::str
 
 void collect_images(self_pointer self) {
   auto& state = self->state;
-  if (!state.addresses.scheduler || !state.addresses.store)
+  if (!state.handles.scheduler || !state.handles.store)
     return;
-  self->request(state.addresses.scheduler, 10s, engines_atom_v)
+  self->request(state.handles.scheduler, 10s, engines_atom_v)
     .then(
       [self](const std::vector<engine_status>& engines) {
         auto& state = self->state;
         for (const auto& settings : state.context->settings.engines) {
           auto status = std::find_if(engines.begin(), engines.end(), [&](const auto& one) { return one.name == settings.name; });
-          auto engine = state.addresses.engines.find(settings.name);
-          if (settings.image_gc_below.bytes == 0 || status == engines.end() || engine == state.addresses.engines.end() || status->state != engine_state::ready
+          auto engine = state.handles.engines.find(settings.name);
+          if (settings.image_gc_below.bytes == 0 || status == engines.end() || engine == state.handles.engines.end() || status->state != engine_state::ready
               || !status->disk_free || *status->disk_free >= settings.image_gc_below.bytes)
             continue;
           auto age = std::max({settings.image_gc_age, least_image_age, 2 * settings.grace});
           auto before = std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - age);
-          self->request(state.addresses.store, 30s, images_atom_v, status->info.id, before)
+          self->request(state.handles.store, 30s, images_atom_v, status->info.id, before)
             .then([self, actor = engine->second, id = status->info.id](const std::vector<std::string>& unused) { collect_image(self, actor, id, unused); },
                   [](const caf::error&) {});
         }
@@ -186,9 +186,9 @@ void collect_images(self_pointer self) {
 void forget(self_pointer self) {
   auto& state = self->state;
   auto keep = state.context->settings.retention;
-  if (keep.count() == 0 || !state.addresses.store || !state.addresses.logs)
+  if (keep.count() == 0 || !state.handles.store || !state.handles.logs)
     return;
-  self->request(state.addresses.store, 30s, list_atom_v, std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - keep), forgotten_at_once)
+  self->request(state.handles.store, 30s, list_atom_v, std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - keep), forgotten_at_once)
     .then(
       [self](const std::vector<task_id>& tasks) {
         if (tasks.empty())
@@ -198,7 +198,7 @@ void forget(self_pointer self) {
         auto one_less = [self, left, gone, whole = tasks.size()] {
           if (--*left != 0)
             return;
-          self->request(self->state.addresses.store, 60s, forget_atom_v, *gone)
+          self->request(self->state.handles.store, 60s, forget_atom_v, *gone)
             .then(
               [self, whole, gone] {
                 if (gone->size() == whole && whole == forgotten_at_once)
@@ -207,7 +207,7 @@ void forget(self_pointer self) {
               [](const caf::error& e) { spdlog::warn("old tasks were not forgotten: {}", text_of(e)); });
         };
         for (auto task : tasks)
-          self->request(self->state.addresses.logs, 60s, remove_atom_v, task)
+          self->request(self->state.handles.logs, 60s, remove_atom_v, task)
             .then(
               [=] {
                 gone->push_back(task);
@@ -221,9 +221,9 @@ void forget(self_pointer self) {
       [](const caf::error&) {});
 }
 
-reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, wiring addresses) {
+reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, reaper_handles handles) {
   self->state.context = std::move(context);
-  self->state.addresses = std::move(addresses);
+  self->state.handles = std::move(handles);
   self->delayed_send(self, 5s, tick_atom_v); // by then the engines have answered and what was left is taken over
   return {
     [=](reap_atom) {
@@ -239,14 +239,14 @@ reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, wirin
       forget(self);
       collect_images(self);
     },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const reaper_handles& now) { self->state.handles = now; },
   };
 }
 
 } // namespace
 
-reaper_actor spawn_reaper(caf::actor_system& system, context_ptr context, wiring addresses) {
-  return system.spawn(reaper, std::move(context), std::move(addresses));
+reaper_actor spawn_reaper(caf::actor_system& system, context_ptr context, reaper_handles handles) {
+  return system.spawn(reaper, std::move(context), std::move(handles));
 }
 
 } // namespace davit

@@ -6,6 +6,6 @@
 
 namespace davit {
 
-reaper_actor spawn_reaper(caf::actor_system& system, context_ptr context, wiring addresses);
+reaper_actor spawn_reaper(caf::actor_system& system, context_ptr context, reaper_handles handles);
 
 } // namespace davit

@@ -68,7 +68,7 @@ struct sandbox_keeper_state {
   static inline const char* name = "sandbox_keeper";
   context_ptr context;
   engine_settings settings;
-  wiring addresses;
+  sandbox_handles handles;
   engine_status engine;
   std::map<std::string, sandbox_kind_state> kinds;
   std::set<std::string> making; ///< By their names.
@@ -103,8 +103,7 @@ std::uint32_t kept_count(const sandbox_keeper_state& state, bool networks) {
 }
 
 engine_actor engine_of(self_pointer self) {
-  auto found = self->state.addresses.engines.find(self->state.settings.name);
-  return found == self->state.addresses.engines.end() ? engine_actor{} : found->second;
+  return self->state.handles.engine;
 }
 
 void tell(self_pointer self) {
@@ -555,11 +554,11 @@ void engine_changed(self_pointer self, const engine_status& now) {
   }
 }
 
-sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings, wiring addresses) {
+sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings, sandbox_handles handles) {
   auto& state = self->state;
   state.context = std::move(context);
   state.settings = std::move(settings);
-  state.addresses = std::move(addresses);
+  state.handles = std::move(handles);
   tell(self);
   return {
     [=](take_atom, const container_plan& plan, bool insists) { return take(self, plan, insists); },
@@ -608,14 +607,14 @@ sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr conte
       if (state.ticking)
         self->delayed_send(self, look_interval, tick_atom_v);
     },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const sandbox_handles& now) { self->state.handles = now; },
   };
 }
 
 } // namespace
 
-sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, wiring addresses) {
-  return system.spawn(sandbox_keeper, std::move(context), std::move(settings), std::move(addresses));
+sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, sandbox_handles handles) {
+  return system.spawn(sandbox_keeper, std::move(context), std::move(settings), std::move(handles));
 }
 
 } // namespace davit

@@ -37,7 +37,7 @@ struct scheduler_state {
   static inline const char* name = "scheduler";
 
   context_ptr context;
-  wiring addresses;
+  scheduler_handles addresses;
   uuid incarnation = uuid::make_v4(); ///< Fences off the executors of a scheduler that has failed.
   std::map<std::string, engine_status> engines;
   std::map<attempt_key, live_attempt> live;
@@ -415,10 +415,11 @@ void executor_down(self_pointer self, const caf::down_msg& down) {
   });
 }
 
-scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context, wiring addresses) {
+scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context, scheduler_handles addresses) {
   auto& state = self->state;
   state.context = context;
   state.addresses = std::move(addresses);
+  state.draining = state.addresses.draining;
   self->set_down_handler([self](const caf::down_msg& down) { executor_down(self, down); });
   // Until a connection has told of itself, its engine is connecting.
   for (const auto& one : context->settings.engines) {
@@ -524,11 +525,12 @@ scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context,
         self->request(self->state.addresses.store, caf::infinite, count_atom_v).then([](const task_counts&) {}, [](const caf::error&) {});
       }
     },
-    [=](wire_atom, const wiring& addresses) {
+    [=](wire_atom, const scheduler_handles& addresses) {
       auto& state = self->state;
       state.addresses = addresses;
+      state.draining |= addresses.draining;
       for (auto& [key, one] : state.live)
-        self->send(one.executor, wire_atom_v, addresses);
+        self->send(one.executor, wire_atom_v, executor_handles{addresses});
       if (state.context->settings.shared_store)
         beat(self);
       else if (!state.taken_over && addresses.store)
@@ -539,7 +541,7 @@ scheduler_actor::behavior_type scheduler(self_pointer self, context_ptr context,
 
 } // namespace
 
-scheduler_actor spawn_scheduler(caf::actor_system& system, context_ptr context, wiring addresses) {
+scheduler_actor spawn_scheduler(caf::actor_system& system, context_ptr context, scheduler_handles addresses) {
   return system.spawn(scheduler, std::move(context), std::move(addresses));
 }
 

@@ -6,6 +6,6 @@
 
 namespace davit {
 
-scheduler_actor spawn_scheduler(caf::actor_system& system, context_ptr context, wiring addresses);
+scheduler_actor spawn_scheduler(caf::actor_system& system, context_ptr context, scheduler_handles addresses);
 
 } // namespace davit

@@ -83,7 +83,7 @@ struct sink_state {
 
   context_ptr context;
   sink_settings settings;
-  wiring addresses;
+  sink_handles addresses;
   sink_status status;
   std::map<attempt_key, shipped_log> logs;
   std::map<attempt_key, finished_log> done;
@@ -424,7 +424,7 @@ void bound_backlog(self_pointer self) {
   }
 }
 
-sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_settings settings, wiring addresses) {
+sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_settings settings, sink_handles addresses) {
   auto& state = self->state;
   state.context = context;
   state.settings = settings;
@@ -468,7 +468,7 @@ sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_sett
       }
       pump(self);
     },
-    [=](wire_atom, const wiring& now) {
+    [=](wire_atom, const sink_handles& now) {
       self->state.addresses = now;
       pump(self);
     },
@@ -477,7 +477,7 @@ sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_sett
 
 } // namespace
 
-sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, wiring addresses) {
+sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses) {
   return system.spawn<caf::detached>(sink, std::move(context), std::move(settings), std::move(addresses));
 }
 

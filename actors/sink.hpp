@@ -7,6 +7,6 @@
 namespace davit {
 
 /// Spawns it on a thread of its own, as a file's disk may keep it waiting.
-sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, wiring addresses);
+sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses);
 
 } // namespace davit

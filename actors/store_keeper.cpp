@@ -282,9 +282,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
       return caf::unit;
     },
     [=](commit_atom) { commit(self, *context->metrics); },
-    [=](wire_atom, const wiring& addresses) {
-      self->state.listeners = addresses.listeners;
-      self->state.fleet = addresses.fleet;
+    [=](wire_atom, const store_handles& handles) {
+      self->state.listeners = handles.listeners;
+      self->state.fleet = handles.fleet;
     },
   };
 }

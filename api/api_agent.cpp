@@ -78,7 +78,9 @@ void sinks(self_pointer self, exchange_ptr client) {
           settle();
         },
         [=, name = name](const caf::error& e) {
-          list->emplace(name, json::object{{"name", name}, {"message", text_of(e)}});
+          const auto& suspended = self->state.addresses.suspended;
+          auto why = suspended.find("sink " + name);
+          list->emplace(name, json::object{{"name", name}, {"message", why == suspended.end() ? text_of(e) : why->second}});
           settle();
         });
 }
@@ -94,7 +96,7 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
     return respond(self, client, problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
   self->state.draining = true;
   // Answered at once: the end of it can be seen in the agent's slots.
-  self->request(self->state.addresses.scheduler, caf::infinite, drain_atom_v).then([] {}, [](const caf::error&) {});
+  self->send(self->state.addresses.supervisor, drain_atom_v);
   respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
 }
 

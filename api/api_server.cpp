@@ -47,7 +47,9 @@ void respond_json(self_pointer self, const exchange_ptr& client, int status, con
 namespace {
 
 /// Runs the work among the actor's messages; answers the client if the actor has gone.
-void resume_or_refuse(const caf::weak_actor_ptr& actor, const exchange_ptr& client, std::function<void()> work) {
+void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& context, const exchange_ptr& client, std::function<void()> work) {
+  if (context->ending->load()) // whatever is stuck among the actors
+    return client->respond(problem(503, "the agent is ending"));
   if (!actor.lock())
     return client->respond(problem(503, "the API is being restarted"));
   resume(actor, std::move(work));
@@ -77,6 +79,10 @@ void route(self_pointer self, exchange_ptr client, const caller& who);
 /// Lets in who may come in, and turns others away; that is written down. None: this one was turned away.
 std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   auto& state = self->state;
+  if (state.context->ending->load()) { // while it waited among the actor's messages
+    respond(self, client, problem(503, "the agent is ending"));
+    return std::nullopt;
+  }
   const auto& request = client->request();
   auto scope = scope_of(request, state.context->settings.access);
   if (!scope)
@@ -114,8 +120,8 @@ void on_request(self_pointer self, const exchange_ptr& client) {
 /// A client asks whether it may send the body to this header.
 void on_header(self_pointer self, const exchange_ptr& client) {
   if (auto who = admit(self, client))
-    client->read_body([actor = weak(self), self, client, who = std::move(*who)] {
-      resume_or_refuse(actor, client, [=] { serve(self, client, who); });
+    client->read_body([actor = weak(self), context = self->state.context, self, client, who = std::move(*who)] {
+      resume_or_refuse(actor, context, client, [=] { serve(self, client, who); });
     });
 }
 
@@ -187,10 +193,11 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json tells what there is"));
 }
 
-api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiring addresses) {
+api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_handles addresses) {
   auto& state = self->state;
   state.context = context;
   state.addresses = std::move(addresses);
+  state.draining = state.addresses.draining;
   state.collector.min_scrape_interval(caf::timespan{0});
   auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos ? "tcp://" + context->settings.api_listen
                                                                                                         : context->settings.api_listen);
@@ -201,11 +208,11 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
   auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
                        : transport::http_server::listen(
                          context->io.context(), *where, {},
-                         [actor = weak(self), self](const exchange_ptr& client) {
-                           resume_or_refuse(actor, client, [=] { on_request(self, client); });
+                         [actor = weak(self), context, self](const exchange_ptr& client) {
+                           resume_or_refuse(actor, context, client, [=] { on_request(self, client); });
                          },
-                         [actor = weak(self), self](const exchange_ptr& client) {
-                           resume_or_refuse(actor, client, [=] { on_header(self, client); });
+                         [actor = weak(self), context, self](const exchange_ptr& client) {
+                           resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
                          });
   if (!server) {
     self->quit(make_failure(server.error().code, server.error().message));
@@ -222,8 +229,10 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
       end_waits(self);
       keep_streams_alive(self);
     },
-    [=](drain_atom) { self->state.draining = true; },
-    [=](wire_atom, const wiring& now) { self->state.addresses = now; },
+    [=](wire_atom, const api_handles& now) {
+      self->state.addresses = now;
+      self->state.draining |= now.draining;
+    },
   };
 }
 
@@ -231,7 +240,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, wiri
 
 } // namespace api
 
-api_actor spawn_api(caf::actor_system& system, context_ptr context, wiring addresses) {
+api_actor spawn_api(caf::actor_system& system, context_ptr context, api_handles addresses) {
   return system.spawn(api::api_server, std::move(context), std::move(addresses));
 }
 

@@ -55,7 +55,7 @@ struct api_state {
   }
 
   context_ptr context;
-  wiring addresses;
+  api_handles addresses;
   std::shared_ptr<transport::http_server> server;
   std::unique_ptr<access_control> access;
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.

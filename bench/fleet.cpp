@@ -77,7 +77,7 @@ fleet_actor::behavior_type mesh(fleet_actor::stateful_pointer<mesh_state> self, 
     [](list_atom) { return std::vector<std::string>{}; },
     [](find_atom, const std::string&, const std::vector<std::string>&) {},
     [](tick_atom) {},
-    [](wire_atom, const wiring&) {},
+    [](wire_atom, const fleet_handles&) {},
   };
 }
 

@@ -1,5 +1,6 @@
 #include "instant_agent.hpp"
 
+#include "actors/agent_tree.hpp"
 #include "actors/log_keeper.hpp"
 #include "actors/metrics.hpp"
 #include "actors/scheduler.hpp"
@@ -74,7 +75,7 @@ engine_actor::behavior_type instant_engine(self_pointer self, duration takes, st
     [](withdraw_atom, const attempt_key&) {},
     [](const continuation&) {},
     [](tick_atom, std::uint64_t) {},
-    [](wire_atom, const wiring&) {},
+    [](wire_atom, const engine_handles&) {},
   };
 }
 
@@ -92,17 +93,18 @@ instant_agent::instant_agent(caf::actor_system& system, transport::io_runtime& i
   addresses_.logs = spawn_log_keeper(system, context_);
   for (std::size_t i = 0; i < engines.size(); ++i)
     addresses_.engines[context_->settings.engines[i].name] = engines[i];
-  addresses_.scheduler = spawn_scheduler(system, context_, addresses_);
-  addresses_.listeners = {addresses_.scheduler};
-  if (listener)
-    addresses_.listeners.push_back(listener);
+  addresses_.scheduler = spawn_scheduler(system, context_, handles_of_scheduler(addresses_));
+  listener_ = std::move(listener);
   wire();
 }
 
 void instant_agent::wire() {
-  caf::anon_send(addresses_.store, wire_atom_v, addresses_);
-  caf::anon_send(addresses_.logs, wire_atom_v, addresses_);
-  caf::anon_send(addresses_.scheduler, wire_atom_v, addresses_);
+  auto for_store = handles_of_store(addresses_);
+  if (listener_)
+    for_store.listeners.push_back(listener_);
+  caf::anon_send(addresses_.store, wire_atom_v, for_store);
+  caf::anon_send(addresses_.logs, wire_atom_v, handles_of_logs(addresses_));
+  caf::anon_send(addresses_.scheduler, wire_atom_v, handles_of_scheduler(addresses_));
 }
 
 void instant_agent::engines_come() {

@@ -31,13 +31,15 @@ public:
   /// Ends it as a kill would: it says nothing to anybody.
   void kill();
 
-  const wiring& addresses() const { return addresses_; }
+  const directory& addresses() const { return addresses_; }
+  const event_listener& listener() const { return listener_; }
 
 private:
   void wire();
   caf::actor_system& system_;
   context_ptr context_;
-  wiring addresses_;
+  directory addresses_;
+  event_listener listener_;
 };
 
 /// A new folder in /tmp.

@@ -79,7 +79,7 @@ struct agent {
     caf::scoped_actor self{system};
     for (const auto& [name, engine] : one.addresses().engines)
       self->send_exit(engine, caf::exit_reason::user_shutdown);
-    self->send_exit(one.addresses().listeners.back(), caf::exit_reason::user_shutdown);
+    self->send_exit(one.listener(), caf::exit_reason::user_shutdown);
     io.stop();
     std::filesystem::remove_all(folder);
   }

@@ -1,7 +1,6 @@
 #include "cli/agent_process.hpp"
 
 #include "actors/metrics.hpp"
-#include "actors/supervisor.hpp"
 #include "api/api_server.hpp"
 #include "json/write.hpp"
 #include "store/task_store.hpp"
@@ -161,7 +160,7 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
   auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets});
-  s->supervisor = spawn_supervisor(*s->system, context, make_api ? make_api : spawn_api);
+  s->supervisor = spawn_supervisor(*s->system, context, plan_agent(context, real_spawns(*s->system, context, make_api ? make_api : spawn_api)));
   s->supervisor->attach_functor([down = s->down, reason = s->down_reason, dog = s->dog](const caf::error& why) {
     *reason = text_of(why);
     *down = true;
@@ -208,17 +207,17 @@ caf::actor_system& agent_process::system() {
   return *state_->system;
 }
 
-wiring agent_process::addresses() {
+directory agent_process::addresses() {
   caf::scoped_actor self{*state_->system};
-  wiring found;
-  self->request(state_->supervisor, std::chrono::seconds{5}, find_atom_v).receive([&](wiring& now) { found = std::move(now); }, [](const caf::error&) {});
+  directory found;
+  self->request(state_->supervisor, std::chrono::seconds{5}, find_atom_v).receive([&](directory& now) { found = std::move(now); }, [](const caf::error&) {});
   return found;
 }
 
 namespace {
 
 /// What has been printed by now is sent, if the sinks take it; what is not sent within a few seconds is sent by the next start.
-void flush_sinks(caf::scoped_actor& self, const wiring& addresses) {
+void flush_sinks(caf::scoped_actor& self, const directory& addresses) {
   auto until = std::chrono::steady_clock::now() + std::chrono::seconds{5};
   for (const auto& [name, sink] : addresses.sinks) {
     std::uint64_t sent = 0;

@@ -1,7 +1,7 @@
 // A running agent: the actor system, the I/O threads, and what is between them and the operating system.
 #pragma once
 
-#include "actors/supervisor.hpp"
+#include "actors/agent_tree.hpp"
 #include "configuration/configuration.hpp"
 #include "messages/actors.hpp"
 
@@ -31,8 +31,8 @@ public:
 
   caf::actor_system& system();
 
-  /// Everybody's addresses at this moment.
-  wiring addresses();
+  /// All handles, as they are at this moment.
+  directory addresses();
 
 private:
   struct state;

@@ -1,7 +1,7 @@
 #include "configuration/cross_checks.hpp"
 
 #include "configuration/text_formats.hpp"
-#include "transport/aws_profile.hpp"
+#include "shipping/aws_profile.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/registry_credentials.hpp"
 
@@ -37,7 +37,7 @@ void check_sink(const sink_settings& sink, mistake_list& mistakes) {
   if (sink.type == sink_type::file && sink.path.empty() && !mistakes.has(name + ".path"))
     mistakes.add(name, "a file needs a path; write path = \"/var/log/davit.json\"");
   auto environment = [](const char* variable) -> const char* { return std::getenv(variable); };
-  if (sink.type == sink_type::cloudwatch && sink.region.empty() && transport::find_aws_region(environment).empty())
+  if (sink.type == sink_type::cloudwatch && sink.region.empty() && shipping::find_aws_region(environment).empty())
     mistakes.add(name, "no AWS region: set region, or AWS_REGION");
   if ((sink.type == sink_type::loki || sink.type == sink_type::otlp) && sink.url.empty()
       && !mistakes.has(name + ".url"))

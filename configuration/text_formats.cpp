@@ -1,7 +1,7 @@
 #include "configuration/text_formats.hpp"
 
 #include "transport/endpoint.hpp"
-#include "transport/log_format.hpp"
+#include "shipping/log_format.hpp"
 
 #include <string_view>
 

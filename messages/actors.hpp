@@ -12,8 +12,19 @@
 
 namespace davit {
 
-/// Everybody's addresses in this agent, sent around whenever one has changed; its definition is at the end.
-struct wiring;
+// What each actor uses of the others; defined at the end. Sent when it starts, and whenever one of them is another one.
+struct store_handles;
+struct log_handles;
+struct sink_handles;
+struct engine_handles;
+struct sandbox_handles;
+struct executor_handles;
+struct scheduler_handles;
+struct fetcher_handles;
+struct reaper_handles;
+struct fleet_handles;
+struct api_handles;
+struct directory;
 
 /// The STORE KEEPER interface. Owns the database session; the only actor that blocks, so it has a thread of its own.
 /// Writes that come together are committed together, and answered after the commit: what is answered is durable.
@@ -74,8 +85,8 @@ using store_actor = caf::typed_actor<
   caf::result<void>(ping_atom),
   // Run and commit what has gathered. (It sends this to itself.)
   caf::result<void>(commit_atom),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, store_handles)>;
 
 /// The LOG KEEPER interface. Writes each attempt's log and serves its readers.
 using log_actor = caf::typed_actor<
@@ -98,8 +109,8 @@ using log_actor = caf::typed_actor<
   caf::result<log_page>(read_atom, log_query),
   // Go on with compressing, and let readers go whose time is over. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, log_handles)>;
 
 /// The ENGINE CONNECTION interface: one per engine. Answers every request within its deadline: with a result, or with an
 /// engine_errc and the engine's own words.
@@ -155,8 +166,8 @@ using engine_actor = caf::typed_actor<
   caf::result<void>(continuation),
   // Time to ping, or to connect again. (It sends this to itself.)
   caf::result<void>(tick_atom, std::uint64_t),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, engine_handles)>;
 
 /// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task, each used by one and thrown away; and the init that all
 /// tasks have.
@@ -178,15 +189,15 @@ using sandbox_actor = caf::typed_actor<
   caf::result<void>(drain_atom),
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, sandbox_handles)>;
 
 /// The IMAGE FETCHER interface. Has engines whose slots are all taken pull what the next tasks in the queue will need there, one image at a time.
 using fetcher_actor = caf::typed_actor<
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the (restarted) actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, fetcher_handles)>;
 
 /// The EXECUTOR interface: one per attempt.
 using executor_actor = caf::typed_actor<
@@ -202,8 +213,8 @@ using executor_actor = caf::typed_actor<
   caf::result<void>(pull_progress),
   // Say what the attempt is at.
   caf::result<attempt_status>(progress_atom),
-  // Take the (restarted) actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, executor_handles)>;
 
 /// The SCHEDULER interface. Claims tasks that it has room for, picks the engine, starts executors.
 using scheduler_actor = caf::typed_actor<
@@ -229,8 +240,8 @@ using scheduler_actor = caf::typed_actor<
   caf::result<void>(retire_atom),
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the (restarted) actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, scheduler_handles)>;
 
 /// The REAPER interface. Removes the containers of this agent that no attempt owns any more.
 using reaper_actor = caf::typed_actor<
@@ -238,8 +249,8 @@ using reaper_actor = caf::typed_actor<
   caf::result<std::uint32_t>(reap_atom),
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the (restarted) actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, reaper_handles)>;
 
 /// The PEER interface: what one agent may ask of another, over CAF's middleman.
 using peer_actor = caf::typed_actor<
@@ -251,8 +262,8 @@ using peer_actor = caf::typed_actor<
   caf::result<log_page>(read_atom, log_query),
   // Take no more tasks.
   caf::result<void>(drain_atom),
-  // Take the other actors' addresses. (Of its own agent: they can't travel.)
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses. (From its own agent: they can't travel.)
+  caf::result<void>(wire_atom, fleet_handles)>;
 
 /// The FLEET interface. Knows the other agents, and speaks to them.
 using fleet_actor = caf::typed_actor<
@@ -270,8 +281,8 @@ using fleet_actor = caf::typed_actor<
   caf::result<void>(find_atom, std::string, std::vector<std::string>),
   // Time to look for others. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, fleet_handles)>;
 
 /// The SINK interface: one for each place that logs are sent to. Reads from the log keeper at its own pace: none can slow a task, or another
 /// sink. What was sent is remembered on disk, so that a restart sends the rest; what lies between the two is sent twice.
@@ -284,8 +295,8 @@ using sink_actor = caf::typed_actor<
   caf::result<void>(continuation),
   // Time to try again, or to write down how far it has come. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // Take the other actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, sink_handles)>;
 
 /// Hears of every event in the life of tasks, after it is durable and in order.
 using event_listener = caf::typed_actor<caf::result<void>(task_event)>;
@@ -298,41 +309,121 @@ using api_actor = caf::typed_actor<
   caf::result<void>(continuation),
   // Time to look at what waits. (It sends this to itself.)
   caf::result<void>(tick_atom),
-  // The agent takes no more work: readiness is false from now on.
-  caf::result<void>(drain_atom),
-  // Take the (restarted) actors' addresses.
-  caf::result<void>(wire_atom, wiring)>;
+  // Take the handles of those that it uses.
+  caf::result<void>(wire_atom, api_handles)>;
 
 /// The SUPERVISOR interface. Starts, watches and restarts all others.
 using supervisor_actor = caf::typed_actor<
-  // Start everything; answered when the API listens.
+  // Start everything; answered when the API listens, or with the reason why it can't.
   caf::result<void>(start_atom),
-  // Drain; answered when the last attempt has ended.
+  // Claim nothing more; answered when the last attempt has ended. A scheduler or an API that is restarted meanwhile is told of it.
   caf::result<void>(drain_atom),
   // Stop what runs.
   caf::result<void>(stop_atom),
-  // Start a child again whose backoff is over. (It sends this to itself.)
-  caf::result<void>(restart_atom, std::string),
-  // Give everybody's addresses.
-  caf::result<wiring>(find_atom)>;
+  // Give all handles, as they are now.
+  caf::result<directory>(find_atom)>;
 
 /// The executors at work, by their attempts.
 struct live_executors {
   std::map<attempt_key, executor_actor> executors;
 };
 
-/// Everybody's addresses, sent around whenever one has changed.
-struct wiring {
+struct store_handles {
+  std::vector<event_listener> listeners;
+  fleet_actor fleet; ///< None where there are no peers.
+  bool operator==(const store_handles&) const = default;
+};
+
+struct log_handles {
+  store_actor store;
+  std::map<std::string, sink_actor> sinks; ///< By name.
+  bool operator==(const log_handles&) const = default;
+};
+
+struct sink_handles {
   store_actor store;
   log_actor logs;
+  bool operator==(const sink_handles&) const = default;
+};
+
+struct engine_handles {
+  scheduler_actor scheduler;
+  sandbox_actor sandboxes; ///< Of the same engine.
+  log_actor logs;
+  bool operator==(const engine_handles&) const = default;
+};
+
+struct sandbox_handles {
+  engine_actor engine; ///< The one that it keeps sandboxes on.
+  bool operator==(const sandbox_handles&) const = default;
+};
+
+struct executor_handles {
+  store_actor store;
+  log_actor logs;
+  scheduler_actor scheduler;
+  std::map<std::string, engine_actor> engines; ///< By name, as the next.
+  std::map<std::string, sandbox_actor> sandboxes;
+  bool operator==(const executor_handles&) const = default;
+};
+
+/// What it uses, and gives to its executors.
+struct scheduler_handles : executor_handles {
+  bool draining = false; ///< The agent has been told to claim nothing more.
+  bool operator==(const scheduler_handles&) const = default;
+};
+
+struct fetcher_handles {
+  store_actor store;
+  scheduler_actor scheduler;
+  std::map<std::string, engine_actor> engines; ///< By name.
+  bool operator==(const fetcher_handles&) const = default;
+};
+
+struct reaper_handles {
+  store_actor store;
+  log_actor logs;
+  scheduler_actor scheduler;
+  std::map<std::string, engine_actor> engines; ///< By name.
+  bool operator==(const reaper_handles&) const = default;
+};
+
+/// For the fleet, and for the peer that speaks for it.
+struct fleet_handles {
+  store_actor store;
+  log_actor logs;
+  supervisor_actor supervisor; ///< Whom to ask for a drain.
+  bool operator==(const fleet_handles&) const = default;
+};
+
+struct api_handles {
+  store_actor store;
+  log_actor logs;
+  scheduler_actor scheduler;
+  fleet_actor fleet; ///< None where there are no peers.
+  supervisor_actor supervisor; ///< Whom to ask for a drain.
+  std::map<std::string, engine_actor> engines; ///< By name, as the next.
+  std::map<std::string, sink_actor> sinks;
+  std::map<std::string, std::string> suspended; ///< Why, by subtree ("sink s"), of those that failed again and again.
+  bool draining = false;
+  bool operator==(const api_handles&) const = default;
+};
+
+/// All actors of an agent that live as long as it does, for the supervisor and for the process; no actor is given this.
+struct directory {
+  store_actor store;
+  log_actor logs;
+  std::map<std::string, sink_actor> sinks; ///< By name, as the next two.
   std::map<std::string, engine_actor> engines;
   std::map<std::string, sandbox_actor> sandboxes;
   scheduler_actor scheduler;
   reaper_actor reaper;
   fetcher_actor fetcher;
-  fleet_actor fleet; ///< None where there is nobody else.
-  std::map<std::string, sink_actor> sinks;
-  std::vector<event_listener> listeners;
+  fleet_actor fleet; ///< None where there are no peers.
+  api_actor api;
+  supervisor_actor supervisor;
+  std::map<std::string, std::string> suspended; ///< Why, by subtree.
+  bool draining = false;
 };
 
 } // namespace davit

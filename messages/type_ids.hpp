@@ -17,7 +17,18 @@
 
 namespace davit {
 
-struct wiring;
+struct store_handles;
+struct log_handles;
+struct sink_handles;
+struct engine_handles;
+struct sandbox_handles;
+struct executor_handles;
+struct scheduler_handles;
+struct fetcher_handles;
+struct reaper_handles;
+struct fleet_handles;
+struct api_handles;
+struct directory;
 struct live_executors;
 
 /// A piece of work that another thread hands to an actor, to be run among its messages. Never leaves the process.
@@ -68,7 +79,18 @@ CAF_BEGIN_TYPE_ID_BLOCK(davit, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(davit, (davit::log_request))
   CAF_ADD_TYPE_ID(davit, (davit::log_summary))
   CAF_ADD_TYPE_ID(davit, (davit::sink_status))
-  CAF_ADD_TYPE_ID(davit, (davit::wiring))
+  CAF_ADD_TYPE_ID(davit, (davit::store_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::log_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::sink_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::engine_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::sandbox_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::executor_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::scheduler_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::fetcher_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::reaper_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::fleet_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::api_handles))
+  CAF_ADD_TYPE_ID(davit, (davit::directory))
   CAF_ADD_TYPE_ID(davit, (davit::continuation))
   CAF_ADD_TYPE_ID(davit, (davit::live_executors))
   CAF_ADD_TYPE_ID(davit, (davit::duration))
@@ -125,7 +147,6 @@ CAF_BEGIN_TYPE_ID_BLOCK(davit, caf::first_custom_type_id)
   CAF_ADD_ATOM(davit, davit, record_atom)
   CAF_ADD_ATOM(davit, davit, remove_atom)
   CAF_ADD_ATOM(davit, davit, rename_atom)
-  CAF_ADD_ATOM(davit, davit, restart_atom)
   CAF_ADD_ATOM(davit, davit, retire_atom)
   CAF_ADD_ATOM(davit, davit, start_atom)
   CAF_ADD_ATOM(davit, davit, stop_atom)
@@ -142,6 +163,17 @@ CAF_ERROR_CODE_ENUM(davit::store_errc)
 CAF_ERROR_CODE_ENUM(davit::engine_errc)
 CAF_ERROR_CODE_ENUM(davit::log_errc)
 CAF_ERROR_CODE_ENUM(davit::fleet_errc)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::wiring)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::store_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::log_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::sink_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::engine_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::sandbox_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::executor_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::scheduler_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::fetcher_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::reaper_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::fleet_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::api_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::directory)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::live_executors)

@@ -130,7 +130,7 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
 
 TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with the attempt's outcome, or for too long") {
   auto store = spawn_store_keeper(system, context);
-  wiring addresses;
+  log_handles addresses;
   addresses.store = store;
   log_actor keeper;
   auto logs = context->settings.log_folder();

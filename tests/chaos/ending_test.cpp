@@ -34,7 +34,7 @@ struct client : agent_client {
 };
 
 /// Fails whatever `find` gives, each time anew, until the restart budget is spent several times over.
-void fail_again_and_again(test_agent& agent, const std::function<caf::actor(const wiring&)>& find) {
+void fail_again_and_again(test_agent& agent, const std::function<caf::actor(const directory&)>& find) {
   caf::actor last;
   for (int i = 0; i < 6; ++i) {
     caf::actor now;
@@ -130,11 +130,11 @@ TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an eng
                      settings.logs.sinks.push_back(sink);
                    }};
   std::string why;
-  fail_again_and_again(agent, [](const wiring& all) { return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second); });
+  fail_again_and_again(agent, [](const directory& all) { return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second); });
   CHECK(agent.process().alive(why));
-  fail_again_and_again(agent, [](const wiring& all) { return caf::actor_cast<caf::actor>(all.reaper); });
+  fail_again_and_again(agent, [](const directory& all) { return caf::actor_cast<caf::actor>(all.reaper); });
   CHECK(agent.process().alive(why));
-  fail_again_and_again(agent, [](const wiring& all) { return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second); });
+  fail_again_and_again(agent, [](const directory& all) { return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second); });
   CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("fails again and again") != std::string::npos; }));
   CHECK(agent.process().alive(why));
   CHECK(agent.http("GET", "/healthz").status == 200);

@@ -17,7 +17,7 @@ int main(int count, char** arguments) {
     std::cerr << one.text() << std::endl;
   std::filesystem::path sign = arguments[2];
   auto stuck = count > 3;
-  return davit::run_agent(std::move(config), [=](caf::actor_system& system, davit::context_ptr context, davit::wiring addresses) {
+  return davit::run_agent(std::move(config), [=](caf::actor_system& system, davit::context_ptr context, davit::api_handles addresses) {
     static std::atomic<bool> first{true};
     if (stuck && first.exchange(false))
       system.spawn<caf::detached>([](caf::event_based_actor*) { std::this_thread::sleep_for(std::chrono::hours{24}); });
