@@ -13,6 +13,7 @@
 namespace davit::transport {
 class io_runtime;
 }
+
 namespace davit::secrets {
 class secret_box;
 }
@@ -21,6 +22,13 @@ namespace davit {
 
 class metrics;
 
+/// Lives as long as the actor system. Constant once made, so that actors may share it.
+struct agent_context {
+  agent_settings settings;
+  transport::io_runtime& io;
+  std::shared_ptr<const davit::policy> policy;
+  std::shared_ptr<davit::metrics> metrics;
+  std::shared_ptr<const davit::secrets::secret_box> secrets;
   /// The agent ends, or can't be healed: nothing is accepted any more. For any thread; set by the supervisor alone.
   std::shared_ptr<std::atomic<bool>> ending = std::make_shared<std::atomic<bool>>(false);
 };

@@ -76,7 +76,7 @@ std::string wrong_store_url(const std::string& text) {
 }
 
 std::string wrong_name_template(const std::string& text) {
-  return has_words(text) ? transport::wrong_template(text) : wrong_text(text);
+  return has_words(text) ? shipping::wrong_template(text) : wrong_text(text);
 }
 
 std::string wrong_label(const std::string& text) {
