@@ -28,10 +28,11 @@ struct log_settings {
   std::vector<sink_settings> sinks;
 };
 
-/// The `davit` group of the configuration (config/davit.conf tells what each means).
+/// The `davit` group of the configuration (docs/configuration.md tells what each means). What the members begin with are the
+/// options' defaults.
 struct agent_settings {
   std::string name;
-  std::filesystem::path data_dir;
+  std::filesystem::path data_dir{"/var/lib/davit"};
   bool private_tasks = false; ///< Runs the tasks that it accepted itself and no others.
   std::vector<std::string> heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
   duration drain_timeout{600'000};
@@ -40,7 +41,7 @@ struct agent_settings {
   duration retention{30LL * 24 * 3600 * 1000}; ///< Of finished tasks and their logs; 0: for ever.
   byte_size min_free_disk{256ull << 20};  ///< With less in the data directory, nothing is claimed.
   std::string store_url;
-  std::string api_listen;
+  std::string api_listen{"127.0.0.1:7300"};
   access_settings access;
   std::string fleet = "default";
   bool shared_store = false;     ///< Found out at the start: other agents may work with the store.
