@@ -18,7 +18,21 @@ need_node_modules() {
   touch "$node_modules/.complete"
 }
 
-# Whether there is a kubectl that knows today's kustomize. Debian 12's own (1.20) does not.
-have_kubectl() {
-  command -v kubectl >/dev/null && [ "$(kubectl version --client -o json 2>/dev/null | jq -r '.clientVersion.minor' | tr -dc 0-9)" -ge 27 ] 2>/dev/null
+# need_kubectl: sets kubectl to one that knows today's kustomize: the machine's own if it is new enough (Debian 12's, 1.20, is not), or
+# else Debian 13's, which is unpacked into the cached prefix.
+need_kubectl() {
+  kubectl=$(command -v kubectl || true)
+  [ -n "$kubectl" ] && knows_kustomize && return 0
+  kubectl=$davit_deps/kubectl-trixie/usr/bin/kubectl
+  [ -x "$kubectl" ] && return 0
+  say "fetching kubectl"
+  local work; work=$(mktemp -d)
+  ( cd "$work" && apt_suite trixie download kubectl/trixie && dpkg -x kubectl_*.deb tree \
+    && mkdir -p "$davit_deps/kubectl-trixie/usr/bin" && mv tree/usr/bin/kubectl "$kubectl.part" && mv "$kubectl.part" "$kubectl" ) >/dev/null
+  rm -rf "$work"
+  [ -x "$kubectl" ] && knows_kustomize
+}
+
+knows_kustomize() {
+  [ "$("$kubectl" version --client -o json 2>/dev/null | jq -r '.clientVersion.minor' | tr -dc 0-9)" -ge 27 ] 2>/dev/null
 }

@@ -70,14 +70,17 @@ need_caf() {
   local sanitizer=${1:-} flags='' prefix=$davit_deps/caf-$caf_version
   if [ -n "$sanitizer" ]; then prefix=$prefix-$sanitizer; flags="-fsanitize=$sanitizer -g -fno-omit-frame-pointer"; fi
   [ -e "$prefix/.complete" ] && return 0
-  say "building CAF $caf_version${sanitizer:+ with $sanitizer sanitizer} (about five minutes, once)"
+  say "building CAF $caf_version${sanitizer:+ with $sanitizer sanitizer} (about a minute, once)"
   local work; work=$(mktemp -d)
   ( cd "$work"
     apt_suite experimental source --tar-only --download-only "actor-framework=$caf_source"
     mkdir source && tar -xf actor-framework_*.orig.tar.* -C source --strip-components=1
+    # Many files are compiled as one, which takes a seventh of the time. Two names stand in two files each: they get names of their own.
+    sed -i 's/\bmax_value\b/max_size_value/g' source/libcaf_core/src/binary_serializer.cpp
+    sed -i 's/\bport_of\b/port_in/g' source/libcaf_io/src/io/network/native_socket.cpp
     cmake -S source -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
       -DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_POSITION_INDEPENDENT_CODE=ON \
-      -DBUILD_SHARED_LIBS=OFF -DCAF_ENABLE_EXAMPLES=OFF -DCAF_ENABLE_TESTING=OFF -DCAF_ENABLE_TOOLS=OFF >/dev/null
+      -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=16 -DBUILD_SHARED_LIBS=OFF -DCAF_ENABLE_EXAMPLES=OFF -DCAF_ENABLE_TESTING=OFF -DCAF_ENABLE_TOOLS=OFF >/dev/null
     cmake --build build >/dev/null
     cmake --install build >/dev/null )
   rm -rf "$work"
