@@ -119,7 +119,7 @@ void attempt_machine::on(collecting& now, const reply<ask::note_log>&) {
 void attempt_machine::rest_is_read(collecting& now) {
   auto& told = run_.made.told;
   if (told && (told->word == sandbox_word::unused || told->word == sandbox_word::exec))
-    heed(sandbox_report{*told});
+    take_report(sandbox_report{*told});
   else
     look_for_beginning(now);
 }

@@ -234,7 +234,7 @@ private:
   void stop_container(running& now);
   void look();
   void wait_for_end();
-  bool heed(const sandbox_report& report);
+  bool take_report(const sandbox_report& report);
   log_request log_request_for(bool follow, bool tail, const log_lease& lease) const;
 
   // attempt_collect.cpp

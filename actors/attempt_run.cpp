@@ -115,7 +115,7 @@ void attempt_machine::on(running&, const reply<ask::follow_log>& end) { // the c
   if (!end.value.report)
     return;
   run_.made.rest = log_rest::read;
-  if (heed(*end.value.report))
+  if (take_report(*end.value.report))
     end_early(*end.value.report);
 }
 
@@ -128,7 +128,7 @@ void attempt_machine::reader_failed(running&, const failure& why) {
 
 /// The init has told how the task ended, and the log is whole. True: its word alone decides. False: the engine's is waited for, or there was no
 /// task that could end, which is seen to here.
-bool attempt_machine::heed(const sandbox_report& report) {
+bool attempt_machine::take_report(const sandbox_report& report) {
   run_.made.told = report;
   verdict how;
   switch (report.word) {
