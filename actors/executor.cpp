@@ -77,7 +77,7 @@ struct executor_state {
       auto before = run.generation;
       auto [after, actions]
         = next(std::move(run), events.front(),
-               {std::chrono::steady_clock::now(), std::chrono::system_clock::now(), std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
+               {self->clock().now(), std::chrono::system_clock::now(), std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
       run = std::move(after);
       if (run.generation != before)
         stop_timers();
