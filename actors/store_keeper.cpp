@@ -3,7 +3,6 @@
 #include "actors/crash_point.hpp"
 #include "actors/disk.hpp"
 #include "actors/metrics.hpp"
-#include "policy/placement.hpp"
 #include "policy/profiles.hpp"
 #include "store/task_store.hpp"
 
@@ -65,7 +64,8 @@ caf::result<T> to_caf(store::result<T> result) {
 }
 
 /// Puts a write into the next commit. Whatever else has come by then is committed with it.
-/// `work` may be run more than once until then; `committed` is run once, afterwards.
+/// `work` may be run more than once, also after it was committed: it makes nothing anew that was made before.
+/// `committed` is run once, afterwards.
 template <class T>
 caf::result<T> write(self_pointer self, std::function<store::result<T>()> work, const char* crash_before_answer = nullptr, std::function<void()> committed = [] {}) {
   auto promise = self->make_response_promise<T>();
@@ -125,6 +125,15 @@ void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last,
   });
 }
 
+using write_iterator = std::vector<pending_write>::iterator;
+
+void refuse(write_iterator from, write_iterator to, const store::error& why) {
+  if (from != to)
+    spdlog::error("the store refused {} writes: {}", to - from, why.message);
+  for (; from != to; ++from)
+    from->answer(&why);
+}
+
 void commit(self_pointer self, metrics& metrics) {
   auto& state = self->state;
   auto writes = std::exchange(state.writes, {});
@@ -145,20 +154,19 @@ void commit(self_pointer self, metrics& metrics) {
   if (done) {
     for (auto& one : writes)
       one.answer(nullptr);
-  } else if (writes.size() == 1) {
-    spdlog::error("the store refused a write: {}", done.error().message);
-    auto e = done.error();
-    writes.front().answer(&e);
+  } else if (done.error().away || (writes.size() == 1 && !state.store->shared())) {
+    refuse(writes.begin(), writes.end(), done.error());
   } else {
-    // One bad write must not take the others with it.
-    for (auto& one : writes) {
-      auto single = state.store->batch(one.run);
-      if (single) {
-        one.answer(nullptr);
-      } else {
-        auto e = single.error();
-        one.answer(&e);
-      }
+    // One bad write must not take the others with it. And where the answer to a COMMIT was lost on its way, each finds out
+    // when it is run again whether it was done: that is why each can be run twice.
+    for (auto one = writes.begin(); one != writes.end();) {
+      auto single = state.store->batch(one->run);
+      auto next = !single && single.error().away ? writes.end() : one + 1; // the others would not reach it either
+      if (single)
+        one->answer(nullptr);
+      else
+        refuse(one, next, single.error());
+      one = next;
     }
   }
   if (publish(self) && state.fleet)
@@ -168,8 +176,8 @@ void commit(self_pointer self, metrics& metrics) {
     });
 }
 
-store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) {
-  auto opened = store::task_store::open(context->settings.store_url);
+store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open) {
+  auto opened = open(context->settings.store_url);
   if (!opened) {
     spdlog::critical("{}", opened.error().message);
     self->quit(to_caf(opened.error()));
@@ -179,9 +187,6 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
   auto& store = *self->state.store;
   if (store.shared())
     self->delayed_send(self, news_interval, news_atom_v);
-  auto choose = [strategy = context->settings.placement.strategy](const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders) {
-    return choose_engine(offers, wanted, holders, strategy);
-  };
   return {
     [=, &store](accept_atom, const task_spec& spec, const std::string& owner) -> caf::result<task_receipt> {
       // The room that is left is for what was accepted before. (A store elsewhere has room of its own.)
@@ -189,9 +194,11 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
         if (auto why = why_no_room(context->settings, free_disk(context->settings)); !why.empty())
           return make_failure(store_errc::unavailable, why);
       auto created = std::make_shared<bool>(false);
-      return write<task_receipt>(self, [=, &store]() -> store::result<task_receipt> {
-        const auto& settings = context->settings;
-        auto receipt = store.accept({uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}, owner});
+      const auto& settings = context->settings;
+      // Made here, and not when it is run: that may be twice.
+      store::new_task made{uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}, owner};
+      return write<task_receipt>(self, [=, &store, made = std::move(made)]() -> store::result<task_receipt> {
+        auto receipt = store.accept(made);
         *created = receipt && receipt->created;
         return receipt;
       }, "task accepted", [=] {
@@ -200,12 +207,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
       });
     },
     [=, &store](claim_atom, const claim_request& request) {
-      return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks, choose); });
+      return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks); });
     },
     [=, &store](limits_atom, const task& queued) -> caf::result<std::vector<std::string>> { return to_caf(store.limits_reached(queued, context->settings.placement)); },
-    [=, &store](take_over_atom, const std::string& agent, uuid incarnation) {
-      return write<std::vector<claimed_attempt>>(self, [=, &store] { return store.take_over(agent, context->settings.name, incarnation); });
-    },
     [=, &store](beat_atom, const agent_status& agent, duration lease) { return write<bool>(self, [=, &store] { return store.heartbeat(agent, lease); }); },
     [=, &store](retire_atom, const std::string& agent, uuid incarnation) { return write<void>(self, [=, &store] { return store.retire(agent, incarnation); }); },
     [&store](agents_atom) -> caf::result<std::vector<agent_status>> { return to_caf(store.agents()); },
@@ -251,7 +255,6 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
     [&store](log_atom, const attempt_key& key, std::uint32_t index) -> caf::result<log_block> { return to_caf(store.get_log(key, index)); },
     [=, &store](forget_atom, const std::vector<task_id>& tasks) { return write<void>(self, [=, &store] { return store.forget(tasks); }); },
     [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
-    [=, &store](cancel_atom, const std::string& agent) { return write<void>(self, [=, &store] { return store.cancel_pinned(agent); }); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
     [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
     [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {
@@ -291,8 +294,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context) 
 
 } // namespace
 
-store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context) {
-  return system.spawn<caf::detached>(store_keeper, std::move(context));
+store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context, store_opener open) {
+  return system.spawn<caf::detached>(store_keeper, std::move(context), std::move(open));
 }
 
 } // namespace davit

@@ -1,6 +1,5 @@
 // What the shared store gives: tasks claimed, started and finished per second by so many agents at once, each with a session of its own, as its store_keeper has.
 // davit_bench_scale URL AGENTS TASKS [QUEUED [LABEL]]: QUEUED more tasks wait in the queue, for an engine with LABEL (without: one that nobody has; "": any engine).
-#include "policy/placement.hpp"
 #include "store/task_store.hpp"
 
 #include <atomic>
@@ -49,11 +48,10 @@ void agent(const std::string& url, int number, std::atomic<int>& left, std::atom
   auto session = open(url);
   auto name = "agent-" + std::to_string(number);
   auto incarnation = uuid::make_v4();
-  auto choose = [](const auto& offers, const auto& wanted, const auto& holders) { return choose_engine(offers, wanted, holders); };
   while (left > 0) {
     std::vector<claimed_attempt> work;
     auto claimed = session->batch([&] {
-      auto answer = session->claim({name, incarnation, {{"e", "engine-" + std::to_string(number), {}, 32, 32}}, {}, {}}, false, choose);
+      auto answer = session->claim({name, incarnation, {{"e", "engine-" + std::to_string(number), {}, 32, 32}}, {}, {}}, false);
       work.clear();
       if (!answer)
         return; // the batch fails, or is begun again

@@ -33,10 +33,9 @@ using store_actor = caf::typed_actor<
   caf::result<task_receipt>(accept_atom, task_spec, std::string),
   // Name the limits of the fleet that keep a queued task from running now.
   caf::result<std::vector<std::string>>(limits_atom, task),
-  // Make attempts for as many queued tasks as the offers have room for.
+  // Give the asker its open attempts that it does not work at, and make attempts for as many queued tasks as its offers
+  // have room for. What an answer held that was lost is in the next one.
   caf::result<claim_answer>(claim_atom, claim_request),
-  // Hand what the named agent has left unfinished to this agent, under a new incarnation.
-  caf::result<std::vector<claimed_attempt>>(take_over_atom, std::string, uuid),
   // Write down that an agent lives, and give it a lease; false: another one has its name.
   caf::result<bool>(beat_atom, agent_status, duration),
   // End an agent's lease.
@@ -69,8 +68,6 @@ using store_actor = caf::typed_actor<
   caf::result<void>(forget_atom, std::string, std::string),
   // Mark a task as cancelled; a queued one is finished at once.
   caf::result<task>(cancel_atom, task_id),
-  // Cancel all tasks that are for the named agent alone.
-  caf::result<void>(cancel_atom, std::string),
   // Give one task.
   caf::result<task>(find_atom, task_id),
   // Give a page of tasks.

@@ -88,19 +88,27 @@ bool inspect(Inspector& f, placement_rules& x) {
                             f.field("label_limits", x.label_limits));
 }
 
-/// Asks for work: as many tasks as the offers have room for.
+/// Asks for the attempts that the asker owns and does not work at, and for as many queued tasks as its offers have room for.
+/// It may be sent again whenever its answer was lost: what the lost answer held is in the next one.
 struct claim_request {
   std::string agent;
   uuid incarnation;
-  std::vector<engine_offer> offers;
+  std::vector<engine_offer> offers; ///< None: nothing new is claimed.
   std::vector<std::string> reached{}; ///< The ids of all engines that the agent reaches, with room or without.
   placement_rules rules{};
+  std::vector<attempt_key> at_work{}; ///< Open attempts of this incarnation that are not among these are answered.
+  /// The incarnation has had no answer yet: what the agent's earlier ones left open is handed to it. Such a request must
+  /// make no offers, or what it claims could not be told from what was left.
+  bool first = false;
+  /// Agents that are dead for good: their pinned tasks are cancelled, and what they left open is handed over too.
+  std::vector<std::string> inherits{};
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, claim_request& x) {
   return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation), f.field("offers", x.offers),
-                            f.field("reached", x.reached), f.field("rules", x.rules));
+                            f.field("reached", x.reached), f.field("rules", x.rules), f.field("at_work", x.at_work),
+                            f.field("first", x.first), f.field("inherits", x.inherits));
 }
 
 /// A task in a scheduler's hands, with the attempt that the claim (or an earlier owner) has made.
@@ -108,7 +116,7 @@ struct claimed_attempt {
   attempt_token token;
   davit::task task; ///< With the attempt as its last one.
   bool resumed = false; ///< The attempt was under way already; its container may exist.
-  bool adopted = false; ///< From an agent whose lease was over.
+  bool adopted = false; ///< Another agent, or this one before it lost its lease, may have given it up.
 };
 
 template <class Inspector>
@@ -117,7 +125,7 @@ bool inspect(Inspector& f, claimed_attempt& x) {
 }
 
 struct claim_answer {
-  std::vector<claimed_attempt> attempts;
+  std::vector<claimed_attempt> attempts; ///< First those that were open (`resumed`), then the new ones.
   /// When the earliest retry that waits may be claimed.
   std::optional<timestamp> next_due;
 };

@@ -77,6 +77,21 @@ public:
     return found.empty() ? std::nullopt : std::optional{std::move(found.front())};
   }
 
+  /// Every row that a statement finds which takes as many texts as there are values; it is not kept.
+  template <class... Out>
+  static std::vector<std::tuple<Out...>> rows_with(soci::session& session, const std::string& text,
+                                                   const std::vector<std::string>& values) {
+    std::tuple<detail::place<Out>...> out;
+    soci::statement statement(session);
+    for (const auto& value : values)
+      statement.exchange(soci::use(value));
+    std::apply([&](auto&... place) { (statement.exchange(soci::into(place.value, place.state)), ...); }, out);
+    statement.alloc();
+    statement.prepare(text);
+    statement.define_and_bind();
+    return read<Out...>(statement, out);
+  }
+
 private:
   struct any_statement {
     virtual ~any_statement() = default;
@@ -106,10 +121,15 @@ private:
 
   template <class... Out, class In>
   static std::vector<std::tuple<Out...>> read(kept<std::tuple<Out...>, In>& one) {
+    return read<Out...>(one.statement, one.out);
+  }
+
+  template <class... Out>
+  static std::vector<std::tuple<Out...>> read(soci::statement& statement, const std::tuple<detail::place<Out>...>& out) {
     std::vector<std::tuple<Out...>> found;
-    one.statement.execute();
-    while (one.statement.fetch()) // to the end: a statement that is left half-read keeps the database from being tidied up
-      found.push_back(std::apply([](const auto&... place) { return std::tuple<Out...>{place.get()...}; }, one.out));
+    statement.execute();
+    while (statement.fetch()) // to the end: a statement that is left half-read keeps the database from being tidied up
+      found.push_back(std::apply([](const auto&... place) { return std::tuple<Out...>{place.get()...}; }, out));
     return found;
   }
 

@@ -21,6 +21,7 @@ using errc = store_errc;
 struct error {
   errc code = errc::none;
   std::string message;
+  bool away = false; ///< The database could not be reached: what is tried next at once fails in the same way, and takes as long.
 };
 
 template <class T>
@@ -31,7 +32,7 @@ using result = boost::system::result<T, error>;
 }
 
 struct new_task {
-  task_id id;
+  task_id id; ///< Made once: accepting the same id again, because an answer was lost, makes no second task.
   task_spec spec;
   std::string pinned; ///< The only agent that may claim it; empty: any.
   timestamp created_at;
@@ -67,20 +68,15 @@ public:
   /// Durable once this (or the batch around it) has returned.
   virtual result<task_receipt> accept(const new_task& task) = 0;
 
-  /// Makes attempts for the queued tasks with the highest priority, oldest first, that `choose` finds an offer for; it gets the offers with what is
-  /// left of their room, the task's engine labels, and the ids of the engines that hold its image. Where only others do, a task waits for them as
-  /// long as the rules say. `private_only`: pinned ones alone.
-  using chooser = std::function<const engine_offer*(const std::vector<engine_offer>&, const std::vector<std::string>&, const std::vector<std::string>&)>;
-  virtual result<claim_answer> claim(const claim_request& request, bool private_only, const chooser& choose) = 0;
+  /// Gives the attempts that the asker owns and does not work at; then makes attempts for the queued tasks that
+  /// policy/queue.hpp picks for its offers. May be repeated: see claim_request. `private_only`: tasks pinned to the asker alone.
+  virtual result<claim_answer> claim(const claim_request& request, bool private_only) = 0;
 
   /// The queued tasks that come next on an engine with these labels, at most so many, without their attempts. `private_only`: those pinned to `agent` alone.
   virtual result<task_page> next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit) = 0;
 
   /// The rules' limits that are reached by what runs and that a queued task falls under: a sentence for each.
   virtual result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules) = 0;
-
-  /// Hands all unfinished attempts and pinned tasks of `agent` to `heir` under `incarnation`.
-  virtual result<std::vector<claimed_attempt>> take_over(const std::string& agent, const std::string& heir, uuid incarnation) = 0;
 
   /// Writes down that the agent lives, and gives it the lease from now on, by the database's clock. False: another agent of this name
   /// (from another data directory) has a lease; nothing was written.
@@ -120,15 +116,15 @@ public:
   virtual result<void> record(const attempt_progress& progress) = 0;
 
   /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task's state then.
+  /// Storing the same result again, because an answer was lost, changes nothing.
   virtual result<task_state> finish(const attempt_result& result) = 0;
 
   /// Marks the task; a queued one is finished at once. Cancelling a finished one changes nothing.
   virtual result<task> cancel(task_id id) = 0;
 
-  /// Cancels all tasks that are pinned to `agent`.
-  virtual result<void> cancel_pinned(const std::string& agent) = 0;
-
   virtual result<task> get(task_id id) = 0;
+
+  /// Two statements, however many tasks the page has.
   virtual result<task_page> list(const task_query& query) = 0;
 
   /// Events after `sequence`, oldest first; of one task, or of all (nil).

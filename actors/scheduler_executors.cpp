@@ -1,0 +1,119 @@
+#include "actors/metrics.hpp"
+#include "actors/scheduler_state.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace davit {
+
+namespace {
+
+void start_executor(scheduler_pointer self, live_attempt& one) {
+  auto& state = self->state;
+  one.executor =
+    state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), state.addresses);
+  self->monitor(one.executor);
+}
+
+/// The attempt whose executor has failed, unless it has been fenced or taken up since.
+live_attempt* waiting_for_restart(scheduler_state& state, const attempt_token& token) {
+  auto found = state.live.find(token.key);
+  if (found == state.live.end() || found->second.executor || found->second.work.token != token)
+    return nullptr;
+  return &found->second;
+}
+
+void restart_executor(scheduler_pointer self, const attempt_token& token) {
+  if (!waiting_for_restart(self->state, token))
+    return;
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, token.key.task)
+    .then(
+      [self, token](task& now) {
+        auto entry = waiting_for_restart(self->state, token);
+        if (!entry)
+          return;
+        auto over =
+          now.attempts.empty() || now.attempts.back().number != token.key.number || now.attempts.back().outcome;
+        if (over) { // the outcome is stored; what is left of the container is the reaper's
+          self->state.live.erase(token.key);
+          settle_drain(self);
+          claim(self);
+          return;
+        }
+        entry->work.task = std::move(now);
+        entry->work.resumed = true;
+        start_executor(self, *entry);
+      },
+      [self, token](const caf::error& e) {
+        spdlog::error("the store does not tell of task {}: {}", to_string(token.key.task), text_of(e));
+        if (auto entry = waiting_for_restart(self->state, token)) {
+          entry->work.resumed = true;
+          start_executor(self, *entry);
+        }
+      });
+}
+
+} // namespace
+
+void take_up(scheduler_pointer self, claimed_attempt work) {
+  auto& state = self->state;
+  auto key = work.token.key;
+  if (state.ending.contains(key) || state.live.contains(key))
+    return;
+  auto engine = work.task.attempts.back().engine;
+  start_executor(
+    self, state.live.emplace(key, live_attempt{{}, engine, true, std::move(work), restart_budget{}}).first->second);
+}
+
+void store_end(scheduler_pointer self, const attempt_result& result) {
+  auto key = result.token.key;
+  self->state.ending.insert(key);
+  self->request(self->state.addresses.store, caf::infinite, finish_atom_v, result)
+    .then(
+      [self, key, how = result.outcome] {
+        self->state.ending.erase(key);
+        self->state.context->metrics->task_finished(to_string(how));
+      },
+      [self, key](const caf::error& e) {
+        self->state.ending.erase(key);
+        self->state.answer_lost = true; // if the attempt is still open, the next claim brings it
+        spdlog::warn("the end of task {} was not written down: {}", to_string(key.task), text_of(e));
+      });
+}
+
+void executor_down(scheduler_pointer self, const caf::down_msg& down) {
+  auto& state = self->state;
+  auto found = std::find_if(state.live.begin(), state.live.end(), [&](const auto& one) {
+    return one.second.executor && one.second.executor.address() == down.source;
+  });
+  if (found == state.live.end())
+    return;
+  auto& entry = found->second;
+  auto token = entry.work.token;
+  entry.executor = nullptr;
+  auto give_up = [&] {
+    state.live.erase(found);
+    settle_drain(self);
+    claim(self);
+  };
+  if (!down.reason || down.reason == caf::exit_reason::normal || token.incarnation != state.incarnation)
+    return give_up();
+  state.context->metrics->actor_restarted("executor");
+  if (auto wait = entry.budget.spend(self->clock().now())) {
+    spdlog::warn("the executor of task {} failed ({}); another goes on", to_string(token.key.task),
+                 caf::to_string(down.reason));
+    self->run_delayed(*wait, [self, token] { restart_executor(self, token); });
+    return;
+  }
+  spdlog::error("the executor of task {} fails again and again; its attempt is given up", to_string(token.key.task));
+  attempt_result lost;
+  lost.token = token;
+  lost.outcome = outcome::agent_lost;
+  lost.message = "the executor failed again and again: " + caf::to_string(down.reason);
+  lost.finished_at = std::chrono::system_clock::now();
+  store_end(self, lost);
+  give_up();
+}
+
+} // namespace davit

@@ -1,0 +1,113 @@
+#include "actors/container_plan.hpp"
+#include "actors/metrics.hpp"
+#include "actors/scheduler_state.hpp"
+#include "policy/adoption.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace davit {
+
+namespace {
+
+/// Others may take over what runs here before long: nothing of it may be left running by then.
+void fence(scheduler_pointer self) {
+  auto& state = self->state;
+  // One that was frozen for longer wakes up to find that its tasks may be others': their containers stay.
+  auto over = state.lease.over(self->clock().now());
+  spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up {}",
+                format_duration(state.context->settings.lease * 2 / 3), state.live.size(),
+                over ? "to whoever has them by now" : "before others take them over");
+  state.lease.lose();
+  state.caught_up = false;
+  state.incarnation = uuid::make_v4();
+  std::erase_if(state.live, [&](auto& one) {
+    auto& [key, entry] = one;
+    if (entry.executor) {
+      self->send(entry.executor, fence_atom_v, !over);
+      return false;
+    }
+    if (auto engine = state.addresses.engines.find(entry.engine); engine != state.addresses.engines.end() && !over)
+      self->send(engine->second, remove_atom_v, container_name(key)); // there is no executor to do it
+    return true;
+  });
+}
+
+} // namespace
+
+void beat(scheduler_pointer self) {
+  auto& state = self->state;
+  const auto& settings = state.context->settings;
+  auto now = self->clock().now();
+  if (state.lease.must_give_up(now))
+    fence(self);
+  if (!state.addresses.store || !state.lease.beat_due(now))
+    return;
+  state.lease.beat_sent(now);
+  agent_status me;
+  me.name = settings.name;
+  me.home = settings.home;
+  me.incarnation = state.incarnation;
+  me.version = DAVIT_VERSION;
+  me.state = state.draining ? agent_state::draining : agent_state::ready;
+  me.engines = state.engines.described(state.counting_slots(), state.blocking());
+  me.address = settings.peers.advertise.empty() ? settings.peers.listen : settings.peers.advertise;
+  self->request(state.addresses.store, caf::infinite, beat_atom_v, me, settings.lease)
+    .then(
+      [self, now, incarnation = state.incarnation](bool good) {
+        auto& state = self->state;
+        if (incarnation != state.incarnation) { // fenced meanwhile: the next one counts
+          state.lease.unanswered();
+          return;
+        }
+        state.lease.answered(good, now, self->clock().now());
+        if (!good) {
+          spdlog::error(
+            "another agent of the name {} works with the store; give this one a name of its own (davit.agent.name)",
+            state.context->settings.name);
+          if (state.lease.held())
+            fence(self);
+        } else if (!state.caught_up) {
+          claim(self);
+        }
+      },
+      [self](const caf::error& e) {
+        self->state.lease.unanswered();
+        spdlog::warn("the store took no heartbeat: {}", text_of(e));
+      });
+}
+
+void adopt(scheduler_pointer self) {
+  auto& state = self->state;
+  const auto& settings = state.context->settings;
+  if (state.adopting || state.draining || !state.caught_up || !state.lease.steady(self->clock().now()))
+    return;
+  state.adopting = true;
+  adopt_request request{settings.name, state.incarnation,
+                        state.engines.described(state.counting_slots(), state.blocking()), settings.lease / 2};
+  self->request(state.addresses.store, caf::infinite, adopt_atom_v, request)
+    .then(
+      [self, incarnation = state.incarnation](adoption& found) {
+        auto& state = self->state;
+        state.adopting = false;
+        if (incarnation != state.incarnation)
+          return;
+        for (auto& one : found.adopted) {
+          spdlog::warn("task {}: attempt {} of an agent that is gone is taken over", to_string(one.token.key.task),
+                       one.token.key.number);
+          state.context->metrics->attempt_adopted();
+          take_up(self, std::move(one));
+        }
+        for (const auto& one : found.orphans) {
+          auto end = end_of_orphan(one, std::chrono::system_clock::now(), 0.5);
+          spdlog::warn("task {}: {}", to_string(one.token.key.task), end.message);
+          store_end(self, end);
+        }
+      },
+      [self](const caf::error& e) {
+        self->state.adopting = false;
+        self->state.answer_lost = true;
+        spdlog::warn("the store did not tell what agents have left: {}", text_of(e));
+      });
+}
+
+} // namespace davit

@@ -1,0 +1,107 @@
+// What the scheduler knows, and the three rooms that work on it: claims and the actor itself (scheduler.cpp), executors
+// (scheduler_executors.cpp), and the lease in a shared store (scheduler_lease.cpp).
+#pragma once
+
+#include "actors/agent_lease.hpp"
+#include "actors/engine_roster.hpp"
+#include "actors/restart_budget.hpp"
+#include "actors/scheduler.hpp"
+
+#include <caf/disposable.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <set>
+
+namespace davit {
+
+struct live_attempt {
+  executor_actor executor; ///< None: it has failed, and another is started soon.
+  std::string engine;
+  bool takes_slot = true;
+  claimed_attempt work;
+  restart_budget budget;
+};
+
+struct scheduler_state {
+  static inline const char* name = "scheduler";
+
+  scheduler_state() = default;
+  scheduler_state(const scheduler_state&) = delete;
+
+  context_ptr context;
+  scheduler_handles addresses;
+  executor_factory make_executor;
+  uuid incarnation = uuid::make_v4(); ///< Fences off the executors of a scheduler that has failed.
+  engine_roster engines{{}};
+  agent_lease lease{{}}; ///< Counts in a shared store alone.
+  std::map<attempt_key, live_attempt> live;
+  std::set<attempt_key> ending; ///< Without an executor; their end is being stored.
+  bool caught_up = false;       ///< The store has told this incarnation what was left to it.
+  bool answer_lost = false;     ///< The store may have given attempts that this scheduler has not heard of.
+  bool claiming = false, claim_again = false;
+  bool adopting = false;
+  std::optional<std::chrono::steady_clock::time_point> look_at; ///< When the next task that waits may be claimed.
+  caf::disposable look_timer;
+  bool draining = false;
+  bool drain_waits = false; ///< For the store to say what is at work.
+  std::vector<caf::typed_response_promise<void>> drained;
+  std::string blocked; ///< Why nothing is claimed; empty: nothing is in the way.
+
+  bool shared() const { return context->settings.shared_store; }
+
+  std::uint32_t busy_slots(const std::string& engine) const {
+    std::uint32_t count = 0;
+    for (const auto& [key, one] : live)
+      count += one.takes_slot && one.engine == engine;
+    return count;
+  }
+
+  /// Why the engine is given nothing although it may be ready; empty if it is.
+  std::string blocked_by(const engine_status& engine) const {
+    if (draining)
+      return "the agent is draining";
+    if (shared() && !lease.held())
+      return lease.refused() ? "another agent of the name " + context->settings.name + " works with the store"
+                             : "the agent has no lease in the store: it can't reach it, or has just come back";
+    return !blocked.empty() ? blocked : engines.full_disk(engine);
+  }
+
+  auto counting_slots() const {
+    return [this](const std::string& engine) { return busy_slots(engine); };
+  }
+  auto blocking() const {
+    return [this](const engine_status& engine) { return blocked_by(engine); };
+  }
+};
+
+using scheduler_pointer = scheduler_actor::stateful_pointer<scheduler_state>;
+
+// -- scheduler.cpp ----------------------------------------------------------------------------------------------------
+
+/// Asks the store for what this agent should work at, if there is anything to ask for.
+void claim(scheduler_pointer self);
+
+/// Answers whoever waits for the end of the drain, if it is over.
+void settle_drain(scheduler_pointer self);
+
+// -- scheduler_executors.cpp ------------------------------------------------------------------------------------------
+
+/// Gives the attempt an executor. Two answers that cross may hold the same attempt: it gets one.
+void take_up(scheduler_pointer self, claimed_attempt work);
+
+/// Stores the end of an attempt that has no executor. Until that is done it is nobody's to take up.
+void store_end(scheduler_pointer self, const attempt_result& result);
+
+/// An executor has ended. If it was not of its own accord, another goes on from where the container is.
+void executor_down(scheduler_pointer self, const caf::down_msg& down);
+
+// -- scheduler_lease.cpp ----------------------------------------------------------------------------------------------
+
+/// Sends a heartbeat if one is due; gives up what runs if the lease is about to run out.
+void beat(scheduler_pointer self);
+
+/// Takes over what agents whose leases are over have left.
+void adopt(scheduler_pointer self);
+
+} // namespace davit

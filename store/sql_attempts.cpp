@@ -1,0 +1,227 @@
+#include "store/sql_attempts.hpp"
+
+namespace davit::store {
+
+namespace {
+
+error fenced(const attempt_token& token) {
+  return {errc::fenced, "attempt " + std::to_string(token.key.number) + " of task " + to_string(token.key.task)
+                          + " has ended or belongs to another incarnation of an agent; the write is refused"};
+}
+
+std::optional<number> exit_number(const std::optional<std::int64_t>& code) {
+  return code ? std::optional<number>{*code} : std::nullopt;
+}
+
+} // namespace
+
+number queue_end(const task_spec& spec, number from) {
+  return spec.queue_timeout ? from + number_of(*spec.queue_timeout) : 0;
+}
+
+// -- images -----------------------------------------------------------------------------------------------------------
+
+std::vector<std::string> sql_images::engines_with(const std::string& image) {
+  std::vector<std::string> ids;
+  for (auto& [id] : session_.kept().rows<std::string>("SELECT engine_id FROM image WHERE name = :name", image))
+    ids.push_back(std::move(id));
+  return ids;
+}
+
+result<void> sql_images::pulled(const std::string& engine_id, const std::string& name) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("INSERT INTO image (engine_id, name, used_at) VALUES (:engine, :name, :now)"
+                        " ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at, pulled = 1",
+                        engine_id, name, now_number());
+    return {};
+  });
+}
+
+result<std::vector<std::string>> sql_images::unused(const std::string& engine_id, timestamp before) {
+  return session_.guarded<std::vector<std::string>>([&]() -> result<std::vector<std::string>> {
+    std::vector<std::string> names;
+    for (auto& [name] : session_.kept().rows<std::string>(
+           "SELECT name FROM image WHERE engine_id = :engine AND pulled = 1 AND used_at < :at ORDER BY used_at",
+           engine_id, number_of(before)))
+      names.push_back(std::move(name));
+    return names;
+  });
+}
+
+result<void> sql_images::forget_image(const std::string& engine_id, const std::string& name) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("DELETE FROM image WHERE engine_id = :engine AND name = :name", engine_id, name);
+    written_.erase({engine_id, name});
+    return {};
+  });
+}
+
+/// An image that is used all the time need not be written down each time.
+void sql_images::write_last() {
+  constexpr number often_enough = 30'000'000'000;
+  auto now = now_number();
+  for (const auto& [engine, name] : std::exchange(used_, {})) {
+    if (auto known = written_.find({engine, name}); known != written_.end() && now - known->second < often_enough)
+      continue;
+    session_.kept().run("INSERT INTO image (engine_id, name, used_at, pulled) VALUES (:engine, :name, :now, 0)"
+                        " ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at",
+                        engine, name, now);
+    if (written_.size() > 10'000)
+      written_.clear();
+    written_[{engine, name}] = now;
+  }
+}
+
+void sql_images::forget() {
+  used_.clear();
+  written_.clear();
+}
+
+// -- attempts ---------------------------------------------------------------------------------------------------------
+
+result<void> sql_attempts::record(const attempt_progress& progress) {
+  return session_.transaction<void>([&]() -> result<void> {
+    auto& kept = session_.kept();
+    auto id = to_string(progress.token.key.task);
+    number n = progress.token.key.number;
+    if (kept.run("UPDATE attempt SET container = :container, image_id = :image, started_at = :started"
+                 " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+                 progress.container, progress.image_id, number_of(progress.started_at), id, n,
+                 to_string(progress.token.incarnation))
+        == 0)
+      return fenced(progress.token);
+    // The claim has made it `starting`; and again if nothing of it had run in what was started.
+    if (progress.state == task_state::starting && progress.container.empty())
+      kept.run("UPDATE task SET state = 'starting' WHERE id = :id AND state = 'running'", id);
+    if (progress.state == task_state::running
+        && kept.run("UPDATE task SET state = 'running' WHERE id = :id AND state <> 'running'", id) != 0)
+      events_.add(id, n, "started", progress.state, std::nullopt, "");
+    return {};
+  });
+}
+
+result<task_state> sql_attempts::finish(const attempt_result& ended) {
+  return session_.transaction<task_state>([&]() -> result<task_state> {
+    auto& kept = session_.kept();
+    auto id = to_string(ended.token.key.task);
+    number n = ended.token.key.number;
+    auto finished = number_of(std::optional{ended.finished_at});
+    auto outcome = outcome_text(ended.outcome);
+    auto code = exit_number(ended.exit_code);
+    auto message = text_of(ended.message);
+    if (kept.run(
+          "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
+          " phases = :phases, evidence = :evidence"
+          " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+          finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n,
+          to_string(ended.token.incarnation))
+        == 0) {
+      if (auto state = ended_before(ended))
+        return *state;
+      return fenced(ended.token);
+    }
+    if (!ended.image.empty())
+      images_.use(ended.engine_id, ended.image);
+    if (!ended.log.empty())
+      write_log(id, n, 0, 1, ended.log);
+    if (ended.retry_at) {
+      auto [cancelled, text] =
+        kept.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
+      if (cancelled == 0) {
+        auto due = number_of(*ended.retry_at);
+        kept.run(
+          "UPDATE task SET state = 'queued', ready = 0, not_before = :due, queue_until = :until, message = :message"
+          " WHERE id = :id",
+          due, queue_end(read_json<task_spec>(text), due), message, id);
+        events_.add(id, n, "retrying", task_state::queued, ended.outcome, message);
+        return task_state::queued;
+      }
+    }
+    kept.run("UPDATE task SET state = 'finished', outcome = :outcome, exit_code = :code, message = :message,"
+             " finished_at = :finished WHERE id = :id",
+             outcome, code, message, finished, id);
+    events_.add(id, n, "finished", task_state::finished, ended.outcome, message);
+    return task_state::finished;
+  });
+}
+
+/// The same result was stored before, and the answer to that was lost: the state that the task has now.
+std::optional<task_state> sql_attempts::ended_before(const attempt_result& ended) {
+  auto there = session_.kept().row<std::string>(
+    "SELECT t.state FROM attempt a JOIN task t ON t.id = a.task WHERE a.task = :task AND a.number = :number"
+    " AND a.incarnation = :incarnation AND a.outcome = :outcome AND a.finished_at = :finished",
+    to_string(ended.token.key.task), number{ended.token.key.number}, to_string(ended.token.incarnation),
+    to_string(ended.outcome), number_of(ended.finished_at));
+  return there ? std::optional{read_enum<task_state>(std::get<0>(*there))} : std::nullopt;
+}
+
+result<task> sql_attempts::cancel(task_id id) {
+  return session_.transaction<task>([&]() -> result<task> {
+    auto text = to_string(id);
+    if (!cancel_row(text))
+      return sql_tasks::missing(id);
+    return tasks_.load(text);
+  });
+}
+
+void sql_attempts::cancel_pinned(const std::string& agent) {
+  for (const auto& part : unfinished)
+    for (const auto& [id] :
+         session_.kept().rows<std::string>("SELECT id FROM task WHERE pinned = :agent AND " + part, agent))
+      cancel_row(id);
+}
+
+/// False: there is no such task.
+bool sql_attempts::cancel_row(const std::string& id) {
+  auto& kept = session_.kept();
+  auto found = kept.row<std::string, number>("SELECT state, cancel_requested FROM task WHERE id = :id", id);
+  if (!found)
+    return false;
+  auto [state, requested] = *found;
+  if (state == "queued") {
+    const std::string message = "cancelled while it was queued";
+    kept.run("UPDATE task SET state = 'finished', cancel_requested = 1, outcome = 'cancelled', finished_at = :now,"
+             " message = :message WHERE id = :id",
+             now_number(), message, id);
+    events_.add(id, 0, "finished", task_state::finished, outcome::cancelled, message);
+  } else if (state != "finished" && requested == 0) {
+    kept.run("UPDATE task SET cancel_requested = 1 WHERE id = :id", id);
+    events_.add(id, 0, "cancel_requested", read_enum<task_state>(state), std::nullopt, "");
+  }
+  return true;
+}
+
+// -- logs -------------------------------------------------------------------------------------------------------------
+
+result<void> sql_attempts::put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count,
+                                   const std::string& bytes) {
+  return session_.transaction<void>([&]() -> result<void> {
+    write_log(to_string(key.task), key.number, index, count, bytes);
+    return {};
+  });
+}
+
+void sql_attempts::write_log(const std::string& task, number attempt, number block, number blocks,
+                             const std::string& bytes) {
+  session_.kept().run(
+    "INSERT INTO log (task, number, block, blocks, bytes) VALUES (:task, :number, :block, :blocks, :bytes)"
+    " ON CONFLICT (task, number, block) DO UPDATE SET blocks = excluded.blocks, bytes = excluded.bytes",
+    task, attempt, block, blocks, bytes);
+}
+
+result<log_block> sql_attempts::get_log(const attempt_key& key, std::uint32_t index) {
+  return session_.guarded<log_block>([&]() -> result<log_block> {
+    auto id = to_string(key.task);
+    number n = key.number;
+    auto row = session_.kept().row<number, std::string>(
+      "SELECT blocks, bytes FROM log WHERE task = :task AND number = :number AND block = :block", id, n, number{index});
+    if (!row)
+      return log_block{};
+    auto& [blocks, bytes] = *row;
+    auto [there] =
+      session_.kept().row<number>("SELECT COUNT(*) FROM log WHERE task = :task AND number = :number", id, n).value();
+    return log_block{there == blocks ? static_cast<std::uint32_t>(blocks) : 0, std::move(bytes)};
+  });
+}
+
+} // namespace davit::store

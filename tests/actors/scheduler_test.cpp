@@ -1,0 +1,254 @@
+// The scheduler: claims with room, answers that are lost, executors that fail, and the drain.
+#include "scheduler_fixture.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit;
+using namespace davit::test;
+
+TEST_CASE_METHOD(scheduler_fixture,
+  "a scheduler asks first for what was left to it, with no offer, and then for what its engines have room for") {
+  spawn();
+  store.left = {attempt_of(true)};
+  for (int i = 0; i < 4; ++i)
+    store.queue.push_back(attempt_of());
+  wire();
+  REQUIRE_FALSE(store.claims.empty());
+  CHECK(store.claims[0].first);
+  CHECK(store.claims[0].offers.empty());
+  REQUIRE(executors.size() == 1);
+  CHECK(executors[0]->work.resumed);
+  engine_is(engine_state::ready);
+  REQUIRE(executors.size() == 2); // two slots, of which one is taken
+  CHECK_FALSE(store.claims.back().first);
+  REQUIRE(store.claims.back().offers.size() == 1);
+  CHECK(store.claims.back().offers[0].free == 1);
+  CHECK(store.claims.back().at_work == std::vector{executors[0]->work.token.key});
+  auto asked = store.claims.size();
+  wake();
+  CHECK(store.claims.size() == asked); // there is no room
+  caf::anon_send(scheduler, ended_atom_v, executors[0]->work.token.key);
+  settle();
+  CHECK(executors.size() == 3); // its slot is free before it has tidied up, and it is still at work
+  CHECK(store.claims.back().at_work.size() == 2);
+  engine_is(engine_state::degraded);
+  caf::anon_send(scheduler, ended_atom_v, executors[1]->work.token.key);
+  settle();
+  CHECK(executors.size() == 3);
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "a claim whose answer is lost is asked again, room or no room") {
+  started();
+  store.queue = {attempt_of(), attempt_of()};
+  store.fail_claims = true; // done, and not heard of
+  wake();
+  CHECK(executors.empty());
+  auto lost = std::exchange(store.queue, {});
+  store.fail_claims = false;
+  for (auto& one : lost)
+    one.resumed = true;
+  store.left = lost;
+  engine_is(engine_state::down);
+  pass(1s);
+  CHECK(executors.size() == 2);
+  CHECK(store.claims.back().offers.empty());
+  auto asked = store.claims.size();
+  pass(5s);
+  CHECK(store.claims.size() == asked); // nothing is in doubt any more
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "a store keeper that dies with a claim is asked again as soon as another is there") {
+  started();
+  store.hold_claims = true;
+  wake();
+  REQUIRE(store.held.size() == 1);
+  caf::anon_send_exit(store_actor_, caf::exit_reason::kill);
+  store.held.clear();
+  settle();
+  store.hold_claims = false;
+  store.left = {attempt_of(true)};
+  new_store();
+  wire();
+  CHECK(executors.size() == 1);
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "an attempt that two answers hold has one executor, and one that is being ended has none") {
+  started(true);
+  pass(30s); // the lease has been held for its own length
+  REQUIRE_FALSE(store.adoptions.empty());
+  auto adopted = attempt_of(true), orphan = attempt_of(true, "nobodys-engine");
+  adopted.adopted = orphan.adopted = true;
+  store.hold_claims = true;
+  wake();
+  REQUIRE(store.held.size() == 1);
+  store.adopted = {{adopted}, {orphan}};
+  pass(1s);
+  REQUIRE(executors.size() == 1);
+  REQUIRE(store.ends.size() == 1);
+  CHECK(store.ends[0].token.key == orphan.token.key);
+  CHECK(store.ends[0].outcome == outcome::agent_lost);
+  store.left = {adopted};
+  store.hold_claims = false;
+  answer_late(store.held[0], store.answer(store.claims.back()));
+  CHECK(executors.size() == 1);
+  // An adoption whose answer was lost comes with a claim. What nobody reaches is ended then too.
+  auto late = attempt_of(true, "nobodys-engine");
+  late.adopted = true;
+  store.left = {late};
+  wake();
+  CHECK(executors.size() == 1);
+  REQUIRE(store.ends.size() == 2);
+  CHECK(store.ends[1].token.key == late.token.key);
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+  "a scheduler that is started again while its agent drains claims nothing, and is drained when what was left has ended") {
+  started();
+  store.queue = {attempt_of(), attempt_of(), attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 2);
+  auto before = drain();
+  end_scheduler();
+  CHECK_FALSE(*before);
+  for (auto& one : executors)
+    ends(one, caf::exit_reason::kill);
+  auto left = executors.front()->work;
+  left.resumed = true;
+  executors.clear();
+  auto asked = store.claims.size();
+  spawn_again();
+  store.left = {left};
+  auto over = drain(); // the supervisor says so before anything else
+  CHECK_FALSE(*over);
+  wire();
+  REQUIRE(executors.size() == 1);
+  engine_is(engine_state::ready);
+  wake();
+  pass(2s);
+  for (auto i = asked; i < store.claims.size(); ++i)
+    CHECK(store.claims[i].offers.empty());
+  CHECK(store.queue.size() == 1);
+  CHECK_FALSE(*over);
+  ends(executors[0]);
+  CHECK(*over);
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "a drain waits for what the store says was left, and for a store that does not answer five seconds") {
+  spawn();
+  store.hold_claims = true;
+  store.left = {attempt_of(true)};
+  auto over = drain();
+  wire();
+  engine_is(engine_state::ready);
+  CHECK_FALSE(*over);
+  REQUIRE(store.held.size() == 1);
+  SECTION("it answers") {
+    answer_late(store.held[0], store.answer(store.claims[0]));
+    REQUIRE(executors.size() == 1);
+    pass(60s);
+    CHECK_FALSE(*over);
+    ends(executors[0]);
+    CHECK(*over);
+  }
+  SECTION("it does not") {
+    pass(4s);
+    CHECK_FALSE(*over);
+    pass(2s);
+    CHECK(*over);
+  }
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "of all tasks that wait for their time there is one timer, for the first") {
+  started();
+  auto timers = [&] {
+    std::size_t count = 0;
+    for (const auto& [at, entry] : coordinator.clock().schedule)
+      count += !entry.f.disposed();
+    return count;
+  };
+  auto before = timers();
+  auto start = std::chrono::system_clock::now();
+  for (int i = 0; i < 50; ++i) {
+    store.next_due = start + 3600s - i * 1s; // each is due earlier than the one before
+    wake();
+  }
+  for (int i = 0; i < 50; ++i)
+    wake();
+  CHECK(timers() <= before + 1);
+  store.next_due = std::chrono::system_clock::now() + 1500ms;
+  wake();
+  store.next_due.reset();
+  caf::anon_send(scheduler, task_event{});
+  settle();
+  CHECK(timers() <= before + 1);
+  auto asked = store.claims.size();
+  store.queue = {attempt_of()};
+  pass(1600ms);
+  CHECK(executors.size() == 1);
+  CHECK(store.claims.size() > asked);
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+  "an executor that fails is started again after a while, from what the store says; one that fails again and again is given up") {
+  started();
+  store.queue = {attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 1);
+  auto key = executors[0]->work.token.key;
+  store.tasks[key.task].message = "as the store has it";
+  ends(executors[0], caf::exit_reason::out_of_workers);
+  CHECK(executors.size() == 1);
+  pass(100ms);
+  REQUIRE(executors.size() == 2);
+  CHECK(executors[1]->work.resumed);
+  CHECK(executors[1]->work.task.message == "as the store has it");
+  for (int i = 0; i < 10 && store.ends.empty(); ++i) {
+    ends(executors.back(), caf::exit_reason::out_of_workers);
+    pass(6s);
+  }
+  REQUIRE(store.ends.size() == 1);
+  CHECK(store.ends[0].outcome == outcome::agent_lost);
+  CHECK(executors.size() == 6);
+  // An outcome that was stored before the executor failed ends it.
+  store.queue = {attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 7);
+  auto& task = store.tasks[executors[6]->work.token.key.task];
+  task.attempts.back().outcome = outcome::succeeded;
+  ends(executors[6], caf::exit_reason::out_of_workers);
+  pass(6s);
+  CHECK(executors.size() == 7);
+  CHECK(*drain());
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "an end that was not stored leaves the attempt open: the next claim brings it again") {
+  started();
+  auto work = attempt_of();
+  store.queue = {work};
+  wake();
+  store.fail_ends = true;
+  for (int i = 0; i < 10 && store.ends.empty(); ++i) {
+    ends(executors.back(), caf::exit_reason::out_of_workers);
+    pass(6s);
+  }
+  REQUIRE(store.ends.size() == 1);
+  auto had = executors.size();
+  work.resumed = true;
+  store.left = {work};
+  pass(1s);
+  CHECK(executors.size() == had + 1);
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "a cancelled task's executor is told") {
+  started();
+  store.queue = {attempt_of(), attempt_of()};
+  wake();
+  task_event event;
+  event.kind = "cancel_requested";
+  event.task = executors[1]->work.token.key.task;
+  caf::anon_send(scheduler, event);
+  settle();
+  CHECK(executors[0]->told.empty());
+  CHECK(executors[1]->told == std::vector<std::string>{"cancel"});
+}
