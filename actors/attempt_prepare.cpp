@@ -1,9 +1,8 @@
-// From the verdict of the policy to a container that runs: pulling, preparing, creating, starting.
+// From the verdict of the policy to a container: pulling, preparing, creating.
 #include "actors/attempt_machine.hpp"
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
-#include "sandbox/message.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,15 +10,8 @@
 
 namespace davit {
 
-namespace {
-
-/// What the task wants, before anything of an init or of another's network.
-container_plan bare_plan(const attempt_run& run) { return plan_container(*run.settings, run.key(), run.spec, run.secrets); }
-
-} // namespace
-
 container_plan plan_of(const attempt_run& run) {
-  auto wanted = bare_plan(run);
+  auto wanted = plan_container(*run.settings, run.key(), run.spec, run.secrets);
   if (!run.made.nonce.empty() && run.made.image)
     wanted = with_init(std::move(wanted), *run.made.image, run.made.nonce);
   return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
@@ -72,7 +64,7 @@ void attempt_machine::prepare() {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
     run_.tried.network_asked = true;
-    act_on(ask::take_sandbox{{}, bare_plan(run_), run_.spec.start == start_mode::warm});
+    act_on(ask::take_sandbox{{}, plan_container(*run_.settings, run_.key(), run_.spec, run_.secrets), run_.spec.start == start_mode::warm});
   } else if (!run_.made.may_exist && may_join()) {
     enter(preparing{preparing::doing::network, {}});
     run_.tried.network_asked = true;
@@ -341,147 +333,6 @@ void attempt_machine::create_refused(asked what, const failure& why) {
   } else {
     fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + why.text);
   }
-}
-
-// -- starting --------------------------------------------------------------------------------------------------------
-
-/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One that
-/// remembers having created the container has not died since.
-void attempt_machine::prove_unstarted() {
-  enter(starting{starting::doing::prove, {}});
-  act_on(ask::history{{}, run_.made.id, made_at() - std::chrono::seconds{5}});
-}
-
-void attempt_machine::on(starting&, const reply<ask::history>& events) {
-  auto created = [](const engine_event& one) { return one.action == "create"; };
-  if (std::any_of(events.value.begin(), events.value.end(), created)) {
-    announce();
-    return;
-  }
-  run_.may_have_started = true;
-  run_.evidence.note = "the engine says that the container was never started, but does not remember having created it";
-  fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
-}
-
-/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
-/// may have run.
-void attempt_machine::announce() {
-  if (refuse_by_policy())
-    return;
-  if (!run_.spec.at_most_once) {
-    start();
-    return;
-  }
-  enter(starting{starting::doing::announce, {}});
-  act_on(ask::record{{}, {run_.work.token, task_state::starting, run_.made.id, run_.made.image_id, {}}});
-}
-
-void attempt_machine::on(starting&, const reply<ask::record>&) {
-  act_on(act::crash{"start announced"});
-  start();
-}
-
-void attempt_machine::on(starting&, const timer_fired&) { announce(); }
-
-void attempt_machine::start() {
-  if (run_.wanted != ending::none) {
-    fail_unstarted("before the container was started");
-    return;
-  }
-  run_.begun_here = true;
-  if (run_.made.warm) {
-    hand_over();
-    return;
-  }
-  enter(starting{starting::doing::start, {}});
-  run_.epoch_at_start = run_.engine.same_since ? std::optional{run_.engine.epoch} : std::nullopt;
-  run_.may_have_started = true;
-  act_on(ask::start{{}, run_.made.id, network_files(plan_container(*run_.settings, run_.key(), run_.spec, {}))});
-  act_on(act::crash{"start asked"});
-}
-
-void attempt_machine::on(starting&, const reply<ask::start>&) {
-  act_on(act::crash{"container started"});
-  started(when_.at, true);
-}
-
-/// Gives the sandbox its task. From here on it may run.
-void attempt_machine::hand_over() {
-  auto plan = bare_plan(run_);
-  auto message = init::hand_over_message(run_.made.arguments, plan.env, plan.secrets, run_.spec.stdin_text.has_value());
-  if (!message) {
-    be_cold("its command or its variables can't be told to a sandbox");
-    forget_sandbox(run_.made.id);
-    return;
-  }
-  enter(starting{starting::doing::hand_over, {}});
-  run_.epoch_at_start = run_.engine.same_since ? std::optional{run_.engine.epoch} : std::nullopt;
-  run_.may_have_started = true;
-  act_on(ask::hand_over{{}, run_.made.id, std::move(*message), run_.spec.stdin_text.has_value()});
-  act_on(act::crash{"hand-over asked"});
-}
-
-void attempt_machine::on(starting&, const reply<ask::hand_over>&) { handed_over(); }
-
-void attempt_machine::handed_over() {
-  act_on(act::crash{"task handed over"});
-  started(when_.at, true);
-}
-
-void attempt_machine::on(starting& now, const refusal& one) {
-  switch (now.at) {
-    case starting::doing::prove:
-      fail(outcome::engine_lost, "the engine does not tell what it did with the container: " + one.why.text);
-      break;
-    case starting::doing::announce:
-      if (one.why.store == store_errc::fenced) {
-        leave();
-      } else {
-        run_.waiting = one.why.text;
-        wake(timer::again, duration{500});
-      }
-      break;
-    case starting::doing::start:
-      start_refused(now, one.why);
-      break;
-    case starting::doing::hand_over:
-      if (one.why.engine == engine_errc::not_found) // nothing was written
-        forget_dead("the sandbox had ended: " + one.why.text);
-      else
-        handed_over(); // the init has seen the end of the line: it says that it was not used, or runs what it got
-      break;
-    case starting::doing::look:
-      fail(outcome::engine_lost, "the engine could not start the container: " + now.why.text);
-      break;
-  }
-}
-
-void attempt_machine::start_refused(starting& now, const failure& why) {
-  if (is_of_network(why)) { // it was not started, then
-    forget_network();
-  } else if (!run_.made.nonce.empty() && why.text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
-    forget_dead("its init could not be started: " + why.text);
-  } else {
-    now.at = starting::doing::look;
-    now.why = why;
-    act_on(ask::inspect{{}, run_.made.id});
-  }
-}
-
-void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
-  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
-  auto code = now.why.engine;
-  auto engines_fault = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(now.why.text));
-  run_.evidence.inspect = found.value.raw_state;
-  run_.made.image_id = found.value.image_id;
-  end_log_and_report(judge_start_failure(found.value, now.why.text, engines_fault));
-}
-
-void attempt_machine::again(starting& now, asked) {
-  if (now.at == starting::doing::look)
-    act_on(ask::inspect{{}, run_.made.id});
-  else
-    recover(); // if the answer was lost, the container may have run and ended by now; starting it again would run it twice
 }
 
 } // namespace davit

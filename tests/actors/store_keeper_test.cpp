@@ -2,7 +2,7 @@
 #include "actors/agent_context.hpp"
 #include "actors/metrics.hpp"
 #include "actors/store_keeper.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 #include "fixture/commit_thief.hpp"
 #include "fixture/test_database.hpp"
 #include "fixture/test_engine.hpp"

@@ -1,0 +1,304 @@
+// What an attempt asks of others, what can happen to it, and what is to be done for it. See actors/attempt.hpp.
+#pragma once
+
+#include "actors/outcome_rules.hpp"
+#include "messages/attempt.hpp"
+#include "messages/engine.hpp"
+#include "messages/errors.hpp"
+#include "messages/log.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+namespace davit {
+
+using steady_time = std::chrono::steady_clock::time_point;
+
+/// What an error was about, with a sentence for people. One of the three codes is set.
+struct failure {
+  engine_errc engine = engine_errc::none;
+  store_errc store = store_errc::none;
+  log_errc log = log_errc::none;
+  std::string text;
+};
+
+// -- what is asked of others -----------------------------------------------------------------------------------------
+
+/// Each is answered once: by `reply` with a value of its `answer`, or by `refusal`. Answers to a step that is over are dropped, but for those of a
+/// `lasting` question, which are heard as long as its container is the attempt's.
+namespace ask {
+
+struct nothing {};
+
+struct step_bound {
+  static constexpr bool lasting = false;
+};
+struct lasting_one {
+  static constexpr bool lasting = true;
+};
+
+/// The executor itself: what the policy lets the task do, and its secrets in clear.
+struct judge : step_bound {
+  policy_profile profile = policy_profile::baseline;
+  struct answer {
+    task_spec effective;
+    std::string forbidden;  ///< What the policy has against it, in words; empty: nothing.
+    std::string unreadable; ///< Why its secrets can't be read; empty: they can.
+    std::map<std::string, secret> secrets;
+  };
+};
+
+// The engine's connection.
+struct inspect : step_bound {
+  using answer = container_status;
+  std::string which; ///< A name or an id.
+};
+struct list_containers : step_bound {
+  using answer = std::vector<container_summary>;
+  std::vector<std::string> labels;
+};
+struct count_processes : step_bound {
+  using answer = std::uint32_t;
+  std::string container;
+};
+struct history : step_bound {
+  using answer = std::vector<engine_event>;
+  std::string container;
+  timestamp since;
+};
+/// The first line that the container wrote.
+struct first_line : step_bound {
+  using answer = std::string;
+  std::string container;
+};
+struct pull_image : step_bound {
+  using answer = nothing;
+  std::string image;
+  duration limit{0};
+  secret credentials;
+};
+struct look_up_image : step_bound {
+  using answer = image_info;
+  std::string image;
+};
+struct create : step_bound {
+  using answer = std::string; ///< The container's id.
+  container_plan plan;
+};
+struct start : step_bound {
+  using answer = bool;
+  std::string container;
+  std::string files; ///< A tar to unpack into it first.
+};
+struct hand_over : step_bound {
+  using answer = nothing;
+  std::string container;
+  std::string message;
+  bool more = false; ///< Standard input follows.
+};
+struct stop : step_bound {
+  using answer = bool; ///< It was running.
+  std::string container;
+  duration grace{0};
+};
+struct remove : step_bound {
+  using answer = nothing;
+  std::string which;
+};
+/// Until the container does not run any more.
+struct wait : lasting_one {
+  using answer = std::int64_t;
+  std::string container;
+};
+struct follow_log : lasting_one {
+  using answer = log_end;
+  log_request what;
+};
+struct read_log : step_bound {
+  using answer = log_end;
+  log_request what;
+};
+struct feed : lasting_one {
+  using answer = nothing;
+  std::string container;
+  std::string bytes;
+};
+/// The three of a sandbox that has not begun its task: each within seconds, and without waiting for the engine.
+struct first_line_now : step_bound {
+  using answer = std::string;
+  std::string container;
+};
+struct inspect_now : step_bound {
+  using answer = container_status;
+  std::string which;
+};
+struct kill_now : step_bound {
+  using answer = bool;
+  std::string container;
+};
+/// Removes within a time, and does not wait for the engine.
+struct remove_now : step_bound {
+  using answer = nothing;
+  std::string which;
+  duration limit{0};
+};
+
+// The sandbox keeper.
+struct take_sandbox : step_bound {
+  using answer = sandbox;
+  container_plan plan;
+  bool even_if_it_failed = false;
+};
+struct take_network : step_bound {
+  using answer = sandbox;
+  container_plan plan;
+};
+struct put_init : step_bound {
+  using answer = nothing;
+  std::string image;
+};
+
+// The store keeper.
+struct record : step_bound {
+  using answer = nothing;
+  attempt_progress what;
+};
+struct record_start : lasting_one {
+  using answer = nothing;
+  attempt_progress what;
+};
+struct finish : step_bound {
+  using answer = nothing;
+  attempt_result what;
+};
+
+// The log keeper.
+struct open_log : step_bound {
+  using answer = log_lease;
+};
+struct close_log : step_bound {
+  using answer = log_summary;
+  bool tail = false;
+};
+struct note_log : step_bound {
+  using answer = nothing;
+  std::string text;
+};
+
+} // namespace ask
+
+template <class... Ts>
+struct type_list {
+  template <template <class...> class Into, template <class> class Wrap = std::type_identity_t, class... More>
+  using into = Into<More..., Wrap<Ts>...>;
+
+  template <class T>
+  static constexpr std::size_t index_of() {
+    std::size_t at = 0, found = sizeof...(Ts);
+    ((std::is_same_v<T, Ts> ? void(found = at) : void(), ++at), ...);
+    return found;
+  }
+  static constexpr std::size_t size = sizeof...(Ts);
+};
+
+using questions
+  = type_list<ask::judge, ask::inspect, ask::list_containers, ask::count_processes, ask::history, ask::first_line, ask::pull_image, ask::look_up_image,
+              ask::create, ask::start, ask::hand_over, ask::stop, ask::remove, ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now,
+              ask::inspect_now, ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record, ask::record_start,
+              ask::finish, ask::open_log, ask::close_log, ask::note_log>;
+
+/// The questions by name, in the order of the list.
+enum class asked : std::uint8_t {
+  judge, inspect, list_containers, count_processes, history, first_line, pull_image, look_up_image, create, start, hand_over, stop, remove, wait, follow_log,
+  read_log, feed, first_line_now, inspect_now, kill_now, remove_now, take_sandbox, take_network, put_init, record, record_start, finish, open_log, close_log,
+  note_log
+};
+DAVIT_ENUM_TEXT(asked, 30, "judge", "inspect", "list_containers", "count_processes", "history", "first_line", "pull_image", "look_up_image", "create", "start",
+                "hand_over", "stop", "remove", "wait", "follow_log", "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now",
+                "take_sandbox", "take_network", "put_init", "record", "record_start", "finish", "open_log", "close_log", "note_log")
+
+template <class Ask>
+inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());
+
+// -- what can happen -------------------------------------------------------------------------------------------------
+
+enum class timer : std::uint8_t {
+  engine_retry, ///< The engine answers others: it is asked again.
+  engine_grace, ///< The engine's grace may be over.
+  again,        ///< Of what the step does over and over.
+  first_look,   ///< The log is followed from now on.
+  beginning,    ///< A sandbox should have begun its task.
+  timeout,      ///< Of the task.
+  forgo,        ///< The rest of a cancelled task's log is not waited for.
+  patience,     ///< A container that ends by itself is not waited for any longer.
+};
+DAVIT_ENUM_TEXT(timer, 8, "engine_retry", "engine_grace", "again", "first_look", "beginning", "timeout", "forgo", "patience")
+
+template <class Ask>
+struct reply {
+  typename Ask::answer value;
+};
+struct refusal {
+  asked what = asked::judge;
+  failure why;
+};
+struct begun {};                                ///< The executor is there.
+struct engine_changed { engine_status status; };
+struct peers_changed { bool has_keeper = false; }; ///< Other actors were started again; the engine has a sandbox keeper.
+struct cancel_asked {};
+struct drain_asked {};
+struct fenced { bool clear = false; };          ///< The attempt is another's. True: others can't have it yet, and must find no container of it.
+struct pull_moved { pull_progress how_far; };
+struct timer_fired { timer which = timer::again; };
+
+using event = questions::into<std::variant, reply, begun, refusal, engine_changed, peers_changed, cancel_asked, drain_asked, fenced, pull_moved, timer_fired>;
+
+// -- what is to be done ----------------------------------------------------------------------------------------------
+
+namespace act {
+
+struct wake { timer which = timer::again; duration after{0}; };
+/// The engine connection ends this attempt's requests.
+struct withdraw {};
+/// The container has ended: its log is not followed on if it gives nothing more.
+struct end_following {};
+/// A container had ended before its task began: the keeper looks at its init.
+struct doubt_init {};
+/// Removed if it can be; the reaper sees to it otherwise.
+struct forget_container { std::string which; };
+/// The image is davit's: it was pulled for a task.
+struct remember_image { std::string image; };
+struct note { std::string text; };  ///< Into the log; nothing waits for it.
+struct log_is_stored {};            ///< With the outcome.
+struct free_slot {};
+struct leave {};                    ///< The executor ends.
+struct crash { std::string_view where; };
+
+struct phase_took { std::string name; double seconds = 0; };
+struct queue_took { double seconds = 0; };
+struct start_took { double seconds = 0; };
+struct pull_ended { bool good = false; };
+struct attempt_began { bool warm = false; };
+struct attempt_resumed {};
+struct memory_killed {};
+struct task_ended { outcome how = outcome::failed; std::string message; };
+
+enum class level : std::uint8_t { debug, warning, error };
+struct say { act::level level = act::level::warning; std::string text; }; ///< In the agent's own log.
+/// The step can't have caused the event: a mistake in the transitions.
+struct unexpected { std::string_view step; std::string event; };
+
+} // namespace act
+
+using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::end_following, act::doubt_init, act::forget_container,
+                               act::remember_image, act::note, act::log_is_stored, act::free_slot, act::leave, act::crash, act::phase_took, act::queue_took,
+                               act::start_took, act::pull_ended, act::attempt_began, act::attempt_resumed, act::memory_killed, act::task_ended, act::say,
+                               act::unexpected>;
+
+} // namespace davit
