@@ -102,7 +102,7 @@ TEST_CASE("a timeout that is over while no agent runs is kept by the next start"
   agent.start();
   auto ended = agent.wait(late);
   CHECK(ended.outcome == outcome::timed_out);
-  CHECK(engine.docker("ps -aq --filter label=davit.task=" + to_string(late)) == "");
+  CHECK(eventually([&] { return engine.docker("ps -aq --filter label=davit.task=" + to_string(late)) == ""; })); // reported, then removed
   CHECK(agent.wait(in_time).exit_code == 3);
 }
 
