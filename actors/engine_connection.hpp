@@ -2,20 +2,12 @@
 #pragma once
 
 #include "actors/agent_context.hpp"
+#include "actors/engine_health.hpp"
 #include "messages/actors.hpp"
 
 namespace davit {
 
-/// How an engine's health is judged.
-struct health_settings {
-  duration ping_interval{3000};
-  duration ping_deadline{3000};
-  int misses_until_down = 3; ///< The first makes it degraded.
-  duration least_backoff{100};
-  duration most_backoff{5000};
-};
-
 engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings,
-                                     engine_handles handles, health_settings health = {});
+                                     engine_handles handles, health_settings limits = {});
 
 } // namespace davit

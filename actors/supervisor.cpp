@@ -71,7 +71,7 @@ std::string actor_name(const child& one) {
 }
 
 /// Whoever waits for the start or the end of a drain, once.
-void settle(caf::typed_response_promise<void>& promise, const caf::error& why = {}) {
+void answer(caf::typed_response_promise<void>& promise, const caf::error& why = {}) {
   auto one = std::exchange(promise, {});
   if (!one.pending())
     return;
@@ -106,7 +106,7 @@ void publish(self_pointer self) {
       .then(
         [self, last] {
           if (last)
-            settle(self->state.starting);
+            answer(self->state.starting);
         },
         [](const caf::error&) {}); // its end says more
   }
@@ -154,7 +154,7 @@ void give_up(self_pointer self, std::string why) {
   state.context->ending->store(true);
   spdlog::critical("{}; the agent ends", why);
   auto reason = make_failure(caf::sec::runtime_error, std::move(why));
-  settle(state.starting, reason);
+  answer(state.starting, reason);
   self->quit(reason);
 }
 
@@ -168,7 +168,7 @@ void child_failed(self_pointer self, std::size_t index, const caf::error& reason
     return give_up(self, std::move(why));
   state.context->metrics->actor_restarted(actor_name(one));
   if (index + 1 == state.children.size())
-    settle(state.starting, reason);
+    answer(state.starting, reason);
   if (!wait) {
     spdlog::critical("{}; it is tried again in {}", why, format_duration(suspension));
     one.state = child_state::absent;
@@ -211,7 +211,7 @@ void leave_nothing_behind(self_pointer self) {
   auto one_less = [self, left] {
     if (--*left == 0)
       for (auto& promise : std::exchange(self->state.draining, {}))
-        settle(promise);
+        answer(promise);
   };
   for (auto& [name, keeper] : all.sandboxes)
     self->request(keeper, clean_up_limit, drain_atom_v).then(one_less, [one_less](const caf::error&) { one_less(); });

@@ -10,7 +10,7 @@
 
 namespace davit::transport {
 
-/// The body of `POST /containers/create`.
+/// The body of `POST /containers/create`. (docker_create_json.cpp)
 std::string create_body(const container_plan& plan);
 
 /// `GET /containers/{id}/json`
@@ -30,6 +30,12 @@ result<engine_event> read_event(std::string_view line);
 
 /// The engine's `{"message": "..."}`, or the start of whatever else it said.
 std::string read_message(std::string_view body);
+
+/// The error that an answer with a status of 400 and above is: 404 not_found, 409 conflict, other 4xx refused, 5xx failed.
+error read_error(int status, std::string_view body);
+
+/// The `filters` of a query, before they are encoded for its URL.
+std::string write_filters(const std::vector<std::pair<std::string, std::string>>& filters);
 
 /// The `Id` of an answer to create.
 result<std::string> read_id(std::string_view body);

@@ -13,25 +13,6 @@ namespace davit::transport {
 
 namespace asio = boost::asio;
 
-namespace {
-
-error status_error(int status, std::string_view body) {
-  auto code = status == 404   ? engine_errc::not_found
-              : status == 409 ? engine_errc::conflict
-              : status >= 500 ? engine_errc::failed
-                              : engine_errc::refused;
-  return {code, status, read_message(body)};
-}
-
-std::string filters_json(const std::vector<std::pair<std::string, std::string>>& filters) {
-  std::map<std::string, std::vector<std::string>> grouped;
-  for (const auto& [key, value] : filters)
-    grouped[key].push_back(value);
-  return url_encode(json::write(grouped));
-}
-
-} // namespace
-
 std::strong_ordering compare_versions(std::string_view a, std::string_view b) {
   auto take = [](std::string_view& text) {
     int number = 0;
@@ -145,7 +126,7 @@ awaitable<result<http_response>> engine_client::call(std::string method, std::st
   if (!response)
     co_return response.error();
   if (response->status >= 400)
-    co_return status_error(response->status, response->body);
+    co_return read_error(response->status, response->body);
   co_return response;
 }
 
@@ -171,7 +152,7 @@ engine_client::open(std::string method, std::string path, call_options options,
       break;
     body.append(*piece);
   }
-  co_return status_error(stream->status(), body);
+  co_return read_error(stream->status(), body);
 }
 
 awaitable<result<engine_info>> engine_client::connect(call_options options) {
@@ -319,68 +300,6 @@ awaitable<result<void>> engine_client::pull_image(std::string name, registry_aut
   co_return result<void>{};
 }
 
-awaitable<result<std::string>> engine_client::create_container(container_plan plan, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/create?name=" + url_encode(plan.name), create_body(plan), std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return read_id(response->body);
-}
-
-awaitable<result<bool>> engine_client::start_container(std::string id, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/start", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return response->status != 304;
-}
-
-awaitable<result<std::int64_t>> engine_client::wait_container(std::string id, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/wait?condition=not-running", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  // The header comes before the result: an engine that dies meanwhile leaves 200 and an empty body.
-  json::parser parser;
-  auto root = parser.parse(response->body);
-  std::int64_t code = 0;
-  if (!root || (*root)["StatusCode"].get_int64().get(code) != simdjson::SUCCESS)
-    co_return error{engine_errc::lost, 0, "the engine ended the wait without a result"};
-  co_return code;
-}
-
-awaitable<result<container_status>> engine_client::inspect_container(std::string id_or_name, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("GET", "/containers/" + url_encode(id_or_name) + "/json", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return read_container(response->body);
-}
-
-awaitable<result<std::uint32_t>> engine_client::count_processes(std::string id, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("GET", "/containers/" + url_encode(id) + "/stats?stream=0&one-shot=1", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  json::parser parser;
-  auto root = parser.parse(response->body);
-  std::uint64_t count = 0;
-  if (!root)
-    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: " + root.error().text()};
-  if ((*root)["pids_stats"]["current"].get_uint64().get(count) != simdjson::SUCCESS)
-    count = 0;
-  co_return static_cast<std::uint32_t>(count);
-}
-
-awaitable<result<bool>> engine_client::stop_container(std::string id, duration grace, call_options options) {
-  auto self = shared_from_this();
-  auto seconds = std::to_string((grace.count() + 999) / 1000);
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/stop?t=" + seconds, {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return response->status != 304;
-}
-
 awaitable<result<bool>> engine_client::remove_image(std::string name, call_options options) {
   auto self = shared_from_this();
   // A name's slashes are part of the path here.
@@ -390,57 +309,9 @@ awaitable<result<bool>> engine_client::remove_image(std::string name, call_optio
   co_return response.has_value();
 }
 
-awaitable<result<void>> engine_client::rename_container(std::string id, std::string name, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/rename?name=" + url_encode(name), {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return result<void>{};
-}
-
-awaitable<result<void>> engine_client::kill_container(std::string id, std::string signal, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/kill?signal=" + url_encode(signal), {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return result<void>{};
-}
-
-awaitable<result<void>> engine_client::remove_container(std::string id, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("DELETE", "/containers/" + url_encode(id) + "?v=1&force=1", {}, std::move(options));
-  if (!response && response.error().code != engine_errc::not_found)
-    co_return response.error();
-  co_return result<void>{};
-}
-
-awaitable<result<std::vector<container_summary>>> engine_client::list_containers(std::vector<std::string> labels,
-                                                                                 call_options options) {
-  auto self = shared_from_this();
-  std::vector<std::pair<std::string, std::string>> filters;
-  for (auto& label : labels)
-    filters.emplace_back("label", std::move(label));
-  auto response = co_await call("GET", "/containers/json?all=1&filters=" + filters_json(filters), {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return read_containers(response->body);
-}
-
-awaitable<result<std::unique_ptr<response_stream>>> engine_client::logs(std::string id, log_options what, call_options options) {
-  auto self = shared_from_this();
-  std::string path = "/containers/" + url_encode(id) + "/logs?stdout=1&stderr=1&timestamps=1";
-  if (what.follow)
-    path += "&follow=1";
-  if (!what.since.empty())
-    path += "&since=" + what.since;
-  if (what.tail != 0)
-    path += "&tail=" + std::to_string(what.tail);
-  co_return co_await open("GET", path, std::move(options));
-}
-
 awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_options what, call_options options) {
   auto self = shared_from_this();
-  std::string path = "/events?filters=" + filters_json(what.filters);
+  std::string path = "/events?filters=" + url_encode(write_filters(what.filters));
   if (!what.since.empty())
     path += "&since=" + what.since;
   if (!what.until.empty())
@@ -449,91 +320,6 @@ awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_opt
   if (!opened)
     co_return opened.error();
   co_return std::make_unique<event_stream>(std::move(*opened));
-}
-
-awaitable<result<hijacked_stream>> engine_client::attach(std::string id, bool output, call_options options) {
-  auto self = shared_from_this();
-  http_request request;
-  request.method = "POST";
-  request.target = versioned("/containers/" + url_encode(id) + "/attach?stream=1&stdin=1" + (output ? "&stdout=1&stderr=1" : ""));
-  auto hijacked = co_await http_->hijack(std::move(request), std::move(options));
-  if (!hijacked && hijacked.error().status != 0)
-    co_return status_error(hijacked.error().status, hijacked.error().message);
-  co_return hijacked;
-}
-
-awaitable<result<void>> engine_client::resize_tty(std::string id, unsigned rows, unsigned columns, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("POST",
-                                "/containers/" + url_encode(id) + "/resize?h=" + std::to_string(rows) + "&w=" + std::to_string(columns),
-                                {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return result<void>{};
-}
-
-awaitable<result<std::string>> engine_client::create_exec(std::string container, exec_plan plan, call_options options) {
-  auto self = shared_from_this();
-  json::array env;
-  for (const auto& [name, value] : plan.env)
-    env.push_back(json::to_value(name + '=' + value));
-  json::object body{{"Cmd", json::to_value(plan.command)}, {"Env", std::move(env)},      {"Tty", plan.tty},
-                    {"AttachStdin", plan.open_stdin},      {"AttachStdout", true},       {"AttachStderr", true},
-                    {"WorkingDir", plan.workdir},          {"User", plan.user}};
-  auto response = co_await call("POST", "/containers/" + url_encode(container) + "/exec", json::write(json::value(std::move(body))), std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return read_id(response->body);
-}
-
-awaitable<result<hijacked_stream>> engine_client::start_exec(std::string exec, bool tty, call_options options) {
-  auto self = shared_from_this();
-  http_request request;
-  request.method = "POST";
-  request.target = versioned("/exec/" + url_encode(exec) + "/start");
-  request.body = tty ? R"({"Detach":false,"Tty":true})" : R"({"Detach":false,"Tty":false})";
-  auto hijacked = co_await http_->hijack(std::move(request), std::move(options));
-  if (!hijacked && hijacked.error().status != 0)
-    co_return status_error(hijacked.error().status, hijacked.error().message);
-  co_return hijacked;
-}
-
-awaitable<result<exec_status>> engine_client::inspect_exec(std::string exec, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("GET", "/exec/" + url_encode(exec) + "/json", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  json::parser parser;
-  auto root = parser.parse(response->body);
-  exec_status status;
-  if (!root || (*root)["Running"].get_bool().get(status.running) != simdjson::SUCCESS)
-    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: an exec without Running"};
-  if (!status.running && (*root)["ExitCode"].get_int64().get(status.exit_code) != simdjson::SUCCESS)
-    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: an ended exec without ExitCode"};
-  co_return status;
-}
-
-awaitable<result<std::string>> engine_client::download_archive(std::string container, std::string path, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("GET", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path), {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return std::move(response->body);
-}
-
-awaitable<result<void>> engine_client::upload_archive(std::string container, std::string path, std::string tar, call_options options) {
-  auto self = shared_from_this();
-  http_request request;
-  request.method = "PUT";
-  request.target = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
-  request.body = std::move(tar);
-  request.content_type = "application/x-tar";
-  auto response = co_await http_->request(std::move(request), std::move(options));
-  if (!response)
-    co_return response.error();
-  if (response->status >= 400)
-    co_return status_error(response->status, response->body);
-  co_return result<void>{};
 }
 
 } // namespace davit::transport

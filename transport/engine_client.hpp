@@ -136,8 +136,6 @@ public:
   /// Attaches standard input alone, or (for interactive use) all streams.
   awaitable<result<hijacked_stream>> attach(std::string id, bool output, call_options options);
 
-  awaitable<result<void>> resize_tty(std::string id, unsigned rows, unsigned columns, call_options options);
-
   awaitable<result<std::string>> create_exec(std::string container, exec_plan plan, call_options options);
   awaitable<result<hijacked_stream>> start_exec(std::string exec, bool tty, call_options options);
   awaitable<result<exec_status>> inspect_exec(std::string exec, call_options options);

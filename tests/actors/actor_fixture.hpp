@@ -45,22 +45,22 @@ public:
   }
 
   /// Handles all messages that are there, and those that follow from them. No time passes.
-  void settle() {
+  void run_all() {
     while (coordinator.try_run_once())
       ;
   }
 
   /// Time passes: each timer fires at its time, and what follows is handled before the next one fires.
   void pass(duration time) {
-    settle();
+    run_all();
     auto& clock = coordinator.clock();
     auto until = clock.now() + time;
     while (!clock.schedule.empty() && clock.schedule.begin()->first <= until) {
       clock.advance_time(std::max(clock.schedule.begin()->first - clock.now(), caf::actor_clock::duration_type{0}));
-      settle();
+      run_all();
     }
     clock.advance_time(until - clock.now());
-    settle();
+    run_all();
   }
 
   scratch_folder folder;

@@ -178,7 +178,7 @@ public:
     stop();
     for (auto& [name, one] : book.now)
       caf::anon_send_exit(one, caf::exit_reason::kill);
-    settle();
+    run_all();
   }
 
   template <class Handle>
@@ -198,7 +198,7 @@ public:
     system.spawn([=, this](caf::event_based_actor* self) {
       self->request(supervisor, caf::infinite, what).then([=] { *answer = ""; }, [=](const caf::error& e) { *answer = text_of(e); });
     });
-    settle();
+    run_all();
     return answer;
   }
 
@@ -209,12 +209,12 @@ public:
 
   void stop() {
     caf::anon_send_exit(supervisor, caf::exit_reason::user_shutdown);
-    settle();
+    run_all();
   }
 
   void fail(const std::string& name) {
     caf::anon_send_exit(book.now[name], caf::exit_reason::out_of_workers);
-    settle();
+    run_all();
   }
 
   /// Fails once more than its budget allows; the last failure is not waited for.
@@ -388,7 +388,7 @@ TEST_CASE_METHOD(tree, "a child that does not end while its subtree is suspended
   CHECK(lives("engine_connection a"));
   CHECK(book.starts["sandbox_keeper a"] == 1);
   caf::anon_send_exit(book.now["sandbox_keeper a"], caf::exit_reason::kill);
-  settle();
+  run_all();
   CHECK(book.starts["sandbox_keeper a"] == 2);
   CHECK(lives("sandbox_keeper a"));
   CHECK(book.told["engine_connection a"].find("sandbox_keeper a#2") != std::string::npos);
@@ -440,7 +440,7 @@ TEST_CASE_METHOD(tree, "a scheduler and an API that are restarted during a drain
   CHECK_FALSE(*answer);
   CHECK(book.reaped == 0);
   caf::anon_send(book.now["scheduler"], caf::ok_atom_v);
-  settle();
+  run_all();
   CHECK(*answer == "");
   CHECK(book.reaped == 1);
 }

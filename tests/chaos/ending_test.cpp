@@ -62,9 +62,9 @@ struct taken_port {
   ~taken_port() { ::close(socket); }
 };
 
-engine_settings nobody(const scratch_folder& folder) {
+engine_settings nobody(const scratch_folder& folder, const std::string& name) {
   engine_settings engine;
-  engine.name = "e";
+  engine.name = name;
   engine.endpoint = "unix://" + (folder / "no.sock");
   return engine;
 }
@@ -72,14 +72,14 @@ engine_settings nobody(const scratch_folder& folder) {
 } // namespace
 
 TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is stuck; nothing is accepted meanwhile", "[ending]") {
-  auto stuck = GENERATE(false, true);
+  auto stuck = GENERATE(as<std::string>{}, "", "stuck", "stuck-api");
   CAPTURE(stuck);
   scratch_folder folder;
   std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
                                        << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
   std::vector<std::string> words{DAVIT_FAILING, folder / "davit.conf", folder / "fail"};
-  if (stuck)
-    words.push_back("stuck");
+  if (!stuck.empty())
+    words.push_back(stuck);
   process agent{words};
   struct client client;
   client.speak_to(folder / "api.sock");
@@ -87,14 +87,17 @@ TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is
   std::ofstream{folder / "fail"} << "now";
   auto closed = eventually([&] { return agent.err().find("the agent ends") != std::string::npos || agent.out().find("the agent ends") != std::string::npos; });
   CHECK(closed);
-  if (stuck) { // it is still there
+  if (stuck == "stuck") { // it is still there
     CHECK(client.status("GET", "/healthz") != 200);
     CHECK(client.status("POST", "/v1/tasks", R"({"image": "x"})") / 100 != 2);
+  } else if (stuck == "stuck-api") {
+    CHECK(client.status("GET", "/healthz") == 503);
+    CHECK(client.status("POST", "/v1/tasks", R"({"image": "x"})") == 503);
   }
   auto ended = agent.wait(60s);
   CAPTURE(ended.out, ended.err);
   CHECK(ended.exit_code == 1);
-  CHECK((ended.out + ended.err).find("api fails again and again") != std::string::npos);
+  CHECK((ended.out + ended.err).find(stuck == "stuck-api" ? "scheduler fails again and again" : "api fails again and again") != std::string::npos);
 }
 
 TEST_CASE("an agent whose port is taken ends at once with 1, and the last line says why", "[ending]") {
@@ -121,9 +124,9 @@ TEST_CASE("a file at the place of the API's socket is left as it is", "[ending]"
   CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "precious");
 }
 
-TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an engine's connection makes that engine down", "[ending]") {
+TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an engine's connection or sandbox keeper makes that engine down", "[ending]") {
   scratch_folder folder;
-  test_agent agent{{nobody(folder)}, [&](agent_settings& settings) {
+  test_agent agent{{nobody(folder, "e"), nobody(folder, "f")}, [&](agent_settings& settings) {
                      sink_settings sink;
                      sink.name = "s";
                      sink.path = folder / "out.jsonl";
@@ -132,10 +135,14 @@ TEST_CASE("a sink or a keeper that fails for ever does not end its agent; an eng
   std::string why;
   fail_again_and_again(agent, [](const directory& all) { return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second); });
   CHECK(agent.process().alive(why));
+  CHECK(eventually([&] { return agent.http("GET", "/v1/sinks").body.find("sink s fails again and again") != std::string::npos; }));
+  CHECK(agent.metric("davit_suspended{subtree=\"sink s\"}") == 1);
   fail_again_and_again(agent, [](const directory& all) { return caf::actor_cast<caf::actor>(all.reaper); });
   CHECK(agent.process().alive(why));
   fail_again_and_again(agent, [](const directory& all) { return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second); });
-  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("fails again and again") != std::string::npos; }));
+  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("engine_connection e fails again and again") != std::string::npos; }));
+  fail_again_and_again(agent, [](const directory& all) { return all.sandboxes.count("f") == 0 ? caf::actor{} : caf::actor_cast<caf::actor>(all.sandboxes.at("f")); });
+  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails again and again") != std::string::npos; }));
   CHECK(agent.process().alive(why));
   CHECK(agent.http("GET", "/healthz").status == 200);
 }

@@ -1,0 +1,117 @@
+// The fleet's actor without an agent: its port, what peers may ask, and what is left when it fails.
+#include "actors/fleet.hpp"
+#include "actors/metrics.hpp"
+#include "actors/supervisor.hpp"
+#include "cli/configuration.hpp"
+#include "fixture/certificates.hpp"
+#include "fixture/test_agent.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/openssl/manager.hpp>
+#include <caf/openssl/remote_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+#include <atomic>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// An actor system whose middleman speaks TLS with the authority's certificates.
+struct tls_configuration : caf_configuration {
+  explicit tls_configuration(const certificate_authority& authority) {
+    auto files = authority.issue("agent");
+    openssl_certificate = files.certificate;
+    openssl_key = files.key;
+    openssl_cafile = authority.file();
+    load<caf::openssl::manager>();
+  }
+};
+
+struct fleet_alone {
+  scratch_folder folder;
+  certificate_authority authority{folder.path().string(), "fleet"};
+  tls_configuration ours{authority}, theirs{authority};
+  transport::io_runtime io;
+  caf::actor_system here{ours};
+  caf::scoped_actor self{here};
+  std::atomic<int> drains{0};
+  caf::actor store = here.spawn([](caf::event_based_actor*) -> caf::behavior {
+    return {[](news_atom) {}, [](agents_atom) { return std::vector<agent_status>{}; }};
+  });
+  caf::actor supervisor = here.spawn([this](caf::event_based_actor*) -> caf::behavior { return {[this](drain_atom) { ++drains; }}; });
+
+  std::atomic<int> starts{0};
+  supervisor_actor keeper; ///< Of the fleet alone: it is started again when it fails, as in an agent.
+  caf::actor fleet;
+
+  ~fleet_alone() {
+    caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+    for (const auto& one : {store, supervisor})
+      caf::anon_send_exit(one, caf::exit_reason::kill);
+    io.stop();
+  }
+
+  void start(std::uint16_t port) {
+    agent_settings settings;
+    settings.name = "a";
+    settings.peers.listen = "127.0.0.1:" + std::to_string(port);
+    auto context = std::make_shared<const agent_context>(agent_context{settings, io, nullptr, std::make_shared<metrics>(here), nullptr});
+    supervision_plan plan;
+    plan.subtrees.push_back({"fleet", false, {}});
+    plan.children.push_back({"fleet", "fleet",
+                             [=, this](directory&) {
+                               fleet_handles handles{caf::actor_cast<store_actor>(store), {}, caf::actor_cast<supervisor_actor>(supervisor)};
+                               auto made = fleet = caf::actor_cast<caf::actor>(spawn_fleet(here, context, handles));
+                               ++starts;
+                               return made;
+                             },
+                             [](const directory&) { return std::nullopt; }});
+    keeper = spawn_supervisor(here, context, std::move(plan));
+    self->send(keeper, start_atom_v);
+  }
+
+  /// Another agent comes to the port and asks for a drain; false: nobody answers. A system of its own each time: CAF remembers peers.
+  bool visit(std::uint16_t port) {
+    caf::actor_system there{theirs};
+    auto found = caf::openssl::remote_actor<peer_actor>(there, "127.0.0.1", port);
+    if (!found)
+      return false;
+    caf::scoped_actor visitor{there};
+    auto good = false;
+    visitor->request(*found, 1s, hello_atom_v, peer_hello{peer_hello::current_protocol, "default", "b", "0"}, caf::strong_actor_ptr{})
+      .receive([&](const peer_hello& hello) { good = hello.agent == "a"; }, [](const caf::error&) {});
+    visitor->request(*found, 1s, drain_atom_v).receive([] {}, [&](const caf::error&) { good = false; });
+    return good;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(fleet_alone, "a fleet whose port is taken is tried again, and has it when it is free", "[fleet]") {
+  auto taken = std::make_unique<silent_listener>();
+  auto port = taken->port();
+  start(port);
+  REQUIRE(eventually([&] { return starts > 1; }));
+  taken.reset();
+  CHECK(eventually([&] { return visit(port); }, 30s));
+}
+
+TEST_CASE_METHOD(fleet_alone, "a fleet that fails leaves its port to its successor, and peers speak to that one", "[fleet]") {
+  auto port = free_port();
+  start(port);
+  for (int i = 0; i < 3; ++i) {
+    CAPTURE(i);
+    auto before = starts.load(), asked = drains.load();
+    CHECK(eventually([&] { return visit(port); }, 30s));
+    CHECK(drains > asked);
+    caf::anon_send_exit(fleet, caf::exit_reason::out_of_workers);
+    REQUIRE(eventually([&] { return starts > before; }));
+  }
+}
