@@ -176,7 +176,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);
   if (!hidden.empty())
-    entry.masker = std::make_unique<transport::secret_masker>(hidden);
+    entry.masker = std::make_unique<secrets::secret_masker>(hidden);
   follower->start();
   return promise;
 }

@@ -12,7 +12,7 @@
 #include "sandbox/message.hpp"
 #include "transport/engine_calls.hpp"
 #include "transport/log_follower.hpp"
-#include "transport/secret_masker.hpp"
+#include "secrets/secret_masker.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/stateful_actor.hpp>
@@ -54,7 +54,7 @@ struct pending_log {
   std::uint64_t batches = 0;       ///< That came so far.
   std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
   caf::error failure;
-  std::unique_ptr<transport::secret_masker> masker; ///< If there is anything to be masked.
+  std::unique_ptr<secrets::secret_masker> masker; ///< If there is anything to be masked.
   std::unique_ptr<init::report_reader> reader;      ///< Of a sandbox.
   bool follows = false;
 };

@@ -263,6 +263,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit) -> caf::result<std::vector<task_event>> {
       return to_caf(store.events(after, only, limit));
     },
+    [&store](since_atom, const std::string& agent, timestamp since, std::int64_t after) -> caf::result<ended_attempts> {
+      return to_caf(store.ended_since(agent, since, after));
+    },
     [=](count_atom) -> caf::result<task_counts> {
       auto& state = self->state;
       auto begun = std::chrono::steady_clock::now();

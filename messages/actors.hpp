@@ -58,6 +58,8 @@ using store_actor = caf::typed_actor<
   caf::result<void>(log_atom, attempt_key, std::uint32_t, std::uint32_t, std::string),
   // Give a block of a finished attempt's log.
   caf::result<log_block>(log_atom, attempt_key, std::uint32_t),
+  // Name attempts of an agent that have ended since a time, a part at a time: 0 begins, and each answer says where to ask on.
+  caf::result<ended_attempts>(since_atom, std::string, timestamp, std::int64_t),
   // Forget finished tasks.
   caf::result<void>(forget_atom, std::vector<task_id>),
   // Write down that an image was pulled to an engine (by its id).
@@ -104,6 +106,13 @@ using log_actor = caf::typed_actor<
   caf::result<void>(remove_atom, task_id),
   // Give a page of a log; waits for one as long as the query says.
   caf::result<log_page>(read_atom, log_query),
+  // Give the named sink a page of a log; waits for one as the query says. An error says if nothing of it is kept any more (`missing`), or
+  // that it can't be read from the store now.
+  caf::result<log_page>(ship_atom, std::string, log_query),
+  // Name the logs that may have been written to since a time: those here, and those of attempts that have ended since.
+  caf::result<std::vector<attempt_key>>(since_atom, timestamp),
+  // Say how long these logs are; leaves out those that are not here.
+  caf::result<std::vector<log_extent>>(size_atom, std::vector<attempt_key>),
   // Go on with compressing, and let readers go whose time is over. (It sends this to itself.)
   caf::result<void>(tick_atom),
   // Take the handles of those that it uses.
@@ -284,8 +293,8 @@ using fleet_actor = caf::typed_actor<
 /// The SINK interface: one for each place that logs are sent to. Reads from the log keeper at its own pace: none can slow a task, or another
 /// sink. What was sent is remembered on disk, so that a restart sends the rest; what lies between the two is sent twice.
 using sink_actor = caf::typed_actor<
-  // An attempt's log has been begun, or is gone on with.
-  caf::result<void>(open_atom, attempt_key),
+  // An attempt's log has been begun, or is written on: so many bytes of it are there. What was read beyond them is lost, and comes again.
+  caf::result<void>(open_atom, attempt_key, std::uint64_t),
   // Say how deliveries fare.
   caf::result<sink_status>(ping_atom),
   // A delivery has been answered on an I/O thread. (It sends this to itself.)

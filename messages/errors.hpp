@@ -23,8 +23,9 @@ enum class log_errc : std::uint8_t {
   unwritable, ///< The log's folder or disk does not take it.
   damaged,    ///< The file is no log, or ends in the middle of a record that was acknowledged.
   stale,      ///< The batch comes from a source that was replaced.
+  missing,    ///< Nothing of the log is kept, neither by this agent nor in the store.
 };
-DAVIT_ENUM_TEXT(log_errc, 4, "none", "unwritable", "damaged", "stale")
+DAVIT_ENUM_TEXT(log_errc, 5, "none", "unwritable", "damaged", "stale", "missing")
 
 /// What can go wrong between agents.
 enum class fleet_errc : std::uint8_t {

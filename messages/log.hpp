@@ -190,6 +190,29 @@ bool inspect(Inspector& f, log_page& x) {
                             f.field("finished", x.finished));
 }
 
+/// How long a log is.
+struct log_extent {
+  attempt_key key;
+  std::uint64_t bytes = 0; ///< As offsets count them.
+  bool finished = false;   ///< It does not grow any more.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, log_extent& x) {
+  return f.object(x).fields(f.field("key", x.key), f.field("bytes", x.bytes), f.field("finished", x.finished));
+}
+
+/// Attempts of one agent whose end was stored.
+struct ended_attempts {
+  std::vector<attempt_key> keys;
+  std::int64_t next = 0; ///< Where to ask on; 0: that was all.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, ended_attempts& x) {
+  return f.object(x).fields(f.field("keys", x.keys), f.field("next", x.next));
+}
+
 /// The totals of an attempt's log.
 struct log_summary {
   stream_ledger out;

@@ -40,8 +40,8 @@ bool log_exists(const std::filesystem::path& path);
 /// The bytes that the log has before compression, as offsets count them; 0 if it is not there.
 std::uint64_t log_size(const std::filesystem::path& path);
 
-/// The attempts whose logs on this disk were written to since a time.
-std::vector<attempt_key> logs_since(const std::filesystem::path& folder, timestamp since);
+/// The attempts whose logs in one part of the folder (named by the last two digits of the tasks' ids) were written to since a time.
+std::vector<attempt_key> logs_since(const std::filesystem::path& part, timestamp since);
 
 /// Removes one attempt's.
 void remove_log(const std::filesystem::path& path);

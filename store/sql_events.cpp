@@ -116,4 +116,36 @@ result<std::vector<task_event>> sql_events::news() {
   return list;
 }
 
+result<ended_attempts> sql_events::ended_since(const std::string& agent, timestamp since, std::int64_t after) {
+  auto newest = last();
+  if (!newest)
+    return newest.error();
+  return session_.guarded<ended_attempts>([&]() -> result<ended_attempts> {
+    auto& kept = session_.kept();
+    number from = after;
+    if (after == 0) { // events are in the order of time, and have no index by it
+      number earliest = since.time_since_epoch().count(), to = *newest;
+      while (from < to) {
+        number middle = from + (to - from) / 2;
+        auto next = kept.rows<number>("SELECT at FROM event WHERE sequence > :middle ORDER BY sequence LIMIT 1", middle);
+        if (!next.empty() && std::get<0>(next.front()) < earliest)
+          from = middle + 1;
+        else
+          to = middle;
+      }
+    }
+    number to = std::min<number>(from + 10'000, *newest);
+    ended_attempts found;
+    for (const auto& [task, n] : kept.rows<std::string, number>(
+           "SELECT event.task, event.attempt FROM event"
+           " JOIN attempt ON attempt.task = event.task AND attempt.number = event.attempt"
+           " WHERE event.sequence > :after AND event.sequence <= :to AND event.kind IN ('finished', 'retrying')"
+           " AND attempt.agent = :agent ORDER BY event.sequence",
+           from, to, agent))
+      found.keys.push_back({read_id(task), static_cast<std::int32_t>(n)});
+    found.next = to < *newest ? to : 0;
+    return found;
+  });
+}
+
 } // namespace davit::store

@@ -18,6 +18,7 @@ public:
 
   result<std::vector<task_event>> after(std::int64_t sequence, task_id only, std::uint32_t limit);
   result<std::int64_t> last();
+  result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after);
   result<std::vector<task_event>> news();
 
   void write_last() override;

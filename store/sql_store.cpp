@@ -70,6 +70,9 @@ public:
     return events_.after(sequence, only, limit);
   }
   result<std::int64_t> last_event() override { return events_.last(); }
+  result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) override {
+    return events_.ended_since(agent, since, after);
+  }
   result<std::vector<task_event>> news() override { return events_.news(); }
 
 private:

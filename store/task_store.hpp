@@ -4,6 +4,7 @@
 #include "messages/attempt.hpp"
 #include "messages/errors.hpp"
 #include "messages/fleet.hpp"
+#include "messages/log.hpp"
 
 #include <boost/system/result.hpp>
 #include <boost/assert/source_location.hpp>
@@ -130,6 +131,9 @@ public:
   /// Events after `sequence`, oldest first; of one task, or of all (nil).
   virtual result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) = 0;
   virtual result<std::int64_t> last_event() = 0;
+
+  /// The attempts of `agent` whose end was stored since a time by its own clock, in the order of commits; 10 000 events are looked through at once.
+  virtual result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) = 0;
 
   /// The events since the store was opened, or since this was asked last: whoever wrote them, oldest first, a thousand or so at a time. None: that was all.
   virtual result<std::vector<task_event>> news() = 0;

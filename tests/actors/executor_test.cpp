@@ -102,18 +102,18 @@ struct executor_fixture : actor_fixture {
       caf::anon_send_exit(executor, caf::exit_reason::kill);
     executor = nullptr;
     addresses = {};
-    settle();
+    run_all();
   }
 
   void start() {
     system.spawn([this](caf::event_based_actor* parent) { executor = spawn_executor(parent, context, sample.work, sample.engine, addresses); });
-    settle();
+    run_all();
   }
 
   template <class... Args>
   void tell(Args&&... args) {
     caf::anon_send(executor, std::forward<Args>(args)...);
-    settle();
+    run_all();
   }
 
   bool alive() const { return !caf::actor_cast<caf::abstract_actor*>(executor)->getf(caf::abstract_actor::is_terminated_flag); }
@@ -123,7 +123,7 @@ struct executor_fixture : actor_fixture {
   template <class Promise, class Value>
   void answer(Promise promise, Value value) {
     caf::anon_send(engine_dummy, continuation{[promise, value]() mutable { promise.deliver(value); }});
-    settle();
+    run_all();
   }
 
   void end_container(std::int64_t code) {
@@ -174,7 +174,7 @@ TEST_CASE_METHOD(executor_fixture, "a question whose connection dies is asked of
   tell(wire_atom_v, addresses);
   caf::anon_send(engine_dummy, continuation{[this] { engine.creates.clear(); }}); // its promises die with it
   caf::anon_send_exit(engine_dummy, caf::exit_reason::kill);
-  settle();
+  run_all();
   CHECK(alive());
   engine.hold_create = false;
   engine_dummy = system.spawn(dummy_engine, &engine);

@@ -2,7 +2,7 @@
 #include "actors/fleet.hpp"
 #include "actors/metrics.hpp"
 #include "actors/supervisor.hpp"
-#include "cli/configuration.hpp"
+#include "configuration/configuration.hpp"
 #include "fixture/certificates.hpp"
 #include "fixture/test_agent.hpp"
 #include "transport/io_runtime.hpp"

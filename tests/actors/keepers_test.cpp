@@ -3,6 +3,7 @@
 #include "actors/log_keeper.hpp"
 #include "actors/metrics.hpp"
 #include "actors/store_keeper.hpp"
+#include "actors/unsent_logs.hpp"
 #include "configuration/configuration.hpp"
 #include "fixture/test_engine.hpp"
 #include "store/log_journal.hpp"
@@ -52,6 +53,13 @@ struct fixture {
     std::optional<Result> result;
     self->request(whom, 30s, std::move(args)...).receive([&](Result& answer) { result = std::move(answer); }, [](const caf::error& e) { FAIL(text_of(e)); });
     return std::move(*result);
+  }
+
+  template <class Result, class Actor, class... Args>
+  caf::error refusal(const Actor& whom, Args... args) {
+    caf::error result;
+    self->request(whom, 30s, std::move(args)...).receive([](const Result&) {}, [&](const caf::error& e) { result = e; });
+    return result;
   }
 
   template <class Actor, class... Args>
@@ -233,6 +241,115 @@ TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small
   self->wait_for(keeper);
   REQUIRE(store::log_journal::open(logs, "a third boot").has_value());
   CHECK_FALSE(store::log_exists(store::log_path(logs, keys.back())));
+}
+
+TEST_CASE_METHOD(fixture, "a small log has no file for a sink's sake: the sink reads it from memory, or else from the store") {
+  auto store = spawn_store_keeper(system, context);
+  context = with([](auto& settings) {
+    settings.in_memory = 1h;
+    settings.sinks.resize(2);
+    settings.sinks[0].name = "one";
+    settings.sinks[1].name = "two";
+  });
+  auto keeper = spawn_log_keeper(system, context);
+  log_handles addresses;
+  addresses.store = store;
+  addresses.sinks["one"] = caf::actor_cast<sink_actor>(caf::actor{self});
+  self->send(keeper, wire_atom_v, addresses);
+  auto told = [&](const attempt_key& key) {
+    std::optional<std::uint64_t> size;
+    self->receive([&](open_atom, const attempt_key& which, std::uint64_t there) { size = which == key ? there : 999'999; },
+                  caf::after(10s) >> [] {});
+    return size;
+  };
+  attempt_key key{uuid::make_v7(), 1};
+  auto lease = ask<log_lease>(keeper, open_atom_v, key);
+  CHECK(told(key) == 0);
+  CHECK_FALSE(failure(keeper, batch_of(key, lease, "one\n")));
+  ask<log_lease>(keeper, open_atom_v, key);
+  CHECK(told(key) == 20); // what is read beyond would be lost
+  auto packed = ask<log_summary>(keeper, close_atom_v, key, false).packed;
+  CHECK_FALSE(store::log_exists(store::log_path(context->settings.log_folder(), key)));
+  self->send(keeper, finish_atom_v, key);
+  // The store has nothing yet, so this comes from memory.
+  auto read = [&](const std::string& sink, std::uint64_t offset = 0) { return ask<log_page>(keeper, ship_atom_v, sink, log_query{key, offset, 4096, 0s}); };
+  CHECK(read("one").finished);
+  CHECK(read("two").records.size() == 1);
+  // All have read it: it is gone, and known to be missing.
+  auto again = [&] { return refusal<log_page>(keeper, ship_atom_v, std::string{"two"}, log_query{key, 0, 4096, 5s}); };
+  CHECK(again() == log_errc::missing);
+  CHECK_FALSE(failure(store, log_atom_v, key, std::uint32_t{0}, std::uint32_t{1}, packed));
+  CHECK(read("two", 20).finished);
+  CHECK(ask<std::vector<log_extent>>(keeper, size_atom_v, std::vector<attempt_key>{key}).empty());
+  CHECK_FALSE(std::filesystem::exists(store::log_path(context->settings.log_folder(), key).parent_path()));
+  // A store that does not answer is not a log that is missing.
+  attempt_key unknown{uuid::make_v7(), 1};
+  caf::anon_send_exit(store, caf::exit_reason::kill);
+  self->wait_for(store);
+  auto why = refusal<log_page>(keeper, ship_atom_v, std::string{"one"}, log_query{unknown, 0, 4096, 0s});
+  CHECK(why);
+  CHECK(why != log_errc::missing);
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(fixture, "the logs since a time are found in memory, on disk, and in the store") {
+  auto store = spawn_store_keeper(system, context);
+  auto keeper = spawn_log_keeper(system, context);
+  log_handles addresses;
+  addresses.store = store;
+  self->send(keeper, wire_atom_v, addresses);
+  auto begun = std::chrono::system_clock::now();
+  attempt_key in_memory{uuid::make_v7(), 1};
+  ask<log_lease>(keeper, open_atom_v, in_memory);
+  std::vector<attempt_key> expected{in_memory};
+  for (int i = 0; i < 20; ++i) {
+    attempt_key key{uuid::make_v7(), 1 + i};
+    auto writer = std::move(*store::log_writer::open(store::log_path(context->settings.log_folder(), key), 0));
+    expected.push_back(key);
+  }
+  auto id = ask<task_receipt>(store, accept_atom_v, spec_of("x"), std::string{"me"}).id;
+  auto claimed = ask<claim_answer>(store, claim_atom_v, claim_request{"a", uuid::make_v4(), {{"e", "id", {}, 1, 1}}}).attempts.at(0);
+  attempt_result result;
+  result.token = claimed.token;
+  result.finished_at = std::chrono::system_clock::now();
+  CHECK_FALSE(failure(store, finish_atom_v, result));
+  expected.push_back({id, 1});
+  std::sort(expected.begin(), expected.end());
+  auto found = ask<std::vector<attempt_key>>(keeper, since_atom_v, begun - 1s);
+  std::sort(found.begin(), found.end());
+  CHECK(found == expected);
+  CHECK(ask<std::vector<attempt_key>>(keeper, since_atom_v, begun + 1h) == std::vector<attempt_key>{in_memory});
+  caf::anon_send_exit(store, caf::exit_reason::kill);
+  self->wait_for(store);
+  CHECK(refusal<std::vector<attempt_key>>(keeper, since_atom_v, begun)); // not all would be found
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE("logs that sinks have not read are kept within a bound, the newest longest") {
+  scratch_folder folder;
+  unsent_logs kept{10 * 1024};
+  std::vector<attempt_key> keys;
+  auto add = [&](std::set<std::string> sinks) {
+    keys.push_back({uuid::make_v7(), 1});
+    auto log = std::move(*store::log_writer::open(folder / "none", 0, store::log_place::memory));
+    REQUIRE(log->append({{log_stream::out, {}, std::string(1000, 'x')}}).has_value());
+    kept.add(keys.back(), std::move(log), std::move(sinks));
+  };
+  add({});
+  CHECK_FALSE(kept.find(keys[0]));
+  add({"a", "b"});
+  kept.read(keys[1], "a");
+  CHECK(kept.find(keys[1]));
+  kept.read(keys[1], "b");
+  CHECK_FALSE(kept.find(keys[1]));
+  CHECK(kept.bytes() == 0);
+  for (int i = 0; i < 20; ++i)
+    add({"a"});
+  CHECK(kept.bytes() <= 10 * 1024);
+  CHECK_FALSE(kept.find(keys[2]));
+  CHECK(kept.find(keys.back()));
+  kept.remove(keys.back().task);
+  CHECK_FALSE(kept.find(keys.back()));
 }
 
 TEST_CASE_METHOD(fixture, "a reader that waits is served by the next record, by the end, or let go when its time is over") {

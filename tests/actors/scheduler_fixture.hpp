@@ -118,7 +118,7 @@ struct scheduler_fixture : actor_fixture {
   void end_scheduler() {
     if (scheduler)
       caf::anon_send_exit(scheduler, caf::exit_reason::kill);
-    settle();
+    run_all();
     scheduler = nullptr;
   }
 
@@ -166,12 +166,12 @@ struct scheduler_fixture : actor_fixture {
   template <class Promise, class Answer>
   void answer_late(Promise promise, Answer answer) {
     caf::anon_send(store_actor_, continuation{[promise, answer]() mutable { promise.deliver(answer); }});
-    settle();
+    run_all();
   }
 
   void wire() {
     caf::anon_send(scheduler, wire_atom_v, addresses);
-    settle();
+    run_all();
   }
 
   void engine_is(engine_state state) {
@@ -181,7 +181,7 @@ struct scheduler_fixture : actor_fixture {
     status.slots = context->settings.engines.front().slots;
     status.info.id = "engine-id";
     caf::anon_send(scheduler, status);
-    settle();
+    run_all();
   }
 
   /// Something may have been queued.
@@ -189,7 +189,7 @@ struct scheduler_fixture : actor_fixture {
     task_event event;
     event.kind = "accepted";
     caf::anon_send(scheduler, event);
-    settle();
+    run_all();
   }
 
   claimed_attempt attempt_of(bool resumed = false, std::string engine_id = "engine-id") {
@@ -211,7 +211,7 @@ struct scheduler_fixture : actor_fixture {
       caf::anon_send(one->actor, ended_atom_v);
     else
       caf::anon_send_exit(one->actor, how);
-    settle();
+    run_all();
   }
 
   /// Whether the drain is over, when it is looked at.
@@ -220,7 +220,7 @@ struct scheduler_fixture : actor_fixture {
     system.spawn([this, over](caf::event_based_actor* self) {
       self->request(scheduler, caf::infinite, drain_atom_v).then([over] { *over = true; });
     });
-    settle();
+    run_all();
     return over;
   }
 

@@ -28,12 +28,12 @@ TEST_CASE_METHOD(scheduler_fixture,
   wake();
   CHECK(store.claims.size() == asked); // there is no room
   caf::anon_send(scheduler, ended_atom_v, executors[0]->work.token.key);
-  settle();
+  run_all();
   CHECK(executors.size() == 3); // its slot is free before it has tidied up, and it is still at work
   CHECK(store.claims.back().at_work.size() == 2);
   engine_is(engine_state::degraded);
   caf::anon_send(scheduler, ended_atom_v, executors[1]->work.token.key);
-  settle();
+  run_all();
   CHECK(executors.size() == 3);
 }
 
@@ -64,7 +64,7 @@ TEST_CASE_METHOD(scheduler_fixture, "a store keeper that dies with a claim is as
   REQUIRE(store.held.size() == 1);
   caf::anon_send_exit(store_actor_, caf::exit_reason::kill);
   store.held.clear();
-  settle();
+  run_all();
   store.hold_claims = false;
   store.left = {attempt_of(true)};
   new_store();
@@ -180,7 +180,7 @@ TEST_CASE_METHOD(scheduler_fixture, "of all tasks that wait for their time there
   wake();
   store.next_due.reset();
   caf::anon_send(scheduler, task_event{});
-  settle();
+  run_all();
   CHECK(timers() <= before + 1);
   auto asked = store.claims.size();
   store.queue = {attempt_of()};
@@ -248,7 +248,7 @@ TEST_CASE_METHOD(scheduler_fixture, "a cancelled task's executor is told") {
   event.kind = "cancel_requested";
   event.task = executors[1]->work.token.key.task;
   caf::anon_send(scheduler, event);
-  settle();
+  run_all();
   CHECK(executors[0]->told.empty());
   CHECK(executors[1]->told == std::vector<std::string>{"cancel"});
 }

@@ -91,3 +91,44 @@ TEST_CASE_METHOD(store_fixture, "events come in the order of their commits, and 
   read();
   CHECK(seen == 200);
 }
+
+TEST_CASE_METHOD(store_fixture, "the attempts that an agent has ended since a time are named, each once, in order") {
+  auto ended = [&](const std::string& agent, timestamp since) {
+    std::vector<attempt_key> all;
+    for (std::int64_t after = 0;;) {
+      auto some = store->ended_since(agent, since, after);
+      REQUIRE(some.has_value());
+      all.insert(all.end(), some->keys.begin(), some->keys.end());
+      if (some->next == 0)
+        return all;
+      after = some->next;
+    }
+  };
+  auto finish = [&](const std::string& agent, bool retried = false) {
+    auto result = result_of(claim(one_engine, false, agent).at(0), outcome::failed);
+    if (retried)
+      result.retry_at = std::chrono::system_clock::now();
+    REQUIRE(store->finish(result).has_value());
+    return result.token.key;
+  };
+  auto since_ever = timestamp{};
+  CHECK(ended("a", since_ever).empty());
+  std::vector<attempt_key> mine;
+  for (int i = 0; i < 5; ++i) {
+    accept();
+    mine.push_back(finish("a"));
+  }
+  std::this_thread::sleep_for(2ms);
+  auto middle = std::chrono::system_clock::now();
+  accept();
+  mine.push_back(finish("a", true));
+  mine.push_back(finish("a")); // the second attempt of the same task
+  accept();
+  auto other = finish("b");
+  accept(); // is not ended
+  claim(one_engine);
+  CHECK(ended("a", since_ever) == mine);
+  CHECK(ended("a", middle) == std::vector<attempt_key>(mine.begin() + 5, mine.end()));
+  CHECK(ended("b", middle) == std::vector<attempt_key>{other});
+  CHECK(ended("a", std::chrono::system_clock::now() + 1h).empty());
+}

@@ -1,0 +1,110 @@
+#include "actors/sink_outlet.hpp"
+
+#include "transport/io_runtime.hpp"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <spdlog/sinks/rotating_file_sink.h>
+
+#include <cstdlib>
+#include <iostream>
+
+namespace davit {
+
+namespace {
+
+using shipping::delivery;
+using shipping::log_names;
+
+constexpr duration delivery_deadline = std::chrono::seconds{30};
+
+delivery again(std::string why) {
+  return {delivery::verdict::again, std::move(why), duration{0}, 0, {}};
+}
+
+/// Lines of JSON, written here and now.
+class line_outlet : public sink_outlet {
+public:
+  void send(std::shared_ptr<const log_names> names, records_ptr records, std::function<void(delivery)> done) override {
+    std::string lines;
+    for (const auto& one : *records)
+      lines += shipping::json_line(*names, one);
+    done(write(std::move(lines)));
+  }
+
+private:
+  virtual delivery write(std::string lines) = 0;
+};
+
+class console_outlet final : public line_outlet {
+  delivery write(std::string lines) override {
+    std::cout.write(lines.data(), static_cast<std::streamsize>(lines.size()));
+    if (std::cout.flush())
+      return {};
+    std::cout.clear();
+    return again("standard output can't be written");
+  }
+};
+
+class file_outlet final : public line_outlet {
+public:
+  explicit file_outlet(sink_settings settings) : settings_(std::move(settings)) {}
+
+private:
+  delivery write(std::string lines) override {
+    try {
+      if (!file_) {
+        file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes, settings_.max_files);
+        file_->set_pattern("%v");
+      }
+      lines.pop_back(); // the file's own newline takes its place
+      file_->log(spdlog::details::log_msg{"", spdlog::level::info, lines});
+      file_->flush();
+      return {};
+    } catch (const std::exception& e) {
+      file_.reset();
+      return again(e.what());
+    }
+  }
+
+  sink_settings settings_;
+  std::shared_ptr<spdlog::sinks::rotating_file_sink_mt> file_;
+};
+
+class service_outlet final : public sink_outlet {
+public:
+  service_outlet(boost::asio::any_io_executor strand, std::shared_ptr<shipping::log_service> service)
+    : strand_(std::move(strand)), service_(std::move(service)) {}
+
+  void send(std::shared_ptr<const log_names> names, records_ptr records, std::function<void(delivery)> done) override {
+    transport::call_options options;
+    options.until = transport::within(delivery_deadline);
+    boost::asio::co_spawn(strand_, service_->send(std::move(names), std::move(records), options),
+                          [done = std::move(done), service = service_](const std::exception_ptr& failed, delivery result) {
+                            done(failed ? again("an internal error ended the delivery") : std::move(result));
+                          });
+  }
+
+private:
+  boost::asio::any_io_executor strand_;
+  std::shared_ptr<shipping::log_service> service_;
+};
+
+} // namespace
+
+transport::result<std::shared_ptr<sink_outlet>> make_sink_outlet(const agent_context& context, const sink_settings& settings) {
+  using outlet_ptr = std::shared_ptr<sink_outlet>;
+  if (settings.type == sink_type::console)
+    return outlet_ptr{std::make_shared<console_outlet>()};
+  if (settings.type == sink_type::file)
+    return outlet_ptr{std::make_shared<file_outlet>(settings)};
+  boost::asio::any_io_executor strand = boost::asio::make_strand(context.io.context());
+  auto service = shipping::make_log_service(strand, settings, [](const char* name) -> const char* { return std::getenv(name); });
+  if (!service)
+    return service.error();
+  return outlet_ptr{std::make_shared<service_outlet>(strand, std::move(*service))};
+}
+
+} // namespace davit
