@@ -35,7 +35,7 @@ stop_engine() {
   for i in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
   kill -9 "$pid" 2>/dev/null || true
   pkill -9 -f "$dir/exec" 2>/dev/null || true
-  grep -o "$dir[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true
+  grep -o "${dir}[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true
   rm -rf "$dir"
 }
 
@@ -70,7 +70,7 @@ clear_leftovers() {
   for folder in /tmp/davit-test-*; do
     [ -e "$folder" ] || continue
     pkill -9 -f "$folder" 2>/dev/null || true
-    grep -o "$folder[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true
+    grep -o "${folder}[^ ]*" /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true
     rm -rf "$folder"
   done
   ip netns list 2>/dev/null | grep -o '^davit-test-[0-9]*' | xargs -r -n1 ip netns del || true
