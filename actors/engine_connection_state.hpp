@@ -11,6 +11,7 @@
 #include "actors/metrics.hpp"
 #include "sandbox/message.hpp"
 #include "transport/engine_calls.hpp"
+#include "transport/spawn.hpp"
 #include "transport/log_follower.hpp"
 #include "secrets/secret_masker.hpp"
 
@@ -128,6 +129,7 @@ void spawn_call(self_pointer self, awaitable<result<T>> work, std::function<void
   // The client lives in the coroutine's frame until it ends: cancelled calls finish after the actor is gone.
   boost::asio::co_spawn(self->state.client->executor(), std::move(work),
                         [actor = weak(self), client = self->state.client, done = std::move(done)](std::exception_ptr failed, result<T> value) {
+                          transport::log_escaped("a call of an engine", failed);
                           if (failed)
                             value = transport::error{engine_errc::protocol, 0, "an internal error ended the call"};
                           auto shared = std::make_shared<result<T>>(std::move(value));
