@@ -49,10 +49,12 @@ void end_fetch(self_pointer self, const attempt_key& key, std::string_view packe
       one.promise.deliver(failure);
     } else if (packed.empty()) {
       give_or_wait(self, std::move(one));
-    } else if (auto page = store::read_packed_log(packed, one.query.offset, one.query.max_bytes); page) {
-      one.promise.deliver(std::move(*page));
-    } else {
+    } else if (auto page = store::read_packed_log(packed, one.query.offset, one.query.max_bytes); !page) {
       one.promise.deliver(to_caf(page.error()));
+    } else if (!one.sink.empty() && page->records.empty() && !page->finished) { // it would wait for ever
+      one.promise.deliver(make_failure(log_errc::damaged, "no record begins there in the log that the store has"));
+    } else {
+      one.promise.deliver(std::move(*page));
     }
   }
 }

@@ -10,6 +10,7 @@
 #include "transport/io_runtime.hpp"
 
 #include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -209,20 +210,28 @@ TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with 
 }
 
 TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
-  context = with([](auto& logs) { logs.sinks.emplace_back(); }); // each has a file, then
   auto keeper = spawn_log_keeper(system, context);
+  auto kill = [&] {
+    caf::anon_send_exit(keeper, caf::exit_reason::kill);
+    self->wait_for(keeper);
+  };
   std::vector<attempt_key> keys;
-  for (auto size : {0u, 10u, 900u}) {
-    attempt_key key{uuid::make_v7(), 1};
-    auto lease = ask<log_lease>(keeper, open_atom_v, key);
+  std::vector<std::size_t> sizes{0, 10, 900};
+  for (auto size : sizes) {
+    keys.push_back({uuid::make_v7(), 1});
+    auto lease = ask<log_lease>(keeper, open_atom_v, keys.back());
     if (size > 0)
-      CHECK_FALSE(failure(keeper, batch_of(key, lease, std::string(size, 'x'))));
-    CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == size);
-    CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == size); // whoever did not hear the answer asks again
-    keys.push_back(key);
+      CHECK_FALSE(failure(keeper, batch_of(keys.back(), lease, std::string(size, 'x'))));
   }
-  caf::anon_send_exit(keeper, caf::exit_reason::kill);
-  self->wait_for(keeper);
+  attempt_key other{uuid::make_v7(), 1};
+  ask<log_lease>(keeper, open_atom_v, other);
+  kill(); // each has a file, then
+  keeper = spawn_log_keeper(system, context);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    CHECK(ask<log_summary>(keeper, close_atom_v, keys[i], false).out.bytes == sizes[i]);
+    CHECK(ask<log_summary>(keeper, close_atom_v, keys[i], false).out.bytes == sizes[i]); // whoever did not hear the answer asks again
+  }
+  kill();
   auto logs = context->settings.log_folder();
   for (const auto& key : keys)
     std::filesystem::remove_all(store::log_path(logs, key).parent_path());
@@ -235,10 +244,8 @@ TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small
   }
   // A task that is forgotten stays so.
   CHECK_FALSE(failure(keeper, remove_atom_v, keys.back().task));
-  attempt_key other{uuid::make_v7(), 1};
   ask<log_summary>(keeper, close_atom_v, other, false);
-  caf::anon_send_exit(keeper, caf::exit_reason::kill);
-  self->wait_for(keeper);
+  kill();
   REQUIRE(store::log_journal::open(logs, "a third boot").has_value());
   CHECK_FALSE(store::log_exists(store::log_path(logs, keys.back())));
 }
@@ -293,10 +300,20 @@ TEST_CASE_METHOD(fixture, "a small log has no file for a sink's sake: the sink r
 }
 
 TEST_CASE_METHOD(fixture, "the logs since a time are found in memory, on disk, and in the store") {
-  auto store = spawn_store_keeper(system, context);
+  std::vector<attempt_key> stored{{uuid::make_v7(), 1}, {uuid::make_v7(), 2}, {uuid::make_v7(), 3}};
+  auto store = system.spawn([&](caf::event_based_actor*) -> caf::behavior { // tells of one at a time
+    return {[&](since_atom, const std::string& agent, timestamp since, std::int64_t after) {
+      ended_attempts some;
+      if (agent == "a" && since < std::chrono::system_clock::now()) {
+        some.keys.push_back(stored.at(static_cast<std::size_t>(after)));
+        some.next = after < 2 ? after + 1 : 0;
+      }
+      return some;
+    }};
+  });
   auto keeper = spawn_log_keeper(system, context);
   log_handles addresses;
-  addresses.store = store;
+  addresses.store = caf::actor_cast<store_actor>(store);
   self->send(keeper, wire_atom_v, addresses);
   auto begun = std::chrono::system_clock::now();
   attempt_key in_memory{uuid::make_v7(), 1};
@@ -307,13 +324,7 @@ TEST_CASE_METHOD(fixture, "the logs since a time are found in memory, on disk, a
     auto writer = std::move(*store::log_writer::open(store::log_path(context->settings.log_folder(), key), 0));
     expected.push_back(key);
   }
-  auto id = ask<task_receipt>(store, accept_atom_v, spec_of("x"), std::string{"me"}).id;
-  auto claimed = ask<claim_answer>(store, claim_atom_v, claim_request{"a", uuid::make_v4(), {{"e", "id", {}, 1, 1}}}).attempts.at(0);
-  attempt_result result;
-  result.token = claimed.token;
-  result.finished_at = std::chrono::system_clock::now();
-  CHECK_FALSE(failure(store, finish_atom_v, result));
-  expected.push_back({id, 1});
+  expected.insert(expected.end(), stored.begin(), stored.end());
   std::sort(expected.begin(), expected.end());
   auto found = ask<std::vector<attempt_key>>(keeper, since_atom_v, begun - 1s);
   std::sort(found.begin(), found.end());

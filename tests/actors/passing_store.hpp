@@ -58,6 +58,9 @@ public:
     return to_->events(sequence, only, limit);
   }
   result<std::int64_t> last_event() override { return to_->last_event(); }
+  result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) override {
+    return to_->ended_since(agent, since, after);
+  }
   result<std::vector<task_event>> news() override { return to_->news(); }
   result<task_counts> counts() override { return to_->counts(); }
 
