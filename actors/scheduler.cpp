@@ -135,8 +135,8 @@ void claim(scheduler_pointer self) {
   self->request(state.addresses.store, caf::infinite, claim_atom_v, std::move(request))
     .then(
       [self, go_on, first = request.first, incarnation = state.incarnation](claim_answer& answer) {
-        if (incarnation
-            == self->state.incarnation) // or else it was fenced meanwhile: the next incarnation takes it over
+        // Or else this scheduler was fenced meanwhile: its next incarnation takes over what the answer holds.
+        if (incarnation == self->state.incarnation)
           claimed(self, answer, first);
         go_on();
       },

@@ -52,6 +52,10 @@ public:
   /// SQL for the larger of two numbers.
   virtual std::string larger(const std::string& one, const std::string& other) const = 0;
 
+  /// SQL for what stands behind the columns of an INSERT into `table`: a row of these values and, as the last, of an id
+  /// (`:id`); no row if one of that id is there.
+  virtual std::string new_row(const std::string& table, const std::string& values) const = 0;
+
   /// Turns what the database threw into words.
   virtual error describe(const std::exception& e) const = 0;
 

@@ -62,6 +62,12 @@ public:
   std::string clock() const override { return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000"; }
   std::string larger(const std::string& one, const std::string& other) const override { return "GREATEST(" + one + ", " + other + ")"; }
 
+  /// A partitioned table has no unique ids but within each partition.
+  std::string new_row(const std::string& table, const std::string& values) const override {
+    return " SELECT " + values + ", made.id FROM (SELECT CAST(:id AS TEXT) AS id) made WHERE NOT EXISTS (SELECT 1 FROM " + table
+           + " WHERE " + table + ".id = made.id)";
+  }
+
   error describe(const std::exception& e) const override {
     std::string text = e.what();
     text.erase(std::find(text.begin(), text.end(), '\n'), text.end());

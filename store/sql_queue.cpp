@@ -158,14 +158,13 @@ result<task_receipt> sql_queue::accept(const new_task& task) {
     auto turn = turns_.take(task, owner, placement);
     // The task is there already if this is done again because the COMMIT's answer was lost; by now in any state.
     auto inserted = session_.kept().run(
-      "INSERT INTO task (id, name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before,"
-      " cancel_requested, attempts, message, queue_until, secrets)"
-      " SELECT :id, :name, 'queued', CAST(:priority AS BIGINT), :placement, :pinned, :owner, CAST(:turn AS BIGINT),"
-      " :spec,"
-      " CAST(:created AS BIGINT), 0, 0, 0, '', CAST(:until AS BIGINT), :secrets"
-      " WHERE NOT EXISTS (SELECT 1 FROM task WHERE id = :known)",
-      id, text_of(task.spec.name), number{task.spec.priority}, placement, task.pinned, owner, number{turn}, spec,
-      created, queue_end(task.spec, created), secrets, id);
+      "INSERT INTO task (name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before,"
+      " cancel_requested, attempts, message, queue_until, secrets, id)"
+        + session_.how().new_row("task", ":name, 'queued', CAST(:priority AS BIGINT), :placement, :pinned, :owner,"
+                                         " CAST(:turn AS BIGINT), :spec, CAST(:created AS BIGINT), 0, 0, 0, '',"
+                                         " CAST(:until AS BIGINT), :secrets"),
+      text_of(task.spec.name), number{task.spec.priority}, placement, task.pinned, owner, number{turn}, spec, created,
+      queue_end(task.spec, created), secrets, id);
     if (inserted == 0) {
       turns_.give_back(owner);
       return task_receipt{task.id, true};

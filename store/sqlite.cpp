@@ -94,6 +94,10 @@ public:
   std::string clock() const override { return "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000)"; }
   std::string larger(const std::string& one, const std::string& other) const override { return "MAX(" + one + ", " + other + ")"; }
 
+  std::string new_row(const std::string&, const std::string& values) const override {
+    return " VALUES (" + values + ", :id) ON CONFLICT (id) DO NOTHING";
+  }
+
   error describe(const std::exception& e) const override {
     std::string text = e.what();
     if (text.find("malformed") != std::string::npos || text.find("not a database") != std::string::npos)

@@ -113,7 +113,7 @@ TEST_CASE_METHOD(store_fixture, "what comes next on an engine can be asked for, 
 TEST_CASE_METHOD(store_fixture, "a retry takes its place again when its time has come") {
   auto id = accept(5);
   auto result = result_of(claim(one_engine).front(), outcome::engine_lost);
-  auto due = std::chrono::system_clock::now() + 150ms;
+  auto due = std::chrono::system_clock::now() + 1s;
   result.retry_at = due;
   REQUIRE(store->finish(result).has_value());
   auto other = accept();
