@@ -12,14 +12,21 @@ caf_version=0.18.7
 caf_source=0.18.7-1~exp1
 catch_version=3.7.1
 
+# Debian 12 is the reference; where Debian 13 has other names or versions, they are chosen here.
+davit_release=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-bookworm}")
+case $davit_release in
+  trixie) boost=1.83 postgresql=17 clang_rt=19 engine_client=(docker-cli) catch_source=(trixie "catch2=$catch_version*") ;;
+  *) boost=1.81 postgresql=15 clang_rt=14 engine_client=() catch_source=(bookworm-backports "libcatch2-dev=$catch_version*") ;;
+esac
+
 build_packages=(
   ca-certificates ccache cmake dpkg-dev g++ git musl-tools ninja-build pkg-config xz-utils
-  libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev
+  "libboost$boost-dev" "libboost-json$boost-dev" "libboost-url$boost-dev"
   libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev libpq-dev
   libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev libprotozero-dev
 )
-engine_packages=(docker.io iptables busybox-static curl tar)
-test_packages=(postgresql-15 zstd apache2-utils docker-registry clang libclang-rt-14-dev debootstrap openssl iproute2 jq procps sqlite3 bsdutils)
+engine_packages=(docker.io ${engine_client[@]+"${engine_client[@]}"} iptables busybox-static curl tar)
+test_packages=("postgresql-$postgresql" zstd apache2-utils docker-registry clang "libclang-rt-$clang_rt-dev" debootstrap openssl iproute2 jq procps sqlite3 bsdutils)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -87,15 +94,15 @@ need_caf() {
   touch "$prefix/.complete"
 }
 
-# Catch2 3 is in bookworm-backports; it is unpacked into the prefix, the system's own is left alone.
+# Catch2 3 is in bookworm-backports, and in trixie; it is unpacked into the prefix, the system's own is left alone.
 need_catch2() {
   local prefix=$davit_deps/catch2-$catch_version
   [ -e "$prefix/.complete" ] && return 0
   say "fetching Catch2 $catch_version"
   local work; work=$(mktemp -d)
   ( cd "$work"
-    apt_suite bookworm-backports download "libcatch2-dev=$catch_version*"
-    dpkg -x libcatch2-dev_*.deb tree
+    apt_suite "${catch_source[0]}" download "${catch_source[1]}"
+    dpkg -x ./*catch2*.deb tree
     mkdir -p "$prefix"
     cp -a tree/usr/. "$prefix/" )
   rm -rf "$work"
