@@ -17,7 +17,8 @@ namespace davit {
 
 namespace {
 
-/// `slot` gives the place of the actor's handle in the directory, `uses` the handles that it uses, and `spawn` starts it with them.
+/// `slot` gives the place of the actor's handle in the directory, `uses` the handles that it uses, and `spawn` starts
+/// it with them.
 template <class Slot, class Uses, class Spawn>
 child_plan child_of(std::string name, std::string subtree, Slot slot, Uses uses, Spawn spawn) {
   using handles = std::invoke_result_t<Uses, const directory&>;
@@ -39,7 +40,8 @@ child_plan child_of(std::string name, std::string subtree, Slot slot, Uses uses,
 }
 
 /// Nothing is placed on an engine whose subtree is suspended; whoever asks is told why.
-void declare_down(const context_ptr& context, const engine_settings& engine, const directory& all, const std::string& why, timestamp since) {
+void declare_down(const context_ptr& context, const engine_settings& engine, const directory& all,
+                  const std::string& why, timestamp since) {
   engine_status status;
   status.name = engine.name;
   status.state = engine_state::down;
@@ -105,16 +107,23 @@ fleet_handles handles_of_fleet(const directory& all) {
 }
 
 api_handles handles_of_api(const directory& all) {
-  return {all.store, all.logs, all.scheduler, all.fleet, all.supervisor, all.engines, all.sinks, all.suspended, all.draining};
+  return {all.store,   all.logs,  all.scheduler, all.fleet,   all.supervisor,
+          all.engines, all.sinks, all.suspended, all.draining};
 }
 
 agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_factory api) {
   return {
     [=, &system] { return spawn_store_keeper(system, context); },
     [=, &system] { return spawn_log_keeper(system, context); },
-    [=, &system](sink_settings sink, sink_handles handles) { return spawn_sink(system, context, std::move(sink), std::move(handles)); },
-    [=, &system](engine_settings engine, engine_handles handles) { return spawn_engine_connection(system, context, std::move(engine), std::move(handles)); },
-    [=, &system](engine_settings engine, sandbox_handles handles) { return spawn_sandbox_keeper(system, context, std::move(engine), std::move(handles)); },
+    [=, &system](sink_settings sink, sink_handles handles) {
+      return spawn_sink(system, context, std::move(sink), std::move(handles));
+    },
+    [=, &system](engine_settings engine, engine_handles handles) {
+      return spawn_engine_connection(system, context, std::move(engine), std::move(handles));
+    },
+    [=, &system](engine_settings engine, sandbox_handles handles) {
+      return spawn_sandbox_keeper(system, context, std::move(engine), std::move(handles));
+    },
     [=, &system](scheduler_handles handles) { return spawn_scheduler(system, context, std::move(handles)); },
     [=, &system](reaper_handles handles) { return spawn_reaper(system, context, std::move(handles)); },
     [=, &system](fetcher_handles handles) { return spawn_image_fetcher(system, context, std::move(handles)); },
@@ -128,33 +137,52 @@ supervision_plan plan_agent(context_ptr context, agent_spawns spawns) {
   const auto& settings = context->settings;
   auto add = [&](auto... child) { plan.children.push_back(child_of(std::move(child)...)); };
   plan.subtrees.push_back({"core", true, {}});
-  add("store_keeper", "core", [](directory& all) -> auto& { return all.store; }, handles_of_store, [=](store_handles) { return spawns.store(); });
-  add("log_keeper", "core", [](directory& all) -> auto& { return all.logs; }, handles_of_logs, [=](log_handles) { return spawns.logs(); });
+  add(
+    "store_keeper", "core", [](directory & all) -> auto& { return all.store; }, handles_of_store,
+    [=](store_handles) { return spawns.store(); });
+  add(
+    "log_keeper", "core", [](directory & all) -> auto& { return all.logs; }, handles_of_logs,
+    [=](log_handles) { return spawns.logs(); });
   for (const auto& sink : settings.logs.sinks) {
     plan.subtrees.push_back({"sink " + sink.name, false, {}});
-    add("sink " + sink.name, "sink " + sink.name, [name = sink.name](directory& all) -> auto& { return all.sinks[name]; }, handles_of_sink,
-        [=](sink_handles handles) { return spawns.sink(sink, std::move(handles)); });
+    add(
+      "sink " + sink.name,
+      "sink " + sink.name, [name = sink.name](directory & all) -> auto& { return all.sinks[name]; }, handles_of_sink,
+      [=](sink_handles handles) { return spawns.sink(sink, std::move(handles)); });
   }
   for (const auto& engine : settings.engines) {
     auto subtree = "engine " + engine.name;
-    plan.subtrees.push_back({subtree, false, [=](const directory& all, const std::string& why, timestamp since) { declare_down(context, engine, all, why, since); }});
-    add("engine_connection " + engine.name, subtree, [name = engine.name](directory& all) -> auto& { return all.engines[name]; },
-        [name = engine.name](const directory& all) { return handles_of_engine(all, name); },
-        [=](engine_handles handles) { return spawns.engine(engine, std::move(handles)); });
-    add("sandbox_keeper " + engine.name, subtree, [name = engine.name](directory& all) -> auto& { return all.sandboxes[name]; },
-        [name = engine.name](const directory& all) { return handles_of_sandboxes(all, name); },
-        [=](sandbox_handles handles) { return spawns.sandboxes(engine, std::move(handles)); });
+    plan.subtrees.push_back({subtree, false, [=](const directory& all, const std::string& why, timestamp since) {
+                               declare_down(context, engine, all, why, since);
+                             }});
+    add(
+      "engine_connection " + engine.name,
+      subtree, [name = engine.name](directory & all) -> auto& { return all.engines[name]; },
+      [name = engine.name](const directory& all) { return handles_of_engine(all, name); },
+      [=](engine_handles handles) { return spawns.engine(engine, std::move(handles)); });
+    add(
+      "sandbox_keeper " + engine.name,
+      subtree, [name = engine.name](directory & all) -> auto& { return all.sandboxes[name]; },
+      [name = engine.name](const directory& all) { return handles_of_sandboxes(all, name); },
+      [=](sandbox_handles handles) { return spawns.sandboxes(engine, std::move(handles)); });
   }
-  add("scheduler", "core", [](directory& all) -> auto& { return all.scheduler; }, handles_of_scheduler, spawns.scheduler);
+  add(
+    "scheduler", "core", [](directory & all) -> auto& { return all.scheduler; }, handles_of_scheduler,
+    spawns.scheduler);
   plan.subtrees.push_back({"reaper", false, {}});
-  add("reaper", "reaper", [](directory& all) -> auto& { return all.reaper; }, handles_of_reaper, spawns.reaper);
+  add(
+    "reaper", "reaper", [](directory & all) -> auto& { return all.reaper; }, handles_of_reaper, spawns.reaper);
   plan.subtrees.push_back({"image_fetcher", false, {}});
-  add("image_fetcher", "image_fetcher", [](directory& all) -> auto& { return all.fetcher; }, handles_of_fetcher, spawns.fetcher);
+  add(
+    "image_fetcher", "image_fetcher", [](directory & all) -> auto& { return all.fetcher; }, handles_of_fetcher,
+    spawns.fetcher);
   if (!settings.peers.listen.empty()) {
     plan.subtrees.push_back({"fleet", false, {}});
-    add("fleet", "fleet", [](directory& all) -> auto& { return all.fleet; }, handles_of_fleet, spawns.fleet);
+    add(
+      "fleet", "fleet", [](directory & all) -> auto& { return all.fleet; }, handles_of_fleet, spawns.fleet);
   }
-  add("api", "core", [](directory& all) -> auto& { return all.api; }, handles_of_api, spawns.api);
+  add(
+    "api", "core", [](directory & all) -> auto& { return all.api; }, handles_of_api, spawns.api);
   return plan;
 }
 

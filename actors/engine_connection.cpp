@@ -12,7 +12,8 @@ namespace connection {
 namespace {
 
 /// make_sandbox, with the line left in `kept` for the actor.
-awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options,
+awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> client, container_plan plan,
+                                             std::string tar, call_options options,
                                              std::shared_ptr<transport::made_sandbox> kept) {
   auto made = co_await transport::make_sandbox(std::move(client), std::move(plan), std::move(tar), std::move(options));
   if (!made)
@@ -24,11 +25,13 @@ awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> clie
 caf::result<std::string> make_sandbox(self_pointer self, const container_plan& plan, const std::string& tar) {
   auto kept = std::make_shared<transport::made_sandbox>();
   return call<std::string>(
-    self, "sandbox", 120s, {}, [=, client = self->state.client](call_options options) { return make_and_keep(client, plan, tar, options, kept); }, subject::image,
-    [=] { self->state.lines[kept->id] = std::move(kept->line); });
+    self, "sandbox", 120s, {},
+    [=, client = self->state.client](call_options options) { return make_and_keep(client, plan, tar, options, kept); },
+    subject::image, [=] { self->state.lines[kept->id] = std::move(kept->line); });
 }
 
-awaitable<result<void>> write_message(std::shared_ptr<transport::byte_stream> line, std::string message, call_options options) {
+awaitable<result<void>>
+write_message(std::shared_ptr<transport::byte_stream> line, std::string message, call_options options) {
   if (!line->idle_and_alive())
     co_return transport::error{engine_errc::not_found, 0, "the engine has closed the line to the sandbox's init"};
   auto written = co_await line->write(message, options.until);
@@ -49,11 +52,13 @@ caf::result<void> hand_over(self_pointer self, const std::string& id, const std:
     if (!more) // closed in good order, whenever the engine comes to it
       spawn_call<void>(self, transport::write_to_end(self->state.client, line, {}, {}), [](result<void>) {});
   };
-  return call<void>(self, "hand_over", 30s, {}, [=](call_options options) { return write_message(line, message, options); }, subject::container, after);
+  return call<void>(
+    self, "hand_over", 30s, {}, [=](call_options options) { return write_message(line, message, options); },
+    subject::container, after);
 }
 
-engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings, engine_handles handles,
-                                              health_settings limits) {
+engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings,
+                                              engine_handles handles, health_settings limits) {
   auto& state = self->state;
   state.context = context;
   state.settings = settings;
@@ -78,55 +83,79 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
   hear(self, heard::beginning{});
   return {
     [=](ping_atom) { return self->state.status; },
-    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) { return pull_image(self, key, image, limit, credentials); },
+    [=](pull_atom, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) {
+      return pull_image(self, key, image, limit, credentials);
+    },
     [=](find_atom, const std::string& image) {
-      return call<image_info>(self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); }, subject::image);
+      return call<image_info>(
+        self, "image", 30s, {}, [=](call_options options) { return client->inspect_image(image, options); },
+        subject::image);
     },
     [=](images_atom, remove_atom, const std::string& image) {
-      return call<bool>(self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); }, subject::image);
+      return call<bool>(
+        self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); },
+        subject::image);
     },
     [=](create_atom, const container_plan& plan) {
-      return call<std::string>(self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); }, subject::image);
+      return call<std::string>(
+        self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); },
+        subject::image);
     },
     [=](start_atom, const std::string& id, const std::string& tar) {
-      return call<bool>(self, "start", 120s, {}, [=](call_options options) { return transport::start_with(client, id, tar, options); });
+      return call<bool>(self, "start", 120s, {},
+                        [=](call_options options) { return transport::start_with(client, id, tar, options); });
     },
     [=](init_atom, const std::string& volume, const std::string& image) {
       auto helper = init_carrier(self->state.context->settings, volume, image);
-      return call<void>(self, "init", 60s, {}, [=](call_options options) {
-        return transport::install_init(client, helper, std::string{init::folder}, std::string{init::program_bytes()}, options);
-      }, subject::image);
+      return call<void>(
+        self, "init", 60s, {},
+        [=](call_options options) {
+          return transport::install_init(client, helper, std::string{init::folder}, std::string{init::program_bytes()},
+                                         options);
+        },
+        subject::image);
     },
     [=](init_atom, const container_plan& plan, const std::string& tar) { return make_sandbox(self, plan, tar); },
-    [=](init_atom, const std::string& id, const std::string& message, bool more) { return hand_over(self, id, message, more); },
+    [=](init_atom, const std::string& id, const std::string& message, bool more) {
+      return hand_over(self, id, message, more);
+    },
     [=](rename_atom, const std::string& id, const std::string& name) {
-      return call<void>(self, "rename", 30s, {}, [=](call_options options) { return client->rename_container(id, name, options); });
+      return call<void>(self, "rename", 30s, {},
+                        [=](call_options options) { return client->rename_container(id, name, options); });
     },
     [=](count_atom, const std::string& id) {
-      return call<std::uint32_t>(self, "stats", 15s, {}, [=](call_options options) { return client->count_processes(id, options); });
+      return call<std::uint32_t>(self, "stats", 15s, {},
+                                 [=](call_options options) { return client->count_processes(id, options); });
     },
     [=](wait_atom, const attempt_key& key, const std::string& id) {
-      return call<std::int64_t>(self, "wait", {}, key, [=](call_options options) { return client->wait_container(id, options); });
+      return call<std::int64_t>(self, "wait", {}, key,
+                                [=](call_options options) { return client->wait_container(id, options); });
     },
     [=](inspect_atom, const std::string& id) {
-      return call<container_status>(self, "inspect", 30s, {}, [=](call_options options) { return client->inspect_container(id, options); });
+      return call<container_status>(self, "inspect", 30s, {},
+                                    [=](call_options options) { return client->inspect_container(id, options); });
     },
     [=](stop_atom, const std::string& id, duration grace) {
-      return call<bool>(self, "stop", grace + 30s, {}, [=](call_options options) { return client->stop_container(id, grace, options); });
+      return call<bool>(self, "stop", grace + 30s, {},
+                        [=](call_options options) { return client->stop_container(id, grace, options); });
     },
     [=](remove_atom, const std::string& id) {
       self->state.lines.erase(id);
-      return call<void>(self, "remove", 60s, {}, [=](call_options options) { return client->remove_container(id, options); });
+      return call<void>(self, "remove", 60s, {},
+                        [=](call_options options) { return client->remove_container(id, options); });
     },
     [=](list_atom, const std::vector<std::string>& labels) {
-      return call<std::vector<container_summary>>(self, "list", 60s, {},
-                                                  [=](call_options options) { return client->list_containers(labels, options); });
+      return call<std::vector<container_summary>>(
+        self, "list", 60s, {}, [=](call_options options) { return client->list_containers(labels, options); });
     },
     [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
       auto line = self->state.lines.extract(id); // to a sandbox; its task's input comes behind the task
       if (!line.empty())
-        return call<void>(self, "attach", 30s, key, [=, stream = line.mapped()](call_options options) { return transport::write_to_end(client, stream, bytes, options); });
-      return call<void>(self, "attach", 30s, key, [=](call_options options) { return transport::write_stdin(client, id, bytes, options); });
+        return call<void>(self, "attach", 30s, key, [=, stream = line.mapped()](call_options options) {
+          return transport::write_to_end(client, stream, bytes, options);
+        });
+      return call<void>(self, "attach", 30s, key,
+                        [=](call_options options) { return transport::write_stdin(client, id, bytes, options); });
     },
     [=](files_atom, const std::string& id, const std::string& path, std::uint64_t most) {
       return call<std::string>(self, "archive", 60s, {}, [=](call_options options) {
@@ -135,16 +164,16 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       });
     },
     [=](history_atom, const std::string& id, timestamp since) {
-      return call<std::vector<engine_event>>(self, "events", 15s, {},
-                                             [=](call_options options) { return transport::read_history(client, id, since, options); });
+      return call<std::vector<engine_event>>(self, "events", 15s, {}, [=](call_options options) {
+        return transport::read_history(client, id, since, options);
+      });
     },
     [=](log_atom, start_atom, const std::string& id) {
-      return call<std::string>(self, "logs", 30s, {}, [=](call_options options) { return transport::read_first_output(client, id, options); });
+      return call<std::string>(self, "logs", 30s, {},
+                               [=](call_options options) { return transport::read_first_output(client, id, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
-    [=](log_atom, ended_atom, const attempt_key& key) {
-      end_log(self, key);
-    },
+    [=](log_atom, ended_atom, const attempt_key& key) { end_log(self, key); },
     [=](withdraw_atom, const attempt_key& key) {
       withdraw_pull(self, key);
       for (auto& [id, call] : self->state.calls)
@@ -169,9 +198,10 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
 
 } // namespace connection
 
-engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings, engine_handles handles,
-                                     health_settings limits) {
-  return system.spawn(connection::engine_connection, std::move(context), std::move(settings), std::move(handles), limits);
+engine_actor spawn_engine_connection(caf::actor_system& system, context_ptr context, engine_settings settings,
+                                     engine_handles handles, health_settings limits) {
+  return system.spawn(connection::engine_connection, std::move(context), std::move(settings), std::move(handles),
+                      limits);
 }
 
 } // namespace davit

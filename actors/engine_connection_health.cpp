@@ -37,8 +37,9 @@ void save_place(self_pointer self) {
   auto& state = self->state;
   state.place_to_save = false;
   if (!state.continuity.save(state.place_file()))
-    spdlog::warn("engine {}: {} can't be written: an agent that starts again may not know that the engine was not restarted", state.settings.name,
-                 state.place_file().string());
+    spdlog::warn(
+      "engine {}: {} can't be written: an agent that starts again may not know that the engine was not restarted",
+      state.settings.name, state.place_file().string());
 }
 
 /// The event stream is open: if the engine is restarted from now on, the stream ends. Was it before?
@@ -59,12 +60,13 @@ void prove(self_pointer self) {
     return proven({});
   call_options options;
   options.until = within(state.limits.ping_deadline * 2);
-  spawn_call<std::vector<engine_event>>(self, transport::read_creations(state.client, *since, engine_now, options), [self, proven](result<std::vector<engine_event>> remembered) {
-    if (remembered)
-      proven(*remembered);
-    else
-      hear(self, heard::failure{remembered.error().message, true});
-  });
+  spawn_call<std::vector<engine_event>>(self, transport::read_creations(state.client, *since, engine_now, options),
+                                        [self, proven](result<std::vector<engine_event>> remembered) {
+                                          if (remembered)
+                                            proven(*remembered);
+                                          else
+                                            hear(self, heard::failure{remembered.error().message, true});
+                                        });
 }
 
 void connect(self_pointer self) {
@@ -76,8 +78,8 @@ void connect(self_pointer self) {
     if (!info) // before it was ever ready, and while it is down, there is no point in waiting for further misses
       return hear(self, heard::failure{info.error().message, true});
     if (!state.status.info.id.empty() && state.status.info.id != info->id)
-      spdlog::warn("engine {}: another engine answers at {} now ({}, it was {})", state.settings.name, state.settings.endpoint, info->id,
-                   state.status.info.id);
+      spdlog::warn("engine {}: another engine answers at {} now ({}, it was {})", state.settings.name,
+                   state.settings.endpoint, info->id, state.status.info.id);
     state.context->metrics->engine_reconnected(state.settings.name);
     state.status.info = std::move(*info);
     look_at_disk(self);
@@ -115,15 +117,17 @@ void open_events(self_pointer self) {
         self->run_delayed(1s, [self] { save_place(self); });
     });
   };
-  spawn_call<void>(self, transport::watch_creations(state.client, opened, created, options), [self, begun, is_open](result<void> ended) {
-    self->state.events.reset();
-    if (!ended && ended.error().code == engine_errc::cancelled)
-      return;
-    if (*is_open)
-      hear(self, heard::events_ended{std::chrono::duration_cast<duration>(std::chrono::steady_clock::now() - begun)});
-    else
-      hear(self, heard::events_refused{ended ? "its event stream has ended at once" : ended.error().message});
-  });
+  spawn_call<void>(
+    self, transport::watch_creations(state.client, opened, created, options),
+    [self, begun, is_open](result<void> ended) {
+      self->state.events.reset();
+      if (!ended && ended.error().code == engine_errc::cancelled)
+        return;
+      if (*is_open)
+        hear(self, heard::events_ended{std::chrono::duration_cast<duration>(std::chrono::steady_clock::now() - begun)});
+      else
+        hear(self, heard::events_refused{ended ? "its event stream has ended at once" : ended.error().message});
+    });
 }
 
 /// Whoever waits for an answer is told that there will be none.
@@ -142,8 +146,8 @@ void adopt_state(self_pointer self) {
   const auto& fares = self->state.fares;
   if (status.state != fares.state) {
     status.since = std::chrono::system_clock::now();
-    spdlog::log(fares.state == engine_state::ready ? spdlog::level::info : spdlog::level::warn, "engine {} is {}{}{}", status.name, to_string(fares.state),
-                fares.message.empty() ? "" : ": ", fares.message);
+    spdlog::log(fares.state == engine_state::ready ? spdlog::level::info : spdlog::level::warn, "engine {} is {}{}{}",
+                status.name, to_string(fares.state), fares.message.empty() ? "" : ": ", fares.message);
   }
   status.state = fares.state;
   status.message = fares.message;

@@ -71,7 +71,8 @@ void pass_on(self_pointer self, log_batch batch) {
     return;
   ++entry->batches;
   sift(*entry, batch.records);
-  if (entry->reader && entry->reader->whole() && !entry->ended) { // the container will take a while to end, but has no more to say
+  if (entry->reader && entry->reader->whole()
+      && !entry->ended) { // the container will take a while to end, but has no more to say
     entry->ended = true;
     entry->follower->cancel();
     finish_sifting(*entry, batch.records);
@@ -103,14 +104,15 @@ void pass_on(self_pointer self, log_batch batch) {
 
 /// Where the engine keeps a log that is to be followed; empty: not known, or not to be read here.
 std::string log_file(const engine_settings& settings, const log_request& request) {
-  auto is_id = request.container.size() == 64 && request.container.find_first_not_of("0123456789abcdef") == std::string::npos;
+  auto is_id
+    = request.container.size() == 64 && request.container.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (settings.log_files.empty() || !request.follow || request.tty || !is_id)
     return {};
   return settings.log_files + '/' + request.container + "/local-logs/container.log";
 }
 
-/// A follower that waits for a connection that has died would wait long; but this log's container has ended, and the engine ends the log
-/// when it has given all of it.
+/// A follower that waits for a connection that has died would wait long; but this log's container has ended, and the
+/// engine ends the log when it has given all of it.
 void hurry_log(self_pointer self, const attempt_key& key, std::uint64_t source, std::uint64_t batches) {
   auto entry = find_log(self, key, source);
   if (!entry || entry->ended || !entry->follows)
@@ -118,7 +120,8 @@ void hurry_log(self_pointer self, const attempt_key& key, std::uint64_t source, 
   if (entry->batches == batches && entry->unacknowledged == 0)
     entry->follower->cancel();
   else
-    self->run_delayed(quiet_end, [self, key, source, batches = entry->batches] { hurry_log(self, key, source, batches); });
+    self->run_delayed(quiet_end,
+                      [self, key, source, batches = entry->batches] { hurry_log(self, key, source, batches); });
 }
 
 } // namespace
@@ -134,7 +137,9 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   auto source = request.lease.source;
   auto actor = weak(self);
   auto follow = request.follow;
-  transport::follow_options options{request.container, request.tty, request.follow, request.tail, log_file(self->state.settings, request), request.lease.cursor};
+  transport::follow_options options{
+    request.container,   request.tty, request.follow, request.tail, log_file(self->state.settings, request),
+    request.lease.cursor};
   auto on_records = [=](std::vector<log_record> records, std::uint64_t wire_bytes) {
     auto batch = std::make_shared<log_batch>(log_batch{key, source, wire_bytes, std::move(records)});
     resume(actor, [=] { pass_on(self, std::move(*batch)); });
@@ -153,7 +158,8 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
         for (auto stream : ending.unclear)
           if (!entry->reader || !entry->reader->reported(stream)) // else that line is the init's
             rest.records.push_back({log_stream::note, std::chrono::system_clock::now(),
-                                    "the engine does not tell whether the last line of " + to_string(stream) + ", which it has cut, ended with a newline\n"});
+                                    "the engine does not tell whether the last line of " + to_string(stream)
+                                      + ", which it has cut, ended with a newline\n"});
         pass_on(self, std::move(rest));
       }
       entry->ended = true;
@@ -163,7 +169,8 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
       end_if_written(self, key);
     });
   };
-  auto follower = std::make_shared<transport::log_follower>(state.client, std::move(options), std::move(on_records), std::move(on_end));
+  auto follower = std::make_shared<transport::log_follower>(state.client, std::move(options), std::move(on_records),
+                                                            std::move(on_end));
   auto promise = self->make_response_promise<log_end>();
   auto& entry = state.logs[key];
   entry.source = source;
@@ -171,7 +178,8 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   entry.promise = promise;
   entry.follows = follow;
   if (!request.nonce.empty())
-    entry.reader = std::make_unique<init::report_reader>(request.nonce, request.says_begun && request.lease.cursor.empty());
+    entry.reader
+      = std::make_unique<init::report_reader>(request.nonce, request.says_begun && request.lease.cursor.empty());
   std::vector<std::string> hidden;
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);

@@ -29,12 +29,14 @@ void leave_pulls(self_pointer self, engine_errc code, const char* text, Over ove
 }
 
 void expire_pulls(self_pointer self) {
-  leave_pulls(self, engine_errc::timed_out, "the pull took too long", [now = std::chrono::steady_clock::now()](const waiting_pull& one) { return one.until <= now; });
+  leave_pulls(self, engine_errc::timed_out, "the pull took too long",
+              [now = std::chrono::steady_clock::now()](const waiting_pull& one) { return one.until <= now; });
 }
 
 } // namespace
 
-caf::result<void> pull_image(self_pointer self, const attempt_key& key, const std::string& image, duration limit, const secret& credentials) {
+caf::result<void> pull_image(self_pointer self, const attempt_key& key, const std::string& image, duration limit,
+                             const secret& credentials) {
   auto& state = self->state;
   auto promise = self->make_response_promise<void>();
   auto name = image + '\0' + credentials.value;
@@ -56,26 +58,32 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
   call_options options;
   options.control = entry.control;
   auto begun = std::chrono::steady_clock::now();
-  spawn_call<void>(self, transport::pull_with(state.client, state.context->settings.docker_config, credentials.value, image, progress, options), [=](result<void> value) {
-    auto& state = self->state;
-    state.calls.erase(id);
-    std::vector<waiting_pull> waiting;
-    if (auto mine = state.pulls.find(name); mine != state.pulls.end() && mine->second.call == id) {
-      waiting = std::move(mine->second.waiting);
-      state.pulls.erase(mine);
-    }
-    state.context->metrics->engine_request(state.settings.name, "pull", std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
-    for (auto& one : waiting)
-      if (value)
-        one.promise.deliver();
-      else
-        one.promise.deliver(to_caf(value.error()));
-  });
+  spawn_call<void>(self,
+                   transport::pull_with(state.client, state.context->settings.docker_config, credentials.value, image,
+                                        progress, options),
+                   [=](result<void> value) {
+                     auto& state = self->state;
+                     state.calls.erase(id);
+                     std::vector<waiting_pull> waiting;
+                     if (auto mine = state.pulls.find(name); mine != state.pulls.end() && mine->second.call == id) {
+                       waiting = std::move(mine->second.waiting);
+                       state.pulls.erase(mine);
+                     }
+                     state.context->metrics->engine_request(
+                       state.settings.name, "pull",
+                       std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+                     for (auto& one : waiting)
+                       if (value)
+                         one.promise.deliver();
+                       else
+                         one.promise.deliver(to_caf(value.error()));
+                   });
   return promise;
 }
 
 void withdraw_pull(self_pointer self, const attempt_key& key) {
-  leave_pulls(self, engine_errc::cancelled, "the pull was withdrawn", [&](const waiting_pull& one) { return one.key == key; });
+  leave_pulls(self, engine_errc::cancelled, "the pull was withdrawn",
+              [&](const waiting_pull& one) { return one.key == key; });
 }
 
 } // namespace davit::connection

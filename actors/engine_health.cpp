@@ -81,11 +81,13 @@ struct machine {
     now().checking = false;
     ++now().misses;
     if (!what.certain && now().misses < settings.misses_until_down) {
-      come_into(now().state == engine_state::connecting ? engine_state::connecting : engine_state::degraded, what.message);
+      come_into(now().state == engine_state::connecting ? engine_state::connecting : engine_state::degraded,
+                what.message);
       step.tick = settings.ping_interval;
       return;
     }
-    if (what.certain && now().state != engine_state::down) // another process may be behind the address when it comes back
+    if (what.certain
+        && now().state != engine_state::down) // another process may be behind the address when it comes back
       act(health_action::doubt);
     come_into(engine_state::down, what.message);
     act(health_action::drop_calls);
@@ -113,7 +115,8 @@ struct machine {
 
   void operator()(const heard::tick&) {
     if (!now().checking)
-      ask(now().state == engine_state::ready || now().state == engine_state::degraded ? health_action::ping : health_action::connect);
+      ask(now().state == engine_state::ready || now().state == engine_state::degraded ? health_action::ping
+                                                                                      : health_action::connect);
   }
 };
 

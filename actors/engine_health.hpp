@@ -62,8 +62,8 @@ struct tick {};
 
 } // namespace heard
 
-using health_event = std::variant<heard::beginning, heard::identity, heard::events_open, heard::proof, heard::answer, heard::failure,
-                                  heard::events_refused, heard::events_ended, heard::tick>;
+using health_event = std::variant<heard::beginning, heard::identity, heard::events_open, heard::proof, heard::answer,
+                                  heard::failure, heard::events_refused, heard::events_ended, heard::tick>;
 
 /// What the connection is to do, in this order.
 enum class health_action : std::uint8_t {

@@ -27,7 +27,8 @@ void engine_changed(self_pointer self, const engine_status& now) {
   }
 }
 
-sandbox_actor::behavior_type sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings, sandbox_handles handles) {
+sandbox_actor::behavior_type
+sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings, sandbox_handles handles) {
   auto& state = self->state;
   state.context = std::move(context);
   state.settings = std::move(settings);
@@ -150,7 +151,9 @@ void clean(self_pointer self) {
     return;
   const auto& settings = state.context->settings;
   ++state.removing; // until it is known what there is to remove
-  self->request(engine_of(self), 30s, list_atom_v, std::vector<std::string>{"davit.sandbox", "davit.fleet=" + settings.fleet})
+  self
+    ->request(engine_of(self), 30s, list_atom_v,
+              std::vector<std::string>{"davit.sandbox", "davit.fleet=" + settings.fleet})
     .then(
       [self](const std::vector<container_summary>& containers) {
         auto& state = self->state;
@@ -165,7 +168,8 @@ void clean(self_pointer self) {
             continue;
           // Another agent's may be in use; when it has gone, they end by themselves.
           auto agent = one.labels.find("davit.agent");
-          auto own = agent != one.labels.end() && agent->second == state.context->settings.name && (waits || !state.installing);
+          auto own = agent != one.labels.end() && agent->second == state.context->settings.name
+                  && (waits || !state.installing);
           if (own || one.state == "exited" || one.state == "dead")
             remove(self, one.name);
         }
@@ -186,7 +190,8 @@ void keep_looking(self_pointer self) {
 
 } // namespace keeper
 
-sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, sandbox_handles handles) {
+sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings,
+                                   sandbox_handles handles) {
   return system.spawn(keeper::sandbox_keeper, std::move(context), std::move(settings), std::move(handles));
 }
 

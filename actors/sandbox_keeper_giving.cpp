@@ -61,7 +61,8 @@ void give_network(self_pointer self, const std::string& kind_name, waiting_task 
   crash_point("network chosen");
   auto good = [heard]() mutable { heard({}); };
   auto bad = [heard](const caf::error& e) mutable { heard(text_of(e)); };
-  self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name + std::string{network_suffix}).then(good, bad);
+  self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name + std::string{network_suffix})
+    .then(good, bad);
   self->request(engine_of(self), 60s, init_atom_v, one.container, *holds, false).then(good, bad);
 }
 

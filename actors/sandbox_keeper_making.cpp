@@ -48,7 +48,8 @@ void not_made(self_pointer self, const std::string& kind_name, const caf::error&
   answer_if_drained(self);
 }
 
-/// The image's own words, if they are not known, the init's volume, the container, and what image it is of: one after the other.
+/// The image's own words, if they are not known, the init's volume, the container, and what image it is of: one after
+/// the other.
 void make(self_pointer self, const std::string& kind_name) {
   auto& state = self->state;
   auto& kind = state.kinds[kind_name];
@@ -77,7 +78,8 @@ void make(self_pointer self, const std::string& kind_name) {
               [=](const container_status& status) {
                 if (status.ended()) {
                   remove(self, container);
-                  failed(make_failure(engine_errc::failed, "it ended at once, with exit code " + std::to_string(status.exit_code)));
+                  failed(make_failure(engine_errc::failed,
+                                      "it ended at once, with exit code " + std::to_string(status.exit_code)));
                   return;
                 }
                 over();
@@ -147,13 +149,20 @@ void fill(self_pointer self) {
   auto now = steady::now();
   std::vector<stock_kind> kinds;
   for (auto& [name, one] : state.kinds) {
-    stock_kind kind{name, one.network, one.demand.last(), one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes), {}, one.making,
-                    static_cast<std::uint32_t>(one.waiting.size()), one.not_before};
+    stock_kind kind{name,
+                    one.network,
+                    one.demand.last(),
+                    one.demand.wanted(now, state.settings.sandbox_idle, state.settings.sandboxes),
+                    {},
+                    one.making,
+                    static_cast<std::uint32_t>(one.waiting.size()),
+                    one.not_before};
     for (const auto& ready : one.ready)
       kind.ready.push_back(ready.since);
     kinds.push_back(std::move(kind));
   }
-  for (const auto& order : plan_stock(std::move(kinds), static_cast<std::uint32_t>(state.making.size()), state.settings.sandboxes, now))
+  for (const auto& order :
+       plan_stock(std::move(kinds), static_cast<std::uint32_t>(state.making.size()), state.settings.sandboxes, now))
     switch (order.what) {
       case stock_action::give_up: {
         auto& ready = state.kinds[order.kind].ready;

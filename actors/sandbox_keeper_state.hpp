@@ -49,7 +49,7 @@ struct waiting_task {
 
 struct sandbox_kind_state {
   bool network = false; ///< They wait for containers that join their network, and not for tasks.
-  container_plan plan; ///< Of the first task that wanted it; what differs between tasks is not looked at.
+  container_plan plan;  ///< Of the first task that wanted it; what differs between tasks is not looked at.
   sandbox_demand demand;
   std::deque<ready_sandbox> ready;
   std::deque<waiting_task> waiting;
@@ -57,7 +57,8 @@ struct sandbox_kind_state {
   duration backoff{0};
   steady::time_point not_before{};
   std::string trouble; ///< Why the last one could not be made.
-  std::optional<image_info> image; ///< What the image's name stood for last. The next one is made of the name, and looked at.
+  std::optional<image_info>
+    image; ///< What the image's name stood for last. The next one is made of the name, and looked at.
 };
 
 struct sandbox_keeper_state {
@@ -69,7 +70,7 @@ struct sandbox_keeper_state {
   std::map<std::string, sandbox_kind_state> kinds;
   std::set<std::string> making; ///< By their names.
   std::uint32_t removing = 0;
-  std::string volume; ///< That has the init by now; empty: none is known to.
+  std::string volume;      ///< That has the init by now; empty: none is known to.
   bool installing = false; ///< The init is being put there: nobody else may write to it meanwhile, nor start from it.
   std::vector<std::function<void(const caf::error&)>> until_installed; ///< Who wants to; no error: it is there.
   bool draining = false, ticking = false;
@@ -98,15 +99,15 @@ void answer(waiting_task& task, std::string why);
 void empty(self_pointer self, sandbox_kind_state& kind);
 void empty_all(self_pointer self);
 
-// -- making: sandbox_keeper_making.cpp -------------------------------------------------------------------------------------
+// -- making: sandbox_keeper_making.cpp ----
 
-/// Calls `then` when the init is in its volume, or could not be put there: once for all who want it. A program that is being
-/// written can't be started.
+/// Calls `then` when the init is in its volume, or could not be put there: once for all who want it. A program that is
+/// being written can't be started.
 void install_init(self_pointer self, const std::string& image, std::function<void(const caf::error&)> then);
 /// Makes what is wanted and not there, and gives up what nobody has asked for.
 void fill(self_pointer self);
 
-// -- giving: sandbox_keeper_giving.cpp -------------------------------------------------------------------------------------
+// -- giving: sandbox_keeper_giving.cpp ----
 
 caf::result<sandbox> take(self_pointer self, const container_plan& plan, bool insists);
 caf::result<sandbox> take_network(self_pointer self, const container_plan& plan);

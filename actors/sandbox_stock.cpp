@@ -19,7 +19,8 @@ std::size_t kept(const std::vector<stock_kind>& kinds, bool networks) {
 
 } // namespace
 
-std::vector<stock_order> plan_stock(std::vector<stock_kind> kinds, std::uint32_t making, std::uint32_t most, stock_kind::time_point now) {
+std::vector<stock_order>
+plan_stock(std::vector<stock_kind> kinds, std::uint32_t making, std::uint32_t most, stock_kind::time_point now) {
   std::vector<stock_order> orders;
   auto give_up = [&](stock_kind& kind) {
     kind.ready.pop_front();
@@ -39,7 +40,8 @@ std::vector<stock_order> plan_stock(std::vector<stock_kind> kinds, std::uint32_t
       orders.push_back({stock_action::forget, kind.name});
     return forgotten;
   });
-  std::sort(kinds.begin(), kinds.end(), [](const auto& a, const auto& b) { return std::tie(b.asked, b.name) < std::tie(a.asked, a.name); });
+  std::sort(kinds.begin(), kinds.end(),
+            [](const auto& a, const auto& b) { return std::tie(b.asked, b.name) < std::tie(a.asked, a.name); });
   for (auto& kind : kinds) {
     if (now < kind.not_before)
       continue;
@@ -47,7 +49,9 @@ std::vector<stock_order> plan_stock(std::vector<stock_kind> kinds, std::uint32_t
       make(kind);
     while (kind.ready.size() + kind.making < kind.wanted && making < made_at_once) {
       if (kept(kinds, kind.network) >= most) {
-        auto victim = std::find_if(kinds.rbegin(), kinds.rend(), [&](const auto& other) { return other.network == kind.network && !other.ready.empty(); });
+        auto victim = std::find_if(kinds.rbegin(), kinds.rend(), [&](const auto& other) {
+          return other.network == kind.network && !other.ready.empty();
+        });
         if (victim == kinds.rend() || victim->asked >= kind.asked)
           break;
         give_up(*victim);

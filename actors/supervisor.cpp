@@ -24,7 +24,7 @@ constexpr duration suspension{30'000};
 constexpr duration clean_up_limit{10'000};
 
 enum class child_state : std::uint8_t {
-  absent,   ///< It is started when its subtree is.
+  absent, ///< It is started when its subtree is.
   running,
   waiting,  ///< It has failed, and is started again after its backoff.
   stopping, ///< Its subtree is suspended: it was told to end, and has not.
@@ -50,10 +50,11 @@ struct supervisor_state {
   context_ptr context;
   std::vector<subtree> subtrees;
   std::vector<child> children; ///< In the order of their start.
-  /// The actors of `children`, for the supervisor's end. (A link would do it too, but a killed child would kill the supervisor.)
+  /// The actors of `children`, for the supervisor's end. (A link would do it too, but a killed child would kill the
+  /// supervisor.)
   std::shared_ptr<std::vector<caf::actor>> living = std::make_shared<std::vector<caf::actor>>();
   directory all;
-  caf::typed_response_promise<void> starting; ///< Whoever waits for the start.
+  caf::typed_response_promise<void> starting;              ///< Whoever waits for the start.
   std::vector<caf::typed_response_promise<void>> draining; ///< Whoever waits for the end of the drain.
   scheduler_actor drained; ///< The scheduler that was asked to drain, and has not answered.
 };
@@ -63,7 +64,8 @@ using self_pointer = supervisor_actor::stateful_pointer<supervisor_state>;
 void await_drained(self_pointer self);
 
 subtree& subtree_of(supervisor_state& state, const child& one) {
-  return *std::find_if(state.subtrees.begin(), state.subtrees.end(), [&](const subtree& tree) { return tree.plan.name == one.plan.subtree; });
+  return *std::find_if(state.subtrees.begin(), state.subtrees.end(),
+                       [&](const subtree& tree) { return tree.plan.name == one.plan.subtree; });
 }
 
 std::string actor_name(const child& one) {
@@ -187,7 +189,8 @@ void child_failed(self_pointer self, std::size_t index, const caf::error& reason
 
 void child_down(self_pointer self, const caf::down_msg& down) {
   auto& state = self->state;
-  auto found = std::find_if(state.children.begin(), state.children.end(), [&](const child& one) { return one.actor && one.actor.address() == down.source; });
+  auto found = std::find_if(state.children.begin(), state.children.end(),
+                            [&](const child& one) { return one.actor && one.actor.address() == down.source; });
   if (found == state.children.end())
     return;
   auto index = static_cast<std::size_t>(found - state.children.begin());
@@ -202,9 +205,10 @@ void child_down(self_pointer self, const caf::down_msg& down) {
   publish(self);
 }
 
-// -- the drain ---------------------------------------------------------------------------------------------------------
+// -- the drain ----
 
-/// No task comes any more: the containers that wait for one go, and those that an earlier crash has left, from the engines that answer soon.
+/// No task comes any more: the containers that wait for one go, and those that an earlier crash has left, from the
+/// engines that answer soon.
 void leave_nothing_behind(self_pointer self) {
   auto& all = self->state.all;
   auto left = std::make_shared<std::size_t>(all.sandboxes.size() + 1);
@@ -215,19 +219,24 @@ void leave_nothing_behind(self_pointer self) {
   };
   for (auto& [name, keeper] : all.sandboxes)
     self->request(keeper, clean_up_limit, drain_atom_v).then(one_less, [one_less](const caf::error&) { one_less(); });
-  self->request(all.reaper, clean_up_limit, reap_atom_v).then([one_less](std::uint32_t) { one_less(); }, [one_less](const caf::error&) { one_less(); });
+  self->request(all.reaper, clean_up_limit, reap_atom_v)
+    .then([one_less](std::uint32_t) { one_less(); }, [one_less](const caf::error&) { one_less(); });
 }
 
-/// Asks the scheduler that there is now, unless it was asked already. If it ends before it answers, its successor is asked.
+/// Asks the scheduler that there is now, unless it was asked already. If it ends before it answers, its successor is
+/// asked.
 void await_drained(self_pointer self) {
   auto& state = self->state;
   if (state.draining.empty() || !state.all.scheduler || state.drained == state.all.scheduler)
     return;
   state.drained = state.all.scheduler;
-  self->request(state.drained, caf::infinite, drain_atom_v).then([self] {
-    self->state.drained = nullptr;
-    leave_nothing_behind(self);
-  }, [](const caf::error&) {});
+  self->request(state.drained, caf::infinite, drain_atom_v)
+    .then(
+      [self] {
+        self->state.drained = nullptr;
+        leave_nothing_behind(self);
+      },
+      [](const caf::error&) {});
 }
 
 supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr context, supervision_plan plan) {

@@ -52,7 +52,8 @@ std::string create_body(const container_plan& plan) {
     body["Healthcheck"] = json::object{{"Test", json::array{"NONE"}}};
   body["StopTimeout"] = (plan.stop_timeout.count() + 999) / 1000;
   host["NetworkMode"] = plan.network;
-  // Not Docker's --init: it says in the log what it can't execute, and an engine may have none. davit has an init of its own (sandbox/).
+  // Not Docker's --init: it says in the log what it can't execute, and an engine may have none. davit has an init of
+  // its own (sandbox/).
   host["AutoRemove"] = false; // the engine's own removal races with reading the log
   if (plan.resources.cpus)
     host["NanoCpus"] = static_cast<std::int64_t>(std::llround(*plan.resources.cpus * 1e9));
@@ -95,7 +96,9 @@ std::string create_body(const container_plan& plan) {
     json::array devices;
     for (const auto& one : plan.devices) {
       auto parts = split(one, ':');
-      devices.push_back(json::object{{"PathOnHost", parts[0]}, {"PathInContainer", parts.size() > 1 ? parts[1] : parts[0]}, {"CgroupPermissions", parts.size() > 2 ? parts[2] : "rwm"}});
+      devices.push_back(json::object{{"PathOnHost", parts[0]},
+                                     {"PathInContainer", parts.size() > 1 ? parts[1] : parts[0]},
+                                     {"CgroupPermissions", parts.size() > 2 ? parts[2] : "rwm"}});
     }
     host["Devices"] = std::move(devices);
   }

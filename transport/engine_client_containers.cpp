@@ -9,7 +9,8 @@ namespace davit::transport {
 
 awaitable<result<std::string>> engine_client::create_container(container_plan plan, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/create?name=" + url_encode(plan.name), create_body(plan), std::move(options));
+  auto response
+    = co_await call("POST", "/containers/create?name=" + url_encode(plan.name), create_body(plan), std::move(options));
   if (!response)
     co_return response.error();
   co_return read_id(response->body);
@@ -25,7 +26,8 @@ awaitable<result<bool>> engine_client::start_container(std::string id, call_opti
 
 awaitable<result<std::int64_t>> engine_client::wait_container(std::string id, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/wait?condition=not-running", {}, std::move(options));
+  auto response
+    = co_await call("POST", "/containers/" + url_encode(id) + "/wait?condition=not-running", {}, std::move(options));
   if (!response)
     co_return response.error();
   // The header comes before the result: an engine that dies meanwhile leaves 200 and an empty body.
@@ -47,7 +49,8 @@ awaitable<result<container_status>> engine_client::inspect_container(std::string
 
 awaitable<result<std::uint32_t>> engine_client::count_processes(std::string id, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("GET", "/containers/" + url_encode(id) + "/stats?stream=0&one-shot=1", {}, std::move(options));
+  auto response
+    = co_await call("GET", "/containers/" + url_encode(id) + "/stats?stream=0&one-shot=1", {}, std::move(options));
   if (!response)
     co_return response.error();
   json::parser parser;
@@ -71,7 +74,8 @@ awaitable<result<bool>> engine_client::stop_container(std::string id, duration g
 
 awaitable<result<void>> engine_client::rename_container(std::string id, std::string name, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/rename?name=" + url_encode(name), {}, std::move(options));
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/rename?name=" + url_encode(name), {},
+                                std::move(options));
   if (!response)
     co_return response.error();
   co_return result<void>{};
@@ -79,7 +83,8 @@ awaitable<result<void>> engine_client::rename_container(std::string id, std::str
 
 awaitable<result<void>> engine_client::kill_container(std::string id, std::string signal, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/kill?signal=" + url_encode(signal), {}, std::move(options));
+  auto response = co_await call("POST", "/containers/" + url_encode(id) + "/kill?signal=" + url_encode(signal), {},
+                                std::move(options));
   if (!response)
     co_return response.error();
   co_return result<void>{};
@@ -93,19 +98,21 @@ awaitable<result<void>> engine_client::remove_container(std::string id, call_opt
   co_return result<void>{};
 }
 
-awaitable<result<std::vector<container_summary>>> engine_client::list_containers(std::vector<std::string> labels,
-                                                                                 call_options options) {
+awaitable<result<std::vector<container_summary>>>
+engine_client::list_containers(std::vector<std::string> labels, call_options options) {
   auto self = shared_from_this();
   std::vector<std::pair<std::string, std::string>> filters;
   for (auto& label : labels)
     filters.emplace_back("label", std::move(label));
-  auto response = co_await call("GET", "/containers/json?all=1&filters=" + url_encode(write_filters(filters)), {}, std::move(options));
+  auto response = co_await call("GET", "/containers/json?all=1&filters=" + url_encode(write_filters(filters)), {},
+                                std::move(options));
   if (!response)
     co_return response.error();
   co_return read_containers(response->body);
 }
 
-awaitable<result<std::unique_ptr<response_stream>>> engine_client::logs(std::string id, log_options what, call_options options) {
+awaitable<result<std::unique_ptr<response_stream>>>
+engine_client::logs(std::string id, log_options what, call_options options) {
   auto self = shared_from_this();
   std::string path = "/containers/" + url_encode(id) + "/logs?stdout=1&stderr=1&timestamps=1";
   if (what.follow)
@@ -121,7 +128,8 @@ awaitable<result<hijacked_stream>> engine_client::attach(std::string id, bool ou
   auto self = shared_from_this();
   http_request request;
   request.method = "POST";
-  request.target = versioned("/containers/" + url_encode(id) + "/attach?stream=1&stdin=1" + (output ? "&stdout=1&stderr=1" : ""));
+  request.target
+    = versioned("/containers/" + url_encode(id) + "/attach?stream=1&stdin=1" + (output ? "&stdout=1&stderr=1" : ""));
   auto hijacked = co_await http_->hijack(std::move(request), std::move(options));
   if (!hijacked && hijacked.error().status != 0)
     co_return read_error(hijacked.error().status, hijacked.error().message);
@@ -133,10 +141,11 @@ awaitable<result<std::string>> engine_client::create_exec(std::string container,
   json::array env;
   for (const auto& [name, value] : plan.env)
     env.push_back(json::to_value(name + '=' + value));
-  json::object body{{"Cmd", json::to_value(plan.command)}, {"Env", std::move(env)},      {"Tty", plan.tty},
-                    {"AttachStdin", plan.open_stdin},      {"AttachStdout", true},       {"AttachStderr", true},
+  json::object body{{"Cmd", json::to_value(plan.command)}, {"Env", std::move(env)}, {"Tty", plan.tty},
+                    {"AttachStdin", plan.open_stdin},      {"AttachStdout", true},  {"AttachStderr", true},
                     {"WorkingDir", plan.workdir},          {"User", plan.user}};
-  auto response = co_await call("POST", "/containers/" + url_encode(container) + "/exec", json::write(json::value(std::move(body))), std::move(options));
+  auto response = co_await call("POST", "/containers/" + url_encode(container) + "/exec",
+                                json::write(json::value(std::move(body))), std::move(options));
   if (!response)
     co_return response.error();
   co_return read_id(response->body);
@@ -169,19 +178,23 @@ awaitable<result<exec_status>> engine_client::inspect_exec(std::string exec, cal
   co_return status;
 }
 
-awaitable<result<std::string>> engine_client::download_archive(std::string container, std::string path, call_options options) {
+awaitable<result<std::string>>
+engine_client::download_archive(std::string container, std::string path, call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("GET", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path), {}, std::move(options));
+  auto response = co_await call("GET", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path), {},
+                                std::move(options));
   if (!response)
     co_return response.error();
   co_return std::move(response->body);
 }
 
-awaitable<result<void>> engine_client::upload_archive(std::string container, std::string path, std::string tar, call_options options) {
+awaitable<result<void>>
+engine_client::upload_archive(std::string container, std::string path, std::string tar, call_options options) {
   auto self = shared_from_this();
   http_request request;
   request.method = "PUT";
-  request.target = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
+  request.target
+    = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
   request.body = std::move(tar);
   request.content_type = "application/x-tar";
   auto response = co_await http_->request(std::move(request), std::move(options));

@@ -41,7 +41,8 @@ public:
       change(settings);
     std::string wrong;
     auto rules = policy::make(settings.policy, wrong);
-    return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
+    return std::make_shared<const agent_context>(
+      agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
   }
 
   /// Handles all messages that are there, and those that follow from them. No time passes.

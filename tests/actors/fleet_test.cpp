@@ -45,7 +45,8 @@ struct fleet_alone {
   caf::actor store = here.spawn([](caf::event_based_actor*) -> caf::behavior {
     return {[](news_atom) {}, [](agents_atom) { return std::vector<agent_status>{}; }};
   });
-  caf::actor supervisor = here.spawn([this](caf::event_based_actor*) -> caf::behavior { return {[this](drain_atom) { ++drains; }}; });
+  caf::actor supervisor
+    = here.spawn([this](caf::event_based_actor*) -> caf::behavior { return {[this](drain_atom) { ++drains; }}; });
 
   std::atomic<int> starts{0};
   supervisor_actor keeper; ///< Of the fleet alone: it is started again when it fails, as in an agent.
@@ -62,22 +63,25 @@ struct fleet_alone {
     agent_settings settings;
     settings.name = "a";
     settings.peers.listen = "127.0.0.1:" + std::to_string(port);
-    auto context = std::make_shared<const agent_context>(agent_context{settings, io, nullptr, std::make_shared<metrics>(here), nullptr});
+    auto context = std::make_shared<const agent_context>(
+      agent_context{settings, io, nullptr, std::make_shared<metrics>(here), nullptr});
     supervision_plan plan;
     plan.subtrees.push_back({"fleet", false, {}});
-    plan.children.push_back({"fleet", "fleet",
-                             [=, this](directory&) {
-                               fleet_handles handles{caf::actor_cast<store_actor>(store), {}, caf::actor_cast<supervisor_actor>(supervisor)};
-                               auto made = fleet = caf::actor_cast<caf::actor>(spawn_fleet(here, context, handles));
-                               ++starts;
-                               return made;
-                             },
-                             [](const directory&) { return std::nullopt; }});
+    plan.children.push_back(
+      {"fleet", "fleet",
+       [=, this](directory&) {
+         fleet_handles handles{caf::actor_cast<store_actor>(store), {}, caf::actor_cast<supervisor_actor>(supervisor)};
+         auto made = fleet = caf::actor_cast<caf::actor>(spawn_fleet(here, context, handles));
+         ++starts;
+         return made;
+       },
+       [](const directory&) { return std::nullopt; }});
     keeper = spawn_supervisor(here, context, std::move(plan));
     self->send(keeper, start_atom_v);
   }
 
-  /// Another agent comes to the port and asks for a drain; false: nobody answers. A system of its own each time: CAF remembers peers.
+  /// Another agent comes to the port and asks for a drain; false: nobody answers. A system of its own each time: CAF
+  /// remembers peers.
   bool visit(std::uint16_t port) {
     caf::actor_system there{theirs};
     auto found = caf::openssl::remote_actor<peer_actor>(there, "127.0.0.1", port);
@@ -85,7 +89,9 @@ struct fleet_alone {
       return false;
     caf::scoped_actor visitor{there};
     auto good = false;
-    visitor->request(*found, 1s, hello_atom_v, peer_hello{peer_hello::current_protocol, "default", "b", "0"}, caf::strong_actor_ptr{})
+    visitor
+      ->request(*found, 1s, hello_atom_v, peer_hello{peer_hello::current_protocol, "default", "b", "0"},
+                caf::strong_actor_ptr{})
       .receive([&](const peer_hello& hello) { good = hello.agent == "a"; }, [](const caf::error&) {});
     visitor->request(*found, 1s, drain_atom_v).receive([] {}, [&](const caf::error&) { good = false; });
     return good;
@@ -103,7 +109,8 @@ TEST_CASE_METHOD(fleet_alone, "a fleet whose port is taken is tried again, and h
   CHECK(eventually([&] { return visit(port); }, 30s));
 }
 
-TEST_CASE_METHOD(fleet_alone, "a fleet that fails leaves its port to its successor, and peers speak to that one", "[fleet]") {
+TEST_CASE_METHOD(fleet_alone, "a fleet that fails leaves its port to its successor, and peers speak to that one",
+                 "[fleet]") {
   auto port = free_port();
   start(port);
   for (int i = 0; i < 3; ++i) {

@@ -20,8 +20,10 @@ const time_point now{1000h};
 
 constexpr auto give_up = stock_action::give_up, forget = stock_action::forget, make = stock_action::make;
 
-stock_kind kind(std::string name, std::chrono::seconds asked_ago, std::uint32_t wanted, std::size_t ready = 0, std::uint32_t making = 0, std::uint32_t waiting = 0) {
-  return {std::move(name), false, now - asked_ago, wanted, std::deque<time_point>(ready, now - 10s), making, waiting, {}};
+stock_kind kind(std::string name, std::chrono::seconds asked_ago, std::uint32_t wanted, std::size_t ready = 0,
+                std::uint32_t making = 0, std::uint32_t waiting = 0) {
+  return {std::move(name), false, now - asked_ago, wanted, std::deque<time_point>(ready, now - 10s), making,
+          waiting,         {}};
 }
 
 using orders = std::vector<stock_order>;
@@ -44,8 +46,10 @@ TEST_CASE("what is not wanted is given up, the oldest first, and what has waited
   CHECK(plan_stock({old}, 0, 8, now) == orders{{give_up, "a"}, {make, "a"}});
 }
 
-TEST_CASE("a task that waits has one made for it, whatever else is made; but not of what could not be made lately", "[sandbox]") {
-  CHECK(plan_stock({kind("a", 0s, 1, 0, 0, 3), kind("b", 1s, 1, 1, 1)}, 1, 1, now) == orders{{make, "a"}, {make, "a"}, {make, "a"}});
+TEST_CASE("a task that waits has one made for it, whatever else is made; but not of what could not be made lately",
+          "[sandbox]") {
+  CHECK(plan_stock({kind("a", 0s, 1, 0, 0, 3), kind("b", 1s, 1, 1, 1)}, 1, 1, now)
+        == orders{{make, "a"}, {make, "a"}, {make, "a"}});
   CHECK(plan_stock({kind("a", 0s, 1, 0, 2, 3)}, 2, 8, now) == orders{{make, "a"}});
   auto bad = kind("a", 0s, 1, 0, 0, 1);
   bad.not_before = now + 1ms;
@@ -53,8 +57,11 @@ TEST_CASE("a task that waits has one made for it, whatever else is made; but not
   CHECK(plan_stock({bad}, 0, 8, now + 1ms) == orders{{make, "a"}});
 }
 
-TEST_CASE("room is taken from the kind that nobody has asked for in the longest time, never from one that was asked for later", "[sandbox]") {
-  CHECK(plan_stock({kind("a", 30s, 1, 1), kind("b", 20s, 1, 1), kind("c", 10s, 1)}, 0, 2, now) == orders{{give_up, "a"}, {make, "c"}});
+TEST_CASE(
+  "room is taken from the kind that nobody has asked for in the longest time, never from one that was asked for later",
+  "[sandbox]") {
+  CHECK(plan_stock({kind("a", 30s, 1, 1), kind("b", 20s, 1, 1), kind("c", 10s, 1)}, 0, 2, now)
+        == orders{{give_up, "a"}, {make, "c"}});
   CHECK(plan_stock({kind("a", 10s, 1, 1), kind("b", 5s, 1, 1), kind("c", 20s, 1)}, 0, 2, now).empty());
   auto network = kind("n", 30s, 1, 1);
   network.network = true;

@@ -1,249 +1,20 @@
-// The supervisor alone, with an agent's tree of dummies: two engines, two sinks, a fleet.
-#include "actors/actor_fixture.hpp"
-#include "actors/agent_tree.hpp"
+// The supervisor alone, with dummies as its children.
+#include "actors/supervisor_fixture.hpp"
 
-#include <caf/send.hpp>
-#include <caf/telemetry/metric_registry.hpp>
-#include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 
 #include <array>
 #include <deque>
 #include <random>
-#include <set>
 
 using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-using names = std::vector<std::string>;
-
-const names core{"store_keeper", "log_keeper", "scheduler", "api"};
-const names leaves{"sink s", "sink t", "engine_connection a", "sandbox_keeper a", "engine_connection b", "sandbox_keeper b", "reaper", "image_fetcher", "fleet"};
-const names start_order{"store_keeper", "log_keeper", "sink s", "sink t", "engine_connection a", "sandbox_keeper a", "engine_connection b", "sandbox_keeper b", "scheduler", "reaper", "image_fetcher", "fleet", "api"};
-
-std::string subtree_of(const std::string& child) {
-  if (std::find(core.begin(), core.end(), child) != core.end())
-    return "core";
-  if (child.starts_with("engine_connection ") || child.starts_with("sandbox_keeper "))
-    return "engine " + child.substr(child.find(' ') + 1);
-  return child;
-}
-
-/// What the dummies were told, and what they are to do.
-struct ledger {
-  names started, ended;                            ///< In this order; ended ones of themselves, or as they were told.
-  std::set<std::string> alive;
-  std::map<std::string, caf::actor> now;           ///< The one that was started last, by name.
-  std::map<caf::actor_id, std::string> labels;     ///< "name#the number of its start".
-  std::map<std::string, int> starts;
-  std::map<std::string, std::string> told;         ///< The handles that a child has, in words.
-  std::set<std::string> told_lately;               ///< Who has been told of handles since this was emptied.
-  std::vector<engine_status> heard;                ///< By the scheduler.
-  std::set<std::string> hang, fail_while_stopping; ///< When they are told to end.
-  std::set<std::string> fail_at_start;
-  bool busy = false;                               ///< The scheduler has attempts at work: a drain waits.
-  int drains = 0;                                  ///< That came to a scheduler. It is let go by an `ok`.
-  int reaped = 0;
-
-  template <class Handle>
-  std::string label(const Handle& one) const {
-    if (!one)
-      return "-";
-    auto found = labels.find(one->id());
-    return found == labels.end() ? "supervisor" : found->second;
-  }
-  template <class Handle>
-  std::string label(const std::map<std::string, Handle>& all) const {
-    std::string text;
-    for (const auto& [name, one] : all)
-      text += (text.empty() ? "" : " ") + label(one);
-    return '[' + text + ']';
-  }
-  std::string words(const store_handles& x) const {
-    std::string text;
-    for (const auto& one : x.listeners)
-      text += label(one) + ' ';
-    return text + label(x.fleet);
-  }
-  std::string words(const log_handles& x) const { return label(x.store) + ' ' + label(x.sinks); }
-  std::string words(const sink_handles& x) const { return label(x.store) + ' ' + label(x.logs); }
-  std::string words(const engine_handles& x) const { return label(x.scheduler) + ' ' + label(x.sandboxes) + ' ' + label(x.logs); }
-  std::string words(const sandbox_handles& x) const { return label(x.engine); }
-  std::string words(const scheduler_handles& x) const {
-    return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines) + ' ' + label(x.sandboxes) + (x.draining ? " draining" : "");
-  }
-  std::string words(const fetcher_handles& x) const { return label(x.store) + ' ' + label(x.scheduler) + ' ' + label(x.engines); }
-  std::string words(const reaper_handles& x) const { return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines); }
-  std::string words(const fleet_handles& x) const { return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.supervisor); }
-  std::string words(const api_handles& x) const {
-    auto text = label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.fleet) + ' ' + label(x.supervisor) + ' ' + label(x.engines) + ' ' + label(x.sinks);
-    for (const auto& [name, why] : x.suspended)
-      text += " (" + name + ": " + why + ')';
-    return text + (x.draining ? " draining" : "");
-  }
-};
-
-caf::behavior dummy(caf::event_based_actor* self, ledger* book, std::string name) {
-  self->attach_functor([book, name] {
-    book->ended.push_back(name);
-    book->alive.erase(name);
-  });
-  if (book->fail_at_start.contains(name))
-    self->quit(make_failure(caf::sec::runtime_error, "it can't start"));
-  self->set_exit_handler([=](caf::exit_msg& message) {
-    if (message.reason != caf::exit_reason::user_shutdown)
-      self->quit(message.reason);
-    else if (book->fail_while_stopping.contains(name))
-      self->quit(caf::exit_reason::out_of_workers);
-    else if (!book->hang.contains(name))
-      self->quit(message.reason);
-  });
-  auto waiting = std::make_shared<std::vector<caf::response_promise>>();
-  auto hear = [=](wire_atom, const auto& handles) {
-    book->told[name] = book->words(handles);
-    book->told_lately.insert(name);
-  };
-  return {
-    [=](wire_atom, const store_handles& x) { hear(wire_atom_v, x); },     [=](wire_atom, const log_handles& x) { hear(wire_atom_v, x); },
-    [=](wire_atom, const sink_handles& x) { hear(wire_atom_v, x); },      [=](wire_atom, const engine_handles& x) { hear(wire_atom_v, x); },
-    [=](wire_atom, const sandbox_handles& x) { hear(wire_atom_v, x); },   [=](wire_atom, const fetcher_handles& x) { hear(wire_atom_v, x); },
-    [=](wire_atom, const scheduler_handles& x) { hear(wire_atom_v, x); }, [=](wire_atom, const reaper_handles& x) { hear(wire_atom_v, x); },
-    [=](wire_atom, const fleet_handles& x) { hear(wire_atom_v, x); },     [=](wire_atom, const api_handles& x) { hear(wire_atom_v, x); },
-    [=](const engine_status& status) { book->heard.push_back(status); },
-    [=](reap_atom) {
-      ++book->reaped;
-      return std::uint32_t{0};
-    },
-    [=](drain_atom) {
-      auto promise = self->make_response_promise();
-      book->drains += name == "scheduler";
-      if (name == "scheduler" && book->busy)
-        waiting->push_back(promise);
-      else
-        promise.deliver();
-      return promise;
-    },
-    [=](caf::ok_atom) {
-      for (auto& promise : std::exchange(*waiting, {}))
-        promise.deliver();
-    },
-  };
-}
-
-class tree : public actor_fixture {
-public:
-  tree() {
-    context = context_with([](agent_settings& settings) {
-      for (std::string name : {"a", "b"}) {
-        engine_settings engine;
-        engine.name = name;
-        engine.slots = 3;
-        settings.engines.push_back(engine);
-      }
-      for (std::string name : {"s", "t"}) {
-        sink_settings sink;
-        sink.name = name;
-        settings.logs.sinks.push_back(sink);
-      }
-      settings.peers.listen = "127.0.0.1:1";
-    });
-    agent_spawns spawns{
-      [=, this] { return make<store_actor>("store_keeper"); },
-      [=, this] { return make<log_actor>("log_keeper"); },
-      [=, this](const sink_settings& sink, sink_handles) { return make<sink_actor>("sink " + sink.name); },
-      [=, this](const engine_settings& engine, engine_handles) { return make<engine_actor>("engine_connection " + engine.name); },
-      [=, this](const engine_settings& engine, sandbox_handles) { return make<sandbox_actor>("sandbox_keeper " + engine.name); },
-      [=, this](const scheduler_handles& handles) {
-        born_draining = handles.draining;
-        return make<scheduler_actor>("scheduler");
-      },
-      [=, this](reaper_handles) { return make<reaper_actor>("reaper"); },
-      [=, this](fetcher_handles) { return make<fetcher_actor>("image_fetcher"); },
-      [=, this](fleet_handles) { return make<fleet_actor>("fleet"); },
-      [=, this](api_handles) { return make<api_actor>("api"); },
-    };
-    supervisor = spawn_supervisor(system, context, plan_agent(context, spawns));
-    supervisor->attach_functor([this](const caf::error& why) {
-      over = true;
-      reason = text_of(why);
-    });
-  }
-
-  ~tree() {
-    book.hang.clear();
-    stop();
-    for (auto& [name, one] : book.now)
-      caf::anon_send_exit(one, caf::exit_reason::kill);
-    run_all();
-  }
-
-  template <class Handle>
-  Handle make(const std::string& name) {
-    auto one = system.spawn(dummy, &book, name);
-    book.started.push_back(name);
-    book.alive.insert(name);
-    book.labels[one->id()] = name + '#' + std::to_string(++book.starts[name]);
-    book.now[name] = one;
-    return caf::actor_cast<Handle>(one);
-  }
-
-  /// Asks the supervisor; `answer` is nothing until it has answered, and empty if that is good.
-  template <class Atom>
-  std::shared_ptr<std::optional<std::string>> ask(Atom what) {
-    auto answer = std::make_shared<std::optional<std::string>>();
-    system.spawn([=, this](caf::event_based_actor* self) {
-      self->request(supervisor, caf::infinite, what).then([=] { *answer = ""; }, [=](const caf::error& e) { *answer = text_of(e); });
-    });
-    run_all();
-    return answer;
-  }
-
-  void start() {
-    auto answer = ask(start_atom_v);
-    REQUIRE(*answer == "");
-  }
-
-  void stop() {
-    caf::anon_send_exit(supervisor, caf::exit_reason::user_shutdown);
-    run_all();
-  }
-
-  void fail(const std::string& name) {
-    caf::anon_send_exit(book.now[name], caf::exit_reason::out_of_workers);
-    run_all();
-  }
-
-  /// Fails once more than its budget allows; the last failure is not waited for.
-  void fail_for_good(const std::string& name) {
-    for (auto backoff : {10ms, 40ms, 160ms, 640ms, 2560ms}) {
-      fail(name);
-      pass(backoff);
-    }
-    fail(name);
-  }
-
-  bool lives(const std::string& name) const { return book.alive.contains(name); }
-
-  std::int64_t suspended(const std::string& subtree) {
-    return system.metrics().gauge_family("davit", "suspended", {"subtree"}, "")->get_or_add({{"subtree", subtree}})->value();
-  }
-
-  std::string label(const std::string& name) { return name + '#' + std::to_string(book.starts[name]); }
-
-  ledger book;
-  context_ptr context;
-  supervisor_actor supervisor;
-  bool over = false, born_draining = false;
-  std::string reason;
-};
-
-} // namespace
-
-TEST_CASE_METHOD(tree, "actors are started in order, each is given the handles that it uses, and the last one ends first", "[supervisor]") {
+TEST_CASE_METHOD(tree,
+                 "actors are started in order, each is given the handles that it uses, and the last one ends first",
+                 "[supervisor]") {
   start();
   CHECK(book.started == start_order);
   CHECK(book.told["store_keeper"] == "scheduler#1 api#1 fleet#1");
@@ -251,11 +22,15 @@ TEST_CASE_METHOD(tree, "actors are started in order, each is given the handles t
   CHECK(book.told["sink t"] == "store_keeper#1 log_keeper#1");
   CHECK(book.told["engine_connection a"] == "scheduler#1 sandbox_keeper a#1 log_keeper#1");
   CHECK(book.told["sandbox_keeper b"] == "engine_connection b#1");
-  CHECK(book.told["scheduler"] == "store_keeper#1 log_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1] [sandbox_keeper a#1 sandbox_keeper b#1]");
+  CHECK(book.told["scheduler"]
+        == "store_keeper#1 log_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1] [sandbox_keeper a#1 "
+           "sandbox_keeper b#1]");
   CHECK(book.told["reaper"] == "store_keeper#1 log_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1]");
   CHECK(book.told["image_fetcher"] == "store_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1]");
   CHECK(book.told["fleet"] == "store_keeper#1 log_keeper#1 supervisor");
-  CHECK(book.told["api"] == "store_keeper#1 log_keeper#1 scheduler#1 fleet#1 supervisor [engine_connection a#1 engine_connection b#1] [sink s#1 sink t#1]");
+  CHECK(book.told["api"]
+        == "store_keeper#1 log_keeper#1 scheduler#1 fleet#1 supervisor [engine_connection a#1 engine_connection b#1] "
+           "[sink s#1 sink t#1]");
   CHECK_FALSE(context->ending->load());
   stop();
   CHECK(over);
@@ -263,11 +38,14 @@ TEST_CASE_METHOD(tree, "actors are started in order, each is given the handles t
   CHECK(book.ended == names{start_order.rbegin(), start_order.rend()});
 }
 
-TEST_CASE_METHOD(tree, "a child that fails once is started again after its backoff, and those who use it are told, and nobody else", "[supervisor]") {
+TEST_CASE_METHOD(
+  tree, "a child that fails once is started again after its backoff, and those who use it are told, and nobody else",
+  "[supervisor]") {
   start();
   auto [name, users] = GENERATE(table<std::string, std::set<std::string>>({
     {"store_keeper", {"log_keeper", "sink s", "sink t", "scheduler", "reaper", "image_fetcher", "fleet", "api"}},
-    {"log_keeper", {"sink s", "sink t", "engine_connection a", "engine_connection b", "scheduler", "reaper", "fleet", "api"}},
+    {"log_keeper",
+     {"sink s", "sink t", "engine_connection a", "engine_connection b", "scheduler", "reaper", "fleet", "api"}},
     {"sink s", {"log_keeper", "api"}},
     {"engine_connection a", {"sandbox_keeper a", "scheduler", "reaper", "image_fetcher", "api"}},
     {"sandbox_keeper a", {"engine_connection a", "scheduler"}},
@@ -295,7 +73,10 @@ TEST_CASE_METHOD(tree, "a child that fails once is started again after its backo
       CHECK(book.told[one].find(name + "#2") != std::string::npos);
 }
 
-TEST_CASE_METHOD(tree, "a core child that fails for ever ends the supervisor; the reason names it, and nothing is accepted from then on", "[supervisor]") {
+TEST_CASE_METHOD(
+  tree,
+  "a core child that fails for ever ends the supervisor; the reason names it, and nothing is accepted from then on",
+  "[supervisor]") {
   start();
   auto name = GENERATE(from_range(core));
   CAPTURE(name);
@@ -322,7 +103,8 @@ TEST_CASE_METHOD(tree, "a core child that fails for ever ends the supervisor; th
   CHECK(book.ended == expected);
 }
 
-TEST_CASE_METHOD(tree, "a leaf that fails for ever is suspended and tried again for ever; nothing else notices", "[supervisor]") {
+TEST_CASE_METHOD(tree, "a leaf that fails for ever is suspended and tried again for ever; nothing else notices",
+                 "[supervisor]") {
   start();
   auto name = GENERATE(from_range(leaves));
   auto subtree = subtree_of(name);
@@ -356,7 +138,9 @@ TEST_CASE_METHOD(tree, "a leaf that fails for ever is suspended and tried again 
       CHECK(book.starts[one] == 1);
 }
 
-TEST_CASE_METHOD(tree, "an engine whose subtree is suspended is down, with the reason; a scheduler that is restarted hears it too", "[supervisor]") {
+TEST_CASE_METHOD(
+  tree, "an engine whose subtree is suspended is down, with the reason; a scheduler that is restarted hears it too",
+  "[supervisor]") {
   start();
   auto name = GENERATE(as<std::string>{}, "engine_connection a", "sandbox_keeper a");
   CAPTURE(name);
@@ -367,7 +151,8 @@ TEST_CASE_METHOD(tree, "an engine whose subtree is suspended is down, with the r
   CHECK(heard.state == engine_state::down);
   CHECK(heard.message.starts_with(name + " fails again and again"));
   CHECK(heard.slots == 3);
-  CHECK(system.metrics().gauge_family("davit", "engine-up", {"engine"}, "")->get_or_add({{"engine", "a"}})->value() == 0);
+  CHECK(system.metrics().gauge_family("davit", "engine-up", {"engine"}, "")->get_or_add({{"engine", "a"}})->value()
+        == 0);
   fail("scheduler");
   pass(10ms);
   REQUIRE(book.heard.size() == 2);
@@ -380,7 +165,8 @@ TEST_CASE_METHOD(tree, "an engine whose subtree is suspended is down, with the r
   CHECK(book.heard.size() == before);
 }
 
-TEST_CASE_METHOD(tree, "a child that does not end while its subtree is suspended has no successor beside it", "[supervisor]") {
+TEST_CASE_METHOD(tree, "a child that does not end while its subtree is suspended has no successor beside it",
+                 "[supervisor]") {
   start();
   book.hang = {"sandbox_keeper a"};
   fail_for_good("engine_connection a");
@@ -421,7 +207,10 @@ TEST_CASE_METHOD(tree, "an agent whose store can't be opened says why when it is
   CHECK(reason == "store_keeper fails again and again: it can't start");
 }
 
-TEST_CASE_METHOD(tree, "a scheduler and an API that are restarted during a drain know of it, and the drain ends with the new scheduler's word", "[supervisor]") {
+TEST_CASE_METHOD(tree,
+                 "a scheduler and an API that are restarted during a drain know of it, and the drain ends with the new "
+                 "scheduler's word",
+                 "[supervisor]") {
   start();
   book.busy = true;
   auto answer = ask(drain_atom_v);
@@ -445,7 +234,10 @@ TEST_CASE_METHOD(tree, "a scheduler and an API that are restarted during a drain
   CHECK(book.reaped == 1);
 }
 
-TEST_CASE_METHOD(tree, "whatever fails, and whenever: the agent ends if and only if a core child has spent its budget, and all else lives again", "[supervisor]") {
+TEST_CASE_METHOD(tree,
+                 "whatever fails, and whenever: the agent ends if and only if a core child has spent its budget, and "
+                 "all else lives again",
+                 "[supervisor]") {
   auto seed = GENERATE(range(1u, 41u));
   CAPTURE(seed);
   std::minstd_rand random{seed};
@@ -466,7 +258,9 @@ TEST_CASE_METHOD(tree, "whatever fails, and whenever: the agent ends if and only
       pass(wait);
       continue;
     }
-    const auto& name = seed % 4 == 0 ? targets[draw(targets.size())] : draw(25) == 0 ? core[draw(core.size())] : leaves[draw(leaves.size())];
+    const auto& name = seed % 4 == 0 ? targets[draw(targets.size())]
+                     : draw(25) == 0 ? core[draw(core.size())]
+                                     : leaves[draw(leaves.size())];
     if (!lives(name))
       continue;
     auto& mine = failures[name];
