@@ -3,7 +3,7 @@
 
 #include "api/audit_log.hpp"
 #include "api/tokens.hpp"
-#include "transport/http_server.hpp"
+#include "transport/exchange.hpp"
 
 #include <chrono>
 #include <map>

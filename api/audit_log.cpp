@@ -18,9 +18,8 @@ std::unique_ptr<spdlog::logger> open_file(const std::string& file) {
     auto sink = std::make_shared<spdlog::sinks::rotating_file_sink_st>(file, most_bytes, old_files);
     auto opened = std::make_unique<spdlog::logger>("audit", std::move(sink));
     opened->set_pattern("%v");
-    opened->set_error_handler([file](const std::string& what) {
-      spdlog::error("the audit log {} can't be written: {}", file, what);
-    });
+    opened->set_error_handler(
+      [file](const std::string& what) { spdlog::error("the audit log {} can't be written: {}", file, what); });
     return opened;
   } catch (const spdlog::spdlog_ex& e) {
     spdlog::error("there is no audit log: {}", e.what());
@@ -30,8 +29,7 @@ std::unique_ptr<spdlog::logger> open_file(const std::string& file) {
 
 } // namespace
 
-audit_log::audit_log(std::string file) : file_(std::move(file)), thread_([this] { run(); }) {
-}
+audit_log::audit_log(std::string file) : file_(std::move(file)), thread_([this] { run(); }) {}
 
 audit_log::~audit_log() {
   {

@@ -10,8 +10,8 @@
 
 namespace davit::api {
 
-/// Writes lines in their order, on a thread of its own: a disk that blocks holds up who waits for a line, and nobody else.
-/// At 16 MiB the file is put aside; four old ones are kept. Thread-safe.
+/// Writes lines in their order, on a thread of its own: a disk that blocks holds up who waits for a line, and nobody
+/// else. At 16 MiB the file is put aside; four old ones are kept. Thread-safe.
 class audit_log {
 public:
   explicit audit_log(std::string file);

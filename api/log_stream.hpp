@@ -2,7 +2,7 @@
 #pragma once
 
 #include "messages/log.hpp"
-#include "transport/http_server.hpp"
+#include "transport/exchange.hpp"
 
 #include <deque>
 #include <optional>

@@ -3,7 +3,7 @@
 
 #include "messages/engine.hpp"
 #include "policy/policy.hpp"
-#include "transport/http_server.hpp"
+#include "transport/exchange.hpp"
 
 #include <caf/error.hpp>
 

@@ -63,8 +63,7 @@ template <class Stream>
 class stream_of : public byte_stream {
 public:
   template <class... Args>
-  explicit stream_of(std::string peer, Args&&... args) : peer_(std::move(peer)), stream_(std::forward<Args>(args)...) {
-  }
+  explicit stream_of(std::string peer, Args&&... args) : peer_(std::move(peer)), stream_(std::forward<Args>(args)...) {}
 
   awaitable<result<std::size_t>> read_some(std::span<char> buffer, deadline until) override {
     expire(until);
@@ -86,8 +85,8 @@ public:
 
   awaitable<void> shutdown_write() override {
     if constexpr (std::is_same_v<Stream, tls_stream>) {
-      // Asio's own shutdown waits for the peer's, and loses what the peer still sends. So the close_notify is made in a buffer
-      // of ours, and sent past Asio; all that Asio had to write is written by now.
+      // Asio's own shutdown waits for the peer's, and loses what the peer still sends. So the close_notify is made in a
+      // buffer of ours, and sent past Asio; all that Asio had to write is written by now.
       auto handle = stream_.native_handle();
       auto asios = SSL_get_wbio(handle);
       BIO_up_ref(asios);
@@ -99,7 +98,8 @@ public:
       char* bytes = nullptr;
       auto count = BIO_get_mem_data(ours, &bytes);
       expire(within(std::chrono::seconds{30}));
-      co_await asio::async_write(beast::get_lowest_layer(stream_), asio::buffer(bytes, static_cast<std::size_t>(count)), as_awaitable);
+      co_await asio::async_write(beast::get_lowest_layer(stream_), asio::buffer(bytes, static_cast<std::size_t>(count)),
+                                 as_awaitable);
       BIO_free(ours);
     } else {
       error_code ignored;
@@ -137,8 +137,9 @@ std::string permission_hint(const std::string& path) {
     text += ": it belongs to group " + std::to_string(info.st_gid);
     if (auto group = ::getgrgid(info.st_gid))
       text += std::string{" ("} + group->gr_name + ")";
-    text += ", of which uid " + std::to_string(::getuid()) + " is no member; run davit with that group (docker run --group-add "
-            + std::to_string(info.st_gid) + ", or usermod -aG)";
+    text += ", of which uid " + std::to_string(::getuid())
+          + " is no member; run davit with that group (docker run --group-add " + std::to_string(info.st_gid)
+          + ", or usermod -aG)";
   }
   return text;
 }
@@ -178,7 +179,8 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
   auto readable = [](const std::string& file) { return ::access(file.c_str(), R_OK) == 0; };
   for (auto file : {&tls.ca, &tls.certificate, &tls.key})
     if (!file->empty() && !readable(*file))
-      return error{engine_errc::tls, 0, *file + ": " + std::strerror(errno) + " (a TLS file that is not there yet is waited for)"};
+      return error{engine_errc::tls, 0,
+                   *file + ": " + std::strerror(errno) + " (a TLS file that is not there yet is waited for)"};
   if (tls.ca.empty())
     SSL_CTX_set_default_verify_paths(handle);
   else if (SSL_CTX_load_verify_locations(handle, tls.ca.c_str(), nullptr) != 1)
@@ -190,7 +192,8 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
     if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
       return error{engine_errc::tls, 0, "the client certificate " + tls.certificate + " has expired"};
     if (SSL_CTX_use_PrivateKey_file(handle, tls.key.c_str(), SSL_FILETYPE_PEM) != 1)
-      return error{engine_errc::tls, 0, tls.key + " holds no key that fits " + tls.certificate + ": " + openssl_reason()};
+      return error{engine_errc::tls, 0,
+                   tls.key + " holds no key that fits " + tls.certificate + ": " + openssl_reason()};
   }
   context->set_verify_mode(tls.verify ? ssl::verify_peer : ssl::verify_none);
   return context;
@@ -200,8 +203,8 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
 class tls_stream_with_context final : public stream_of<tls_stream> {
 public:
   tls_stream_with_context(std::string peer, tcp::socket socket, std::shared_ptr<ssl::context> context)
-    : stream_of<tls_stream>(std::move(peer), beast::tcp_stream{std::move(socket)}, *context), context_(std::move(context)) {
-  }
+    : stream_of<tls_stream>(std::move(peer), beast::tcp_stream{std::move(socket)}, *context),
+      context_(std::move(context)) {}
 
 private:
   std::shared_ptr<ssl::context> context_;
@@ -212,8 +215,9 @@ std::string handshake_failure(error_code ec, const std::string& peer, tls_stream
   auto verdict = SSL_get_verify_result(stream.native_handle());
   if (verdict != X509_V_OK)
     return "the certificate of " + peer + " is not accepted: " + X509_verify_cert_error_string(verdict)
-           + " (does tls-ca name the authority that signed it, and is its name the one in the endpoint?)";
-  if (text.find("wrong version number") != std::string::npos || text.find("packet length too long") != std::string::npos)
+         + " (does tls-ca name the authority that signed it, and is its name the one in the endpoint?)";
+  if (text.find("wrong version number") != std::string::npos
+      || text.find("packet length too long") != std::string::npos)
     return peer + " does not speak TLS; a port without TLS (Docker's 2375) wants no tls-... options";
   return "TLS with " + peer + " failed: " + text;
 }

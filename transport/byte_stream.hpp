@@ -1,18 +1,14 @@
 // A connection, whatever it is made of: unix socket, tcp, tcp with TLS.
 #pragma once
 
+#include "transport/awaitable.hpp"
 #include "transport/endpoint.hpp"
-
-#include <boost/asio/awaitable.hpp>
 
 #include <memory>
 #include <span>
 #include <string_view>
 
 namespace davit::transport {
-
-template <class T>
-using awaitable = boost::asio::awaitable<T>;
 
 /// Used from one strand alone.
 class byte_stream {

@@ -71,10 +71,10 @@ control_scope::~control_scope() {
 
 // -- response_stream -------------------------------------------------------------------------------------------------
 
-response_stream::response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
-                                 std::unique_ptr<control_scope> scope)
-  : client_(std::move(client)), stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)), body_(std::move(first)) {
-}
+response_stream::response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream,
+                                 response_reader reader, std::string first, std::unique_ptr<control_scope> scope)
+  : client_(std::move(client)), stream_(std::move(stream)), scope_(std::move(scope)), reader_(std::move(reader)),
+    body_(std::move(first)) {}
 
 response_stream::~response_stream() = default;
 
@@ -125,8 +125,7 @@ awaitable<result<std::string_view>> response_stream::read(deadline until) {
 // -- http_client -----------------------------------------------------------------------------------------------------
 
 http_client::http_client(asio::any_io_executor executor, endpoint where)
-  : executor_(std::move(executor)), where_(std::move(where)) {
-}
+  : executor_(std::move(executor)), where_(std::move(where)) {}
 
 std::string host_header(const endpoint& where) {
   if (where.is_unix())
@@ -202,7 +201,8 @@ awaitable<result<std::unique_ptr<response_stream>>> http_client::open(http_reque
     if (!fed)
       co_return fed.error();
   }
-  co_return std::make_unique<response_stream>(self, std::move(stream), std::move(reader), std::move(first), std::move(scope));
+  co_return std::make_unique<response_stream>(self, std::move(stream), std::move(reader), std::move(first),
+                                              std::move(scope));
 }
 
 awaitable<result<http_response>> http_client::request(http_request request, call_options options) {
@@ -273,7 +273,8 @@ std::string url_encode(std::string_view text) {
   std::string encoded;
   for (char c : text) {
     auto byte = static_cast<unsigned char>(c);
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~')
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'
+        || c == '~')
       encoded += c;
     else
       encoded.append({'%', digits[byte >> 4], digits[byte & 15]});

@@ -36,8 +36,8 @@ using control_ptr = std::shared_ptr<call_control>;
 
 struct call_options {
   deadline until = no_deadline;
-  control_ptr control;                       ///< May be null.
-  std::size_t max_body = 16 * 1024 * 1024;   ///< Of an answer that is read whole; more is an error.
+  control_ptr control;                     ///< May be null.
+  std::size_t max_body = 16 * 1024 * 1024; ///< Of an answer that is read whole; more is an error.
 };
 
 struct http_request {
@@ -70,11 +70,12 @@ private:
 
 class http_client;
 
-/// An answer whose body is read piece by piece: the connection's window is the back-pressure. Read to its end it gives the connection back.
+/// An answer whose body is read piece by piece: the connection's window is the back-pressure. Read to its end it gives
+/// the connection back.
 class response_stream {
 public:
-  response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream, response_reader reader, std::string first,
-                  std::unique_ptr<control_scope> scope);
+  response_stream(std::shared_ptr<http_client> client, std::unique_ptr<byte_stream> stream, response_reader reader,
+                  std::string first, std::unique_ptr<control_scope> scope);
   ~response_stream();
 
   int status() const { return reader_.status(); }
@@ -90,11 +91,11 @@ private:
   void give_back();
 
   std::shared_ptr<http_client> client_;
-  std::unique_ptr<byte_stream> stream_; ///< None: the body has ended.
+  std::unique_ptr<byte_stream> stream_;  ///< None: the body has ended.
   std::unique_ptr<control_scope> scope_; ///< Cancelling reaches the body too.
   response_reader reader_;
-  std::string body_;   ///< What the last feed gave.
-  bool fresh_ = true;  ///< body_ was not handed out yet.
+  std::string body_;  ///< What the last feed gave.
+  bool fresh_ = true; ///< body_ was not handed out yet.
   std::vector<char> buffer_;
 };
 

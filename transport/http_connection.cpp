@@ -1,6 +1,6 @@
 #include "transport/http_connection.hpp"
 
-#include "transport/byte_stream.hpp"
+#include "transport/awaitable.hpp"
 #include "transport/http_exchange.hpp"
 #include "transport/http_message.hpp"
 #include "transport/server_certificate.hpp"
@@ -43,7 +43,8 @@ using request_parser = http::request_parser<http::string_body>;
 
 std::string lower_case(std::string_view text) {
   std::string lower{text};
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
   return lower;
 }
 
@@ -53,7 +54,8 @@ std::optional<server_request> read_request(const http::request<http::string_body
   request.peer = peer;
   request.method = std::string{message.method_string()};
   for (const auto& field : message)
-    request.headers.emplace(lower_case({field.name_string().data(), field.name_string().size()}), std::string{field.value()});
+    request.headers.emplace(lower_case({field.name_string().data(), field.name_string().size()}),
+                            std::string{field.value()});
   if (!read_target({message.target().data(), message.target().size()}, request))
     return std::nullopt;
   return request;
@@ -69,9 +71,10 @@ template <class Stream>
 class http_connection : public std::enable_shared_from_this<http_connection<Stream>> {
 public:
   template <class... Tls>
-  http_connection(std::shared_ptr<const connection_rules> rules, stream_socket socket, std::shared_ptr<asio::ssl::context> tls_context, Tls&&... tls)
-    : rules_(std::move(rules)), tls_(std::move(tls_context)), peer_(peer_of(socket)), stream_(plain_stream{std::move(socket)}, std::forward<Tls>(tls)...) {
-  }
+  http_connection(std::shared_ptr<const connection_rules> rules, stream_socket socket,
+                  std::shared_ptr<asio::ssl::context> tls_context, Tls&&... tls)
+    : rules_(std::move(rules)), tls_(std::move(tls_context)), peer_(peer_of(socket)),
+      stream_(plain_stream{std::move(socket)}, std::forward<Tls>(tls)...) {}
 
   /// False: the list lets nobody in.
   bool enter(open_connections& list) {
@@ -85,14 +88,15 @@ public:
   }
 
   void run() {
-    spawn_detached(stream_.get_executor(), "an HTTP connection", [self = this->shared_from_this()]() -> awaitable<void> {
-      if (co_await self->shake_hands())
-        while (co_await self->serve_one()) {
-        }
-      error_code ignored;
-      self->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
-      self->lowest().close();
-    });
+    spawn_detached(stream_.get_executor(), "an HTTP connection",
+                   [self = this->shared_from_this()]() -> awaitable<void> {
+                     if (co_await self->shake_hands())
+                       while (co_await self->serve_one()) {
+                       }
+                     error_code ignored;
+                     self->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
+                     self->lowest().close();
+                   });
   }
 
 private:
@@ -176,7 +180,8 @@ private:
     co_return ec;
   }
 
-  /// Whether the client is to send the body that it holds back. False: there is an answer without it, or the client has gone.
+  /// Whether the client is to send the body that it holds back. False: there is an answer without it, or the client has
+  /// gone.
   awaitable<bool> judge_header(std::shared_ptr<http_exchange> asked) {
     watch(asked);
     rules_->on_header(asked);
@@ -242,7 +247,8 @@ private:
     co_return true;
   }
 
-  /// Answers what could not be read as a request. Not one that did not come in time: the stream closes itself then. Always false.
+  /// Answers what could not be read as a request. Not one that did not come in time: the stream closes itself then.
+  /// Always false.
   awaitable<bool> refuse(error_code ec) {
     const auto& limits = rules_->limits;
     if (ec == http::error::body_limit)
@@ -262,7 +268,8 @@ private:
     co_return false;
   }
 
-  /// Closing on a client that still sends resets the connection, and the answer with it: let it come to an end, for a while.
+  /// Closing on a client that still sends resets the connection, and the answer with it: let it come to an end, for a
+  /// while.
   awaitable<void> linger() {
     error_code ec;
     lowest().socket().shutdown(asio::socket_base::shutdown_send, ec);
@@ -285,7 +292,8 @@ private:
       if (::poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
         asked->close(true);
     };
-    lowest().socket().async_wait(asio::socket_base::wait_read, asio::bind_executor(stream_.get_executor(), std::move(seen)));
+    lowest().socket().async_wait(asio::socket_base::wait_read,
+                                 asio::bind_executor(stream_.get_executor(), std::move(seen)));
   }
 
   void stop_watching() {
@@ -303,15 +311,16 @@ private:
 
 } // namespace
 
-void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list, stream_socket socket,
-                      std::shared_ptr<asio::ssl::context> tls) {
+void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list,
+                      stream_socket socket, std::shared_ptr<asio::ssl::context> tls) {
   auto serve = [&](auto made) {
     if (made->enter(*list))
       made->run();
   };
   if (tls) {
     auto& context = *tls;
-    serve(std::make_shared<http_connection<secure_stream>>(std::move(rules), std::move(socket), std::move(tls), context));
+    serve(
+      std::make_shared<http_connection<secure_stream>>(std::move(rules), std::move(socket), std::move(tls), context));
   } else {
     serve(std::make_shared<http_connection<plain_stream>>(std::move(rules), std::move(socket), nullptr));
   }

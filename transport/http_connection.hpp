@@ -17,9 +17,9 @@ struct connection_rules {
   std::function<void(exchange_ptr)> on_header; ///< May be empty. Both as http_server::listen() says.
 };
 
-/// Serves what comes over a socket until either side ends it, on the socket's executor, which is a strand. With `tls` the
-/// handshake comes first. `list` may close the connection; one that the list does not let in is closed at once.
-void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list, stream_socket socket,
-                      std::shared_ptr<boost::asio::ssl::context> tls);
+/// Serves what comes over a socket until either side ends it, on the socket's executor, which is a strand. With `tls`
+/// the handshake comes first. `list` may close the connection; one that the list does not let in is closed at once.
+void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list,
+                      stream_socket socket, std::shared_ptr<boost::asio::ssl::context> tls);
 
 } // namespace davit::transport

@@ -1,8 +1,8 @@
 // What the answering side of a request and its connection share.
 #pragma once
 
-#include "transport/byte_stream.hpp"
-#include "transport/http_server.hpp"
+#include "transport/awaitable.hpp"
+#include "transport/exchange.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,7 +16,8 @@
 
 namespace davit::transport {
 
-/// The answering side calls the functions of `exchange`, from any thread; the connection calls the others, on its strand.
+/// The answering side calls the functions of `exchange`, from any thread; the connection calls the others, on its
+/// strand.
 class http_exchange final : public exchange, public std::enable_shared_from_this<http_exchange> {
 public:
   /// `executor` is the connection's strand.

@@ -53,7 +53,7 @@ server_response refusal(int status, const std::string& detail) {
   response.status = status;
   response.content_type = "application/problem+json";
   response.body = R"({"type":"about:blank","title":")" + std::string{title} + R"(","status":)" + std::to_string(status)
-                  + R"(,"detail":")" + detail + "\"}\n";
+                + R"(,"detail":")" + detail + "\"}\n";
   return response;
 }
 

@@ -1,7 +1,7 @@
 // Requests and answers of the HTTP server as text: RFC 9112. No I/O.
 #pragma once
 
-#include "transport/http_server.hpp"
+#include "transport/exchange.hpp"
 
 #include <string>
 #include <string_view>
@@ -27,7 +27,8 @@ inline constexpr std::string_view last_chunk = "0\r\n\r\n";
 /// Asks for a body that the client holds back (RFC 9110, 10.1.1).
 inline constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The server's own answer to a request that its handler never sees, as RFC 9457 has it. `detail` needs no escaping in JSON.
+/// The server's own answer to a request that its handler never sees, as RFC 9457 has it. `detail` needs no escaping in
+/// JSON.
 server_response refusal(int status, const std::string& detail);
 
 /// Takes a request's target apart into path, segments and query. False: it is not one that this server could serve.

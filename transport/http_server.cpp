@@ -1,6 +1,6 @@
 #include "transport/http_server.hpp"
 
-#include "transport/byte_stream.hpp"
+#include "transport/awaitable.hpp"
 #include "transport/http_connection.hpp"
 #include "transport/open_connections.hpp"
 #include "transport/server_certificate.hpp"
@@ -37,10 +37,11 @@ std::size_t most_connections(std::size_t wanted) {
 
 class listening_server final : public http_server, public std::enable_shared_from_this<listening_server> {
 public:
-  listening_server(asio::io_context& context, endpoint where, stream_acceptor acceptor, std::shared_ptr<const connection_rules> rules,
-                   std::unique_ptr<server_certificate> certificate)
-    : context_(context), acceptor_(std::move(acceptor)), where_(std::move(where)),
-      rules_(std::move(rules)), open_(std::make_shared<open_connections>(most_connections(rules_->limits.connections))), certificate_(std::move(certificate)) {
+  listening_server(asio::io_context& context, endpoint where, stream_acceptor acceptor,
+                   std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate)
+    : context_(context), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
+      open_(std::make_shared<open_connections>(most_connections(rules_->limits.connections))),
+      certificate_(std::move(certificate)) {
     if (!where_.is_unix())
       where_.port = port_of(acceptor_);
   }
@@ -96,10 +97,12 @@ private:
 
 } // namespace
 
-result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
-                                                         std::function<void(exchange_ptr)> on_request,
-                                                         std::function<void(exchange_ptr)> on_header) {
-  auto fail = [&](const error& e) { return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message}; };
+result<std::shared_ptr<http_server>>
+http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
+                    std::function<void(exchange_ptr)> on_request, std::function<void(exchange_ptr)> on_header) {
+  auto fail = [&](const error& e) {
+    return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message};
+  };
   std::unique_ptr<server_certificate> certificate;
   if (where.tls && !where.is_unix()) {
     certificate = std::make_unique<server_certificate>(*where.tls);
@@ -109,8 +112,10 @@ result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& conte
   auto acceptor = open_acceptor(asio::make_strand(context), where);
   if (!acceptor)
     return fail(acceptor.error());
-  auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_request), std::move(on_header)});
-  auto server = std::make_shared<listening_server>(context, where, std::move(*acceptor), std::move(rules), std::move(certificate));
+  auto rules
+    = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_request), std::move(on_header)});
+  auto server = std::make_shared<listening_server>(context, where, std::move(*acceptor), std::move(rules),
+                                                   std::move(certificate));
   server->run();
   return std::shared_ptr<http_server>{server};
 }

@@ -40,8 +40,8 @@ public:
     std::optional<std::chrono::steady_clock::time_point> idle_since_ = std::chrono::steady_clock::now();
   };
 
-  /// Null: all places are taken by connections at work, or close_all() was called. `close` closes the connection from any
-  /// thread; it must not call back, and must do nothing after the connection's end.
+  /// Null: all places are taken by connections at work, or close_all() was called. `close` closes the connection from
+  /// any thread; it must not call back, and must do nothing after the connection's end.
   std::shared_ptr<place> enter(std::function<void()> close);
 
   /// Closes all connections, and lets no more in.

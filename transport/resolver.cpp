@@ -61,8 +61,8 @@ found_ptr look_up(const std::string& host) {
   return found;
 }
 
-/// The look-ups under way. getaddrinfo can't be called off, so each name has a thread of its own, which whoever asks for the
-/// name meanwhile shares: there are never more threads than names.
+/// The look-ups under way. getaddrinfo can't be called off, so each name has a thread of its own, which whoever asks
+/// for the name meanwhile shares: there are never more threads than names.
 class look_ups {
 public:
   using listener = std::function<void(found_ptr)>;
@@ -168,7 +168,8 @@ void resolve_addresses(io_runtime& io, std::string host, std::function<void(std:
                    std::vector<std::string> addresses;
                    if (found)
                      for (const auto& one : *found)
-                       if (auto text = one.address().to_string(); std::find(addresses.begin(), addresses.end(), text) == addresses.end())
+                       if (auto text = one.address().to_string();
+                           std::find(addresses.begin(), addresses.end(), text) == addresses.end())
                          addresses.push_back(std::move(text));
                    done(std::move(addresses));
                  });

@@ -1,7 +1,7 @@
 // Names to addresses, without holding anybody up.
 #pragma once
 
-#include "transport/byte_stream.hpp"
+#include "transport/awaitable.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 
@@ -14,10 +14,11 @@ namespace davit::transport {
 
 class io_runtime;
 
-/// Every address that a host's name stands for, with the port; at least one. An address is its own, without asking anybody.
-/// Ends at the deadline (`timed_out`) even if the system's resolver never answers, and no name waits for another. Runs on
-/// the caller's executor, which is a strand (or a single thread).
-awaitable<result<std::vector<boost::asio::ip::tcp::endpoint>>> resolve(std::string host, std::uint16_t port, deadline until);
+/// Every address that a host's name stands for, with the port; at least one. An address is its own, without asking
+/// anybody. Ends at the deadline (`timed_out`) even if the system's resolver never answers, and no name waits for
+/// another. Runs on the caller's executor, which is a strand (or a single thread).
+awaitable<result<std::vector<boost::asio::ip::tcp::endpoint>>>
+resolve(std::string host, std::uint16_t port, deadline until);
 
 /// Calls `done` on an I/O thread with every address that a host's name stands for, as text; with none if it stands for
 /// nothing, or if nobody has answered within 30 s.

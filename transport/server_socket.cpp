@@ -63,15 +63,16 @@ result<void> clear_path(const asio::any_io_executor& executor, const std::string
 result<stream_acceptor> listen_unix(const asio::any_io_executor& executor, const std::string& path) {
   if (path.size() >= sizeof(sockaddr_un::sun_path))
     return error{engine_errc::unreachable, 0,
-                 "the path is longer than the " + std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes that a unix socket may have"};
+                 "the path is longer than the " + std::to_string(sizeof(sockaddr_un::sun_path) - 1)
+                   + " bytes that a unix socket may have"};
   if (auto cleared = clear_path(executor, path); !cleared)
     return cleared.error();
   asio::local::stream_protocol::endpoint address{path};
   stream_acceptor acceptor{executor};
   error_code ec;
   acceptor.open(generic{address.protocol()}, ec);
-  // The file gets the socket's mode, less the umask. The umask is the whole process's: it stays as it is, and what it takes
-  // away is given back before listen(). Nobody can connect before that.
+  // The file gets the socket's mode, less the umask. The umask is the whole process's: it stays as it is, and what it
+  // takes away is given back before listen(). Nobody can connect before that.
   if (!ec && ::fchmod(acceptor.native_handle(), socket_mode) != 0)
     ec = last_error();
   if (!ec)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "transport/endpoint.hpp"
-#include "transport/http_server.hpp"
+#include "transport/exchange.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -15,7 +15,8 @@ using stream_socket = boost::asio::generic::stream_protocol::socket;
 using stream_acceptor = boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol>;
 
 /// Listens; may block for as long as the system takes to look up a name. A unix socket has mode 0660 from its first
-/// moment, whatever the umask is, and no other file of the process is touched. A stale one is replaced, a live one is an error.
+/// moment, whatever the umask is, and no other file of the process is touched. A stale one is replaced, a live one is
+/// an error.
 result<stream_acceptor> open_acceptor(const boost::asio::any_io_executor& executor, const endpoint& where);
 
 /// The tcp port that it listens on; 0: it is a unix socket.

@@ -56,7 +56,8 @@ struct stuck_file {
 
 } // namespace
 
-TEST_CASE("every line that was given is there in its order at the end, and is there when its giver is told", "[audit]") {
+TEST_CASE("every line that was given is there in its order at the end, and is there when its giver is told",
+          "[audit]") {
   scratch_folder folder;
   auto file = folder / "audit.log";
   constexpr int count = 5000;
@@ -98,7 +99,8 @@ TEST_CASE("an audit log whose disk blocks holds up who changes something, nobody
   std::vector<raw_client> clients;
   auto name = [](std::size_t i) { return std::string(300, 'n') + std::to_string(1000 + i); };
   for (std::size_t i = 0; i < count; ++i)
-    clients.emplace_back(agent.socket()).send("POST /v1/agents/" + name(i) + "/drain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    clients.emplace_back(agent.socket())
+      .send("POST /v1/agents/" + name(i) + "/drain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   for (auto target : {"/healthz", "/v1/tasks", "/v1/engines"}) {
     raw_client reader{agent.socket()};
     reader.send("GET " + std::string{target} + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

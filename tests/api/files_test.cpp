@@ -20,13 +20,13 @@ struct engine_with_files {
   bool over = false;
   std::string archive = std::string(16 << 20, 'x');
   scripted_engine engine{"files", [this](const std::string& request, scripted_connection& connection) {
-    if (request.find("/wait") != std::string::npos) {
-      std::unique_lock lock{mutex};
-      changed.wait(lock, [this] { return over; });
-    }
-    return request.starts_with("GET") && request.find("/archive") != std::string::npos
-           && connection.answer(200, archive, "application/x-tar");
-  }};
+                           if (request.find("/wait") != std::string::npos) {
+                             std::unique_lock lock{mutex};
+                             changed.wait(lock, [this] { return over; });
+                           }
+                           return request.starts_with("GET") && request.find("/archive") != std::string::npos
+                               && connection.answer(200, archive, "application/x-tar");
+                         }};
 
   ~engine_with_files() { let_go(); }
   void let_go() {
@@ -38,7 +38,9 @@ struct engine_with_files {
 
 } // namespace
 
-TEST_CASE("an agent holds two archives at once, until they are sent or nobody wants them, and says so to a third client", "[files]") {
+TEST_CASE(
+  "an agent holds two archives at once, until they are sent or nobody wants them, and says so to a third client",
+  "[files]") {
   engine_with_files files;
   test_agent agent{{files.engine.settings()}};
   auto id = agent.submit(busybox("true"));

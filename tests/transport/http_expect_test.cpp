@@ -63,7 +63,9 @@ struct judging {
 
 } // namespace
 
-TEST_CASE("a client that waits to be asked for its body is asked after its header was let in, and answered when it has sent it", "[http]") {
+TEST_CASE(
+  "a client that waits to be asked for its body is asked after its header was let in, and answered when it has sent it",
+  "[http]") {
   judging one;
   auto client = one.connect();
   for (int i = 0; i < 3; ++i) {
@@ -80,7 +82,8 @@ TEST_CASE("a client that waits to be asked for its body is asked after its heade
   CHECK(client.read(".").ends_with("body:again."));
 }
 
-TEST_CASE("a client whose header is refused is not asked for its body, and hears why even if it sends it all the same", "[http]") {
+TEST_CASE("a client whose header is refused is not asked for its body, and hears why even if it sends it all the same",
+          "[http]") {
   judging one;
   auto client = one.connect();
   client.send(post("/refused", "Content-Length: 3000000\r\nExpect: 100-continue\r\n"));
@@ -137,7 +140,8 @@ TEST_CASE("a client that is asked for its body and does not send it is given up"
   CHECK(client.read() == asked_for);
 }
 
-TEST_CASE("a client that goes while its header is judged is noticed, and what is decided afterwards does no harm", "[http]") {
+TEST_CASE("a client that goes while its header is judged is noticed, and what is decided afterwards does no harm",
+          "[http]") {
   judging one;
   std::mutex mutex;
   bool gone = false;

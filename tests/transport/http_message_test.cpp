@@ -9,7 +9,8 @@ TEST_CASE("a target is taken apart into decoded segments and parameters", "[http
   REQUIRE(read_target("/v1//tasks/a%20b/?label=x%3Dy&name=&flag", request));
   CHECK(request.path == "/v1/tasks/a b");
   CHECK(request.segments == std::vector<std::string>{"v1", "tasks", "a b"});
-  CHECK(request.query == std::vector<std::pair<std::string, std::string>>{{"label", "x=y"}, {"name", ""}, {"flag", ""}});
+  CHECK(request.query
+        == std::vector<std::pair<std::string, std::string>>{{"label", "x=y"}, {"name", ""}, {"flag", ""}});
   CHECK(request.parameter("label") == "x=y");
   CHECK(request.parameter("none").empty());
 }
@@ -37,10 +38,12 @@ TEST_CASE("a target that leads elsewhere or nowhere is refused", "[http]") {
 TEST_CASE("a header says how its body comes", "[http]") {
   server_response response{200, "text/plain", "four", {{"Retry-After", "1"}}};
   CHECK(render_header(response, {false, true, false})
-        == "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 4\r\nConnection: keep-alive\r\n"
+        == "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: 4\r\nConnection: "
+           "keep-alive\r\n"
            "X-Content-Type-Options: nosniff\r\n\r\n");
   CHECK(render_header(response, {true, false, false})
-        == "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+        == "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nTransfer-Encoding: chunked\r\nConnection: "
+           "close\r\n"
            "X-Content-Type-Options: nosniff\r\n\r\n");
   response.status = 204;
   CHECK(render_header(response, {}).find("Content-") == render_header(response, {}).find("Content-Type-Options"));

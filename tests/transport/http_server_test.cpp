@@ -27,8 +27,9 @@ struct served {
   served() {
     server_limits limits;
     limits.connections = most_connections;
-    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, [this](exchange_ptr one) { answer(std::move(one)); },
-                                    [this](exchange_ptr one) { judge(std::move(one)); });
+    auto made = http_server::listen(
+      io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, [this](exchange_ptr one) { answer(std::move(one)); },
+      [this](exchange_ptr one) { judge(std::move(one)); });
     REQUIRE(made.has_value());
     server = *made;
   }
@@ -72,8 +73,8 @@ struct served {
   }
 };
 
-/// Whether somebody with a plain request gets an answer. The server may close an idle connection in favour of another, so
-/// a client that was cut before its request was read asks once more, as every HTTP client does.
+/// Whether somebody with a plain request gets an answer. The server may close an idle connection in favour of another,
+/// so a client that was cut before its request was read asks once more, as every HTTP client does.
 bool is_served(std::uint16_t port) {
   for (int i = 0; i < 50; ++i) {
     raw_client good{port};
@@ -106,11 +107,15 @@ void besiege(unsigned seed) {
   std::size_t late = 0;
   for (int round = 0; round < rounds; ++round) {
     switch (draw(9)) {
-      case 0: case 1: case 2:
+      case 0:
+      case 1:
+      case 2:
         if (crowd.size() < 3 * most_connections)
           crowd.emplace_back(port);
         break;
-      case 3: case 4: case 5:
+      case 3:
+      case 4:
+      case 5:
         if (!crowd.empty()) {
           const auto& words = said[draw(said.size() - 1)];
           auto& who = crowd[draw(crowd.size() - 1)];
@@ -158,7 +163,9 @@ void besiege(unsigned seed) {
 
 } // namespace
 
-TEST_CASE("clients that send halves, pipeline, stop reading, reset and come in crowds: the server serves others and forgets them", "[http]") {
+TEST_CASE("clients that send halves, pipeline, stop reading, reset and come in crowds: the server serves others and "
+          "forgets them",
+          "[http]") {
   auto number = [](const char* name, unsigned standard) {
     auto text = std::getenv(name);
     return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : standard;

@@ -34,7 +34,8 @@ struct listening {
     io.stop();
   }
   std::string listen(const std::string& path) {
-    auto made = http_server::listen(io.context(), endpoint{path, {}, 0, {}}, {}, [](exchange_ptr one) { one->respond({}); });
+    auto made
+      = http_server::listen(io.context(), endpoint{path, {}, 0, {}}, {}, [](exchange_ptr one) { one->respond({}); });
     if (!made)
       return made.error().message;
     server = *made;

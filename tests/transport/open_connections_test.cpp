@@ -36,7 +36,8 @@ TEST_CASE("a place outlives the server that gave it", "[http]") {
   CHECK(one.closed == 0);
 }
 
-TEST_CASE("with too many connections the one that has been idle for longest gives way, and one at work never does", "[http]") {
+TEST_CASE("with too many connections the one that has been idle for longest gives way, and one at work never does",
+          "[http]") {
   auto list = std::make_shared<open_connections>(3);
   counted a, b, c, d, e, f;
   auto place_a = a.enter(*list), place_b = b.enter(*list), place_c = c.enter(*list);

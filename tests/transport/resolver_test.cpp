@@ -73,7 +73,8 @@ extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo
   return real(host, service, hints, found);
 }
 
-TEST_CASE("a connection to a name that is never resolved ends at its deadline, and holds up no other name", "[resolver]") {
+TEST_CASE("a connection to a name that is never resolved ends at its deadline, and holds up no other name",
+          "[resolver]") {
   io_runtime io{2};
   auto stuck = start(io, connect(tcp("never.late.test"), within(100ms)));
   REQUIRE(stuck.wait_for(20s) == std::future_status::ready);
