@@ -39,8 +39,8 @@ public:
 
   void lose();
 
-  /// It has been held for its own length without a break. An agent that has just come back, or could not reach the store
-  /// itself, adopts nothing until then: so a database that was away for all does not make all take everything.
+  /// It has been held for its own length without a break. An agent that has just come back, or could not reach the
+  /// store itself, adopts nothing until then: so a database that was away for all does not make all take everything.
   bool steady(time_point now) const;
 
 private:

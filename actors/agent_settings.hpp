@@ -16,47 +16,51 @@ namespace davit {
 
 /// How the agents of a fleet reach each other. Certificates are PEM files, and not optional.
 struct fleet_settings {
-  std::string listen;          ///< host:port; empty: this agent has no peers, and hears of news from the store alone.
-  std::string advertise;       ///< host:port that others reach it at; empty: as `listen`.
+  std::string listen;    ///< host:port; empty: this agent has no peers, and hears of news from the store alone.
+  std::string advertise; ///< host:port that others reach it at; empty: as `listen`.
   std::vector<std::string> peers; ///< Beside those that the store names.
   std::string tls_ca, tls_certificate, tls_key;
 };
 
 struct log_settings {
   byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
-  duration in_memory{1000};        ///< How long a log may be in memory alone. If its agent is killed meanwhile, it is read from the engine again.
+  duration in_memory{1000}; ///< How long a log may be in memory alone. If its agent is killed meanwhile, it is read
+                            ///< from the engine again.
   std::vector<sink_settings> sinks;
 };
 
-/// The `davit` group of the configuration (docs/configuration.md tells what each means). What the members begin with are the
-/// options' defaults.
+/// The `davit` group of the configuration (docs/configuration.md tells what each means). What the members begin with
+/// are the options' defaults.
 struct agent_settings {
   std::string name;
   std::filesystem::path data_dir{"/var/lib/davit"};
   bool private_tasks = false; ///< Runs the tasks that it accepted itself and no others.
-  std::vector<std::string> heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
+  std::vector<std::string>
+    heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
   duration drain_timeout{600'000};
-  std::string drain_action = "leave"; ///< What happens to tasks that still run then: "leave" or "stop".
-  std::string log_format = "text"; ///< Of what the agent itself has to say: "text" or "json".
+  std::string drain_action = "leave";          ///< What happens to tasks that still run then: "leave" or "stop".
+  std::string log_format = "text";             ///< Of what the agent itself has to say: "text" or "json".
   duration retention{30LL * 24 * 3600 * 1000}; ///< Of finished tasks and their logs; 0: for ever.
-  byte_size min_free_disk{256ull << 20};  ///< With less in the data directory, nothing is claimed.
+  byte_size min_free_disk{256ull << 20};       ///< With less in the data directory, nothing is claimed.
   std::string store_url;
   std::string api_listen{"127.0.0.1:7300"};
   access_settings access;
   std::string fleet = "default";
-  bool shared_store = false;     ///< Found out at the start: other agents may work with the store.
-  duration lease{20'000};        ///< How long after an agent's last sign of life others take over what it has left.
-  uuid home;                     ///< Of the data directory.
+  bool shared_store = false; ///< Found out at the start: other agents may work with the store.
+  duration lease{20'000};    ///< How long after an agent's last sign of life others take over what it has left.
+  uuid home;                 ///< Of the data directory.
   fleet_settings peers;
   placement_rules placement;
-  std::filesystem::path secrets_key; ///< File; empty: secrets.key in the data directory.
+  std::filesystem::path secrets_key;   ///< File; empty: secrets.key in the data directory.
   std::filesystem::path docker_config; ///< A docker config.json with registry credentials; empty: none.
   duration pull_timeout{1'800'000};
   std::vector<engine_settings> engines;
   policy_settings policy;
   log_settings logs;
 
-  std::filesystem::path secrets_key_file() const { return secrets_key.empty() ? data_dir / "secrets.key" : secrets_key; }
+  std::filesystem::path secrets_key_file() const {
+    return secrets_key.empty() ? data_dir / "secrets.key" : secrets_key;
+  }
   std::filesystem::path log_folder() const { return data_dir / "logs"; }
 };
 

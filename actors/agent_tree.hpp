@@ -27,7 +27,8 @@ agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_fac
 
 /// All actors of an agent with this context's settings:
 /// - core: store_keeper, log_keeper, scheduler, api
-/// - a subtree for each engine: engine_connection, sandbox_keeper. While it is suspended the engine is `down`, with the reason.
+/// - a subtree for each engine: engine_connection, sandbox_keeper. While it is suspended the engine is `down`, with the
+/// reason.
 /// - a subtree each for every sink, for the fleet, the reaper and the image_fetcher
 supervision_plan plan_agent(context_ptr context, agent_spawns spawns);
 

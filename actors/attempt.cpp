@@ -7,8 +7,8 @@ namespace davit {
 namespace {
 
 template <class Step>
-constexpr std::size_t index_of = type_list<judging, recovering, pulling, preparing, creating, starting, running, collecting, reporting, removing,
-                                           done>::index_of<Step>();
+constexpr std::size_t index_of = type_list<judging, recovering, pulling, preparing, creating, starting, running,
+                                           collecting, reporting, removing, done>::index_of<Step>();
 
 /// Whose time is measured.
 bool is_measured(std::string_view phase) {
@@ -55,14 +55,24 @@ void attempt_machine::in_step(What what) {
 namespace {
 
 template <class Ask>
-constexpr bool is_lasting(const reply<Ask>&) { return Ask::lasting; }
+constexpr bool is_lasting(const reply<Ask>&) {
+  return Ask::lasting;
+}
 template <class Event>
-constexpr bool is_lasting(const Event&) { return false; }
+constexpr bool is_lasting(const Event&) {
+  return false;
+}
 
 template <class Ask>
-constexpr asked subject_of(const reply<Ask>&) { return name_of<Ask>; }
-asked subject_of(const refusal& one) { return one.what; }
-timer subject_of(const timer_fired& one) { return one.which; }
+constexpr asked subject_of(const reply<Ask>&) {
+  return name_of<Ask>;
+}
+asked subject_of(const refusal& one) {
+  return one.what;
+}
+timer subject_of(const timer_fired& one) {
+  return one.which;
+}
 
 } // namespace
 
@@ -78,9 +88,13 @@ void attempt_machine::dispatch(const Event& happened) {
   });
 }
 
-void attempt_machine::heard(const begun& one) { dispatch(one); }
+void attempt_machine::heard(const begun& one) {
+  dispatch(one);
+}
 
-void attempt_machine::heard(const pull_moved& one) { dispatch(one); }
+void attempt_machine::heard(const pull_moved& one) {
+  dispatch(one);
+}
 
 template <class Ask>
 void attempt_machine::heard(const reply<Ask>& one) {
@@ -110,34 +124,51 @@ void attempt_machine::unexpected_event(std::string text) {
 }
 
 /// Into the log; the answer is waited for.
-void attempt_machine::ask_note(std::string text) { act_on(ask::note_log{{}, std::move(text)}); }
+void attempt_machine::ask_note(std::string text) {
+  act_on(ask::note_log{{}, std::move(text)});
+}
 
 /// Into the log; nothing waits for it.
-void attempt_machine::note(std::string text) { act_on(act::note{std::move(text)}); }
+void attempt_machine::note(std::string text) {
+  act_on(act::note{std::move(text)});
+}
 
-// -- what each step waits for ------------------------------------------------------------------------------------------
+// -- what each step waits for
+// ------------------------------------------------------------------------------------------
 
 bool attempt_machine::waits_for(const recovering& now, asked what) {
   using enum recovering::looking;
   switch (what) {
-    case asked::inspect: return now.at == by_name || now.at == by_id;
-    case asked::list_containers: return now.at == by_labels;
-    case asked::count_processes: return now.at == inside;
-    case asked::first_line: return now.at == whether_begun;
-    default: return false;
+    case asked::inspect:
+      return now.at == by_name || now.at == by_id;
+    case asked::list_containers:
+      return now.at == by_labels;
+    case asked::count_processes:
+      return now.at == inside;
+    case asked::first_line:
+      return now.at == whether_begun;
+    default:
+      return false;
   }
 }
 
 bool attempt_machine::waits_for(const preparing& now, asked what) {
   using enum preparing::doing;
   switch (what) {
-    case asked::take_sandbox: return now.at == sandbox;
-    case asked::take_network: return now.at == network;
-    case asked::look_up_image: return now.at == image;
-    case asked::put_init: return now.at == init;
-    case asked::record: return now.at == unrecording;
-    case asked::remove: return now.at == discarding;
-    default: return false;
+    case asked::take_sandbox:
+      return now.at == sandbox;
+    case asked::take_network:
+      return now.at == network;
+    case asked::look_up_image:
+      return now.at == image;
+    case asked::put_init:
+      return now.at == init;
+    case asked::record:
+      return now.at == unrecording;
+    case asked::remove:
+      return now.at == discarding;
+    default:
+      return false;
   }
 }
 
@@ -149,59 +180,89 @@ bool attempt_machine::waits_for(const creating& now, asked what) {
 bool attempt_machine::waits_for(const starting& now, asked what) {
   using enum starting::doing;
   switch (what) {
-    case asked::history: return now.at == prove;
-    case asked::record: return now.at == announce;
-    case asked::start: return now.at == start;
-    case asked::hand_over: return now.at == hand_over;
-    case asked::inspect: return now.at == look;
-    default: return false;
+    case asked::history:
+      return now.at == prove;
+    case asked::record:
+      return now.at == announce;
+    case asked::start:
+      return now.at == start;
+    case asked::hand_over:
+      return now.at == hand_over;
+    case asked::inspect:
+      return now.at == look;
+    default:
+      return false;
   }
 }
 
 bool attempt_machine::waits_for(const running&, asked what) {
-  return what == asked::inspect || what == asked::open_log || what == asked::stop || what == asked::first_line_now || what == asked::inspect_now
-         || what == asked::kill_now;
+  return what == asked::inspect || what == asked::open_log || what == asked::stop || what == asked::first_line_now
+      || what == asked::inspect_now || what == asked::kill_now;
 }
 
 bool attempt_machine::waits_for(const collecting& now, asked what) {
   using enum collecting::doing;
   switch (what) {
-    case asked::open_log: return now.at == opening;
-    case asked::read_log: return now.at == reading;
-    case asked::note_log: return now.at == noting_missing || now.at == noting_gap;
-    case asked::first_line: return now.at == first_line;
-    case asked::history: return now.at == history || now.at == suspecting;
-    case asked::inspect: return now.at == inspecting;
-    case asked::close_log: return now.at == closing;
-    default: return false;
+    case asked::open_log:
+      return now.at == opening;
+    case asked::read_log:
+      return now.at == reading;
+    case asked::note_log:
+      return now.at == noting_missing || now.at == noting_gap;
+    case asked::first_line:
+      return now.at == first_line;
+    case asked::history:
+      return now.at == history || now.at == suspecting;
+    case asked::inspect:
+      return now.at == inspecting;
+    case asked::close_log:
+      return now.at == closing;
+    default:
+      return false;
   }
 }
 
-bool attempt_machine::waits_for(const reporting& now, asked what) { return what == (now.how ? asked::close_log : asked::finish); }
+bool attempt_machine::waits_for(const reporting& now, asked what) {
+  return what == (now.how ? asked::close_log : asked::finish);
+}
 
 bool attempt_machine::waits_for(const removing& now, asked what) {
   using enum removing::doing;
-  return what == asked::remove ? now.at == container : what == asked::remove_now && (now.at == network || now.at == fenced);
+  return what == asked::remove ? now.at == container
+                               : what == asked::remove_now && (now.at == network || now.at == fenced);
 }
 
-bool attempt_machine::waits_for(const recovering& now, timer which) { return which == timer::again && now.at == recovering::looking::inside; }
+bool attempt_machine::waits_for(const recovering& now, timer which) {
+  return which == timer::again && now.at == recovering::looking::inside;
+}
 
-bool attempt_machine::waits_for(const preparing& now, timer which) { return which == timer::again && now.at == preparing::doing::unrecording; }
+bool attempt_machine::waits_for(const preparing& now, timer which) {
+  return which == timer::again && now.at == preparing::doing::unrecording;
+}
 
-bool attempt_machine::waits_for(const starting& now, timer which) { return which == timer::again && now.at == starting::doing::announce; }
+bool attempt_machine::waits_for(const starting& now, timer which) {
+  return which == timer::again && now.at == starting::doing::announce;
+}
 
-bool attempt_machine::waits_for(const running&, timer which) { return which == timer::first_look || which == timer::beginning; }
+bool attempt_machine::waits_for(const running&, timer which) {
+  return which == timer::first_look || which == timer::beginning;
+}
 
 bool attempt_machine::waits_for(const collecting& now, timer which) {
   using enum collecting::doing;
   if (which == timer::again)
-    return now.at == opening || now.at == engine_unsure || now.at == inspecting || now.at == watching || now.at == noting_gap || now.at == closing;
+    return now.at == opening || now.at == engine_unsure || now.at == inspecting || now.at == watching
+        || now.at == noting_gap || now.at == closing;
   return which == timer::forgo;
 }
 
-bool attempt_machine::waits_for(const reporting& now, timer which) { return which == timer::again && now.result; }
+bool attempt_machine::waits_for(const reporting& now, timer which) {
+  return which == timer::again && now.result;
+}
 
-bool attempt_machine::waits_for(const removing& now, timer which) { return which == timer::patience && now.at == removing::doing::end; }
+bool attempt_machine::waits_for(const removing& now, timer which) {
+  return which == timer::patience && now.at == removing::doing::end;
+}
 
 // -- trouble with the engine -----------------------------------------------------------------------------------------
 
@@ -231,8 +292,8 @@ bool attempt_machine::is_trouble(const refusal& one) const {
     return true;
   if (code != engine_errc::failed)
     return false;
-  // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. But that it can't make or start one, or
-  // that a registry fails it, is said so too.
+  // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. But that
+  // it can't make or start one, or that a registry fails it, is said so too.
   switch (one.what) {
     case asked::create:
     case asked::start:
@@ -303,8 +364,10 @@ void attempt_machine::give_up() {
     fail(outcome::agent_lost, "the agent was shut down while it waited for the engine");
     return;
   }
-  auto text = "the engine " + run_.engine.name + " did not answer for " + format_duration(run_.engine.grace) + " (" + run_.waiting + ")";
-  run_.evidence.note = "the engine could not be asked how the container ended; the container, if there is one, may still run";
+  auto text = "the engine " + run_.engine.name + " did not answer for " + format_duration(run_.engine.grace) + " ("
+            + run_.waiting + ")";
+  run_.evidence.note
+    = "the engine could not be asked how the container ended; the container, if there is one, may still run";
   fail(outcome::engine_lost, text);
 }
 
@@ -366,9 +429,12 @@ void attempt_machine::end_wanted(preparing&) {
     fail_unstarted("while waiting for the engine");
 }
 
-void attempt_machine::end_wanted(running& now) { stop_container(now); }
+void attempt_machine::end_wanted(running& now) {
+  stop_container(now);
+}
 
-/// Whoever takes the attempt over must find nothing of it running here, or has it by now. There is no time to wait for an engine that is away.
+/// Whoever takes the attempt over must find nothing of it running here, or has it by now. There is no time to wait for
+/// an engine that is away.
 void attempt_machine::heard(const fenced& one) {
   if (run_.now.index() >= index_of<removing>)
     return;
@@ -380,7 +446,8 @@ void attempt_machine::heard(const fenced& one) {
     return;
   }
   enter(removing{removing::doing::fenced});
-  act_on(ask::remove_now{{}, run_.made.id.empty() ? container_name(run_.key()) : run_.made.id, run_.settings->lease / 4});
+  act_on(
+    ask::remove_now{{}, run_.made.id.empty() ? container_name(run_.key()) : run_.made.id, run_.settings->lease / 4});
 }
 
 /// A lasting question's refusal. False: it was another question's.

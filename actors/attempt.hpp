@@ -65,13 +65,26 @@ struct running {
 };
 
 struct collecting {
-  enum class doing : std::uint8_t { live_reader, opening, reading, noting_missing, first_line, engine_unsure, history, suspecting, inspecting, watching, noting_gap, closing };
+  enum class doing : std::uint8_t {
+    live_reader,
+    opening,
+    reading,
+    noting_missing,
+    first_line,
+    engine_unsure,
+    history,
+    suspecting,
+    inspecting,
+    watching,
+    noting_gap,
+    closing
+  };
   doing at = doing::opening;
   container_status ended;
-  bool stop_asked = false; ///< By davit, and not found to be needless, when the container ended.
-  std::optional<steady_time> doubted_since;      ///< engine_unsure: whether the engine was restarted is not known yet.
-  steady_time watched_until;                     ///< watching
-  int looks = 0;                                        ///< inspecting: how many are left
+  bool stop_asked = false;                  ///< By davit, and not found to be needless, when the container ended.
+  std::optional<steady_time> doubted_since; ///< engine_unsure: whether the engine was restarted is not known yet.
+  steady_time watched_until;                ///< watching
+  int looks = 0;                            ///< inspecting: how many are left
 };
 
 struct reporting {
@@ -86,13 +99,16 @@ struct removing {
 
 struct done {};
 
-using step = std::variant<judging, recovering, pulling, preparing, creating, starting, running, collecting, reporting, removing, done>;
+using step = std::variant<judging, recovering, pulling, preparing, creating, starting, running, collecting, reporting,
+                          removing, done>;
 
 inline constexpr std::string_view step_names[]
-  = {"judging", "recovering", "pulling", "preparing", "creating", "starting", "running", "collecting", "reporting", "removing", "done"};
+  = {"judging", "recovering", "pulling",   "preparing", "creating", "starting",
+     "running", "collecting", "reporting", "removing",  "done"};
 
 /// What users and metrics call it.
-inline constexpr std::string_view phase_names[] = {"judge", "recover", "pull", "create", "create", "start", "run", "collect", "report", "remove", "done"};
+inline constexpr std::string_view phase_names[]
+  = {"judge", "recover", "pull", "create", "create", "start", "run", "collect", "report", "remove", "done"};
 
 // -- the attempt -----------------------------------------------------------------------------------------------------
 
@@ -102,7 +118,8 @@ struct own_container {
   std::string image_id;
   bool warm = false;                  ///< It is a sandbox.
   std::vector<std::string> arguments; ///< Of a sandbox: what it is to execute.
-  std::string nonce;                  ///< What its init marks its words with; empty: there is no init, and the command is the first process.
+  std::string
+    nonce; ///< What its init marks its words with; empty: there is no init, and the command is the first process.
   bool says_begun = false;            ///< That init says when the task begins.
   std::string program;                ///< What it was to execute, if this executor has told it.
   std::optional<image_info> image;    ///< Of one that is to have an init: what its name stood for.
@@ -112,8 +129,8 @@ struct own_container {
   bool following = false;             ///< Its log, live.
   bool followed_to_end = false;       ///< It was, and nothing of it was kept back.
   enum class log_rest : std::uint8_t { to_read, forgone, read } rest = log_rest::to_read; ///< Of one that has ended.
-  bool end_awaited = false;           ///< The engine was asked to tell when it has ended, and has not answered.
-  bool ended_early = false;           ///< By its init's word alone: the engine takes it down still.
+  bool end_awaited = false; ///< The engine was asked to tell when it has ended, and has not answered.
+  bool ended_early = false; ///< By its init's word alone: the engine takes it down still.
   std::optional<std::uint64_t> epoch_at_attach; ///< Of the engine, when it was found running.
 };
 
@@ -138,29 +155,29 @@ struct attempt_run {
   std::uint64_t generation = 0; ///< Of the step: an answer to an earlier one is dropped.
   std::uint64_t era = 0;        ///< Of the container: a lasting answer about an earlier one is dropped.
 
-  task_spec spec; ///< As the policy lets it run.
+  task_spec spec;                        ///< As the policy lets it run.
   std::map<std::string, secret> secrets; ///< In clear.
-  std::string forbidden;  ///< What the policy has against it.
-  std::string unreadable; ///< Why its secrets can't be read.
+  std::string forbidden;                 ///< What the policy has against it.
+  std::string unreadable;                ///< Why its secrets can't be read.
   ending wanted = ending::none;
 
   own_container made;
   std::string network; ///< The container whose network it joins; empty: it has its own.
   start_choices tried;
 
-  bool begun_here = false;        ///< This executor has started it, and owes it its standard input.
-  bool may_have_started = false;  ///< Nothing proves that no container of this attempt was ever started.
-  bool ran = false;               ///< It was seen to run, or to have run.
+  bool begun_here = false;       ///< This executor has started it, and owes it its standard input.
+  bool may_have_started = false; ///< Nothing proves that no container of this attempt was ever started.
+  bool ran = false;              ///< It was seen to run, or to have run.
   timestamp started_at;
   std::optional<std::uint64_t> epoch_at_start; ///< Of the engine; not known of a container that was found running.
-  bool start_remembered = false;  ///< The engine's events hold the container's start: it is the process that started it.
+  bool start_remembered = false; ///< The engine's events hold the container's start: it is the process that started it.
   bool stopped_by_davit = false;
 
   davit::evidence evidence;
   phase_seconds phases;
   std::string small_log; ///< All of it, if it is to be stored with the outcome.
 
-  std::vector<asked> held;                         ///< What the engine is asked again when it is back.
+  std::vector<asked> held;                  ///< What the engine is asked again when it is back.
   std::optional<steady_time> trouble_since; ///< Since when nothing has worked.
   duration retry_wait{0};
   std::string waiting; ///< What for; for people.
@@ -181,8 +198,8 @@ struct transition {
   std::vector<action> actions; ///< To be done in their order.
 };
 
-/// What becomes of an attempt when something happens. An action that asks is tagged by whoever does it with the generation (a lasting one: with the era) that
-/// `after` has.
+/// What becomes of an attempt when something happens. An action that asks is tagged by whoever does it with the
+/// generation (a lasting one: with the era) that `after` has.
 transition next(attempt_run before, const event& happened, const instant& when);
 
 /// What the attempt is at, for people.

@@ -12,7 +12,8 @@ void attempt_machine::on(judging&, const begun&) {
   run_.spec = run_.work.task.spec;
   if (run_.work.task.cancel_requested)
     run_.wanted = ending::cancelled;
-  run_.may_have_started = !row().container.empty() || run_.work.task.state == task_state::running; // as an earlier executor has written down
+  run_.may_have_started = !row().container.empty()
+                       || run_.work.task.state == task_state::running; // as an earlier executor has written down
   auto queued_since = run_.work.task.not_before.value_or(run_.work.task.created_at);
   if (row().created_at)
     run_.phases["queue"] = std::max(0.0, std::chrono::duration<double>(*row().created_at - queued_since).count());
@@ -22,7 +23,8 @@ void attempt_machine::on(judging&, const begun&) {
   judge();
 }
 
-/// What a task may do depends on its engine's profile, and how far it has come on its engine: both are known when the engine has spoken.
+/// What a task may do depends on its engine's profile, and how far it has come on its engine: both are known when the
+/// engine has spoken.
 void attempt_machine::judge() {
   if (run_.engine.info.id.empty() && (run_.work.resumed || run_.engine.state == engine_state::connecting)) {
     hold(asked::judge, {engine_errc::lost, {}, {}, "the engine " + run_.engine.name + " has not answered yet"});
@@ -75,8 +77,10 @@ void attempt_machine::again(recovering& now, asked) {
 void attempt_machine::on(recovering&, const reply<ask::inspect>& found) {
   const auto& status = found.value;
   auto label = status.labels.find("davit.task");
-  auto sandbox = status.labels.find("davit.sandbox"); // has no other mark of its task than its name, or its id in the store
-  auto ours = sandbox != status.labels.end() || (label != status.labels.end() && label->second == to_string(run_.key().task));
+  auto sandbox
+    = status.labels.find("davit.sandbox"); // has no other mark of its task than its name, or its id in the store
+  auto ours
+    = sandbox != status.labels.end() || (label != status.labels.end() && label->second == to_string(run_.key().task));
   if (sandbox != status.labels.end()) {
     run_.made.warm = true;
     run_.made.nonce = sandbox->second;
@@ -140,7 +144,9 @@ void attempt_machine::on(recovering& now, const reply<ask::list_containers>& fou
   act_on(ask::inspect{{}, found.value.front().id});
 }
 
-void attempt_machine::no_container() { resume_from(container_state::none, {}); }
+void attempt_machine::no_container() {
+  resume_from(container_state::none, {});
+}
 
 void attempt_machine::resume_from(container_state there, const container_status& found) {
   recovery_facts facts;
@@ -154,7 +160,8 @@ void attempt_machine::resume_from(container_state there, const container_status&
     run_.made.image_id = found.image_id;
   }
   if (run_.work.adopted && there == container_state::none && !announced) {
-    // Whoever had it may have made a container, started it, and removed it when its lease ran out: no second one under the same number.
+    // Whoever had it may have made a container, started it, and removed it when its lease ran out: no second one under
+    // the same number.
     run_.evidence.note = "an agent that gave the attempt up may have made a container and removed it";
     fail(run_.wanted == ending::none ? outcome::agent_lost : outcome::cancelled,
          "the agent that had the attempt gave it up before its container was known to run");
@@ -166,7 +173,8 @@ void attempt_machine::resume_from(container_state there, const container_status&
         prepare();
       break;
     case recovery_action::start:
-      // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later can't know.
+      // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later
+      // can't know.
       if (announced || (run_.work.resumed && !run_.spec.at_most_once))
         prove_unstarted();
       else
@@ -190,7 +198,8 @@ void attempt_machine::resume_from(container_state there, const container_status&
       if (!facts.same_engine) {
         lose_engine();
       } else if (there == container_state::foreign) {
-        fail(outcome::engine_lost, "the engine has a container of the name " + container_name(run_.key()) + " that is not davit's");
+        fail(outcome::engine_lost,
+             "the engine has a container of the name " + container_name(run_.key()) + " that is not davit's");
       } else if (run_.work.adopted) {
         run_.evidence.note = "the container was started by an agent that is gone, and is gone too";
         fail(outcome::agent_lost, "the agent that ran it is gone, and so is the container; how it ended is not known");
@@ -205,13 +214,16 @@ void attempt_machine::resume_from(container_state there, const container_status&
 void attempt_machine::attach(const container_status& found) {
   run_.may_have_started = true;
   if (!run_.unreadable.empty()) { // nor can its log be masked
-    fail(outcome::failed, run_.unreadable + "; its container was started before, and is removed, because its log can't be masked");
+    fail(outcome::failed,
+         run_.unreadable + "; its container was started before, and is removed, because its log can't be masked");
     return;
   }
-  // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended since.
+  // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended
+  // since.
   if (found.ended() && of_a_stop(found.exit_code)) {
     auto begun_at = run_.made.warm ? row().started_at : found.started_at;
-    if (run_.wanted == ending::none && run_.spec.timeout && begun_at && found.finished_at && *found.finished_at - *begun_at >= *run_.spec.timeout)
+    if (run_.wanted == ending::none && run_.spec.timeout && begun_at && found.finished_at
+        && *found.finished_at - *begun_at >= *run_.spec.timeout)
       run_.wanted = ending::timed_out;
     run_.stopped_by_davit = run_.wanted == ending::cancelled || run_.wanted == ending::timed_out;
   }
@@ -226,8 +238,9 @@ void attempt_machine::attach(const container_status& found) {
   started(at.value_or(when_.at), !found.ended());
 }
 
-/// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell. An init that is alone may be about to begin the
-/// task, or to say how it ended; one that got nothing ends, as the line to it is closed. It is given `looks` to do so.
+/// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell. An init that is
+/// alone may be about to begin the task, or to say how it ended; one that got nothing ends, as the line to it is
+/// closed. It is given `looks` to do so.
 void attempt_machine::look_into_sandbox(container_status found, int looks) {
   enter(recovering{recovering::looking::inside, std::move(found), looks});
   act_on(ask::count_processes{{}, run_.made.id});
@@ -245,15 +258,18 @@ void attempt_machine::on(recovering& now, const reply<ask::count_processes>& pro
   }
 }
 
-void attempt_machine::on(recovering&, const timer_fired&) { act_on(ask::count_processes{{}, run_.made.id}); }
+void attempt_machine::on(recovering&, const timer_fired&) {
+  act_on(ask::count_processes{{}, run_.made.id});
+}
 
-/// davit starts a container once, and no engine by itself: one that runs although it has ended before was started again by somebody else.
+/// davit starts a container once, and no engine by itself: one that runs although it has ended before was started again
+/// by somebody else.
 bool attempt_machine::is_restarted(const container_status& status) const {
   return (status.state == "running" || status.state == "paused") && status.finished_at.has_value();
 }
 
-/// What it ran has ended, as by a `docker stop`; what runs now is not the attempt's, and is removed with the container. A sandbox may have been
-/// restarted before its task reached it: its log tells.
+/// What it ran has ended, as by a `docker stop`; what runs now is not the attempt's, and is removed with the container.
+/// A sandbox may have been restarted before its task reached it: its log tells.
 void attempt_machine::ask_whether_begun(container_status status) {
   if (!run_.made.warm || !run_.made.says_begun) {
     fail_restarted(status);
@@ -287,12 +303,14 @@ void attempt_machine::fail_restarted(const container_status& status) {
 bool attempt_machine::same_engine() const {
   const auto& made_for = row().engine_id;
   // An older davit took the id that the engine reports.
-  return made_for.empty() || run_.engine.info.id.empty() || made_for == run_.engine.info.id || made_for == run_.engine.info.reported_id;
+  return made_for.empty() || run_.engine.info.id.empty() || made_for == run_.engine.info.id
+      || made_for == run_.engine.info.reported_id;
 }
 
 void attempt_machine::lose_engine() {
   run_.evidence.note = "another engine answers at the address: " + run_.engine.info.id;
-  fail(outcome::engine_lost, "another engine answers at the address of " + run_.engine.name + " now; how the container ended is not known");
+  fail(outcome::engine_lost,
+       "another engine answers at the address of " + run_.engine.name + " now; how the container ended is not known");
 }
 
 } // namespace davit

@@ -23,7 +23,8 @@ constexpr duration late_news{250};
 /// How often it is asked, if the container's init has told of the kill: for the evidence alone.
 constexpr int looks_for_kill = 8;
 
-/// How long the rest of a cancelled task's log is read after its container's end. Whoever prints faster than can be read has more.
+/// How long the rest of a cancelled task's log is read after its container's end. Whoever prints faster than can be
+/// read has more.
 constexpr duration rest_of_cancelled{600};
 
 /// How long after a failure the log keeper is asked again.
@@ -52,7 +53,8 @@ void attempt_machine::collect(container_status ended, bool stop_asked) {
 void attempt_machine::end_early(const sandbox_report& report) {
   act_on(act::crash{"container ended"});
   run_.made.ended_early = true;
-  run_.evidence.note = "told by the container's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
+  run_.evidence.note
+    = "told by the container's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
   auto& now = enter(collecting{});
   now.ended.id = run_.made.id;
   now.ended.image_id = run_.made.image_id;
@@ -79,7 +81,8 @@ void attempt_machine::reader_failed(collecting& now, const failure&) {
     read_rest(now);
 }
 
-/// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its own.
+/// Whatever the live reader has seen: what lies behind its cursor is read once more, to the end, by a reader of its
+/// own.
 void attempt_machine::read_rest(collecting& now) {
   switch (run_.made.rest) {
     case log_rest::read:
@@ -88,7 +91,8 @@ void attempt_machine::read_rest(collecting& now) {
     case log_rest::forgone:
       run_.made.rest = log_rest::read;
       now.at = collecting::doing::noting_missing;
-      ask_note("the task was cancelled: what it had printed and was not read yet when its container had ended is not kept");
+      ask_note(
+        "the task was cancelled: what it had printed and was not read yet when its container had ended is not kept");
       break;
     case log_rest::to_read:
       now.at = collecting::doing::opening;
@@ -126,8 +130,9 @@ void attempt_machine::rest_is_read(collecting& now) {
 
 // -- whether the task had begun --------------------------------------------------------------------------------------
 
-/// A container that ended without its init's last word may have ended before the task began; then the task is still to be run. (What an engine that was
-/// killed had not written yet proves nothing: a task that may run once alone is not run again for it.)
+/// A container that ended without its init's last word may have ended before the task began; then the task is still to
+/// be run. (What an engine that was killed had not written yet proves nothing: a task that may run once alone is not
+/// run again for it.)
 void attempt_machine::look_for_beginning(collecting& now) {
   if (run_.made.told || !run_.made.says_begun || run_.wanted != ending::none || run_.spec.at_most_once) {
     corroborate(now);
@@ -151,7 +156,8 @@ void attempt_machine::on(collecting& now, const reply<ask::first_line>& first) {
 /// Whether the engine that answers is the process that started the container. Both times are the engine's own.
 bool attempt_machine::same_process(const container_status& of) const {
   const auto& engine = run_.engine;
-  return engine.epoch == run_.epoch_at_start || (engine.same_since && of.started_at && *engine.same_since <= *of.started_at);
+  return engine.epoch == run_.epoch_at_start
+      || (engine.same_since && of.started_at && *engine.same_since <= *of.started_at);
 }
 
 /// If the engine may have been restarted: asks it what it remembers of the container.
@@ -184,10 +190,12 @@ void attempt_machine::on(collecting& now, const reply<ask::history>& events) {
     weigh(now, events.value);
 }
 
-/// A signal that davit did not send. If it came through the engine, the engine may be shutting down: it ends its containers
-/// first, and goes when the last one has ended.
+/// A signal that davit did not send. If it came through the engine, the engine may be shutting down: it ends its
+/// containers first, and goes when the last one has ended.
 void attempt_machine::suspect(collecting& now, const std::vector<engine_event>& events) {
-  auto told_of = [&](const char* action) { return std::any_of(events.begin(), events.end(), [=](const auto& one) { return one.action == action; }); };
+  auto told_of = [&](const char* action) {
+    return std::any_of(events.begin(), events.end(), [=](const auto& one) { return one.action == action; });
+  };
   if (told_of("oom")) {
     now.ended.oom_killed = true;
     now.at = collecting::doing::inspecting;
@@ -198,7 +206,8 @@ void attempt_machine::suspect(collecting& now, const std::vector<engine_event>& 
     now.watched_until = when_.steady + shutdown_patience;
     watch_engine(now);
   } else if (now.ended.exit_code == 128 + SIGKILL) {
-    // Nobody known has killed it. The engine hears from the kernel of a kill for memory by another way than of the end, and on a busy machine later.
+    // Nobody known has killed it. The engine hears from the kernel of a kill for memory by another way than of the end,
+    // and on a busy machine later.
     now.at = collecting::doing::inspecting;
     now.looks = run_.made.told && run_.made.told->oom_kills > 0 ? looks_for_kill : 1;
     wake(timer::again, late_news);
@@ -224,7 +233,8 @@ void attempt_machine::watch_engine(collecting& now) {
     run_.epoch_at_start.reset();
     corroborate(now);
   } else if (when_.steady >= now.watched_until) {
-    run_.evidence.note = "somebody stopped the container through the engine: not davit, and not a shutdown of the engine";
+    run_.evidence.note
+      = "somebody stopped the container through the engine: not davit, and not a shutdown of the engine";
     close_log(now);
   } else {
     wake(timer::again, duration{250});
@@ -241,8 +251,8 @@ void attempt_machine::weigh(collecting& now, const std::vector<engine_event>& ev
     // An engine that starts again tells of what ended meanwhile too, but late.
     watched_end |= one.action == "die" && now.ended.finished_at && one.at - *now.ended.finished_at < prompt_end;
   }
-  // An engine that remembers the start has read all. So has one that was there at the end, if it was not restarted since this
-  // executor found the container.
+  // An engine that remembers the start has read all. So has one that was there at the end, if it was not restarted
+  // since this executor found the container.
   if (run_.start_remembered || (watched_end && run_.engine.epoch == run_.made.epoch_at_attach)) {
     close_log(now);
     return;
@@ -271,15 +281,18 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
   facts.wanted = run_.wanted;
   // The engine's word on the stop may still be under way; the container's end came through it all the same.
   facts.stopped_by_davit = run_.stopped_by_davit || now.stop_asked;
-  auto early = told && now.ended.raw_state.empty(); // the init's own word: no restart of the engine's can have changed it
+  auto early
+    = told && now.ended.raw_state.empty(); // the init's own word: no restart of the engine's can have changed it
   facts.engine_restarted = !early && !same_process(now.ended);
   facts.live_restore = run_.engine.info.live_restore;
   facts.start_remembered = run_.start_remembered;
   facts.timeout = run_.spec.timeout;
   facts.status = now.ended;
-  facts.status.oom_killed |= told && told->oom_kills > 0; // the engine hears of it by an event that may come behind the end
+  facts.status.oom_killed
+    |= told && told->oom_kills > 0; // the engine hears of it by an event that may come behind the end
   auto result = judge_container(facts);
-  if (result.outcome == outcome::succeeded && run_.spec.validator && !validate_output(*run_.spec.validator, totals.tail)) {
+  if (result.outcome == outcome::succeeded && run_.spec.validator
+      && !validate_output(*run_.spec.validator, totals.tail)) {
     result.outcome = outcome::failed;
     result.message = "exit code 0, but the output does not match the validator's regex " + run_.spec.validator->regex;
   }

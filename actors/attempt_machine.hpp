@@ -1,4 +1,5 @@
-// The transitions of an attempt: `on(step, event)` for each pair that can be; any other is a mistake. For actors/attempt*.cpp alone.
+// The transitions of an attempt: `on(step, event)` for each pair that can be; any other is a mistake. For
+// actors/attempt*.cpp alone.
 #pragma once
 
 #include "actors/attempt.hpp"
@@ -12,14 +13,16 @@ namespace davit {
 
 class attempt_machine {
 public:
-  attempt_machine(attempt_run& run, const instant& when, std::vector<action>& actions) : run_(run), when_(when), actions_(actions) {}
+  attempt_machine(attempt_run& run, const instant& when, std::vector<action>& actions)
+    : run_(run), when_(when), actions_(actions) {}
 
   void hear(const event& happened);
 
 private:
   using log_rest = own_container::log_rest;
 
-  // -- what each step hears --------------------------------------------------------------------------------------------
+  // -- what each step hears
+  // --------------------------------------------------------------------------------------------
 
   // attempt_begin.cpp
   void on(judging&, const begun&);
@@ -91,20 +94,29 @@ private:
 
   // What a container's lasting questions bring in steps that do not wait for it.
   template <class Step>
-  void on(Step&, const reply<ask::wait>&) { run_.made.end_awaited = false; }
+  void on(Step&, const reply<ask::wait>&) {
+    run_.made.end_awaited = false;
+  }
   template <class Step>
-  void on(Step&, const reply<ask::follow_log>&) { run_.made.following = false; }
+  void on(Step&, const reply<ask::follow_log>&) {
+    run_.made.following = false;
+  }
   template <class Step>
   void on(Step&, const reply<ask::feed>&) {}
   template <class Step>
-  void on(Step&, const reply<ask::record_start>&) { act_on(act::crash{"start recorded"}); }
+  void on(Step&, const reply<ask::record_start>&) {
+    act_on(act::crash{"start recorded"});
+  }
   template <class Step>
   void on(Step&, const pull_moved&) {} // the engine's last word on a pull that is over
 
   template <class Step, class Event>
-  void on(Step&, const Event& happened) { unexpected(happened); }
+  void on(Step&, const Event& happened) {
+    unexpected(happened);
+  }
 
-  // -- what each step waits for ----------------------------------------------------------------------------------------
+  // -- what each step waits for
+  // ----------------------------------------------------------------------------------------
 
   static bool waits_for(const judging&, asked what) { return what == asked::judge; }
   static bool waits_for(const recovering& now, asked what);
@@ -126,9 +138,12 @@ private:
   static bool waits_for(const reporting& now, timer which);
   static bool waits_for(const removing& now, timer which);
   template <class Step>
-  static bool waits_for(const Step&, timer) { return false; }
+  static bool waits_for(const Step&, timer) {
+    return false;
+  }
 
-  // -- what all steps hear alike; attempt.cpp --------------------------------------------------------------------------
+  // -- what all steps hear alike; attempt.cpp
+  // --------------------------------------------------------------------------
 
   void heard(const begun&);
   void heard(const refusal&);
@@ -181,7 +196,8 @@ private:
   void again(removing&, asked);
   void again(done&, asked) {}
 
-  // -- the ways between the steps --------------------------------------------------------------------------------------
+  // -- the ways between the steps
+  // --------------------------------------------------------------------------------------
 
   /// Leaves the step that is, with its questions and timers.
   template <class Step>
@@ -263,10 +279,13 @@ private:
   void leave();
   std::string masked(std::string text) const;
 
-  // -- small things ----------------------------------------------------------------------------------------------------
+  // -- small things
+  // ----------------------------------------------------------------------------------------------------
 
   template <class Action>
-  void act_on(Action one) { actions_.emplace_back(std::move(one)); }
+  void act_on(Action one) {
+    actions_.emplace_back(std::move(one));
+  }
   void wake(timer which, duration after) { act_on(act::wake{which, std::max(after, duration{0})}); }
   void ask_note(std::string text);
   void note(std::string text);
@@ -276,7 +295,9 @@ private:
   void unexpected(const timer_fired& one) { unexpected_event("timer " + to_string(one.which)); }
   void unexpected(const begun&) { unexpected_event("begun"); }
   template <class Ask>
-  void unexpected(const reply<Ask>&) { unexpected_event("reply to " + to_string(name_of<Ask>)); }
+  void unexpected(const reply<Ask>&) {
+    unexpected_event("reply to " + to_string(name_of<Ask>));
+  }
   const attempt& row() const { return run_.work.task.attempts.back(); }
   timestamp made_at() const { return row().created_at.value_or(when_.at); }
 

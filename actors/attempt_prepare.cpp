@@ -29,7 +29,9 @@ void attempt_machine::pull() {
   act_on(ask::pull_image{{}, run_.spec.image, limit, own == run_.secrets.end() ? secret{} : own->second});
 }
 
-void attempt_machine::on(pulling& now, const pull_moved& one) { now.how_far = one.how_far; }
+void attempt_machine::on(pulling& now, const pull_moved& one) {
+  now.how_far = one.how_far;
+}
 
 void attempt_machine::on(pulling&, const reply<ask::pull_image>&) {
   act_on(act::pull_ended{true});
@@ -54,7 +56,8 @@ void attempt_machine::again(pulling& now, asked what) {
 
 // -- preparing -------------------------------------------------------------------------------------------------------
 
-/// Chooses what the task is to run in: a sandbox if it may have one, or a container in a network that waits, or one of its own.
+/// Chooses what the task is to run in: a sandbox if it may have one, or a container in a network that waits, or one of
+/// its own.
 void attempt_machine::prepare() {
   if (run_.wanted != ending::none && !run_.made.may_exist) {
     fail_unstarted("before a container was made");
@@ -64,7 +67,8 @@ void attempt_machine::prepare() {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
     run_.tried.network_asked = true;
-    act_on(ask::take_sandbox{{}, plan_container(*run_.settings, run_.key(), run_.spec, run_.secrets), run_.spec.start == start_mode::warm});
+    act_on(ask::take_sandbox{
+      {}, plan_container(*run_.settings, run_.key(), run_.spec, run_.secrets), run_.spec.start == start_mode::warm});
   } else if (!run_.made.may_exist && may_join()) {
     enter(preparing{preparing::doing::network, {}});
     run_.tried.network_asked = true;
@@ -83,7 +87,8 @@ bool attempt_machine::may_be_warm() {
   auto engine = std::find_if(all.begin(), all.end(), [this](const auto& one) { return one.name == run_.engine.name; });
   auto why = run_.tried.cold_reason;
   if (why.empty())
-    why = engine == all.end() ? "the engine is not in the configuration" : why_cold(run_.spec, *engine, run_.engine.info);
+    why
+      = engine == all.end() ? "the engine is not in the configuration" : why_cold(run_.spec, *engine, run_.engine.info);
   if (why.empty() && !run_.has_keeper)
     why = "the engine keeps no sandboxes";
   if (!why.empty())
@@ -96,10 +101,11 @@ void attempt_machine::be_cold(std::string why) {
   run_.evidence.start = "cold: " + run_.tried.cold_reason;
 }
 
-/// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that is not done.
+/// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that
+/// is not done.
 bool attempt_machine::may_join() const {
   return !run_.tried.network_asked && run_.spec.start != start_mode::cold && run_.has_keeper
-         && can_join(plan_container(*run_.settings, run_.key(), run_.spec, {}));
+      && can_join(plan_container(*run_.settings, run_.key(), run_.spec, {}));
 }
 
 /// Whether a container that is made for the task is to have an init; if not although it could, the evidence says why.
@@ -190,7 +196,9 @@ void attempt_machine::on(preparing& now, const refusal& one) {
   }
 }
 
-void attempt_machine::on(preparing& now, const timer_fired&) { forget_sandbox(now.which); }
+void attempt_machine::on(preparing& now, const timer_fired&) {
+  forget_sandbox(now.which);
+}
 
 void attempt_machine::again(preparing& now, asked) {
   if (now.at == preparing::doing::discarding)
@@ -202,7 +210,8 @@ void attempt_machine::again(preparing& now, asked) {
 /// Nothing was ever given to it: it goes, and a container is made for the task.
 void attempt_machine::forget_sandbox(std::string which) {
   if (run_.may_have_started) {
-    // The store may call it running. An agent that comes next, and finds no container, must not think that the task is lost with it.
+    // The store may call it running. An agent that comes next, and finds no container, must not think that the task is
+    // lost with it.
     enter(preparing{preparing::doing::unrecording, std::move(which)});
     act_on(ask::record{{}, {run_.work.token, task_state::starting, {}, {}, {}}});
     return;
@@ -331,7 +340,8 @@ void attempt_machine::create_refused(asked what, const failure& why) {
   } else if (code == engine_errc::failed) {
     hold(what, why);
   } else {
-    fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost, "the engine did not make the container: " + why.text);
+    fail(code == engine_errc::refused ? outcome::failed : outcome::engine_lost,
+         "the engine did not make the container: " + why.text);
   }
 }
 

@@ -112,7 +112,9 @@ void attempt_machine::on(reporting& now, const refusal& one) {
   }
 }
 
-void attempt_machine::on(reporting& now, const timer_fired&) { store_result(now); }
+void attempt_machine::on(reporting& now, const timer_fired&) {
+  store_result(now);
+}
 
 // -- removing --------------------------------------------------------------------------------------------------------
 
@@ -148,7 +150,9 @@ void attempt_machine::remove_container() {
   act_on(act::crash{"removal asked"});
 }
 
-void attempt_machine::again(removing&, asked) { remove_container(); }
+void attempt_machine::again(removing&, asked) {
+  remove_container();
+}
 
 void attempt_machine::on(removing&, const reply<ask::remove>&) {
   act_on(act::crash{"container removed"});
@@ -165,7 +169,9 @@ void attempt_machine::remove_network() {
   act_on(ask::remove_now{{}, run_.network, std::chrono::seconds{60}});
 }
 
-void attempt_machine::on(removing&, const reply<ask::remove_now>&) { leave(); }
+void attempt_machine::on(removing&, const reply<ask::remove_now>&) {
+  leave();
+}
 
 void attempt_machine::on(removing& now, const refusal& one) {
   if (now.at == removing::doing::container)

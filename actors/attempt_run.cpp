@@ -38,7 +38,8 @@ void attempt_machine::started(timestamp at, bool runs) {
   }
   if (run_.begun_here && run_.spec.stdin_text) {
     auto input = *run_.spec.stdin_text;
-    if (run_.spec.tty) // a terminal has no end but what stands for it at the beginning of a line; elsewhere it only ends what is being written
+    if (run_.spec.tty) // a terminal has no end but what stands for it at the beginning of a line; elsewhere it only
+                       // ends what is being written
       input += input.empty() || input.back() == '\n' ? "\x04" : "\x04\x04";
     act_on(ask::feed{{}, run_.made.id, std::move(input)});
   }
@@ -63,7 +64,9 @@ void attempt_machine::on(running&, const reply<ask::wait>&) {
   look();
 }
 
-void attempt_machine::look() { act_on(ask::inspect{{}, run_.made.id}); }
+void attempt_machine::look() {
+  act_on(ask::inspect{{}, run_.made.id});
+}
 
 void attempt_machine::on(running& now, const reply<ask::inspect>& found) {
   if (found.value.ended())
@@ -79,12 +82,14 @@ void attempt_machine::stop_container(running& now) {
     return;
   now.stop = running::stop_state::asked;
   auto grace = run_.spec.stop_timeout.value_or(std::chrono::seconds{10});
-  run_.evidence.kills.push_back(format_timestamp(when_.at) + " stop (" + to_string(run_.wanted) + "): SIGTERM, SIGKILL after " + format_duration(grace));
+  run_.evidence.kills.push_back(format_timestamp(when_.at) + " stop (" + to_string(run_.wanted)
+                                + "): SIGTERM, SIGKILL after " + format_duration(grace));
   act_on(ask::stop{{}, run_.made.id, grace});
 }
 
 void attempt_machine::on(running& now, const reply<ask::stop>& was_running) {
-  // It had ended by itself; if nobody can have stopped it for davit before: neither an agent that is gone, nor a request whose answer was lost.
+  // It had ended by itself; if nobody can have stopped it for davit before: neither an agent that is gone, nor a
+  // request whose answer was lost.
   auto by_itself = !was_running.value && run_.begun_here && !now.stop_repeated;
   now.stop = by_itself ? running::stop_state::needless : running::stop_state::done;
   run_.evidence.kills.push_back(was_running.value ? "the engine stopped it" : "it had ended by itself");
@@ -101,7 +106,9 @@ log_request attempt_machine::log_request_for(bool follow, bool tail, const log_l
   return what;
 }
 
-void attempt_machine::follow_log() { act_on(ask::open_log{}); }
+void attempt_machine::follow_log() {
+  act_on(ask::open_log{});
+}
 
 void attempt_machine::on(running&, const reply<ask::open_log>& lease) {
   act_on(act::crash{"log followed"});
@@ -126,8 +133,8 @@ void attempt_machine::reader_failed(running&, const failure& why) {
   wake(timer::first_look, duration{500});
 }
 
-/// The init has told how the task ended, and the log is whole. True: its word alone decides. False: the engine's is waited for, or there was no
-/// task that could end, which is seen to here.
+/// The init has told how the task ended, and the log is whole. True: its word alone decides. False: the engine's is
+/// waited for, or there was no task that could end, which is seen to here.
 bool attempt_machine::take_report(const sandbox_report& report) {
   run_.made.told = report;
   verdict how;
@@ -142,8 +149,10 @@ bool attempt_machine::take_report(const sandbox_report& report) {
       return false;
     case sandbox_word::exec:
       how.message
-        = "the command could not be executed: " + (run_.made.program.empty() ? std::string{} : run_.made.program + ": ") + std::strerror(report.number);
-      how.exit_code = report.number == ENOENT || report.number == ENOTDIR ? init::not_found_code : init::not_executable_code;
+        = "the command could not be executed: " + (run_.made.program.empty() ? std::string{} : run_.made.program + ": ")
+        + std::strerror(report.number);
+      how.exit_code
+        = report.number == ENOENT || report.number == ENOTDIR ? init::not_found_code : init::not_executable_code;
       end_log_and_report(std::move(how));
       return false;
     case sandbox_word::exited:
@@ -156,8 +165,9 @@ bool attempt_machine::take_report(const sandbox_report& report) {
 
 // -- whether a sandbox has begun its task ----------------------------------------------------------------------------
 
-// One that somebody has paused or stopped (SIGSTOP), before its task reached it, would keep the task for ever. It is killed: then its log tells for
-// certain whether the task had begun, and if not, it is begun elsewhere (look_for_beginning).
+// One that somebody has paused or stopped (SIGSTOP), before its task reached it, would keep the task for ever. It is
+// killed: then its log tells for certain whether the task had begun, and if not, it is begun elsewhere
+// (look_for_beginning).
 
 void attempt_machine::on(running&, const reply<ask::first_line_now>& first) {
   if (first.value.empty() && run_.wanted == ending::none)

@@ -8,8 +8,8 @@
 
 namespace davit {
 
-/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One that
-/// remembers having created the container has not died since.
+/// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One
+/// that remembers having created the container has not died since.
 void attempt_machine::prove_unstarted() {
   enter(starting{starting::doing::prove, {}});
   act_on(ask::history{{}, run_.made.id, made_at() - std::chrono::seconds{5}});
@@ -26,8 +26,8 @@ void attempt_machine::on(starting&, const reply<ask::history>& events) {
   fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
 }
 
-/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone afterwards
-/// may have run.
+/// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone
+/// afterwards may have run.
 void attempt_machine::announce() {
   if (refuse_by_policy())
     return;
@@ -44,7 +44,9 @@ void attempt_machine::on(starting&, const reply<ask::record>&) {
   start();
 }
 
-void attempt_machine::on(starting&, const timer_fired&) { announce(); }
+void attempt_machine::on(starting&, const timer_fired&) {
+  announce();
+}
 
 void attempt_machine::start() {
   if (run_.wanted != ending::none) {
@@ -84,7 +86,9 @@ void attempt_machine::hand_over() {
   act_on(act::crash{"hand-over asked"});
 }
 
-void attempt_machine::on(starting&, const reply<ask::hand_over>&) { handed_over(); }
+void attempt_machine::on(starting&, const reply<ask::hand_over>&) {
+  handed_over();
+}
 
 void attempt_machine::handed_over() {
   act_on(act::crash{"task handed over"});
@@ -122,7 +126,8 @@ void attempt_machine::on(starting& now, const refusal& one) {
 void attempt_machine::start_refused(starting& now, const failure& why) {
   if (is_of_network(why)) { // it was not started, then
     forget_network();
-  } else if (!run_.made.nonce.empty() && why.text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
+  } else if (!run_.made.nonce.empty()
+             && why.text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
     forget_dead("its init could not be started: " + why.text);
   } else {
     now.at = starting::doing::look;
@@ -132,7 +137,8 @@ void attempt_machine::start_refused(starting& now, const failure& why) {
 }
 
 void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
-  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own making.
+  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own
+  // making.
   auto code = now.why.engine;
   auto engines_fault = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(now.why.text));
   run_.evidence.inspect = found.value.raw_state;
@@ -144,7 +150,8 @@ void attempt_machine::again(starting& now, asked) {
   if (now.at == starting::doing::look)
     act_on(ask::inspect{{}, run_.made.id});
   else
-    recover(); // if the answer was lost, the container may have run and ended by now; starting it again would run it twice
+    recover(); // if the answer was lost, the container may have run and ended by now; starting it again would run it
+               // twice
 }
 
 } // namespace davit

@@ -30,8 +30,8 @@ struct failure {
 
 // -- what is asked of others -----------------------------------------------------------------------------------------
 
-/// Each is answered once: by `reply` with a value of its `answer`, or by `refusal`. Answers to a step that is over are dropped, but for those of a
-/// `lasting` question, which are heard as long as its container is the attempt's.
+/// Each is answered once: by `reply` with a value of its `answer`, or by `refusal`. Answers to a step that is over are
+/// dropped, but for those of a `lasting` question, which are heard as long as its container is the attempt's.
 namespace ask {
 
 struct nothing {};
@@ -208,20 +208,49 @@ struct type_list {
 };
 
 using questions
-  = type_list<ask::judge, ask::inspect, ask::list_containers, ask::count_processes, ask::history, ask::first_line, ask::pull_image, ask::look_up_image,
-              ask::create, ask::start, ask::hand_over, ask::stop, ask::remove, ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now,
-              ask::inspect_now, ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record, ask::record_start,
-              ask::finish, ask::open_log, ask::close_log, ask::note_log>;
+  = type_list<ask::judge, ask::inspect, ask::list_containers, ask::count_processes, ask::history, ask::first_line,
+              ask::pull_image, ask::look_up_image, ask::create, ask::start, ask::hand_over, ask::stop, ask::remove,
+              ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
+              ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
+              ask::record_start, ask::finish, ask::open_log, ask::close_log, ask::note_log>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
-  judge, inspect, list_containers, count_processes, history, first_line, pull_image, look_up_image, create, start, hand_over, stop, remove, wait, follow_log,
-  read_log, feed, first_line_now, inspect_now, kill_now, remove_now, take_sandbox, take_network, put_init, record, record_start, finish, open_log, close_log,
+  judge,
+  inspect,
+  list_containers,
+  count_processes,
+  history,
+  first_line,
+  pull_image,
+  look_up_image,
+  create,
+  start,
+  hand_over,
+  stop,
+  remove,
+  wait,
+  follow_log,
+  read_log,
+  feed,
+  first_line_now,
+  inspect_now,
+  kill_now,
+  remove_now,
+  take_sandbox,
+  take_network,
+  put_init,
+  record,
+  record_start,
+  finish,
+  open_log,
+  close_log,
   note_log
 };
-DAVIT_ENUM_TEXT(asked, 30, "judge", "inspect", "list_containers", "count_processes", "history", "first_line", "pull_image", "look_up_image", "create", "start",
-                "hand_over", "stop", "remove", "wait", "follow_log", "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now",
-                "take_sandbox", "take_network", "put_init", "record", "record_start", "finish", "open_log", "close_log", "note_log")
+DAVIT_ENUM_TEXT(asked, 30, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+                "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
+                "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
+                "take_network", "put_init", "record", "record_start", "finish", "open_log", "close_log", "note_log")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());
@@ -238,7 +267,8 @@ enum class timer : std::uint8_t {
   forgo,        ///< The rest of a cancelled task's log is not waited for.
   patience,     ///< A container that ends by itself is not waited for any longer.
 };
-DAVIT_ENUM_TEXT(timer, 8, "engine_retry", "engine_grace", "again", "first_look", "beginning", "timeout", "forgo", "patience")
+DAVIT_ENUM_TEXT(timer, 8, "engine_retry", "engine_grace", "again", "first_look", "beginning", "timeout", "forgo",
+                "patience")
 
 template <class Ask>
 struct reply {
@@ -248,22 +278,36 @@ struct refusal {
   asked what = asked::judge;
   failure why;
 };
-struct begun {};                                ///< The executor is there.
-struct engine_changed { engine_status status; };
-struct peers_changed { bool has_keeper = false; }; ///< Other actors were started again; the engine has a sandbox keeper.
+struct begun {}; ///< The executor is there.
+struct engine_changed {
+  engine_status status;
+};
+struct peers_changed {
+  bool has_keeper = false;
+}; ///< Other actors were started again; the engine has a sandbox keeper.
 struct cancel_asked {};
 struct drain_asked {};
-struct fenced { bool clear = false; };          ///< The attempt is another's. True: others can't have it yet, and must find no container of it.
-struct pull_moved { pull_progress how_far; };
-struct timer_fired { timer which = timer::again; };
+struct fenced {
+  bool clear = false;
+}; ///< The attempt is another's. True: others can't have it yet, and must find no container of it.
+struct pull_moved {
+  pull_progress how_far;
+};
+struct timer_fired {
+  timer which = timer::again;
+};
 
-using event = questions::into<std::variant, reply, begun, refusal, engine_changed, peers_changed, cancel_asked, drain_asked, fenced, pull_moved, timer_fired>;
+using event = questions::into<std::variant, reply, begun, refusal, engine_changed, peers_changed, cancel_asked,
+                              drain_asked, fenced, pull_moved, timer_fired>;
 
 // -- what is to be done ----------------------------------------------------------------------------------------------
 
 namespace act {
 
-struct wake { timer which = timer::again; duration after{0}; };
+struct wake {
+  timer which = timer::again;
+  duration after{0};
+};
 /// The engine connection ends this attempt's requests.
 struct withdraw {};
 /// The container has ended: its log is not followed on if it gives nothing more.
@@ -271,34 +315,63 @@ struct end_following {};
 /// A container had ended before its task began: the keeper looks at its init.
 struct doubt_init {};
 /// Removed if it can be; the reaper sees to it otherwise.
-struct forget_container { std::string which; };
+struct forget_container {
+  std::string which;
+};
 /// The image is davit's: it was pulled for a task.
-struct remember_image { std::string image; };
-struct note { std::string text; };  ///< Into the log; nothing waits for it.
-struct log_is_stored {};            ///< With the outcome.
+struct remember_image {
+  std::string image;
+};
+struct note {
+  std::string text;
+};                       ///< Into the log; nothing waits for it.
+struct log_is_stored {}; ///< With the outcome.
 struct free_slot {};
-struct leave {};                    ///< The executor ends.
-struct crash { std::string_view where; };
+struct leave {}; ///< The executor ends.
+struct crash {
+  std::string_view where;
+};
 
-struct phase_took { std::string name; double seconds = 0; };
-struct queue_took { double seconds = 0; };
-struct start_took { double seconds = 0; };
-struct pull_ended { bool good = false; };
-struct attempt_began { bool warm = false; };
+struct phase_took {
+  std::string name;
+  double seconds = 0;
+};
+struct queue_took {
+  double seconds = 0;
+};
+struct start_took {
+  double seconds = 0;
+};
+struct pull_ended {
+  bool good = false;
+};
+struct attempt_began {
+  bool warm = false;
+};
 struct attempt_resumed {};
 struct memory_killed {};
-struct task_ended { outcome how = outcome::failed; std::string message; };
+struct task_ended {
+  outcome how = outcome::failed;
+  std::string message;
+};
 
 enum class level : std::uint8_t { debug, warning, error };
-struct say { act::level level = act::level::warning; std::string text; }; ///< In the agent's own log.
+struct say {
+  act::level level = act::level::warning;
+  std::string text;
+}; ///< In the agent's own log.
 /// The step can't have caused the event: a mistake in the transitions.
-struct unexpected { std::string_view step; std::string event; };
+struct unexpected {
+  std::string_view step;
+  std::string event;
+};
 
 } // namespace act
 
-using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::end_following, act::doubt_init, act::forget_container,
-                               act::remember_image, act::note, act::log_is_stored, act::free_slot, act::leave, act::crash, act::phase_took, act::queue_took,
-                               act::start_took, act::pull_ended, act::attempt_began, act::attempt_resumed, act::memory_killed, act::task_ended, act::say,
-                               act::unexpected>;
+using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::end_following,
+                               act::doubt_init, act::forget_container, act::remember_image, act::note,
+                               act::log_is_stored, act::free_slot, act::leave, act::crash, act::phase_took,
+                               act::queue_took, act::start_took, act::pull_ended, act::attempt_began,
+                               act::attempt_resumed, act::memory_killed, act::task_ended, act::say, act::unexpected>;
 
 } // namespace davit

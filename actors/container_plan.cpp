@@ -15,7 +15,8 @@ std::optional<attempt_key> key_of_name(std::string_view name) {
   constexpr std::string_view prefix = "davit-";
   auto dash = name.rfind('-');
   attempt_key key;
-  if (!name.starts_with(prefix) || dash < prefix.size() || !from_string(name.substr(prefix.size(), dash - prefix.size()), key.task))
+  if (!name.starts_with(prefix) || dash < prefix.size()
+      || !from_string(name.substr(prefix.size(), dash - prefix.size()), key.task))
     return std::nullopt;
   auto digits = name.substr(dash + 1);
   auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), key.number);
@@ -24,7 +25,8 @@ std::optional<attempt_key> key_of_name(std::string_view name) {
   return key;
 }
 
-container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec, const std::map<std::string, secret>& secrets) {
+container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec,
+                              const std::map<std::string, secret>& secrets) {
   container_plan plan;
   plan.name = container_name(key);
   plan.image = spec.image;
@@ -71,8 +73,10 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.extra_hosts = spec.extra_hosts;
   plan.dns = spec.dns;
   plan.hostname = spec.hostname;
-  // Loopback and nothing else is what `none` means; the engine's own way to it takes a quarter of a second (docs/decisions/0008).
-  plan.bare_network = plan.network == "none" && !plan.read_only && plan.extra_hosts.empty() && plan.dns.empty() && plan.sysctls.empty() && plan.runtime.empty();
+  // Loopback and nothing else is what `none` means; the engine's own way to it takes a quarter of a second
+  // (docs/decisions/0008).
+  plan.bare_network = plan.network == "none" && !plan.read_only && plan.extra_hosts.empty() && plan.dns.empty()
+                   && plan.sysctls.empty() && plan.runtime.empty();
   // docs/decisions/0002-log-driver.md: exact bytes, blocking, and no rotation below what a log can hold.
   plan.log_driver = "local";
   plan.log_options = {{"mode", "blocking"}, {"max-size", "1000g"}, {"max-file", "1"}, {"compress", "false"}};

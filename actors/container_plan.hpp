@@ -16,9 +16,11 @@ std::string container_name(const attempt_key& key);
 std::optional<attempt_key> key_of_name(std::string_view name);
 
 /// The container that a task's attempt wants; `spec` has been judged.
-container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec, const std::map<std::string, secret>& secrets);
+container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec,
+                              const std::map<std::string, secret>& secrets);
 
-/// What the engine would mount as /etc/hosts, for a container of a bare network: a tar, to be unpacked before the start. Empty for all others.
+/// What the engine would mount as /etc/hosts, for a container of a bare network: a tar, to be unpacked before the
+/// start. Empty for all others.
 std::string network_files(const container_plan& plan);
 
 } // namespace davit

@@ -1,5 +1,5 @@
-// Where an agent can die. Programs that tests build define crash_point themselves (tests/chaos/crash_point.cpp) and end the
-// process there with SIGKILL; davit's own does nothing.
+// Where an agent can die. Programs that tests build define crash_point themselves (tests/chaos/crash_point.cpp) and end
+// the process there with SIGKILL; davit's own does nothing.
 #pragma once
 
 #include <array>
@@ -11,30 +11,30 @@ void crash_point(std::string_view where) noexcept;
 
 /// All of them, in the order in which an attempt comes by. Each stands between an act and the knowledge of it.
 inline constexpr std::array<std::string_view, 24> crash_points{
-  "task accepted",      // durable, not answered
-  "attempt claimed",    // durable, no executor yet
-  "attempt judged",     // nothing asked of the engine
-  "container asked",    // create is under way
-  "container created",  // the engine has answered
-  "start announced",    // written down, not asked (at_most_once)
-  "start asked",        // start is under way
-  "container started",  // the engine has answered
-  "start recorded",     // written down
-  "log followed",       // bytes may be under way
-  "log written",        // some are on the disk
-  "container ended",    // the engine says so, the rest of the log is not read
-  "log closed",         // whole; the outcome is not stored
-  "outcome asked",      // the store has it, or not
-  "outcome stored",     // durable; the container is there
-  "removal asked",      // remove is under way
-  "container removed",  // all is done but leaving
-  "sandbox chosen",     // the sandbox has its own name still
-  "sandbox taken",      // it has the attempt's name, and no task
-  "hand-over asked",    // the task is on its way to it
-  "task handed over",   // the engine has it
-  "sandbox given up",   // nothing ran in it: it is removed, and nothing else is made yet
-  "network chosen",     // it has its own name still, and its init waits
-  "network taken",      // it has the attempt's name, and holds
+  "task accepted",     // durable, not answered
+  "attempt claimed",   // durable, no executor yet
+  "attempt judged",    // nothing asked of the engine
+  "container asked",   // create is under way
+  "container created", // the engine has answered
+  "start announced",   // written down, not asked (at_most_once)
+  "start asked",       // start is under way
+  "container started", // the engine has answered
+  "start recorded",    // written down
+  "log followed",      // bytes may be under way
+  "log written",       // some are on the disk
+  "container ended",   // the engine says so, the rest of the log is not read
+  "log closed",        // whole; the outcome is not stored
+  "outcome asked",     // the store has it, or not
+  "outcome stored",    // durable; the container is there
+  "removal asked",     // remove is under way
+  "container removed", // all is done but leaving
+  "sandbox chosen",    // the sandbox has its own name still
+  "sandbox taken",     // it has the attempt's name, and no task
+  "hand-over asked",   // the task is on its way to it
+  "task handed over",  // the engine has it
+  "sandbox given up",  // nothing ran in it: it is removed, and nothing else is made yet
+  "network chosen",    // it has its own name still, and its init waits
+  "network taken",     // it has the attempt's name, and holds
 };
 
 } // namespace davit

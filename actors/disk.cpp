@@ -13,7 +13,8 @@ std::optional<std::uint64_t> free_disk(const agent_settings& settings) {
 std::string why_no_room(const agent_settings& settings, std::optional<std::uint64_t> free) {
   if (!free || *free >= settings.min_free_disk.bytes)
     return {};
-  return "the agent's data directory " + settings.data_dir.string() + " has " + std::to_string(*free >> 20) + "m free, less than agent.min-free-disk (" + to_string(settings.min_free_disk) + ")";
+  return "the agent's data directory " + settings.data_dir.string() + " has " + std::to_string(*free >> 20)
+       + "m free, less than agent.min-free-disk (" + to_string(settings.min_free_disk) + ")";
 }
 
 } // namespace davit

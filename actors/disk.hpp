@@ -8,7 +8,8 @@
 
 namespace davit {
 
-/// Bytes that are free where the agent keeps its data; no value: the file system does not tell. Asks the kernel each time.
+/// Bytes that are free where the agent keeps its data; no value: the file system does not tell. Asks the kernel each
+/// time.
 std::optional<std::uint64_t> free_disk(const agent_settings& settings);
 
 /// Why nothing new is begun with so little room (min-free-disk); empty: there is enough.

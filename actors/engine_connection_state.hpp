@@ -50,13 +50,13 @@ struct pending_log {
   std::uint64_t source = 0;
   std::shared_ptr<transport::log_follower> follower;
   caf::typed_response_promise<log_end> promise;
-  bool ended = false;              ///< The follower has; acknowledgements may be missing.
-  bool unclear = false;            ///< Whether its last line has ended.
-  std::uint64_t batches = 0;       ///< That came so far.
-  std::size_t unacknowledged = 0;  ///< Batches that the log keeper has not written yet.
+  bool ended = false;             ///< The follower has; acknowledgements may be missing.
+  bool unclear = false;           ///< Whether its last line has ended.
+  std::uint64_t batches = 0;      ///< That came so far.
+  std::size_t unacknowledged = 0; ///< Batches that the log keeper has not written yet.
   caf::error failure;
   std::unique_ptr<secrets::secret_masker> masker; ///< If there is anything to be masked.
-  std::unique_ptr<init::report_reader> reader;      ///< Of a sandbox.
+  std::unique_ptr<init::report_reader> reader;    ///< Of a sandbox.
   bool follows = false;
 };
 
@@ -94,18 +94,21 @@ struct engine_connection_state {
   std::shared_ptr<engine_client> client;
   engine_status status;
   engine_health fares;
-  std::uint64_t tick = 0;         ///< The one timer that counts; older ones are stale.
-  transport::control_ptr events;  ///< Ends the event stream that is open.
+  std::uint64_t tick = 0;        ///< The one timer that counts; older ones are stale.
+  transport::control_ptr events; ///< Ends the event stream that is open.
   engine_continuity continuity;
-  bool place_to_save = false;     ///< Soon: it was seen to go on.
+  bool place_to_save = false; ///< Soon: it was seen to go on.
 
-  std::filesystem::path place_file() const { return context->settings.data_dir / "engines" / (settings.name + ".json"); }
+  std::filesystem::path place_file() const {
+    return context->settings.data_dir / "engines" / (settings.name + ".json");
+  }
   std::uint64_t last_call = 0;
   std::map<std::uint64_t, pending_call> calls;
   std::map<attempt_key, pending_log> logs;
-  bool told_of_files = false; ///< That a log could not be read where `log_files` says.
+  bool told_of_files = false;               ///< That a log could not be read where `log_files` says.
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
-  std::map<std::string, std::shared_ptr<transport::byte_stream>> lines; ///< To the inits of sandboxes that wait, by their containers.
+  std::map<std::string, std::shared_ptr<transport::byte_stream>>
+    lines; ///< To the inits of sandboxes that wait, by their containers.
   std::minstd_rand random{std::random_device{}()};
 };
 
@@ -128,7 +131,8 @@ template <class T>
 void spawn_call(self_pointer self, awaitable<result<T>> work, std::function<void(result<T>)> done) {
   // The client lives in the coroutine's frame until it ends: cancelled calls finish after the actor is gone.
   boost::asio::co_spawn(self->state.client->executor(), std::move(work),
-                        [actor = weak(self), client = self->state.client, done = std::move(done)](std::exception_ptr failed, result<T> value) {
+                        [actor = weak(self), client = self->state.client,
+                         done = std::move(done)](std::exception_ptr failed, result<T> value) {
                           transport::log_escaped("a call of an engine", failed);
                           if (failed)
                             value = transport::error{engine_errc::protocol, 0, "an internal error ended the call"};
@@ -139,7 +143,8 @@ void spawn_call(self_pointer self, awaitable<result<T>> work, std::function<void
 
 /// A container that is not there may be there on the engine that was meant: whoever says so must still be the same.
 template <class T>
-awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::string engine_id, call_options options, awaitable<result<T>> work) {
+awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::string engine_id, call_options options,
+                                   awaitable<result<T>> work) {
   auto value = co_await std::move(work);
   if (value || value.error().code != engine_errc::not_found || engine_id.empty())
     co_return value;
@@ -154,11 +159,12 @@ awaitable<result<T>> from_the_same(std::shared_ptr<engine_client> client, std::s
 /// What a call is about, and so what `not found` is said of.
 enum class subject { container, image };
 
-/// Answers a request with what the engine says to a call. Without a limit, the engine's health alone ends it. `make` gets the
-/// call's deadline and control; `keep` is run with a good answer before it is given.
+/// Answers a request with what the engine says to a call. Without a limit, the engine's health alone ends it. `make`
+/// gets the call's deadline and control; `keep` is run with a good answer before it is given.
 template <class T, class Make>
-caf::result<T> call(self_pointer self, const char* what, std::optional<duration> limit, std::optional<attempt_key> owner, Make make, subject about = subject::container,
-                    std::function<void()> keep = {}) {
+caf::result<T>
+call(self_pointer self, const char* what, std::optional<duration> limit, std::optional<attempt_key> owner, Make make,
+     subject about = subject::container, std::function<void()> keep = {}) {
   auto& state = self->state;
   using promise_type = caf::typed_response_promise<T>;
   auto promise = self->make_response_promise<T>();
@@ -171,7 +177,8 @@ caf::result<T> call(self_pointer self, const char* what, std::optional<duration>
     options.until = within(*limit);
   options.control = entry.control;
   auto begun = std::chrono::steady_clock::now();
-  auto work = about == subject::container ? from_the_same<T>(state.client, state.status.info.id, options, make(options)) : make(options);
+  auto work = about == subject::container ? from_the_same<T>(state.client, state.status.info.id, options, make(options))
+                                          : make(options);
   spawn_call<T>(self, std::move(work), [=](result<T> value) {
     auto& state = self->state;
     auto found = state.calls.find(id);
@@ -191,20 +198,24 @@ caf::result<T> call(self_pointer self, const char* what, std::optional<duration>
   return promise;
 }
 
-// -- health: engine_connection_health.cpp ----------------------------------------------------------------------------------
+// -- health: engine_connection_health.cpp
+// ----------------------------------------------------------------------------------
 
 /// Tells the scheduler and the engine's sandbox keeper how the engine fares.
 void tell(self_pointer self);
 /// The engine's health has heard this; what follows from it is done.
 void hear(self_pointer self, const health_event& event);
 
-// -- pulls: engine_connection_pulls.cpp ------------------------------------------------------------------------------------
+// -- pulls: engine_connection_pulls.cpp
+// ------------------------------------------------------------------------------------
 
-caf::result<void> pull_image(self_pointer self, const attempt_key& key, const std::string& image, duration limit, const secret& credentials);
+caf::result<void> pull_image(self_pointer self, const attempt_key& key, const std::string& image, duration limit,
+                             const secret& credentials);
 /// An attempt wants its image no more.
 void withdraw_pull(self_pointer self, const attempt_key& key);
 
-// -- logs: engine_connection_logs.cpp --------------------------------------------------------------------------------------
+// -- logs: engine_connection_logs.cpp
+// --------------------------------------------------------------------------------------
 
 caf::result<log_end> follow_log(self_pointer self, const log_request& request);
 /// The container of this log has ended.

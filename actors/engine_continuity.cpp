@@ -19,9 +19,11 @@ std::optional<timestamp> engine_continuity::asks_since(const std::string& engine
   return place_->at;
 }
 
-bool engine_continuity::prove(const std::string& engine, const std::string& reported, const std::vector<engine_event>& remembered, timestamp now) {
+bool engine_continuity::prove(const std::string& engine, const std::string& reported,
+                              const std::vector<engine_event>& remembered, timestamp now) {
   in_doubt_ = false;
-  auto same = place_ && place_->engine == engine && std::any_of(remembered.begin(), remembered.end(), [this](const engine_event& one) {
+  auto same = place_ && place_->engine == engine
+           && std::any_of(remembered.begin(), remembered.end(), [this](const engine_event& one) {
                 return one.at == place_->at && one.id == place_->container;
               });
   if (!same)

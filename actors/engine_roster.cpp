@@ -59,7 +59,7 @@ std::string engine_roster::full_disk(const engine_status& engine) const {
   if (least == min_free_disk_.end() || !engine.disk_free || *engine.disk_free >= least->second.bytes)
     return {};
   return "its disk (" + engine.info.data_root + ") has " + std::to_string(*engine.disk_free >> 20)
-         + "m free, less than min-free-disk (" + to_string(least->second) + ")";
+       + "m free, less than min-free-disk (" + to_string(least->second) + ")";
 }
 
 bool engine_roster::knows(const std::string& id) const {

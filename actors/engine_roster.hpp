@@ -15,8 +15,8 @@ namespace davit {
 class engine_roster {
 public:
   using busy_slots = std::function<std::uint32_t(const std::string& engine)>;
-  using reason =
-    std::function<std::string(const engine_status& engine)>; ///< Why it is given nothing; empty: it is not.
+  using reason
+    = std::function<std::string(const engine_status& engine)>; ///< Why it is given nothing; empty: it is not.
 
   /// Until a connection has told of itself, its engine is connecting.
   explicit engine_roster(const std::vector<engine_settings>& configured);

@@ -75,9 +75,9 @@ struct executor_state {
     for (; !events.empty() && !left; events.pop_front()) {
       static thread_local std::minstd_rand random{std::random_device{}()};
       auto before = run.generation;
-      auto [after, actions]
-        = next(std::move(run), events.front(),
-               {self->clock().now(), std::chrono::system_clock::now(), std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
+      auto [after, actions] = next(std::move(run), events.front(),
+                                   {self->clock().now(), std::chrono::system_clock::now(),
+                                    std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
       run = std::move(after);
       if (run.generation != before)
         stop_timers();
@@ -87,7 +87,8 @@ struct executor_state {
     hearing = false;
   }
 
-  // -- asking ----------------------------------------------------------------------------------------------------------
+  // -- asking
+  // ----------------------------------------------------------------------------------------------------------
 
   template <class Ask, class Handle, class Timeout, class... Args>
   void ask_of(const Handle& whom, Timeout limit, const Ask&, Args&&... args) {
@@ -95,7 +96,9 @@ struct executor_state {
       hear(refusal{name_of<Ask>, {engine_errc::lost, {}, {}, "the engine's connection is being restarted"}});
       return;
     }
-    auto expected = [this, generation = run.generation, era = run.era] { return Ask::lasting ? era == run.era : generation == run.generation; };
+    auto expected = [this, generation = run.generation, era = run.era] {
+      return Ask::lasting ? era == run.era : generation == run.generation;
+    };
     auto refused = [this, expected](const caf::error& e) {
       if (expected())
         hear(refusal{name_of<Ask>, to_failure(e)});
@@ -122,13 +125,15 @@ struct executor_state {
     auto judged = context->policy->judge(run.work.task.spec, q.profile);
     answer.value.effective = std::move(judged.effective);
     for (const auto& one : judged.violations)
-      answer.value.forbidden += (answer.value.forbidden.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
+      answer.value.forbidden
+        += (answer.value.forbidden.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
     for (const auto& [name, sealed] : answer.value.effective.secrets) {
       if (auto value = context->secrets->unseal(name, sealed.value))
         answer.value.secrets[name] = {std::move(*value), false};
       else if (answer.value.unreadable.empty())
-        answer.value.unreadable = "secrets." + name + ": it was sealed with another key than " + context->settings.secrets_key_file().string()
-                                  + " holds now; put that key back, or submit the task again";
+        answer.value.unreadable = "secrets." + name + ": it was sealed with another key than "
+                                + context->settings.secrets_key_file().string()
+                                + " holds now; put that key back, or submit the task again";
     }
     hear(std::move(answer));
   }
@@ -138,23 +143,37 @@ struct executor_state {
   void perform(const ask::count_processes& q) { ask_of(engine(), caf::infinite, q, count_atom_v, q.container); }
   void perform(const ask::history& q) { ask_of(engine(), caf::infinite, q, history_atom_v, q.container, q.since); }
   void perform(const ask::first_line& q) { ask_of(engine(), caf::infinite, q, log_atom_v, start_atom_v, q.container); }
-  void perform(const ask::pull_image& q) { ask_of(engine(), caf::infinite, q, pull_atom_v, key(), q.image, q.limit, q.credentials); }
+  void perform(const ask::pull_image& q) {
+    ask_of(engine(), caf::infinite, q, pull_atom_v, key(), q.image, q.limit, q.credentials);
+  }
   void perform(const ask::look_up_image& q) { ask_of(engine(), caf::infinite, q, find_atom_v, q.image); }
   void perform(ask::create& q) { ask_of(engine(), caf::infinite, q, create_atom_v, std::move(q.plan)); }
   void perform(ask::start& q) { ask_of(engine(), caf::infinite, q, start_atom_v, q.container, std::move(q.files)); }
-  void perform(ask::hand_over& q) { ask_of(engine(), caf::infinite, q, init_atom_v, q.container, std::move(q.message), q.more); }
+  void perform(ask::hand_over& q) {
+    ask_of(engine(), caf::infinite, q, init_atom_v, q.container, std::move(q.message), q.more);
+  }
   void perform(const ask::stop& q) { ask_of(engine(), caf::infinite, q, stop_atom_v, q.container, q.grace); }
   void perform(const ask::remove& q) { ask_of(engine(), caf::infinite, q, remove_atom_v, q.which); }
   void perform(const ask::wait& q) { ask_of(engine(), caf::infinite, q, wait_atom_v, key(), q.container); }
   void perform(ask::follow_log& q) { ask_of(engine(), caf::infinite, q, log_atom_v, std::move(q.what)); }
   void perform(ask::read_log& q) { ask_of(engine(), caf::infinite, q, log_atom_v, std::move(q.what)); }
-  void perform(ask::feed& q) { ask_of(engine(), caf::infinite, q, attach_atom_v, key(), q.container, std::move(q.bytes)); }
-  void perform(const ask::first_line_now& q) { ask_of(engine(), std::chrono::seconds{10}, q, log_atom_v, start_atom_v, q.container); }
+  void perform(ask::feed& q) {
+    ask_of(engine(), caf::infinite, q, attach_atom_v, key(), q.container, std::move(q.bytes));
+  }
+  void perform(const ask::first_line_now& q) {
+    ask_of(engine(), std::chrono::seconds{10}, q, log_atom_v, start_atom_v, q.container);
+  }
   void perform(const ask::inspect_now& q) { ask_of(engine(), std::chrono::seconds{10}, q, inspect_atom_v, q.which); }
-  void perform(const ask::kill_now& q) { ask_of(engine(), std::chrono::seconds{60}, q, stop_atom_v, q.container, duration{0}); }
+  void perform(const ask::kill_now& q) {
+    ask_of(engine(), std::chrono::seconds{60}, q, stop_atom_v, q.container, duration{0});
+  }
   void perform(const ask::remove_now& q) { ask_of(engine(), q.limit, q, remove_atom_v, q.which); }
-  void perform(ask::take_sandbox& q) { ask_of(keeper(), caf::infinite, q, take_atom_v, std::move(q.plan), q.even_if_it_failed); }
-  void perform(ask::take_network& q) { ask_of(keeper(), caf::infinite, q, take_atom_v, network_atom_v, std::move(q.plan)); }
+  void perform(ask::take_sandbox& q) {
+    ask_of(keeper(), caf::infinite, q, take_atom_v, std::move(q.plan), q.even_if_it_failed);
+  }
+  void perform(ask::take_network& q) {
+    ask_of(keeper(), caf::infinite, q, take_atom_v, network_atom_v, std::move(q.plan));
+  }
   void perform(const ask::put_init& q) { ask_of(keeper(), caf::infinite, q, init_atom_v, q.image); }
   void perform(const ask::record& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
   void perform(const ask::record_start& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
@@ -163,7 +182,8 @@ struct executor_state {
   void perform(const ask::close_log& q) { ask_of(addresses.logs, caf::infinite, q, close_atom_v, key(), q.tail); }
   void perform(const ask::note_log& q) { ask_of(addresses.logs, caf::infinite, q, note_atom_v, key(), q.text); }
 
-  // -- telling, and what else is to be done ----------------------------------------------------------------------------
+  // -- telling, and what else is to be done
+  // ----------------------------------------------------------------------------
 
   template <class Handle, class... Args>
   void tell(const Handle& whom, Args&&... args) {
@@ -183,7 +203,8 @@ struct executor_state {
   void perform(const act::doubt_init&) { tell(keeper(), ended_atom_v); }
   void perform(const act::forget_container& one) { tell(engine(), remove_atom_v, one.which); }
   void perform(const act::remember_image& one) {
-    self->request(addresses.store, caf::infinite, pull_atom_v, run.engine.info.id, one.image).then([] {}, [](const caf::error&) {});
+    self->request(addresses.store, caf::infinite, pull_atom_v, run.engine.info.id, one.image)
+      .then([] {}, [](const caf::error&) {});
   }
   void perform(const act::note& one) { self->send(addresses.logs, note_atom_v, key(), one.text); }
   void perform(const act::log_is_stored&) { self->send(addresses.logs, finish_atom_v, key()); }
@@ -207,19 +228,24 @@ struct executor_state {
   void perform(const act::memory_killed&) { context->metrics->memory_kill(); }
   void perform(const act::task_ended& one) {
     context->metrics->task_finished(to_string(one.how));
-    spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(one.how), one.message.empty() ? "" : ": ", one.message);
+    spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(one.how),
+                 one.message.empty() ? "" : ": ", one.message);
   }
 
   void perform(const act::say& one) {
-    auto level = one.level == act::level::debug ? spdlog::level::debug : one.level == act::level::error ? spdlog::level::err : spdlog::level::warn;
+    auto level = one.level == act::level::debug ? spdlog::level::debug
+               : one.level == act::level::error ? spdlog::level::err
+                                                : spdlog::level::warn;
     spdlog::log(level, "task {} attempt {}: {}", to_string(key().task), key().number, one.text);
   }
   void perform(const act::unexpected& one) {
-    spdlog::error("task {} attempt {}: {} while {}: this is a mistake in davit, please report it", to_string(key().task), key().number, one.event, one.step);
+    spdlog::error("task {} attempt {}: {} while {}: this is a mistake in davit, please report it",
+                  to_string(key().task), key().number, one.event, one.step);
   }
 };
 
-executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work, engine_status engine, executor_handles addresses) {
+executor_actor::behavior_type executor(executor_state::self_pointer self, context_ptr context, claimed_attempt work,
+                                       engine_status engine, executor_handles addresses) {
   auto& state = self->state;
   state.context = std::move(context);
   state.addresses = std::move(addresses);
@@ -248,7 +274,8 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
 
 } // namespace
 
-executor_actor spawn_executor(caf::scheduled_actor* parent, context_ptr context, claimed_attempt work, engine_status engine, executor_handles addresses) {
+executor_actor spawn_executor(caf::scheduled_actor* parent, context_ptr context, claimed_attempt work,
+                              engine_status engine, executor_handles addresses) {
   return parent->spawn(executor, std::move(context), std::move(work), std::move(engine), std::move(addresses));
 }
 

@@ -34,16 +34,19 @@ peer_hello hello_of(const context_ptr& context) {
 /// Why the two are not of one fleet; empty if they are.
 std::string why_stranger(const peer_hello& mine, const peer_hello& theirs) {
   if (theirs.fleet != mine.fleet)
-    return "agent " + theirs.agent + " is of the fleet \"" + theirs.fleet + "\", this is \"" + mine.fleet + "\" (davit.fleet.name)";
+    return "agent " + theirs.agent + " is of the fleet \"" + theirs.fleet + "\", this is \"" + mine.fleet
+         + "\" (davit.fleet.name)";
   if (theirs.protocol != mine.protocol)
-    return "agent " + theirs.agent + " (davit " + theirs.version + ") speaks version " + std::to_string(theirs.protocol) + " of the agents' protocol, this one (davit " + mine.version + ") "
-           + std::to_string(mine.protocol) + "; upgrade the older one";
+    return "agent " + theirs.agent + " (davit " + theirs.version + ") speaks version " + std::to_string(theirs.protocol)
+         + " of the agents' protocol, this one (davit " + mine.version + ") " + std::to_string(mine.protocol)
+         + "; upgrade the older one";
   if (theirs.agent == mine.agent)
     return "another agent of the name " + theirs.agent;
   return {};
 }
 
-// -- what peers may ask ------------------------------------------------------------------------------------------------
+// -- what peers may ask
+// ------------------------------------------------------------------------------------------------
 
 struct peer_state {
   static inline const char* name = "peer";
@@ -75,7 +78,8 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
       auto promise = self->make_response_promise<log_page>();
       self->request(self->state.handles.logs, caf::infinite, read_atom_v, query)
-        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); },
+              [promise](const caf::error& e) mutable { promise.deliver(e); });
       return promise;
     },
     [=](drain_atom) -> caf::result<void> {
@@ -87,7 +91,8 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
   };
 }
 
-// -- the fleet ---------------------------------------------------------------------------------------------------------
+// -- the fleet
+// ---------------------------------------------------------------------------------------------------------
 
 struct fleet_state {
   static inline const char* name = "fleet";
@@ -95,13 +100,13 @@ struct fleet_state {
   context_ptr context;
   fleet_handles handles;
   peer_actor own;
-  std::map<std::string, peer_actor> peers;   ///< By name; said hello.
-  std::set<std::string> connecting;          ///< Addresses that are being tried.
-  std::map<std::string, std::string> known;  ///< Address by agent, as the store tells.
+  std::map<std::string, peer_actor> peers;             ///< By name; said hello.
+  std::set<std::string> connecting;                    ///< Addresses that are being tried.
+  std::map<std::string, std::string> known;            ///< Address by agent, as the store tells.
   std::map<std::string, std::set<std::string>> places; ///< Addresses by agent, where it was reached.
-  std::set<std::string> own_places;          ///< Addresses where this agent has found itself.
-  std::map<std::string, std::string> complaints; ///< By address: said once.
-  bool closed = false;                       ///< For good: its port is not safe.
+  std::set<std::string> own_places;                    ///< Addresses where this agent has found itself.
+  std::map<std::string, std::string> complaints;       ///< By address: said once.
+  bool closed = false;                                 ///< For good: its port is not safe.
 };
 
 using self_pointer = fleet_actor::stateful_pointer<fleet_state>;
@@ -162,7 +167,11 @@ void connect(self_pointer self, const std::string& address) {
       },
       [=](const caf::error& e) {
         self->state.connecting.erase(address);
-        complain(self, address, e == caf::sec::disconnect_during_handshake ? "the TLS handshake failed: is its certificate, or this agent's, signed by the fleet's authority (davit.fleet.tls-ca)?" : text_of(e));
+        complain(self, address,
+                 e == caf::sec::disconnect_during_handshake
+                   ? "the TLS handshake failed: is its certificate, or this agent's, signed by the fleet's authority "
+                     "(davit.fleet.tls-ca)?"
+                   : text_of(e));
       });
 }
 
@@ -173,7 +182,9 @@ std::string own_address(const fleet_state& state) {
 
 void connect_if_new(self_pointer self, const std::string& address) {
   auto& state = self->state;
-  auto reached = std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) { return one.second.contains(address) && state.peers.contains(one.first); });
+  auto reached = std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) {
+    return one.second.contains(address) && state.peers.contains(one.first);
+  });
   if (address != own_address(state) && !reached && !state.own_places.contains(address))
     connect(self, address);
 }
@@ -186,10 +197,12 @@ void look(self_pointer self) {
   // A name may stand for many: that of a headless service, for every agent.
   for (const auto& address : state.context->settings.peers.peers)
     if (auto where = transport::parse_host_and_port(address))
-      transport::resolve_addresses(state.context->io, where->host, [address, self = caf::actor_cast<caf::weak_actor_ptr>(fleet_actor{self})](std::vector<std::string> found) {
-        if (auto strong = self.lock())
-          caf::anon_send(caf::actor_cast<fleet_actor>(strong), find_atom_v, address, std::move(found));
-      });
+      transport::resolve_addresses(
+        state.context->io, where->host,
+        [address, self = caf::actor_cast<caf::weak_actor_ptr>(fleet_actor{self})](std::vector<std::string> found) {
+          if (auto strong = self.lock())
+            caf::anon_send(caf::actor_cast<fleet_actor>(strong), find_atom_v, address, std::move(found));
+        });
   if (!state.handles.store)
     return;
   self->request(state.handles.store, 10s, agents_atom_v)
@@ -197,7 +210,8 @@ void look(self_pointer self) {
       [self, own](const std::vector<agent_status>& agents) {
         auto& state = self->state;
         for (const auto& one : agents)
-          if (one.state != agent_state::gone && !one.address.empty() && one.address != own && one.name != state.context->settings.name && !state.peers.contains(one.name))
+          if (one.state != agent_state::gone && !one.address.empty() && one.address != own
+              && one.name != state.context->settings.name && !state.peers.contains(one.name))
             connect(self, one.address);
       },
       [](const caf::error&) {});
@@ -208,14 +222,15 @@ void close_port(caf::actor_system& system, std::uint16_t port) {
   caf::anon_send(system.openssl_manager().actor_handle(), caf::close_atom_v, port);
 }
 
-/// Whoever speaks without TLS must not be heard: CAF would come up without certificates if its options did not reach it.
-/// Then this agent stays without peers. It is not tried again: each try would open the port for a moment.
+/// Whoever speaks without TLS must not be heard: CAF would come up without certificates if its options did not reach
+/// it. Then this agent stays without peers. It is not tried again: each try would open the port for a moment.
 void prove_closed(self_pointer self, const place& where) {
   auto host = where.host == "0.0.0.0" || where.host == "::" ? "127.0.0.1" : where.host;
   self->request(self->system().middleman().actor_handle(), 5s, caf::connect_atom_v, host, where.port)
     .then(
       [self, port = where.port](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
-        spdlog::critical("the fleet's port takes peers without certificates, which is not safe: it is closed, and this agent has no peers until it is started again");
+        spdlog::critical("the fleet's port takes peers without certificates, which is not safe: it is closed, and this "
+                         "agent has no peers until it is started again");
         self->state.closed = true;
         close_port(self->system(), port);
         self->unlink_from(self->state.own);
@@ -247,13 +262,18 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
   }
   // An empty address would be every interface.
   auto interfaces = self->system().message_types(state.own);
-  self->request(self->system().openssl_manager().actor_handle(), 15s, caf::publish_atom_v, where->port, caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces), where->host, true)
+  self
+    ->request(self->system().openssl_manager().actor_handle(), 15s, caf::publish_atom_v, where->port,
+              caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces), where->host, true)
     .then(
       [self, place = *where](std::uint16_t port) {
         self->attach_functor([system = &self->system(), port] { close_port(*system, port); });
         prove_closed(self, place);
       },
-      [self, listen = context->settings.peers.listen](const caf::error& e) { self->quit(make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + caf::to_string(e))); });
+      [self, listen = context->settings.peers.listen](const caf::error& e) {
+        self->quit(
+          make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + caf::to_string(e)));
+      });
   self->delayed_send(self, look_interval, tick_atom_v);
   auto peer_of = [self](const std::string& agent) -> peer_actor {
     auto found = self->state.peers.find(agent);
@@ -270,7 +290,11 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
         return make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached");
       auto promise = self->make_response_promise<log_page>();
       self->request(there, query.wait + 15s, read_atom_v, query)
-        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); }, [promise, agent](const caf::error&) mutable { promise.deliver(make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached")); });
+        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); },
+              [promise, agent](const caf::error&) mutable {
+                promise.deliver(
+                  make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached"));
+              });
       return promise;
     },
     [=](drain_atom, const std::string& agent) -> caf::result<void> {
@@ -278,7 +302,9 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
       if (!there)
         return make_failure(fleet_errc::unreachable, "there is no agent " + agent + " that can be reached");
       auto promise = self->make_response_promise<void>();
-      self->request(there, 15s, drain_atom_v).then([promise]() mutable { promise.deliver(); }, [promise](const caf::error& e) mutable { promise.deliver(e); });
+      self->request(there, 15s, drain_atom_v)
+        .then([promise]() mutable { promise.deliver(); },
+              [promise](const caf::error& e) mutable { promise.deliver(e); });
       return promise;
     },
     [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) {
@@ -296,7 +322,8 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
       if (addresses.empty())
         complain(self, peer, "its name can't be resolved");
       for (const auto& one : addresses)
-        connect_if_new(self, (one.find(':') == std::string::npos ? one : '[' + one + ']') + ':' + std::to_string(where->port));
+        connect_if_new(self, (one.find(':') == std::string::npos ? one : '[' + one + ']') + ':'
+                               + std::to_string(where->port));
     },
     [=](tick_atom) {
       self->delayed_send(self, look_interval, tick_atom_v);

@@ -6,8 +6,8 @@
 
 namespace davit {
 
-/// Listens where the settings say, with TLS and certificates on both sides; if it can't, the actor ends with the reason. Agents are
-/// found by the store, and by the settings' peers.
+/// Listens where the settings say, with TLS and certificates on both sides; if it can't, the actor ends with the
+/// reason. Agents are found by the store, and by the settings' peers.
 fleet_actor spawn_fleet(caf::actor_system& system, context_ptr context, fleet_handles handles);
 
 } // namespace davit

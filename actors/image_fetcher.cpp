@@ -25,7 +25,8 @@ constexpr duration remembered_for = 60s;
 
 struct engine_images {
   bool at_work = false;
-  std::map<std::string, steady::time_point> settled; ///< Images that are there, or not to be had, and since when that is known.
+  std::map<std::string, steady::time_point>
+    settled; ///< Images that are there, or not to be had, and since when that is known.
 };
 
 struct image_fetcher_state {
@@ -38,11 +39,13 @@ struct image_fetcher_state {
 using self_pointer = fetcher_actor::stateful_pointer<image_fetcher_state>;
 
 /// The images of these tasks that may be pulled here with the agent's own credentials, in the tasks' order.
-std::deque<std::string> wanted_images(const image_fetcher_state& state, const std::vector<task>& tasks, policy_profile profile) {
+std::deque<std::string>
+wanted_images(const image_fetcher_state& state, const std::vector<task>& tasks, policy_profile profile) {
   std::deque<std::string> images;
   for (const auto& one : tasks) {
     const auto& image = one.spec.image;
-    if (one.spec.pull != pull_policy::never && !one.spec.secrets.contains(registry_secret) && std::find(images.begin(), images.end(), image) == images.end()
+    if (one.spec.pull != pull_policy::never && !one.spec.secrets.contains(registry_secret)
+        && std::find(images.begin(), images.end(), image) == images.end()
         && state.context->policy->judge(one.spec, profile).violations.empty())
       images.push_back(image);
   }
@@ -71,7 +74,8 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   auto pulled = [=] {
     self->state.context->metrics->image_pulled(true);
     // Known to be davit's from now on, so that it may be removed some day.
-    self->request(self->state.handles.store, caf::infinite, pull_atom_v, engine.info.id, image).then([] {}, [](const caf::error&) {});
+    self->request(self->state.handles.store, caf::infinite, pull_atom_v, engine.info.id, image)
+      .then([] {}, [](const caf::error&) {});
     spdlog::info("engine {}: the image {} was pulled for tasks that wait", engine.name, image);
     next();
   };
@@ -84,7 +88,8 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
     if (engine_code(e) != engine_errc::not_found || address == self->state.handles.engines.end())
       not_pulled(e);
     else
-      self->request(address->second, caf::infinite, pull_atom_v, attempt_key{}, image, pull, secret{}).then(pulled, not_pulled);
+      self->request(address->second, caf::infinite, pull_atom_v, attempt_key{}, image, pull, secret{})
+        .then(pulled, not_pulled);
   };
   self->request(address->second, 30s, find_atom_v, image).then([next](const image_info&) { next(); }, missing);
 }
@@ -100,16 +105,21 @@ void look(self_pointer self) {
         auto& state = self->state;
         for (const auto& engine : engines) {
           const auto& all = state.context->settings.engines;
-          auto settings = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == engine.name; });
+          auto settings
+            = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == engine.name; });
           auto& mine = state.engines[engine.name];
-          if (settings == all.end() || settings->images_ahead == 0 || engine.state != engine_state::ready || !engine.blocked.empty() || engine.busy < engine.slots || mine.at_work)
+          if (settings == all.end() || settings->images_ahead == 0 || engine.state != engine_state::ready
+              || !engine.blocked.empty() || engine.busy < engine.slots || mine.at_work)
             continue;
           mine.at_work = true;
           auto labels = labels_of(engine.profile);
           labels.insert(labels.end(), engine.labels.begin(), engine.labels.end());
           self->request(state.handles.store, 30s, list_atom_v, std::move(labels), settings->images_ahead)
-            .then([self, engine](const task_page& next) { fetch(self, engine, wanted_images(self->state, next.tasks, engine.profile)); },
-                  [self, name = engine.name](const caf::error&) { self->state.engines[name].at_work = false; });
+            .then(
+              [self, engine](const task_page& next) {
+                fetch(self, engine, wanted_images(self->state, next.tasks, engine.profile));
+              },
+              [self, name = engine.name](const caf::error&) { self->state.engines[name].at_work = false; });
         }
       },
       [](const caf::error&) {});

@@ -203,7 +203,8 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto log = open(self, key);
       if (!log)
         return to_caf(log.error());
-      if (auto written = (*log)->writer->append({{log_stream::note, std::chrono::system_clock::now(), text + '\n'}}); !written)
+      if (auto written = (*log)->writer->append({{log_stream::note, std::chrono::system_clock::now(), text + '\n'}});
+          !written)
         return to_caf(written.error());
       serve(self, key);
       return caf::unit;

@@ -31,7 +31,7 @@ struct waiting_reader {
 
 struct open_log {
   std::unique_ptr<store::log_writer> writer;
-  std::uint64_t source = 0;    ///< The one whose batches are taken.
+  std::uint64_t source = 0;        ///< The one whose batches are taken.
   std::set<std::string> read_by{}; ///< The sinks that have read it to its end.
 };
 
@@ -48,7 +48,8 @@ struct state {
 
   context_ptr context;
   std::map<attempt_key, open_log> open;
-  std::deque<std::pair<attempt_key, std::chrono::steady_clock::time_point>> in_memory; ///< Of those, and until when; also some that are gone.
+  std::deque<std::pair<attempt_key, std::chrono::steady_clock::time_point>>
+    in_memory; ///< Of those, and until when; also some that are gone.
   unsent_logs unsent;
   std::multimap<attempt_key, waiting_reader> readers;
   std::deque<log_scan> scans;
@@ -60,13 +61,16 @@ struct state {
   std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
   std::unique_ptr<store::log_journal> journal;
-  std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended; ///< Durable with the next commit.
+  std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>>
+    ended; ///< Durable with the next commit.
   bool ticking = false;
 
   explicit state(log_actor::stateful_pointer<state>) {}
   ~state();
 
-  std::filesystem::path path_of(const attempt_key& key) const { return store::log_path(context->settings.log_folder(), key); }
+  std::filesystem::path path_of(const attempt_key& key) const {
+    return store::log_path(context->settings.log_folder(), key);
+  }
 
   /// Whether anything of the log is kept by this agent.
   bool is_here(const attempt_key& key) const;
@@ -79,7 +83,8 @@ caf::error to_caf(const store::log_error& e);
 /// Has `tick_atom` come when there is something to do.
 void keep_ticking(self_pointer self);
 
-// -- readers (log_keeper_readers.cpp) ------------------------------------------------------------------------------------
+// -- readers (log_keeper_readers.cpp)
+// ------------------------------------------------------------------------------------
 
 /// A page of what is here of a log.
 store::log_result<log_page> page_of(self_pointer self, const log_query& query);
@@ -106,7 +111,8 @@ caf::result<std::vector<attempt_key>> find_since(self_pointer self, timestamp si
 /// Goes on with what `find_since` has begun, for a few milliseconds.
 void scan_step(self_pointer self);
 
-// -- the store (log_keeper_store.cpp) ------------------------------------------------------------------------------------
+// -- the store (log_keeper_store.cpp)
+// ------------------------------------------------------------------------------------
 
 /// Puts finished logs into the store, one after the other, where every agent can serve them.
 void ship(self_pointer self);

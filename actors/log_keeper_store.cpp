@@ -40,7 +40,8 @@ void ship_block(self_pointer self, attempt_key key, std::uint32_t index) {
           });
 }
 
-/// Answers those who wait for a log: out of `packed`, or with what is here by now. `failure`: why the store gave nothing.
+/// Answers those who wait for a log: out of `packed`, or with what is here by now. `failure`: why the store gave
+/// nothing.
 void end_fetch(self_pointer self, const attempt_key& key, std::string_view packed, const caf::error& failure) {
   auto waiting = std::exchange(self->state.fetching[key], {});
   self->state.fetching.erase(key);

@@ -20,19 +20,23 @@ verdict judge_container(const container_facts& facts) {
   verdict result;
   result.exit_code = status.exit_code;
   auto code = std::to_string(status.exit_code);
-  // An engine that starts again finds its containers dead and reports 137, 255 or even 0 for them (moby#45788), and one that
-  // is shut down ends them with SIGTERM first (143); what the process itself would have returned is then not known. With
-  // live-restore the containers' shims have kept the code; where they have not, the engine says 255.
-  auto doubtful = status.exit_code == 255 || (!facts.live_restore && (status.exit_code == 0 || status.exit_code == 137 || status.exit_code == 143));
+  // An engine that starts again finds its containers dead and reports 137, 255 or even 0 for them (moby#45788), and one
+  // that is shut down ends them with SIGTERM first (143); what the process itself would have returned is then not
+  // known. With live-restore the containers' shims have kept the code; where they have not, the engine says 255.
+  auto doubtful
+    = status.exit_code == 255
+   || (!facts.live_restore && (status.exit_code == 0 || status.exit_code == 137 || status.exit_code == 143));
   auto unknown = facts.engine_restarted && doubtful && !facts.start_remembered && !status.oom_killed;
   // What davit stopped has ended by that, whatever has become of the engine since.
   if (facts.stopped_by_davit && facts.wanted != ending::none) {
-    auto stopped = "davit stopped the container (" + (unknown ? "its exit code is not known" : "exit code " + code) + ")";
+    auto stopped
+      = "davit stopped the container (" + (unknown ? "its exit code is not known" : "exit code " + code) + ")";
     if (unknown)
       result.exit_code.reset();
     if (facts.wanted == ending::timed_out) {
       result.outcome = outcome::timed_out;
-      result.message = "the timeout" + (facts.timeout ? " of " + format_duration(*facts.timeout) : std::string{}) + " was over; " + stopped;
+      result.message = "the timeout" + (facts.timeout ? " of " + format_duration(*facts.timeout) : std::string{})
+                     + " was over; " + stopped;
     } else if (facts.wanted == ending::cancelled) {
       result.outcome = outcome::cancelled;
       result.message = "cancelled; " + stopped;
@@ -45,14 +49,19 @@ verdict judge_container(const container_facts& facts) {
   if (unknown) {
     result.outcome = outcome::engine_lost;
     result.exit_code.reset();
-    result.message = "the engine was restarted while the container ran; how it ended is not known (the engine now says exit code " + code + ")";
+    result.message
+      = "the engine was restarted while the container ran; how it ended is not known (the engine now says exit code "
+      + code + ")";
     result.note = "exit code " + code + " after an engine restart, not corroborated by an event: taken as unknown";
     return result;
   }
   if (facts.engine_restarted)
-    result.note = facts.start_remembered ? "the connection was lost, but the engine still remembers the container's start: it was not restarted"
-                  : facts.live_restore   ? "the engine may have been restarted; live-restore has kept the exit code"
-                                         : "the engine may have been restarted; exit code " + code + " is none that a restart produces";
+    result.note
+      = facts.start_remembered
+        ? "the connection was lost, but the engine still remembers the container's start: it was not restarted"
+      : facts.live_restore
+        ? "the engine may have been restarted; live-restore has kept the exit code"
+        : "the engine may have been restarted; exit code " + code + " is none that a restart produces";
   if (status.oom_killed && status.exit_code != 0) {
     result.outcome = outcome::oom_killed;
     result.message = "the kernel killed a process of the container for its memory limit (exit code " + code + ")";
@@ -76,35 +85,39 @@ verdict judge_container(const container_facts& facts) {
 namespace {
 
 bool has_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
-  return std::any_of(words.begin(), words.end(), [&](std::string_view one) { return text.find(one) != std::string_view::npos; });
+  return std::any_of(words.begin(), words.end(),
+                     [&](std::string_view one) { return text.find(one) != std::string_view::npos; });
 }
 
 /// Of a machine in need, whoever it was that met it.
 bool tells_of_need(std::string_view error) {
-  return has_one_of(error, {"no space left on device", "disk quota exceeded", "input/output error", "too many open files", "cannot allocate memory",
-                            "resource temporarily unavailable", "device or resource busy", "broken pipe", "timeout", "timed out"});
+  return has_one_of(error, {"no space left on device", "disk quota exceeded", "input/output error",
+                            "too many open files", "cannot allocate memory", "resource temporarily unavailable",
+                            "device or resource busy", "broken pipe", "timeout", "timed out"});
 }
 
 } // namespace
 
 bool is_tasks_own(std::string_view error) {
-  // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for, unless the machine is in need.
+  // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for,
+  // unless the machine is in need.
   constexpr std::string_view started = "unable to start container process: ";
   if (auto at = error.find(started); at != error.npos) {
     auto why = error.substr(at + started.size());
     if (!tells_of_need(why) && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/", "cgroup"}))
       return true;
   }
-  return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory", "is a directory",
-                            "too many levels of symbolic links", "must be in range"});
+  return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory",
+                            "is a directory", "too many levels of symbolic links", "must be in range"});
 }
 
 bool is_engines_own(std::string_view error) {
   // Of moby, containerd and the kernel, as seen on engines that are in trouble (20.10 to 28).
   return tells_of_need(error)
-         || has_one_of(error, {"read-only file system", "shutting down", "containerd", "shim", "ttrpc", "rpc error", "connection refused", "connection reset",
-                               "transport is closing", "context deadline", "context canceled", "layer does not exist", "database", "already exists",
-                               "marked for removal"});
+      || has_one_of(error,
+                    {"read-only file system", "shutting down", "containerd", "shim", "ttrpc", "rpc error",
+                     "connection refused", "connection reset", "transport is closing", "context deadline",
+                     "context canceled", "layer does not exist", "database", "already exists", "marked for removal"});
 }
 
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble) {

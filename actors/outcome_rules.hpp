@@ -18,10 +18,10 @@ DAVIT_ENUM_TEXT(ending, 4, "none", "cancelled", "timed_out", "drained")
 struct container_facts {
   container_status status;
   ending wanted = ending::none;
-  bool stopped_by_davit = false;  ///< The engine said that davit's stop found it running.
-  bool engine_restarted = false;  ///< The engine may have been restarted since the container's start.
-  bool live_restore = false;      ///< Its containers outlive it.
-  bool start_remembered = false;  ///< The engine's events still hold the start: it is the same process.
+  bool stopped_by_davit = false; ///< The engine said that davit's stop found it running.
+  bool engine_restarted = false; ///< The engine may have been restarted since the container's start.
+  bool live_restore = false;     ///< Its containers outlive it.
+  bool start_remembered = false; ///< The engine's events still hold the start: it is the same process.
   std::optional<duration> timeout;
 };
 
@@ -41,14 +41,17 @@ verdict judge_container(const container_facts& facts);
 verdict judge_start_failure(const container_status& status, const std::string& error, bool engine_trouble);
 
 /// Whether a 5xx that the engine answers again and again while it answers others is of its own making: its disk, its
-/// runtime, its shutdown. If not, what it was asked for can't be done: a working directory that is a file, for instance.
+/// runtime, its shutdown. If not, what it was asked for can't be done: a working directory that is a file, for
+/// instance.
 bool is_engines_own(std::string_view error);
 
 /// Whether an engine that could not start a container says that what the task asks for is not there.
 bool is_tasks_own(std::string_view error);
 
 /// True of the codes that a container has when its engine was shut down, or whoever stopped it: 137 and 143.
-constexpr bool of_a_stop(std::int64_t exit_code) { return exit_code == 137 || exit_code == 143; }
+constexpr bool of_a_stop(std::int64_t exit_code) {
+  return exit_code == 137 || exit_code == 143;
+}
 
 /// `killed by SIGKILL` for 137 and so on; empty for codes that name no signal.
 std::string signal_text(std::int64_t exit_code);

@@ -24,8 +24,8 @@ constexpr duration look_interval = 30s;
 constexpr std::uint32_t forgotten_at_once = 200;
 constexpr duration least_image_age = 10min;
 
-/// Looks at a sandbox that has ended, and whose name is neither davit's nor an attempt's, before it is removed: its executor may still read its log.
-/// The second number: if nothing runs on its engine.
+/// Looks at a sandbox that has ended, and whose name is neither davit's nor an attempt's, before it is removed: its
+/// executor may still read its log. The second number: if nothing runs on its engine.
 constexpr int looks_at_renamed = 20, looks_at_rest = 2;
 
 /// One look at all engines. Whoever holds it keeps the promise open.
@@ -68,10 +68,12 @@ std::optional<attempt_key> key_of(const container_summary& container) {
 /// Somebody has given it another name, so that it can't be known whose it was; it has ended.
 bool is_renamed_sandbox(const container_summary& container) {
   auto of_davit = [&](std::string_view prefix) { return container.name.starts_with(prefix); };
-  return container.labels.contains("davit.sandbox") && (container.state == "exited" || container.state == "dead") && !of_davit(sandbox_prefix) && !of_davit(network_prefix);
+  return container.labels.contains("davit.sandbox") && (container.state == "exited" || container.state == "dead")
+      && !of_davit(sandbox_prefix) && !of_davit(network_prefix);
 }
 
-void remove(self_pointer self, const engine_actor& engine, const std::string& engine_name, const container_summary& container, const char* why, round_ptr count) {
+void remove(self_pointer self, const engine_actor& engine, const std::string& engine_name,
+            const container_summary& container, const char* why, round_ptr count) {
   spdlog::info("removing the container {} on engine {}: {}", container.name, engine_name, why);
   self->request(engine, caf::infinite, remove_atom_v, container.id)
     .then(
@@ -82,20 +84,26 @@ void remove(self_pointer self, const engine_actor& engine, const std::string& en
       [container, engine_name](const caf::error& e) {
         // Its executor may have been quicker.
         if (engine_code(e) != engine_errc::not_found && engine_code(e) != engine_errc::conflict)
-          spdlog::warn("the container {} on engine {} could not be removed: {}", container.name, engine_name, text_of(e));
+          spdlog::warn("the container {} on engine {} could not be removed: {}", container.name, engine_name,
+                       text_of(e));
       });
 }
 
-void judge(self_pointer self, const engine_actor& engine, const std::string& engine_name, container_summary container, attempt_key key, round_ptr count) {
+void judge(self_pointer self, const engine_actor& engine, const std::string& engine_name, container_summary container,
+           attempt_key key, round_ptr count) {
   self->request(self->state.handles.store, 30s, find_atom_v, key.task)
     .then(
       [=](const task& known) {
         recovery_facts facts;
         facts.container = container_state_of(container.state);
-        auto attempt = std::find_if(known.attempts.begin(), known.attempts.end(), [&](const auto& one) { return one.number == key.number; });
-        facts.row = attempt == known.attempts.end() ? row_state::none : attempt->outcome ? row_state::ended : row_state::announced;
+        auto attempt = std::find_if(known.attempts.begin(), known.attempts.end(),
+                                    [&](const auto& one) { return one.number == key.number; });
+        facts.row = attempt == known.attempts.end() ? row_state::none
+                  : attempt->outcome                ? row_state::ended
+                                                    : row_state::announced;
         if (decide_recovery(facts) == recovery_action::remove)
-          remove(self, engine, engine_name, container, facts.row == row_state::ended ? "its attempt has ended" : "no attempt owns it", count);
+          remove(self, engine, engine_name, container,
+                 facts.row == row_state::ended ? "its attempt has ended" : "no attempt owns it", count);
       },
       [=](const caf::error& e) {
         // A store that does not answer has not said that there is no such task.
@@ -121,7 +129,9 @@ void reap(self_pointer self, round_ptr count) {
           std::vector<std::string> labels{"davit.fleet=" + settings.fleet, "davit.agent=" + settings.name};
           self->request(engine->second, 60s, list_atom_v, labels)
             .then(
-              [self, count, actor = engine->second, name = status.name, looks = status.busy == 0 ? looks_at_rest : looks_at_renamed](const std::vector<container_summary>& containers) {
+              [self, count, actor = engine->second, name = status.name,
+               looks = status.busy == 0 ? looks_at_rest
+                                        : looks_at_renamed](const std::vector<container_summary>& containers) {
                 for (const auto& one : containers)
                   if (auto key = key_of(one))
                     judge(self, actor, name, one, *key, count);
@@ -130,15 +140,18 @@ void reap(self_pointer self, round_ptr count) {
                     remove(self, actor, name, one, "a sandbox that has ended, under a name that is not davit's", count);
                   }
               },
-              [name = status.name](const caf::error& e) { spdlog::debug("engine {} does not list its containers: {}", name, text_of(e)); });
+              [name = status.name](const caf::error& e) {
+                spdlog::debug("engine {} does not list its containers: {}", name, text_of(e));
+              });
         }
       },
       [](const caf::error&) {});
 }
 
-/// One image less on an engine that is short of disk. Time is the lease: what was pulled or used lately stays, and what a container
-/// uses, the engine itself does not give away.
-void collect_image(self_pointer self, const engine_actor& engine, const std::string& engine_id, std::vector<std::string> unused) {
+/// One image less on an engine that is short of disk. Time is the lease: what was pulled or used lately stays, and what
+/// a container uses, the engine itself does not give away.
+void collect_image(self_pointer self, const engine_actor& engine, const std::string& engine_id,
+                   std::vector<std::string> unused) {
   if (unused.empty())
     return;
   auto image = unused.front();
@@ -150,7 +163,8 @@ void collect_image(self_pointer self, const engine_actor& engine, const std::str
           spdlog::info("removed the image {}: its engine is short of disk, and it was not used for long", image);
           self->state.context->metrics->image_removed();
         }
-        self->request(self->state.handles.store, caf::infinite, forget_atom_v, engine_id, image).then([] {}, [](const caf::error&) {});
+        self->request(self->state.handles.store, caf::infinite, forget_atom_v, engine_id, image)
+          .then([] {}, [](const caf::error&) {});
       },
       [=](const caf::error& e) {
         if (engine_code(e) == engine_errc::conflict) // in use after all: the next one may do
@@ -167,15 +181,18 @@ void collect_images(self_pointer self) {
       [self](const std::vector<engine_status>& engines) {
         auto& state = self->state;
         for (const auto& settings : state.context->settings.engines) {
-          auto status = std::find_if(engines.begin(), engines.end(), [&](const auto& one) { return one.name == settings.name; });
+          auto status
+            = std::find_if(engines.begin(), engines.end(), [&](const auto& one) { return one.name == settings.name; });
           auto engine = state.handles.engines.find(settings.name);
-          if (settings.image_gc_below.bytes == 0 || status == engines.end() || engine == state.handles.engines.end() || status->state != engine_state::ready
-              || !status->disk_free || *status->disk_free >= settings.image_gc_below.bytes)
+          if (settings.image_gc_below.bytes == 0 || status == engines.end() || engine == state.handles.engines.end()
+              || status->state != engine_state::ready || !status->disk_free
+              || *status->disk_free >= settings.image_gc_below.bytes)
             continue;
           auto age = std::max({settings.image_gc_age, least_image_age, 2 * settings.grace});
           auto before = std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - age);
           self->request(state.handles.store, 30s, images_atom_v, status->info.id, before)
-            .then([self, actor = engine->second, id = status->info.id](const std::vector<std::string>& unused) { collect_image(self, actor, id, unused); },
+            .then([self, actor = engine->second, id = status->info.id](
+                    const std::vector<std::string>& unused) { collect_image(self, actor, id, unused); },
                   [](const caf::error&) {});
         }
       },
@@ -188,7 +205,10 @@ void forget(self_pointer self) {
   auto keep = state.context->settings.retention;
   if (keep.count() == 0 || !state.handles.store || !state.handles.logs)
     return;
-  self->request(state.handles.store, 30s, list_atom_v, std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - keep), forgotten_at_once)
+  self
+    ->request(state.handles.store, 30s, list_atom_v,
+              std::chrono::time_point_cast<timestamp::duration>(std::chrono::system_clock::now() - keep),
+              forgotten_at_once)
     .then(
       [self](const std::vector<task_id>& tasks) {
         if (tasks.empty())
@@ -235,7 +255,8 @@ reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, reape
     },
     [=](tick_atom) {
       self->delayed_send(self, look_interval, tick_atom_v);
-      self->request(reaper_actor{self}, caf::infinite, reap_atom_v).then([](std::uint32_t) {}, [](const caf::error&) {});
+      self->request(reaper_actor{self}, caf::infinite, reap_atom_v)
+        .then([](std::uint32_t) {}, [](const caf::error&) {});
       forget(self);
       collect_images(self);
     },

@@ -5,8 +5,7 @@
 namespace davit {
 
 restart_budget::restart_budget(std::size_t restarts, duration period, duration least_wait, duration most_wait)
-  : restarts_(restarts), period_(period), least_wait_(least_wait), most_wait_(most_wait) {
-}
+  : restarts_(restarts), period_(period), least_wait_(least_wait), most_wait_(most_wait) {}
 
 std::optional<duration> restart_budget::spend(clock::time_point now) {
   while (!spent_.empty() && now - spent_.front() >= period_)

@@ -13,7 +13,8 @@ class restart_budget {
 public:
   using clock = std::chrono::steady_clock;
 
-  explicit restart_budget(std::size_t restarts = 5, duration period = std::chrono::seconds{60}, duration least_wait = std::chrono::milliseconds{10},
+  explicit restart_budget(std::size_t restarts = 5, duration period = std::chrono::seconds{60},
+                          duration least_wait = std::chrono::milliseconds{10},
                           duration most_wait = std::chrono::seconds{5});
 
   /// The child has failed at `now`: how long to wait before it is started again; no value: the budget is spent.

@@ -27,7 +27,8 @@ public:
     forget(now);
     if (asked_.empty() || now - asked_.back() >= idle)
       return 0;
-    auto lately = static_cast<std::uint32_t>(std::count_if(asked_.begin(), asked_.end(), [&](auto at) { return now - at < burst; }));
+    auto lately = static_cast<std::uint32_t>(
+      std::count_if(asked_.begin(), asked_.end(), [&](auto at) { return now - at < burst; }));
     return std::min(most, std::max(1u, lately));
   }
 

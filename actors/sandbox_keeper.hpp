@@ -7,6 +7,7 @@
 namespace davit {
 
 /// For the engine of these settings. `handles` may lack its connection yet.
-sandbox_actor spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, sandbox_handles handles);
+sandbox_actor
+spawn_sandbox_keeper(caf::actor_system& system, context_ptr context, engine_settings settings, sandbox_handles handles);
 
 } // namespace davit

@@ -47,7 +47,10 @@ std::string why_no_init(const task_spec& spec, const engine_info& engine) {
   if (engine.architecture != init::architecture())
     return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
   for (const auto& one : spec.mounts)
-    if ((std::filesystem::path{one.target} / "").lexically_normal().string().starts_with(std::string{init::folder} + "/"))
+    if ((std::filesystem::path{one.target} / "")
+          .lexically_normal()
+          .string()
+          .starts_with(std::string{init::folder} + "/"))
       return std::string{"it mounts "}.append(init::folder);
   return {};
 }
@@ -77,7 +80,10 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
     plan.command.push_back("hosts");
   plan.env.clear();
   plan.secrets.clear();
-  plan.labels = {{"davit.sandbox", nonce}, {init::words_label, init::words_version}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
+  plan.labels = {{"davit.sandbox", nonce},
+                 {init::words_label, init::words_version},
+                 {"davit.agent", settings.name},
+                 {"davit.fleet", settings.fleet}};
   plan.open_stdin = true;
   plan.no_healthcheck = true;
   add_init(plan);
@@ -97,7 +103,8 @@ bool may_be_too_long(const container_plan& plan) {
 
 bool can_join(const container_plan& of_task) {
   const auto& network = of_task.network;
-  return network != "none" && network != "host" && !network.starts_with("container:") && of_task.sysctls.empty() && of_task.runtime.empty() && of_task.userns_mode.empty() && of_task.uts.empty();
+  return network != "none" && network != "host" && !network.starts_with("container:") && of_task.sysctls.empty()
+      && of_task.runtime.empty() && of_task.userns_mode.empty() && of_task.uts.empty();
 }
 
 container_plan network_plan(const container_plan& of_task) {

@@ -10,7 +10,8 @@ namespace davit {
 inline constexpr std::chrono::seconds sandbox_patience{3600};
 
 /// Names of containers that are not, or not yet, a task's begin so.
-inline constexpr std::string_view sandbox_prefix = "davit-sandbox-", network_prefix = "davit-network-", carrier_prefix = "davit-init-";
+inline constexpr std::string_view sandbox_prefix = "davit-sandbox-", network_prefix = "davit-network-",
+                                  carrier_prefix = "davit-init-";
 
 /// Behind the name of an attempt's container: the one whose network it has joined.
 inline constexpr std::string_view network_suffix = "-net";
@@ -27,7 +28,8 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
 /// Whether the container could as well join a network that was made before it.
 bool can_join(const container_plan& of_task);
 
-/// The container, without its name, whose network such a task's container can join. It needs an image only to be one: any will do.
+/// The container, without its name, whose network such a task's container can join. It needs an image only to be one:
+/// any will do.
 container_plan network_plan(const container_plan& of_task);
 
 /// The task's container in the network of another.
@@ -36,10 +38,12 @@ container_plan joined(container_plan of_task, const std::string& other);
 /// Why the command of a task is its container's first process; empty: davit's init is.
 std::string why_no_init(const task_spec& spec, const engine_info& engine);
 
-/// The task's container with davit's init as its first process; of an image that has been looked up, and has a command if the plan has none.
+/// The task's container with davit's init as its first process; of an image that has been looked up, and has a command
+/// if the plan has none.
 container_plan with_init(container_plan of_task, const image_info& image, const std::string& nonce);
 
-/// Whether the kernel may find the container's arguments and variables too much for one program; how much it takes depends on the stack's limit.
+/// Whether the kernel may find the container's arguments and variables too much for one program; how much it takes
+/// depends on the stack's limit.
 bool may_be_too_long(const container_plan& plan);
 
 /// What is unpacked into a sandbox before its start: what its init can't write itself.
@@ -48,7 +52,8 @@ std::string sandbox_files(const container_plan& plan, const image_info& image);
 /// The container, never started, that the init is carried into its volume by.
 container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image);
 
-/// What the engine would execute: the image's own words fill in for those that the plan leaves out. Empty: there is no command.
+/// What the engine would execute: the image's own words fill in for those that the plan leaves out. Empty: there is no
+/// command.
 std::vector<std::string> arguments_of(const container_plan& of_task, const image_info& image);
 
 } // namespace davit

@@ -42,8 +42,8 @@ void look_at_disk(scheduler_pointer self) {
 /// One timer, for the task that may be claimed first.
 void look_again(scheduler_pointer self, timestamp due) {
   auto& state = self->state;
-  auto wait =
-    std::max<duration>(std::chrono::duration_cast<duration>(due - std::chrono::system_clock::now()) + 1ms, 1ms);
+  auto wait
+    = std::max<duration>(std::chrono::duration_cast<duration>(due - std::chrono::system_clock::now()) + 1ms, 1ms);
   auto at = self->clock().now() + wait;
   if (state.look_at && *state.look_at <= at) // the claim that is made then tells again
     return;
@@ -69,8 +69,8 @@ void claimed(scheduler_pointer self, claim_answer& answer, bool first) {
   auto& state = self->state;
   state.caught_up = true;
   state.answer_lost = false;
-  auto open =
-    std::count_if(answer.attempts.begin(), answer.attempts.end(), [](const auto& one) { return one.resumed; });
+  auto open
+    = std::count_if(answer.attempts.begin(), answer.attempts.end(), [](const auto& one) { return one.resumed; });
   if (open != 0 && first)
     spdlog::info("{} attempts were under way when the agent ended last; going on with them", open);
   else if (open != 0)
@@ -176,8 +176,8 @@ void tell_executors(scheduler_pointer self, Which which, const Args&... args) {
 
 constexpr auto all_of_them = [](const attempt_key&, const live_attempt&) { return true; };
 
-scheduler_actor::behavior_type scheduler(scheduler_pointer self, context_ptr context, scheduler_handles addresses,
-                                         executor_factory make_executor) {
+scheduler_actor::behavior_type
+scheduler(scheduler_pointer self, context_ptr context, scheduler_handles addresses, executor_factory make_executor) {
   auto& state = self->state;
   state.context = context;
   state.addresses = std::move(addresses);

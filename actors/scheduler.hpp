@@ -9,8 +9,8 @@
 
 namespace davit {
 
-using executor_factory =
-  std::function<executor_actor(caf::scheduled_actor*, context_ptr, claimed_attempt, engine_status, executor_handles)>;
+using executor_factory
+  = std::function<executor_actor(caf::scheduled_actor*, context_ptr, claimed_attempt, engine_status, executor_handles)>;
 
 /// Claims nothing before it is told of the store (`wire`). One that is told to drain before that claims nothing new at
 /// all, and goes on with what an earlier scheduler has left: so a scheduler is started again while its agent drains.

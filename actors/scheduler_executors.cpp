@@ -11,8 +11,8 @@ namespace {
 
 void start_executor(scheduler_pointer self, live_attempt& one) {
   auto& state = self->state;
-  one.executor =
-    state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), state.addresses);
+  one.executor
+    = state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), state.addresses);
   self->monitor(one.executor);
 }
 
@@ -33,8 +33,8 @@ void restart_executor(scheduler_pointer self, const attempt_token& token) {
         auto entry = waiting_for_restart(self->state, token);
         if (!entry)
           return;
-        auto over =
-          now.attempts.empty() || now.attempts.back().number != token.key.number || now.attempts.back().outcome;
+        auto over
+          = now.attempts.empty() || now.attempts.back().number != token.key.number || now.attempts.back().outcome;
         if (over) { // the outcome is stored; what is left of the container is the reaper's
           self->state.live.erase(token.key);
           settle_drain(self);

@@ -26,10 +26,11 @@ using moment = caf::actor_clock::time_point;
 constexpr duration save_interval = 1s;
 constexpr duration least_backoff = 500ms, most_backoff = 30s;
 constexpr std::uint32_t page_bytes = 128 * 1024;
-constexpr std::size_t most_reads = 64;      ///< At once: with page_bytes, what a sink may hold in memory.
-constexpr std::size_t most_deliveries = 8;  ///< At once; of one log they go one after the other.
+constexpr std::size_t most_reads = 64;        ///< At once: with page_bytes, what a sink may hold in memory.
+constexpr std::size_t most_deliveries = 8;    ///< At once; of one log they go one after the other.
 constexpr std::size_t most_measured = 10'000; ///< Logs whose sizes are asked for at once.
-constexpr duration forgotten_after = 10s;   ///< How far back the logs are looked through after a crash: more than a save takes.
+constexpr duration forgotten_after
+  = 10s; ///< How far back the logs are looked through after a crash: more than a save takes.
 
 /// Read, and not yet sent.
 struct read_page {
@@ -50,7 +51,7 @@ struct sink_state {
   std::deque<read_page> pages;
   std::shared_ptr<sink_outlet> outlet;
   duration backoff{0};
-  std::optional<moment> not_before; ///< The place does not take anything until then.
+  std::optional<moment> not_before;    ///< The place does not take anything until then.
   std::optional<timestamp> unsearched; ///< What was begun since may not be known here: the last save before a restart.
   bool searching = false, measuring = false;
   bool dirty = true;
@@ -66,7 +67,8 @@ struct sink_state {
   moment now() const { return self->clock().now(); }
   std::filesystem::path kept_file() const { return context->settings.data_dir / "sinks" / (settings.name + ".json"); }
 
-  // -- what is to be sent ------------------------------------------------------------------------------------------------
+  // -- what is to be sent
+  // ------------------------------------------------------------------------------------------------
 
   /// Writes down how far each log has come.
   void keep();
@@ -86,7 +88,8 @@ struct sink_state {
   /// What waits for a place that takes nothing is bounded: the oldest goes first.
   void bound_backlog();
 
-  // -- sending -----------------------------------------------------------------------------------------------------------
+  // -- sending
+  // -----------------------------------------------------------------------------------------------------------
 
   /// Reads and sends as much as the bounds allow.
   void pump();
@@ -108,14 +111,16 @@ struct sink_state {
 
 using self_pointer = sink_actor::stateful_pointer<sink_state>;
 
-// -- what is to be sent --------------------------------------------------------------------------------------------------
+// -- what is to be sent
+// --------------------------------------------------------------------------------------------------
 
 void sink_state::keep() {
   auto positions = logs.positions();
   positions.at = unsearched.value_or(std::chrono::system_clock::now());
   dirty = !save_positions(kept_file(), positions);
   if (dirty)
-    spdlog::warn("sink {}: {} can't be written: after a restart, more is sent twice", settings.name, kept_file().string());
+    spdlog::warn("sink {}: {} can't be written: after a restart, more is sent twice", settings.name,
+                 kept_file().string());
 }
 
 void sink_state::remember() {
@@ -196,12 +201,13 @@ void sink_state::bound_backlog() {
     dirty = true;
     status.dropped += size;
     context->metrics->sink_dropped(settings.name, size);
-    spdlog::error("sink {}: more than max-backlog waits to be sent; {} bytes of the log of task {} are dropped", settings.name, size,
-                  to_string(key.task));
+    spdlog::error("sink {}: more than max-backlog waits to be sent; {} bytes of the log of task {} are dropped",
+                  settings.name, size, to_string(key.task));
   }
 }
 
-// -- sending -------------------------------------------------------------------------------------------------------------
+// -- sending
+// -------------------------------------------------------------------------------------------------------------
 
 void sink_state::pump() {
   search();
@@ -316,14 +322,15 @@ void sink_state::deliver() {
       continue;
     ++deliveries;
     sink_outlet::records_ptr records{one.page, &one.page->records};
-    outlet->send(log->names, records, [this, one, actor = caf::actor_cast<caf::weak_actor_ptr>(sink_actor{self})](delivery outcome) {
-      if (auto strong = actor.lock()) // `this` is looked at in its own messages alone
-        caf::anon_send(caf::actor_cast<sink_actor>(strong), continuation{[this, one, outcome] {
-                         --deliveries;
-                         sent(one, outcome);
-                         pump();
-                       }});
-    });
+    outlet->send(log->names, records,
+                 [this, one, actor = caf::actor_cast<caf::weak_actor_ptr>(sink_actor{self})](delivery outcome) {
+                   if (auto strong = actor.lock()) // `this` is looked at in its own messages alone
+                     caf::anon_send(caf::actor_cast<sink_actor>(strong), continuation{[this, one, outcome] {
+                                      --deliveries;
+                                      sent(one, outcome);
+                                      pump();
+                                    }});
+                 });
   }
 }
 
@@ -355,7 +362,8 @@ void sink_state::sent(const read_page& one, const delivery& outcome) {
     status.message = outcome.message;
     status.dropped += bytes;
     metrics.sink_dropped(name, bytes);
-    spdlog::error("sink {}: {} bytes of the log of task {} are dropped: {}", name, bytes, to_string(one.turn.key.task), outcome.message);
+    spdlog::error("sink {}: {} bytes of the log of task {} are dropped: {}", name, bytes, to_string(one.turn.key.task),
+                  outcome.message);
   } else {
     if (!status.message.empty())
       spdlog::info("sink {} takes logs again", name);
@@ -397,7 +405,8 @@ void sink_state::tick() {
   pump();
 }
 
-sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_settings settings, sink_handles addresses, std::shared_ptr<sink_outlet> outlet) {
+sink_actor::behavior_type sink(self_pointer self, context_ptr context, sink_settings settings, sink_handles addresses,
+                               std::shared_ptr<sink_outlet> outlet) {
   auto& state = self->state;
   if (!outlet) {
     auto made = make_sink_outlet(*context, settings);
@@ -441,7 +450,8 @@ sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_setti
   return system.spawn<caf::detached>(sink, std::move(context), std::move(settings), std::move(addresses), nullptr);
 }
 
-sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses, std::shared_ptr<sink_outlet> outlet) {
+sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses,
+                      std::shared_ptr<sink_outlet> outlet) {
   return system.spawn(sink, std::move(context), std::move(settings), std::move(addresses), std::move(outlet));
 }
 

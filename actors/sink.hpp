@@ -14,6 +14,7 @@ class sink_outlet;
 sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses);
 
 /// Spawns it on the scheduler's threads, with an outlet that never blocks.
-sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses, std::shared_ptr<sink_outlet> outlet);
+sink_actor spawn_sink(caf::actor_system& system, context_ptr context, sink_settings settings, sink_handles addresses,
+                      std::shared_ptr<sink_outlet> outlet);
 
 } // namespace davit

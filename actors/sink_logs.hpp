@@ -48,7 +48,8 @@ public:
   /// What is to be kept; all but `at`.
   sink_positions positions() const;
 
-  /// The log is written, and has `size` bytes by now: it is read from there at most. True: it has gone back, and pages of it are worth nothing.
+  /// The log is written, and has `size` bytes by now: it is read from there at most. True: it has gone back, and pages
+  /// of it are worth nothing.
   bool opened(const attempt_key& key, std::uint64_t size);
 
   /// The log was written to at some time: it is sent from its beginning, unless it is known.

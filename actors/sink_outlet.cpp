@@ -56,7 +56,8 @@ private:
   delivery write(std::string lines) override {
     try {
       if (!file_) {
-        file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes, settings_.max_files);
+        file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes,
+                                                                       settings_.max_files);
         file_->set_pattern("%v");
       }
       lines.pop_back(); // the file's own newline takes its place
@@ -81,10 +82,11 @@ public:
   void send(std::shared_ptr<const log_names> names, records_ptr records, std::function<void(delivery)> done) override {
     transport::call_options options;
     options.until = transport::within(delivery_deadline);
-    boost::asio::co_spawn(strand_, service_->send(std::move(names), std::move(records), options),
-                          [done = std::move(done), service = service_](const std::exception_ptr& failed, delivery result) {
-                            done(failed ? again("an internal error ended the delivery") : std::move(result));
-                          });
+    boost::asio::co_spawn(
+      strand_, service_->send(std::move(names), std::move(records), options),
+      [done = std::move(done), service = service_](const std::exception_ptr& failed, delivery result) {
+        done(failed ? again("an internal error ended the delivery") : std::move(result));
+      });
   }
 
 private:
@@ -94,14 +96,16 @@ private:
 
 } // namespace
 
-transport::result<std::shared_ptr<sink_outlet>> make_sink_outlet(const agent_context& context, const sink_settings& settings) {
+transport::result<std::shared_ptr<sink_outlet>>
+make_sink_outlet(const agent_context& context, const sink_settings& settings) {
   using outlet_ptr = std::shared_ptr<sink_outlet>;
   if (settings.type == sink_type::console)
     return outlet_ptr{std::make_shared<console_outlet>()};
   if (settings.type == sink_type::file)
     return outlet_ptr{std::make_shared<file_outlet>(settings)};
   boost::asio::any_io_executor strand = boost::asio::make_strand(context.io.context());
-  auto service = shipping::make_log_service(strand, settings, [](const char* name) -> const char* { return std::getenv(name); });
+  auto service
+    = shipping::make_log_service(strand, settings, [](const char* name) -> const char* { return std::getenv(name); });
   if (!service)
     return service.error();
   return outlet_ptr{std::make_shared<service_outlet>(strand, std::move(*service))};

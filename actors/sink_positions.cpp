@@ -9,7 +9,8 @@ namespace davit {
 
 template <class Inspector>
 bool inspect(Inspector& f, sink_position& x) {
-  return f.object(x).fields(f.field("task", x.task), f.field("attempt", x.attempt), f.field("offset", x.offset), f.field("size", x.size));
+  return f.object(x).fields(f.field("task", x.task), f.field("attempt", x.attempt), f.field("offset", x.offset),
+                            f.field("size", x.size));
 }
 
 template <class Inspector>

@@ -38,13 +38,14 @@ struct store_keeper_state {
   std::vector<pending_write> writes; ///< Gathered since the last commit.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
-  std::chrono::steady_clock::time_point told{}, asked{}; ///< When peers were told of news last, and the store was asked for theirs.
-  bool telling = false, asking = false;                  ///< It will be done when the pause is over.
-  std::string warning;               ///< What the store had to say last.
+  std::chrono::steady_clock::time_point told{},
+    asked{};                            ///< When peers were told of news last, and the store was asked for theirs.
+  bool telling = false, asking = false; ///< It will be done when the pause is over.
+  std::string warning;                  ///< What the store had to say last.
   std::chrono::steady_clock::time_point warned{};
-  task_counts counts;                ///< As they were at `counted`.
+  task_counts counts; ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
-  duration count_again{0};           ///< How long they are good enough.
+  duration count_again{0}; ///< How long they are good enough.
 };
 
 using self_pointer = store_actor::stateful_pointer<store_keeper_state>;
@@ -67,23 +68,26 @@ caf::result<T> to_caf(store::result<T> result) {
 /// `work` may be run more than once, also after it was committed: it makes nothing anew that was made before.
 /// `committed` is run once, afterwards.
 template <class T>
-caf::result<T> write(self_pointer self, std::function<store::result<T>()> work, const char* crash_before_answer = nullptr, std::function<void()> committed = [] {}) {
+caf::result<T> write(
+  self_pointer self, std::function<store::result<T>()> work, const char* crash_before_answer = nullptr,
+  std::function<void()> committed = [] {}) {
   auto promise = self->make_response_promise<T>();
   auto outcome = std::make_shared<std::optional<store::result<T>>>();
-  auto answer = [promise, outcome, crash_before_answer, committed = std::move(committed)](const store::error* failed) mutable {
-    if (!failed && **outcome)
-      committed();
-    if (crash_before_answer)
-      crash_point(crash_before_answer);
-    if (failed)
-      promise.deliver(to_caf(*failed));
-    else if (!**outcome)
-      promise.deliver(to_caf((*outcome)->error()));
-    else if constexpr (std::is_void_v<T>)
-      promise.deliver();
-    else
-      promise.deliver(std::move(***outcome));
-  };
+  auto answer
+    = [promise, outcome, crash_before_answer, committed = std::move(committed)](const store::error* failed) mutable {
+        if (!failed && **outcome)
+          committed();
+        if (crash_before_answer)
+          crash_point(crash_before_answer);
+        if (failed)
+          promise.deliver(to_caf(*failed));
+        else if (!**outcome)
+          promise.deliver(to_caf((*outcome)->error()));
+        else if constexpr (std::is_void_v<T>)
+          promise.deliver();
+        else
+          promise.deliver(std::move(***outcome));
+      };
   auto& writes = self->state.writes;
   writes.push_back({[work = std::move(work), outcome] { outcome->emplace(work()); }, std::move(answer)});
   if (writes.size() == 1)
@@ -107,7 +111,8 @@ bool publish(self_pointer self) {
 }
 
 /// At once, or when the pause since the last time is over: once then, however often it was wanted.
-void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last, bool& waits, std::function<void()> act) {
+void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last, bool& waits,
+                 std::function<void()> act) {
   if (waits)
     return;
   auto now = std::chrono::steady_clock::now();
@@ -142,7 +147,8 @@ void commit(self_pointer self, metrics& metrics) {
     for (auto& one : writes)
       one.run();
   });
-  if (auto text = state.store->warning(); text.empty() != state.warning.empty() || (!text.empty() && begun - state.warned > warning_interval)) {
+  if (auto text = state.store->warning();
+      text.empty() != state.warning.empty() || (!text.empty() && begun - state.warned > warning_interval)) {
     if (text.empty())
       spdlog::info("the store's write-ahead log is written back again");
     else
@@ -157,8 +163,8 @@ void commit(self_pointer self, metrics& metrics) {
   } else if (done.error().away || (writes.size() == 1 && !state.store->shared())) {
     refuse(writes.begin(), writes.end(), done.error());
   } else {
-    // One bad write must not take the others with it. And where the answer to a COMMIT was lost on its way, each finds out
-    // when it is run again whether it was done: that is why each can be run twice.
+    // One bad write must not take the others with it. And where the answer to a COMMIT was lost on its way, each finds
+    // out when it is run again whether it was done: that is why each can be run twice.
     for (auto one = writes.begin(); one != writes.end();) {
       auto single = state.store->batch(one->run);
       auto next = !single && single.error().away ? writes.end() : one + 1; // the others would not reach it either
@@ -196,24 +202,38 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       auto created = std::make_shared<bool>(false);
       const auto& settings = context->settings;
       // Made here, and not when it is run: that may be twice.
-      store::new_task made{uuid::make_v7(), spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(), {label_wanted(spec)}, owner};
-      return write<task_receipt>(self, [=, &store, made = std::move(made)]() -> store::result<task_receipt> {
-        auto receipt = store.accept(made);
-        *created = receipt && receipt->created;
-        return receipt;
-      }, "task accepted", [=] {
-        if (*created)
-          context->metrics->task_accepted();
-      });
+      store::new_task made{
+        uuid::make_v7(),      spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(),
+        {label_wanted(spec)}, owner};
+      return write<task_receipt>(
+        self,
+        [=, &store, made = std::move(made)]() -> store::result<task_receipt> {
+          auto receipt = store.accept(made);
+          *created = receipt && receipt->created;
+          return receipt;
+        },
+        "task accepted",
+        [=] {
+          if (*created)
+            context->metrics->task_accepted();
+        });
     },
     [=, &store](claim_atom, const claim_request& request) {
       return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks); });
     },
-    [=, &store](limits_atom, const task& queued) -> caf::result<std::vector<std::string>> { return to_caf(store.limits_reached(queued, context->settings.placement)); },
-    [=, &store](beat_atom, const agent_status& agent, duration lease) { return write<bool>(self, [=, &store] { return store.heartbeat(agent, lease); }); },
-    [=, &store](retire_atom, const std::string& agent, uuid incarnation) { return write<void>(self, [=, &store] { return store.retire(agent, incarnation); }); },
+    [=, &store](limits_atom, const task& queued) -> caf::result<std::vector<std::string>> {
+      return to_caf(store.limits_reached(queued, context->settings.placement));
+    },
+    [=, &store](beat_atom, const agent_status& agent, duration lease) {
+      return write<bool>(self, [=, &store] { return store.heartbeat(agent, lease); });
+    },
+    [=, &store](retire_atom, const std::string& agent, uuid incarnation) {
+      return write<void>(self, [=, &store] { return store.retire(agent, incarnation); });
+    },
     [&store](agents_atom) -> caf::result<std::vector<agent_status>> { return to_caf(store.agents()); },
-    [=, &store](adopt_atom, const adopt_request& request) { return write<adoption>(self, [=, &store] { return store.adopt(request); }); },
+    [=, &store](adopt_atom, const adopt_request& request) {
+      return write<adoption>(self, [=, &store] { return store.adopt(request); });
+    },
     [=](news_atom) {
       if (self->current_sender() == self) {
         self->delayed_send(self, news_interval, news_atom_v);
@@ -226,43 +246,61 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       return write<void>(self, [=, &store] { return store.record(progress); });
     },
     [=, &store](finish_atom, const attempt_result& result) {
-      return write<void>(self, [=, &store]() -> store::result<void> {
-        if (auto finished = store.finish(result); !finished)
-          return finished.error();
-        return {};
-      }, "outcome stored");
+      return write<void>(
+        self,
+        [=, &store]() -> store::result<void> {
+          if (auto finished = store.finish(result); !finished)
+            return finished.error();
+          return {};
+        },
+        "outcome stored");
     },
     [=, &store](expire_atom) -> caf::result<void> {
       auto count = std::make_shared<std::uint32_t>(0);
-      return write<void>(self, [=, &store]() -> store::result<void> {
-        auto expired = store.expire(std::chrono::system_clock::now());
-        if (!expired)
-          return expired.error();
-        *count = *expired;
-        return {};
-      }, nullptr, [=] {
-        for (std::uint32_t i = 0; i < *count; ++i)
-          context->metrics->task_finished("timed_out");
-      });
+      return write<void>(
+        self,
+        [=, &store]() -> store::result<void> {
+          auto expired = store.expire(std::chrono::system_clock::now());
+          if (!expired)
+            return expired.error();
+          *count = *expired;
+          return {};
+        },
+        nullptr,
+        [=] {
+          for (std::uint32_t i = 0; i < *count; ++i)
+            context->metrics->task_finished("timed_out");
+        });
     },
-    [=, &store](pull_atom, const std::string& engine, const std::string& image) { return write<void>(self, [=, &store] { return store.image_pulled(engine, image); }); },
-    [&store](images_atom, const std::string& engine, timestamp before) -> caf::result<std::vector<std::string>> { return to_caf(store.images_unused(engine, before)); },
-    [=, &store](forget_atom, const std::string& engine, const std::string& image) { return write<void>(self, [=, &store] { return store.forget_image(engine, image); }); },
-    [&store](list_atom, timestamp before, std::uint32_t limit) -> caf::result<std::vector<task_id>> { return to_caf(store.finished_before(before, limit)); },
+    [=, &store](pull_atom, const std::string& engine, const std::string& image) {
+      return write<void>(self, [=, &store] { return store.image_pulled(engine, image); });
+    },
+    [&store](images_atom, const std::string& engine, timestamp before) -> caf::result<std::vector<std::string>> {
+      return to_caf(store.images_unused(engine, before));
+    },
+    [=, &store](forget_atom, const std::string& engine, const std::string& image) {
+      return write<void>(self, [=, &store] { return store.forget_image(engine, image); });
+    },
+    [&store](list_atom, timestamp before, std::uint32_t limit) -> caf::result<std::vector<task_id>> {
+      return to_caf(store.finished_before(before, limit));
+    },
     [=, &store](log_atom, const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) {
       return write<void>(self, [=, &store] { return store.put_log(key, index, count, bytes); });
     },
-    [&store](log_atom, const attempt_key& key, std::uint32_t index) -> caf::result<log_block> { return to_caf(store.get_log(key, index)); },
-    [=, &store](forget_atom, const std::vector<task_id>& tasks) { return write<void>(self, [=, &store] { return store.forget(tasks); }); },
+    [&store](log_atom, const attempt_key& key, std::uint32_t index) -> caf::result<log_block> {
+      return to_caf(store.get_log(key, index));
+    },
+    [=, &store](forget_atom, const std::vector<task_id>& tasks) {
+      return write<void>(self, [=, &store] { return store.forget(tasks); });
+    },
     [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
     [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
     [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {
       return to_caf(store.next_tasks(context->settings.name, context->settings.private_tasks, labels, limit));
     },
-    [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit) -> caf::result<std::vector<task_event>> {
-      return to_caf(store.events(after, only, limit));
-    },
+    [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit)
+      -> caf::result<std::vector<task_event>> { return to_caf(store.events(after, only, limit)); },
     [&store](since_atom, const std::string& agent, timestamp since, std::int64_t after) -> caf::result<ended_attempts> {
       return to_caf(store.ended_since(agent, since, after));
     },
@@ -277,7 +315,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       state.counts = *counts;
       state.counted = std::chrono::steady_clock::now();
       // A million tasks that wait take a while to be counted: that must not keep the store from its work.
-      state.count_again = std::chrono::duration_cast<duration>(std::min<std::chrono::steady_clock::duration>((state.counted - begun) * 50, std::chrono::seconds{15}));
+      state.count_again = std::chrono::duration_cast<duration>(
+        std::min<std::chrono::steady_clock::duration>((state.counted - begun) * 50, std::chrono::seconds{15}));
       context->metrics->tasks_in_state(counts->queued, counts->starting, counts->running);
       return state.counts;
     },

@@ -26,22 +26,25 @@ struct child_plan {
 
 /// Actors that are suspended together.
 struct subtree_plan {
-  std::string name; ///< Unique.
+  std::string name;  ///< Unique.
   bool core = false; ///< The agent can't do without: if it can't be healed, the supervisor ends.
-  /// Tells others that it is suspended, why and since when: at once, and again whenever an actor was started meanwhile. May be empty.
+  /// Tells others that it is suspended, why and since when: at once, and again whenever an actor was started meanwhile.
+  /// May be empty.
   std::function<void(const directory&, const std::string& why, timestamp since)> tell_suspended;
 };
 
 struct supervision_plan {
   std::vector<subtree_plan> subtrees;
-  std::vector<child_plan> children; ///< In the order of their start. Whoever waits for the start waits for the last one.
+  std::vector<child_plan>
+    children; ///< In the order of their start. Whoever waits for the start waits for the last one.
 };
 
-/// A child that fails is started again after a backoff, and those who use it are given its new handle. One that has failed more often
-/// than its `restart_budget` allows
-/// - ends the supervisor, if its subtree is core. The reason names the child and its last error; `context->ending` is true by then.
-/// - suspends its subtree otherwise: the other children of the subtree are ended, and 30 s later all are started again, for ever.
-/// Whatever ends the supervisor ends its children; the last one that was started is told first.
+/// A child that fails is started again after a backoff, and those who use it are given its new handle. One that has
+/// failed more often than its `restart_budget` allows
+/// - ends the supervisor, if its subtree is core. The reason names the child and its last error; `context->ending` is
+/// true by then.
+/// - suspends its subtree otherwise: the other children of the subtree are ended, and 30 s later all are started again,
+/// for ever. Whatever ends the supervisor ends its children; the last one that was started is told first.
 supervisor_actor spawn_supervisor(caf::actor_system& system, context_ptr context, supervision_plan plan);
 
 } // namespace davit

@@ -26,7 +26,8 @@ std::string host_of(std::string text) {
 }
 
 bool is_loopback_name(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos);
+  return host == "localhost" || host == "[::1]"
+      || (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
 server_response turn_away(int status, std::string why) {
@@ -42,8 +43,7 @@ server_response turn_away(int status, std::string why) {
 
 access_control::access_control(access_settings settings, const std::filesystem::path& data_dir)
   : settings_(std::move(settings)),
-    audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log) {
-}
+    audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log) {}
 
 /// The tokens as the file has them now: a token that was revoked is worth nothing within a second.
 const token_list* access_control::tokens() {
@@ -76,7 +76,8 @@ bool access_control::within_rate(const std::string& id) {
   auto now = steady::now();
   auto [entry, made] = buckets_.try_emplace(id, bucket{settings_.rate_limit * 2, now});
   auto& one = entry->second;
-  one.left = std::min(settings_.rate_limit * 2, one.left + settings_.rate_limit * std::chrono::duration<double>(now - one.at).count());
+  one.left = std::min(settings_.rate_limit * 2,
+                      one.left + settings_.rate_limit * std::chrono::duration<double>(now - one.at).count());
   one.at = now;
   if (one.left < 1)
     return false;
@@ -92,7 +93,8 @@ access_control::verdict access_control::admit(const server_request& request) {
   auto authorization = request.header("authorization");
   constexpr std::string_view bearer = "bearer ";
   auto has_token = authorization.size() > bearer.size()
-                   && std::equal(bearer.begin(), bearer.end(), authorization.begin(), [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
+                && std::equal(bearer.begin(), bearer.end(), authorization.begin(),
+                              [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
   who.name = peer.local ? "uid " + std::to_string(peer.uid) + " (pid " + std::to_string(peer.pid) + ")" : peer.address;
   who.owner = peer.local ? "uid " + std::to_string(peer.uid) : "loopback";
   if (!peer.certificate.empty())
@@ -108,21 +110,28 @@ access_control::verdict access_control::admit(const server_request& request) {
     who.scopes = found->scopes;
     who.profile = found->profile;
     if (!within_rate(found->id))
-      result.refusal = turn_away(429, "more than " + std::to_string(static_cast<long>(settings_.rate_limit)) + " requests per second came with this token");
+      result.refusal = turn_away(429, "more than " + std::to_string(static_cast<long>(settings_.rate_limit))
+                                        + " requests per second came with this token");
     return result;
   }
   if (!peer.local && !settings_.tokens_file.empty()) {
-    result.refusal = turn_away(401, "a token is needed: Authorization: Bearer ... (for davit itself: DAVIT_TOKEN); davit token create makes one");
+    result.refusal = turn_away(
+      401,
+      "a token is needed: Authorization: Bearer ... (for davit itself: DAVIT_TOKEN); davit token create makes one");
     return result;
   }
-  // Without a token it counts where a request comes from. A web page that runs in a browser on this machine comes from here
-  // too: by a name of its own that it made to point here, or across origins.
+  // Without a token it counts where a request comes from. A web page that runs in a browser on this machine comes from
+  // here too: by a name of its own that it made to point here, or across origins.
   if (!peer.local) {
     if (auto host = host_of(request.header("host")); !is_loopback_name(host)) {
-      result.refusal = turn_away(403, "the Host \"" + host + "\" is none of this machine's own names (localhost, 127.0.0.1, [::1]); use one of them, or a token");
+      result.refusal = turn_away(
+        403, "the Host \"" + host
+               + "\" is none of this machine's own names (localhost, 127.0.0.1, [::1]); use one of them, or a token");
       return result;
     }
-    if (auto origin = request.header("origin"); !origin.empty() && (!origin.starts_with("http") || origin.substr(origin.find("://") + 3) != request.header("host"))) {
+    if (auto origin = request.header("origin");
+        !origin.empty()
+        && (!origin.starts_with("http") || origin.substr(origin.find("://") + 3) != request.header("host"))) {
       result.refusal = turn_away(403, "a web page from " + origin + " is not this API's own");
       return result;
     }

@@ -16,7 +16,7 @@ namespace davit::api {
 
 struct caller {
   std::string owner; ///< Whose tasks these are: `token NAME`, `uid 1000`, `loopback`.
-  std::string name; ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
+  std::string name;  ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
   std::vector<api_scope> scopes;
   std::optional<policy_profile> profile;
 };
@@ -32,8 +32,8 @@ public:
   };
   verdict admit(const transport::server_request& request);
 
-  /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what can't
-  /// be written is told in davit's own log, and `then` is called all the same.
+  /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what
+  /// can't be written is told in davit's own log, and `then` is called all the same.
   void audit(const caller& who, const transport::server_request& request, int status, const std::string& location,
              std::function<void()> then);
 

@@ -8,8 +8,11 @@ namespace davit::api {
 
 void engines(self_pointer self, exchange_ptr client) {
   self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
-    .then([=](const std::vector<engine_status>& list) { respond_json(self, client, 200, {{"engines", json::to_value(list)}}); },
-          refuse(self, client));
+    .then(
+      [=](const std::vector<engine_status>& list) {
+        respond_json(self, client, 200, {{"engines", json::to_value(list)}});
+      },
+      refuse(self, client));
 }
 
 void agents(self_pointer self, exchange_ptr client) {
@@ -43,7 +46,8 @@ void agents(self_pointer self, exchange_ptr client) {
         for (const auto& one : list) {
           slots += one.slots;
           busy += one.busy;
-          engines.push_back(json::to_value(agent_engine{one.name, one.info.id, one.state, one.slots, one.busy, one.labels, one.profile, one.message, one.blocked}));
+          engines.push_back(json::to_value(agent_engine{one.name, one.info.id, one.state, one.slots, one.busy,
+                                                        one.labels, one.profile, one.message, one.blocked}));
         }
         json::object agent{{"name", self->state.context->settings.name},
                            {"state", self->state.draining ? "draining" : "ready"},
@@ -80,7 +84,8 @@ void sinks(self_pointer self, exchange_ptr client) {
         [=, name = name](const caf::error& e) {
           const auto& suspended = self->state.addresses.suspended;
           auto why = suspended.find("sink " + name);
-          list->emplace(name, json::object{{"name", name}, {"message", why == suspended.end() ? text_of(e) : why->second}});
+          list->emplace(name,
+                        json::object{{"name", name}, {"message", why == suspended.end() ? text_of(e) : why->second}});
           settle();
         });
 }
@@ -89,11 +94,16 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
   auto name = asked == "-" ? self->state.context->settings.name : asked; // this one, whatever it is called
   if (name != self->state.context->settings.name && self->state.addresses.fleet) {
     self->request(self->state.addresses.fleet, caf::infinite, drain_atom_v, name)
-      .then([=] { respond_json(self, client, 202, {{"name", name}, {"state", "draining"}}); }, [=](const caf::error& e) { respond(self, client, problem(404, text_of(e))); });
+      .then(
+        [=] {
+          respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
+        },
+        [=](const caf::error& e) { respond(self, client, problem(404, text_of(e))); });
     return;
   }
   if (name != self->state.context->settings.name)
-    return respond(self, client, problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
+    return respond(self, client,
+                   problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
   self->state.draining = true;
   // Answered at once: the end of it can be seen in the agent's slots.
   self->send(self->state.addresses.supervisor, drain_atom_v);
@@ -106,15 +116,18 @@ void ready(self_pointer self, exchange_ptr client) {
     bool one_ready = false;
     for (const auto& engine : engines) {
       one_ready |= engine.state == engine_state::ready;
-      if (!engine.blocked.empty() && !self->state.draining && std::find(missing.begin(), missing.end(), engine.blocked) == missing.end())
+      if (!engine.blocked.empty() && !self->state.draining
+          && std::find(missing.begin(), missing.end(), engine.blocked) == missing.end())
         missing.push_back(engine.blocked);
-      list.push_back(json::object{{"name", engine.name}, {"state", to_string(engine.state)}, {"message", engine.message}});
+      list.push_back(
+        json::object{{"name", engine.name}, {"state", to_string(engine.state)}, {"message", engine.message}});
     }
     if (!one_ready && engines.empty())
       missing.push_back("no engine is configured");
     else if (!one_ready)
       for (const auto& engine : engines)
-        missing.push_back("engine " + engine.name + " is " + to_string(engine.state) + (engine.message.empty() ? "" : ": " + engine.message));
+        missing.push_back("engine " + engine.name + " is " + to_string(engine.state)
+                          + (engine.message.empty() ? "" : ": " + engine.message));
     if (self->state.draining)
       missing.push_back("the agent is draining");
     json::object body{{"ready", missing.empty()}, {"missing", json::to_value(missing)}, {"engines", std::move(list)}};
@@ -142,7 +155,8 @@ void metrics_page(self_pointer self, exchange_ptr client) {
     auto text = self->state.collector.collect_from(self->system().metrics());
     respond(self, client, {200, "text/plain; version=0.0.4; charset=utf-8", {text.begin(), text.end()}, {}});
   };
-  self->request(self->state.addresses.store, 5s, count_atom_v).then([=](const task_counts&) { answer(); }, [=](const caf::error&) { answer(); });
+  self->request(self->state.addresses.store, 5s, count_atom_v)
+    .then([=](const task_counts&) { answer(); }, [=](const caf::error&) { answer(); });
 }
 
 } // namespace davit::api

@@ -24,11 +24,13 @@ void write_event(self_pointer self, const std::shared_ptr<event_stream_state>& s
   stream->last_written = steady::now();
   auto& unsent = stream->unsent;
   ++unsent;
-  auto bytes = "event: " + event.kind + "\nid: " + std::to_string(event.sequence) + "\ndata: " + json::write(event_json(event)) + "\n\n";
+  auto bytes = "event: " + event.kind + "\nid: " + std::to_string(event.sequence)
+             + "\ndata: " + json::write(event_json(event)) + "\n\n";
   auto ends = !stream->only.nil() && event.kind == "finished";
   if (ends)
     bytes += "event: end\ndata: {}\n\n";
-  stream->client->write(std::move(bytes), [actor = weak(self), stream](bool) { resume(actor, [stream] { --stream->unsent; }); });
+  stream->client->write(std::move(bytes),
+                        [actor = weak(self), stream](bool) { resume(actor, [stream] { --stream->unsent; }); });
   if (ends || unsent > longest_backlog) { // the reader comes again with Last-Event-ID
     stream->over = true;
     stream->client->finish();
@@ -36,7 +38,9 @@ void write_event(self_pointer self, const std::shared_ptr<event_stream_state>& s
 }
 
 void catch_up(self_pointer self, const std::shared_ptr<event_stream_state>& stream) {
-  self->request(self->state.addresses.store, caf::infinite, events_atom_v, stream->last, stream->only, std::uint32_t{1000})
+  self
+    ->request(self->state.addresses.store, caf::infinite, events_atom_v, stream->last, stream->only,
+              std::uint32_t{1000})
     .then(
       [=](const std::vector<task_event>& events) {
         for (const auto& event : events)
@@ -67,7 +71,11 @@ void events(self_pointer self, exchange_ptr client, task_id only) {
   }
   if (request.header("accept").find("text/event-stream") == std::string::npos) {
     self->request(self->state.addresses.store, caf::infinite, events_atom_v, after, only, std::uint32_t{1000})
-      .then([=](const std::vector<task_event>& list) { respond_json(self, client, 200, {{"events", json::to_value(list)}}); }, refuse(self, client));
+      .then(
+        [=](const std::vector<task_event>& list) {
+          respond_json(self, client, 200, {{"events", json::to_value(list)}});
+        },
+        refuse(self, client));
     return;
   }
   auto stream = std::make_shared<event_stream_state>();
@@ -87,12 +95,14 @@ void events(self_pointer self, exchange_ptr client, task_id only) {
 void on_event(self_pointer self, const task_event& event) {
   auto& state = self->state;
   for (const auto& stream : state.events)
-    if (stream->caught_up && !stream->over && event.sequence > stream->last && (stream->only.nil() || stream->only == event.task))
+    if (stream->caught_up && !stream->over && event.sequence > stream->last
+        && (stream->only.nil() || stream->only == event.task))
       write_event(self, stream, event);
   std::erase_if(state.events, [](const auto& stream) { return stream->over; });
   if (event.kind != "finished")
     return;
-  auto has_reader = std::any_of(state.logs.begin(), state.logs.end(), [&](const auto& one) { return one->at.task == event.task; });
+  auto has_reader
+    = std::any_of(state.logs.begin(), state.logs.end(), [&](const auto& one) { return one->at.task == event.task; });
   if (state.waiting.count(event.task) == 0 && !has_reader)
     return;
   self->request(state.addresses.store, caf::infinite, find_atom_v, event.task)

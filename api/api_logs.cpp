@@ -23,7 +23,8 @@ void send_page_if_open(self_pointer self, const std::shared_ptr<log_stream_state
 }
 
 /// The agent that has it may be gone: another will have the attempt before long, or the store its log.
-void retry_or_break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, bool ended, const std::string& why) {
+void retry_or_break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, bool ended,
+                        const std::string& why) {
   if (stream->over)
     return;
   if ((!stream->follow && !ended) || ++stream->retries > (stream->follow ? most_retries : 10))
@@ -120,12 +121,15 @@ void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& strea
   auto wait = stream->follow && !stream->tail ? keep_alive_interval : duration{0};
   if (settings.shared_store)
     return read_from_fleet(self, stream, wait);
-  self->request(self->state.addresses.logs, caf::infinite, read_atom_v, log_query{stream->at, stream->offset, page_bytes, wait})
-    .then([=](const log_page& page) {
-            if (!stream->over)
-              send_page(self, stream, page);
-          },
-          [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+  self
+    ->request(self->state.addresses.logs, caf::infinite, read_atom_v,
+              log_query{stream->at, stream->offset, page_bytes, wait})
+    .then(
+      [=](const log_page& page) {
+        if (!stream->over)
+          send_page(self, stream, page);
+      },
+      [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
 }
 
 /// Ends a log that can't be read on, with a remark for those who see remarks.
@@ -133,12 +137,16 @@ void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& strea
   if (stream->over)
     return;
   spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), why);
-  if (auto bytes = render(*stream, {log_stream::note, std::chrono::system_clock::now(), "the log can't be read on: " + why + "\n"}, stream->offset); !bytes.empty())
+  if (auto bytes
+      = render(*stream, {log_stream::note, std::chrono::system_clock::now(), "the log can't be read on: " + why + "\n"},
+               stream->offset);
+      !bytes.empty())
     stream->client->write(std::move(bytes), nullptr);
   end_log(self, stream);
 }
 
-/// In a fleet a log is with the agent that has the attempt, and in the store when it has ended. Where that is may change under way.
+/// In a fleet a log is with the agent that has the attempt, and in the store when it has ended. Where that is may
+/// change under way.
 void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>& stream, duration wait) {
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
     .then(
@@ -158,12 +166,14 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
         log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}, !here};
         auto ask_peer = [=, agent = attempt.agent, ended = attempt.outcome.has_value()] {
           if (!self->state.addresses.fleet)
-            return retry_or_break_off(self, stream, ended, "agent " + agent + " keeps it, and this agent has no peers (davit.fleet.listen)");
+            return retry_or_break_off(self, stream, ended,
+                                      "agent " + agent + " keeps it, and this agent has no peers (davit.fleet.listen)");
           auto there = query;
           there.wait = wait;
           there.elsewhere = false;
           self->request(self->state.addresses.fleet, caf::infinite, read_atom_v, agent, there)
-            .then([=](const log_page& page) { send_page_if_open(self, stream, page); }, [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_of(e)); });
+            .then([=](const log_page& page) { send_page_if_open(self, stream, page); },
+                  [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_of(e)); });
         };
         if (!here && !attempt.outcome)
           return ask_peer();
@@ -193,7 +203,8 @@ void logs(self_pointer self, exchange_ptr client, task_id id) {
         // The attempt that comes next can be followed before it has begun.
         auto coming = stream->follow && now.state != task_state::finished ? 1 : 0;
         if (stream->at.number > static_cast<std::int32_t>(now.attempts.size()) + coming)
-          return respond(self, client, problem(404, "the task has no attempt " + std::to_string(stream->at.number), "attempt"));
+          return respond(self, client,
+                         problem(404, "the task has no attempt " + std::to_string(stream->at.number), "attempt"));
         if (stream->at.number == 0) // the last attempt, or the first to come
           stream->at.number = std::max<std::int32_t>(1, static_cast<std::int32_t>(now.attempts.size()));
         auto& all = self->state.logs;

@@ -30,7 +30,8 @@ void respond(self_pointer self, const exchange_ptr& client, server_response resp
   auto audited = state.audited.find(client.get());
   if (audited == state.audited.end())
     return client->respond(std::move(response));
-  auto location = std::find_if(response.headers.begin(), response.headers.end(), [](const auto& one) { return one.first == "Location"; });
+  auto location = std::find_if(response.headers.begin(), response.headers.end(),
+                               [](const auto& one) { return one.first == "Location"; });
   auto where = location == response.headers.end() ? std::string{} : location->second;
   auto who = std::move(audited->second);
   state.audited.erase(audited);
@@ -47,7 +48,8 @@ void respond_json(self_pointer self, const exchange_ptr& client, int status, con
 namespace {
 
 /// Runs the work among the actor's messages; answers the client if the actor has gone.
-void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& context, const exchange_ptr& client, std::function<void()> work) {
+void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& context, const exchange_ptr& client,
+                      std::function<void()> work) {
   if (context->ending->load()) // whatever is stuck among the actors
     return client->respond(problem(503, "the agent is ending"));
   if (!actor.lock())
@@ -58,7 +60,9 @@ void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& conte
 /// What a request needs; none: it is everybody's.
 std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
   const auto& path = request.segments;
-  if (path.size() == 1 && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json" || (path[0] == "metrics" && settings.open_metrics)))
+  if (path.size() == 1
+      && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json"
+          || (path[0] == "metrics" && settings.open_metrics)))
     return std::nullopt;
   if (!page_asset(request.path).bytes.empty()) // it asks for the token itself
     return std::nullopt;
@@ -92,7 +96,8 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
     std::string has;
     for (auto one : who.scopes)
       has += (has.empty() ? "" : ", ") + to_string(one);
-    refusal = problem(403, "this needs the scope " + to_string(*scope) + "; " + who.name + " has " + (has.empty() ? "none" : has));
+    refusal = problem(403, "this needs the scope " + to_string(*scope) + "; " + who.name + " has "
+                             + (has.empty() ? "none" : has));
   }
   if (refusal) {
     state.audited[client.get()] = std::move(who);
@@ -128,7 +133,9 @@ void on_header(self_pointer self, const exchange_ptr& client) {
 void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   const auto& path = request.segments;
-  auto is = [&](const char* method) { return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET"); };
+  auto is = [&](const char* method) {
+    return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
+  };
   auto only = [&](const char* method, auto then) {
     if (is(method))
       return then();
@@ -140,10 +147,12 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     return only("GET", [&] {
       // Nothing from elsewhere, nothing inline, no frame around it.
       server_response response{200, std::string{asset.type}, std::string{asset.bytes}, {}};
-      response.headers = {{"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-                          {"X-Content-Type-Options", "nosniff"},
-                          {"Referrer-Policy", "no-referrer"},
-                          {"Cache-Control", "no-cache"}};
+      response.headers = {
+        {"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+                                    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Referrer-Policy", "no-referrer"},
+        {"Cache-Control", "no-cache"}};
       respond(self, client, std::move(response));
     });
   if (path.size() == 1 && path[0] == "healthz")
@@ -199,8 +208,9 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
   state.addresses = std::move(addresses);
   state.draining = state.addresses.draining;
   state.collector.min_scrape_interval(caf::timespan{0});
-  auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos ? "tcp://" + context->settings.api_listen
-                                                                                                        : context->settings.api_listen);
+  auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos
+                                           ? "tcp://" + context->settings.api_listen
+                                           : context->settings.api_listen);
   const auto& access = context->settings.access;
   state.access = std::make_unique<access_control>(access, context->settings.data_dir);
   if (where && !access.tls_certificate.empty())

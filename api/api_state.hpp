@@ -38,8 +38,8 @@ struct waiting_client {
 /// A client that reads events as they happen.
 struct event_stream_state {
   exchange_ptr client;
-  task_id only;              ///< Nil: of all tasks.
-  std::int64_t last = 0;     ///< Sequence of the last event sent.
+  task_id only;          ///< Nil: of all tasks.
+  std::int64_t last = 0; ///< Sequence of the last event sent.
   bool caught_up = false;
   bool over = false;
   std::size_t unsent = 0;
@@ -79,7 +79,8 @@ inline auto refuse(self_pointer self, exchange_ptr client) {
   return [self, client](const caf::error& e) { respond(self, client, problem_of(e)); };
 }
 
-// -- tasks: api_tasks.cpp ------------------------------------------------------------------------------------------------
+// -- tasks: api_tasks.cpp
+// ------------------------------------------------------------------------------------------------
 
 void submit(self_pointer self, exchange_ptr client, const caller& who);
 void list(self_pointer self, exchange_ptr client);
@@ -93,19 +94,22 @@ void wait(self_pointer self, exchange_ptr client, task_id id);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);
 
-// -- logs: api_logs.cpp --------------------------------------------------------------------------------------------------
+// -- logs: api_logs.cpp
+// --------------------------------------------------------------------------------------------------
 
 void logs(self_pointer self, exchange_ptr client, task_id id);
 void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
 
-// -- events: api_events.cpp ----------------------------------------------------------------------------------------------
+// -- events: api_events.cpp
+// ----------------------------------------------------------------------------------------------
 
 /// Events of one task as a list, or (by Accept) those of one or all as they happen.
 void events(self_pointer self, exchange_ptr client, task_id only);
 void on_event(self_pointer self, const task_event& event);
 void keep_streams_alive(self_pointer self);
 
-// -- the agent itself: api_agent.cpp -------------------------------------------------------------------------------------
+// -- the agent itself: api_agent.cpp
+// -------------------------------------------------------------------------------------
 
 void engines(self_pointer self, exchange_ptr client);
 void agents(self_pointer self, exchange_ptr client);

@@ -20,10 +20,11 @@ constexpr std::uint64_t most_files = 64 << 20;
 bool is_traceparent(std::string_view text) {
   auto hex = [&](std::size_t from, std::size_t count) {
     auto part = text.substr(from, count);
-    return part.find_first_not_of("0123456789abcdef") == std::string_view::npos && part.find_first_not_of('0') != std::string_view::npos;
+    return part.find_first_not_of("0123456789abcdef") == std::string_view::npos
+        && part.find_first_not_of('0') != std::string_view::npos;
   };
   return text.size() == 55 && text.starts_with("00-") && text[35] == '-' && text[52] == '-' && hex(3, 32) && hex(36, 16)
-         && text.substr(53).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+      && text.substr(53).find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 /// Judges a task, and puts it into the store.
@@ -31,7 +32,9 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
   if (who.profile)
     spec.profile = std::min(spec.profile.value_or(*who.profile), *who.profile);
   const auto& settings = self->state.context->settings;
-  if (auto judged = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec)); !judged.violations.empty())
+  if (auto judged
+      = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec));
+      !judged.violations.empty())
     return respond(self, client, policy_problem(judged.violations));
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
@@ -43,8 +46,10 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
     .then(
       [=](const task_receipt& receipt) {
         auto id = to_string(receipt.id);
-        server_response response{receipt.created ? 202 : 200, "application/json",
-                                 json::write(json::value{{"id", id}, {"created", receipt.created}}) + "\n", {}};
+        server_response response{receipt.created ? 202 : 200,
+                                 "application/json",
+                                 json::write(json::value{{"id", id}, {"created", receipt.created}}) + "\n",
+                                 {}};
         response.headers.emplace_back("Location", "/v1/tasks/" + id);
         respond(self, client, std::move(response));
       },
@@ -66,8 +71,13 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
     spec->dedupe_key = key;
   }
   if (!spec->traceparent.empty() && !is_traceparent(spec->traceparent))
-    return respond(self, client, problem(400, "traceparent: must be as W3C Trace Context has it, such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "traceparent"));
-  if (auto trace = request.header("traceparent"); spec->traceparent.empty() && is_traceparent(trace)) // a malformed header is to be ignored
+    return respond(self, client,
+                   problem(400,
+                           "traceparent: must be as W3C Trace Context has it, such as "
+                           "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                           "traceparent"));
+  if (auto trace = request.header("traceparent");
+      spec->traceparent.empty() && is_traceparent(trace)) // a malformed header is to be ignored
     spec->traceparent = trace;
   accept(self, client, std::move(*spec), who);
 }
@@ -95,7 +105,9 @@ void list(self_pointer self, exchange_ptr client) {
       if (code != std::errc{} || end != value.data() + value.size() || query.limit < 1 || query.limit > 1000)
         return respond(self, client, problem(400, "limit: must be from 1 to 1000", "limit"));
     } else {
-      return respond(self, client, problem(400, name + ": there is no such parameter; known are state, label, name, cursor, limit", name));
+      return respond(
+        self, client,
+        problem(400, name + ": there is no such parameter; known are state, label, name, cursor, limit", name));
     }
   }
   self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
@@ -106,7 +118,8 @@ void list(self_pointer self, exchange_ptr client) {
       refuse(self, client));
 }
 
-/// Answers a queued task with why it waits: the fleet's limits, and each engine of the fleet that does not take it, with the reason.
+/// Answers a queued task with why it waits: the fleet's limits, and each engine of the fleet that does not take it,
+/// with the reason.
 void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
   struct reasons {
     json::object body;
@@ -156,7 +169,8 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
         for (const auto& agent : agents)
           if (agent.name != own && agent.state != agent_state::gone)
             for (const auto& engine : agent.engines)
-              add(agent.name, engine.name, agent.state == agent_state::draining ? "its agent is draining" : why_not(found.spec, engine));
+              add(agent.name, engine.name,
+                  agent.state == agent_state::draining ? "its agent is draining" : why_not(found.spec, engine));
         settle();
       },
       settle_anyway);
@@ -186,8 +200,11 @@ void show(self_pointer self, exchange_ptr client, task_id id) {
 
 void cancel(self_pointer self, exchange_ptr client, task_id id) {
   self->request(self->state.addresses.store, caf::infinite, cancel_atom_v, id)
-    .then([=](const task& now) { respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now)); },
-          refuse(self, client));
+    .then(
+      [=](const task& now) {
+        respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now));
+      },
+      refuse(self, client));
 }
 
 void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who) {
@@ -196,7 +213,9 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
       [=](const task& found) {
         // Its secrets go with it: they are for who gave them.
         if (found.owner != who.owner && !allows(who.scopes, api_scope::admin))
-          return respond(self, client, problem(403, "this is a task of " + found.owner + "'s: only they, or an admin, may run it again"));
+          return respond(
+            self, client,
+            problem(403, "this is a task of " + found.owner + "'s: only they, or an admin, may run it again"));
         auto spec = found.spec; // its secrets are sealed, and stay so
         spec.dedupe_key = client->request().header("idempotency-key");
         spec.traceparent.clear();
@@ -216,18 +235,29 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
     .then(
       [=](const task& found) {
         if (found.attempts.empty() || found.state != task_state::running)
-          return respond(self, client, problem(409, "the task is " + to_string(found.state) + ": its files can be read while it runs, for its container goes with its end"));
+          return respond(
+            self, client,
+            problem(409, "the task is " + to_string(found.state)
+                           + ": its files can be read while it runs, for its container goes with its end"));
         const auto& last = found.attempts.back();
         auto engine = self->state.addresses.engines.find(last.engine);
         if (engine == self->state.addresses.engines.end())
-          return respond(self, client, problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent + ", which this agent does not reach"));
+          return respond(self, client,
+                         problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent
+                                        + ", which this agent does not reach"));
         self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
-          .then([=](std::string& tar) { respond(self, client, {200, "application/x-tar", std::move(tar), {}, place}); },
-                [=](const caf::error& e) {
-                  auto code = engine_code(e);
-                  auto status = code == engine_errc::not_found ? 404 : code == engine_errc::protocol ? 413 : is_connection_trouble(code) ? 503 : 502;
-                  respond(self, client, problem(status, text_of(e)));
-                });
+          .then(
+            [=](std::string& tar) {
+              respond(self, client, {200, "application/x-tar", std::move(tar), {}, place});
+            },
+            [=](const caf::error& e) {
+              auto code = engine_code(e);
+              auto status = code == engine_errc::not_found ? 404
+                          : code == engine_errc::protocol  ? 413
+                          : is_connection_trouble(code)    ? 503
+                                                           : 502;
+              respond(self, client, problem(status, text_of(e)));
+            });
       },
       refuse(self, client));
 }
@@ -243,9 +273,8 @@ void wait(self_pointer self, exchange_ptr client, task_id id) {
   // First in the line, then the look: an end between the two is not missed.
   auto entry = self->state.waiting.emplace(id, waiting_client{client, steady::now() + limit});
   client->on_closed([actor = weak(self), self, id, client] {
-    resume(actor, [=] {
-      std::erase_if(self->state.waiting, [&](const auto& one) { return one.second.client == client; });
-    });
+    resume(actor,
+           [=] { std::erase_if(self->state.waiting, [&](const auto& one) { return one.second.client == client; }); });
   });
   auto leave = [=] {
     auto [begin, end] = self->state.waiting.equal_range(id);
@@ -281,8 +310,11 @@ void end_waits(self_pointer self) {
     auto id = one->first;
     one = state.waiting.erase(one);
     self->request(state.addresses.store, caf::infinite, find_atom_v, id)
-      .then([=](const task& found) { respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found)); },
-            refuse(self, client));
+      .then(
+        [=](const task& found) {
+          respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found));
+        },
+        refuse(self, client));
   }
 }
 

@@ -19,7 +19,8 @@ std::optional<bool> read_flag(const std::string& text) {
 
 } // namespace
 
-bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field, std::string& why) {
+bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field,
+                      std::string& why) {
   for (const auto& [name, value] : request.query) {
     field = name;
     if (name == "follow" || name == "timestamps") {
@@ -48,7 +49,8 @@ bool read_log_request(const transport::server_request& request, log_stream_state
     } else if (name == "tail" || name == "attempt") {
       std::int32_t number = 0;
       auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), number);
-      if (code != std::errc{} || end != value.data() + value.size() || number < (name == "tail" ? 0 : 1) || number > 1'000'000) {
+      if (code != std::errc{} || end != value.data() + value.size() || number < (name == "tail" ? 0 : 1)
+          || number > 1'000'000) {
         why = "must be a whole number up to 1000000";
         return false;
       }
@@ -134,10 +136,13 @@ std::string render(const log_stream_state& stream, const log_record& record, std
       break;
     }
     case log_format::events: {
-      json::object data{{"stream", to_string(record.stream)}, {"at", format_timestamp(record.at)}, {"text", json::to_value(record.bytes)}};
+      json::object data{{"stream", to_string(record.stream)},
+                        {"at", format_timestamp(record.at)},
+                        {"text", json::to_value(record.bytes)}};
       if (json::detail::valid_utf8(record.bytes) != record.bytes)
         data["base64"] = encoding::base64_encode(record.bytes);
-      out = "event: log\nid: " + std::to_string(stream.at.number) + '-' + std::to_string(end) + "\ndata: " + json::write(json::value(std::move(data))) + "\n\n";
+      out = "event: log\nid: " + std::to_string(stream.at.number) + '-' + std::to_string(end)
+          + "\ndata: " + json::write(json::value(std::move(data))) + "\n\n";
       break;
     }
   }

@@ -24,18 +24,19 @@ struct log_stream_state {
   bool timestamps = false;
   log_stream only = log_stream::none; ///< `none`: both.
   std::optional<timestamp> since;
-  attempt_key at;                     ///< The attempt that is being read.
+  attempt_key at; ///< The attempt that is being read.
   std::uint64_t offset = 0;
-  int retries = 0;                    ///< Since the last page, while whoever keeps it can't be reached.
-  bool one_attempt = false;           ///< The client named the attempt: later ones are not its affair.
-  bool over = false;                  ///< Ended, or the client has gone.
-  std::optional<std::size_t> tail;    ///< Lines still to be held back, until all that is there has been seen.
+  int retries = 0;                 ///< Since the last page, while whoever keeps it can't be reached.
+  bool one_attempt = false;        ///< The client named the attempt: later ones are not its affair.
+  bool over = false;               ///< Ended, or the client has gone.
+  std::optional<std::size_t> tail; ///< Lines still to be held back, until all that is there has been seen.
   std::deque<std::pair<log_record, std::uint64_t>> held; ///< With the offset behind each.
 };
 
-/// Reads the query (`follow`, `since`, `stream`, `timestamps`, `tail`, `attempt`) and the headers Accept and Last-Event-ID.
-/// False: `why` says which of them is wrong.
-bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field, std::string& why);
+/// Reads the query (`follow`, `since`, `stream`, `timestamps`, `tail`, `attempt`) and the headers Accept and
+/// Last-Event-ID. False: `why` says which of them is wrong.
+bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field,
+                      std::string& why);
 
 /// The content type of what is sent.
 std::string content_type(log_format format);

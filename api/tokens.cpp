@@ -50,17 +50,26 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 
 } // namespace
 
-new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile, std::optional<timestamp> expires_at) {
+new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
+                     std::optional<timestamp> expires_at) {
   new_token made;
   auto secret = hex(random_bytes(32));
-  made.entry = {hex(random_bytes(6)), std::move(name), std::move(scopes), profile, encoding::base64_encode(random_bytes(16)), "", std::chrono::system_clock::now(), expires_at};
+  made.entry = {hex(random_bytes(6)),
+                std::move(name),
+                std::move(scopes),
+                profile,
+                encoding::base64_encode(random_bytes(16)),
+                "",
+                std::chrono::system_clock::now(),
+                expires_at};
   made.entry.hash = hash_of(made.entry.salt, secret);
   made.text = "davit_" + made.entry.id + "_" + secret;
   return made;
 }
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
-  return std::any_of(scopes.begin(), scopes.end(), [&](api_scope one) { return one == wanted || one == api_scope::admin; });
+  return std::any_of(scopes.begin(), scopes.end(),
+                     [&](api_scope one) { return one == wanted || one == api_scope::admin; });
 }
 
 std::optional<token_list> token_list::load(const std::filesystem::path& file, std::string& error) {
@@ -118,7 +127,8 @@ const api_token* token_list::find(std::string_view presented, timestamp now) con
   for (const auto& one : tokens)
     if (one.id == id) {
       auto hash = hash_of(one.salt, secret);
-      if (hash.size() == one.hash.size() && CRYPTO_memcmp(hash.data(), one.hash.data(), hash.size()) == 0 && (!one.expires_at || now < *one.expires_at))
+      if (hash.size() == one.hash.size() && CRYPTO_memcmp(hash.data(), one.hash.data(), hash.size()) == 0
+          && (!one.expires_at || now < *one.expires_at))
         return &one;
     }
   return nullptr;

@@ -17,7 +17,8 @@ struct new_token {
 };
 
 /// Throws std::runtime_error if the system has no random numbers to give.
-new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile, std::optional<timestamp> expires_at);
+new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
+                     std::optional<timestamp> expires_at);
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted);
 
@@ -29,7 +30,8 @@ public:
   /// Writes it so that a reader sees the old or the new one, with mode 0600. Empty: done; else what went wrong.
   std::string save(const std::filesystem::path& file) const;
 
-  /// The token that was presented, if there is such a one and it has not expired. Takes the same time for every wrong secret.
+  /// The token that was presented, if there is such a one and it has not expired. Takes the same time for every wrong
+  /// secret.
   const api_token* find(std::string_view presented, timestamp now) const;
 
   std::vector<api_token> tokens;

@@ -1,6 +1,7 @@
-// Many whole agents in one process, on one PostgreSQL, with engines that are actors; each engine is reached by two agents.
-// davit_bench_fleet URL AGENTS TASKS: how fast the tasks are through, how long one takes from its submission at one agent to its container at another; then a quarter of the
-// agents is killed while tasks run, and every task must end all the same, with no attempt's container made twice.
+// Many whole agents in one process, on one PostgreSQL, with engines that are actors; each engine is reached by two
+// agents. davit_bench_fleet URL AGENTS TASKS: how fast the tasks are through, how long one takes from its submission at
+// one agent to its container at another; then a quarter of the agents is killed while tasks run, and every task must
+// end all the same, with no attempt's container made twice.
 #include "instant_agent.hpp"
 
 #include "actors/metrics.hpp"
@@ -37,7 +38,7 @@ using steady = std::chrono::steady_clock;
 /// What the engines have seen, and what the store has told.
 struct ledger {
   std::mutex mutex;
-  std::map<std::string, int> containers;            ///< By name: how often one was made.
+  std::map<std::string, int> containers;             ///< By name: how often one was made.
   std::map<std::string, steady::time_point> made_at; ///< By task, the first.
   std::map<std::string, outcome> finished;
   std::atomic<int> finished_count{0};
@@ -128,7 +129,9 @@ int main(int argc, char** argv) {
     engine.endpoint = "engine-" + std::to_string(i / 2);
     engine.slots = 16;
     settings.engines.push_back(engine);
-    agents.push_back(std::make_unique<instant_agent>(system, io, counters, settings, std::vector{engines[static_cast<std::size_t>(i / 2)]}, i == 0 ? system.spawn(listen, std::ref(book)) : event_listener{}));
+    agents.push_back(std::make_unique<instant_agent>(system, io, counters, settings,
+                                                     std::vector{engines[static_cast<std::size_t>(i / 2)]},
+                                                     i == 0 ? system.spawn(listen, std::ref(book)) : event_listener{}));
   }
   for (std::size_t i = 0; i < agents.size(); ++i) {
     std::vector<store_actor> others;
@@ -146,14 +149,16 @@ int main(int argc, char** argv) {
     spec.retry.attempts = 3;
     auto at = steady::now();
     self->request(agents[where]->addresses().store, 60s, accept_atom_v, spec, "owner-" + std::to_string(accepted % 7))
-      .receive([&](const task_receipt& receipt) { submitted[to_string(receipt.id)] = at; }, [](const caf::error& e) { fail(text_of(e)); });
+      .receive([&](const task_receipt& receipt) { submitted[to_string(receipt.id)] = at; },
+               [](const caf::error& e) { fail(text_of(e)); });
     ++accepted;
   };
   auto await = [&](int wanted, duration limit, const char* what) {
     auto begun = steady::now();
     while (book.finished_count < wanted) {
       if (steady::now() - begun > limit)
-        fail(std::string{what} + ": only " + std::to_string(book.finished_count) + " of " + std::to_string(wanted) + " tasks have ended");
+        fail(std::string{what} + ": only " + std::to_string(book.finished_count) + " of " + std::to_string(wanted)
+             + " tasks have ended");
       std::this_thread::sleep_for(5ms);
     }
   };
@@ -186,7 +191,8 @@ int main(int argc, char** argv) {
       if (sent < how_many && sent - answered < 256) {
         auto spec = spec_of_true();
         spec.retry.attempts = 3;
-        self->send(agents[static_cast<std::size_t>(sent) % std::min<std::size_t>(4, agents.size())]->addresses().store, accept_atom_v, spec, "owner-" + std::to_string(sent % 7));
+        self->send(agents[static_cast<std::size_t>(sent) % std::min<std::size_t>(4, agents.size())]->addresses().store,
+                   accept_atom_v, spec, "owner-" + std::to_string(sent % 7));
         ++sent;
         continue;
       }
@@ -199,7 +205,8 @@ int main(int argc, char** argv) {
   await(accepted, 600s, "many");
   auto rate = tasks / seconds_since(begun);
 
-  // A quarter of them dies while tasks run: of one half of these each takes its engine's other agent along, of the rest none does.
+  // A quarter of them dies while tasks run: of one half of these each takes its engine's other agent along, of the rest
+  // none does.
   many(tasks);
   auto dead = agents.size() / 4, pairs = dead / 4 * 2;
   for (std::size_t i = 0; i < dead; ++i)
@@ -215,7 +222,8 @@ int main(int argc, char** argv) {
     for (const auto& [task, how] : book.finished)
       bad += how != outcome::succeeded;
   }
-  std::printf("| %d | %.0f | %.1f | %.1f | %.0f | %zu | %.0f | %d | %d |\n", count, rate, quantile(waits, 0.5), quantile(waits, 0.99), idle, dead, recovered, bad, twice);
+  std::printf("| %d | %.0f | %.1f | %.1f | %.0f | %zu | %.0f | %d | %d |\n", count, rate, quantile(waits, 0.5),
+              quantile(waits, 0.99), idle, dead, recovered, bad, twice);
   std::fflush(stdout);
   std::filesystem::remove_all(folder);
   std::_Exit(twice == 0 && bad == 0 ? 0 : 1); // hundreds of sessions need not be closed one by one

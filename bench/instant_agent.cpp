@@ -25,8 +25,10 @@ struct engine_state_of_bench {
 
 using self_pointer = engine_actor::stateful_pointer<engine_state_of_bench>;
 
-engine_actor::behavior_type instant_engine(self_pointer self, duration takes, std::function<void(const container_plan&)> made) {
-  auto missing = [](const std::string& name) { return make_failure(engine_errc::not_found, "there is no container " + name); };
+engine_actor::behavior_type
+instant_engine(self_pointer self, duration takes, std::function<void(const container_plan&)> made) {
+  auto missing
+    = [](const std::string& name) { return make_failure(engine_errc::not_found, "there is no container " + name); };
   return {
     [](ping_atom) { return engine_status{}; },
     [](pull_atom, const attempt_key&, const std::string&, duration, const secret&) {},
@@ -59,7 +61,8 @@ engine_actor::behavior_type instant_engine(self_pointer self, duration takes, st
       ended.image_id = "sha256:0123456789abcdef";
       ended.labels["davit.task"] = key;
       ended.state = "exited";
-      ended.raw_state = R"({"Status":"exited","Running":false,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":0,"ExitCode":0,"Error":""})";
+      ended.raw_state
+        = R"({"Status":"exited","Running":false,"Paused":false,"Restarting":false,"OOMKilled":false,"Dead":false,"Pid":0,"ExitCode":0,"Error":""})";
       return ended;
     },
     [](stop_atom, const std::string&, duration) { return false; },
@@ -81,14 +84,18 @@ engine_actor::behavior_type instant_engine(self_pointer self, duration takes, st
 
 } // namespace
 
-engine_actor spawn_instant_engine(caf::actor_system& system, duration takes, std::function<void(const container_plan&)> made) {
+engine_actor
+spawn_instant_engine(caf::actor_system& system, duration takes, std::function<void(const container_plan&)> made) {
   return system.spawn(instant_engine, takes, std::move(made));
 }
 
-instant_agent::instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters, agent_settings settings, std::vector<engine_actor> engines, event_listener listener) : system_(system) {
+instant_agent::instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters,
+                             agent_settings settings, std::vector<engine_actor> engines, event_listener listener)
+  : system_(system) {
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
-  context_ = std::make_shared<const agent_context>(agent_context{std::move(settings), io, rules, std::move(counters), nullptr});
+  context_ = std::make_shared<const agent_context>(
+    agent_context{std::move(settings), io, rules, std::move(counters), nullptr});
   addresses_.store = spawn_store_keeper(system, context_);
   addresses_.logs = spawn_log_keeper(system, context_);
   for (std::size_t i = 0; i < engines.size(); ++i)

@@ -1,4 +1,5 @@
-// An agent's own actors (store keeper, log keeper, scheduler, executors) in this process, and engines that are actors: what davit itself does, and nothing else.
+// An agent's own actors (store keeper, log keeper, scheduler, executors) in this process, and engines that are actors:
+// what davit itself does, and nothing else.
 #pragma once
 
 #include "actors/agent_context.hpp"
@@ -14,13 +15,17 @@
 
 namespace davit::bench {
 
-/// An engine where every container exits with 0, as long after it was started as `takes`, and prints nothing. `made` hears of each container (by its name) as it is made.
-engine_actor spawn_instant_engine(caf::actor_system& system, duration takes = duration{0}, std::function<void(const container_plan&)> made = {});
+/// An engine where every container exits with 0, as long after it was started as `takes`, and prints nothing. `made`
+/// hears of each container (by its name) as it is made.
+engine_actor spawn_instant_engine(caf::actor_system& system, duration takes = duration{0},
+                                  std::function<void(const container_plan&)> made = {});
 
 class instant_agent {
 public:
-  /// The settings' engines are answered for by these actors, one for each. `listener` may be none. Agents of one system share its `counters`.
-  instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters, agent_settings settings, std::vector<engine_actor> engines, event_listener listener);
+  /// The settings' engines are answered for by these actors, one for each. `listener` may be none. Agents of one system
+  /// share its `counters`.
+  instant_agent(caf::actor_system& system, transport::io_runtime& io, std::shared_ptr<metrics> counters,
+                agent_settings settings, std::vector<engine_actor> engines, event_listener listener);
 
   /// They are ready from now on.
   void engines_come();

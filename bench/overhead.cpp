@@ -1,7 +1,9 @@
-// What a task takes: `true` in busybox through a running agent (in a sandbox, in a container made for it, in one that joins a network which waited), by exec in a container
-// that is up already, by the raw API over one kept connection, by dockerode and by `docker run --rm`, interleaved in one run, so that the machine's mood hits all alike.
-// davit_bench_overhead ROUNDS NETWORK [DOCKERODE...]: needs DOCKER_HOST and DAVIT_HOST; NETWORK is one of the engine's, "" for none; DOCKERODE is a command that runs a container for each line
-// it reads and answers with a line. Says what it found as lines of JSON (bench/report.mjs).
+// What a task takes: `true` in busybox through a running agent (in a sandbox, in a container made for it, in one that
+// joins a network which waited), by exec in a container that is up already, by the raw API over one kept connection, by
+// dockerode and by `docker run --rm`, interleaved in one run, so that the machine's mood hits all alike.
+// davit_bench_overhead ROUNDS NETWORK [DOCKERODE...]: needs DOCKER_HOST and DAVIT_HOST; NETWORK is one of the engine's,
+// "" for none; DOCKERODE is a command that runs a container for each line it reads and answers with a line. Says what
+// it found as lines of JSON (bench/report.mjs).
 #include "cli/client.hpp"
 #include "json/write.hpp"
 #include "messages/task.hpp"
@@ -83,7 +85,8 @@ awaitable<void> davit_worker(api_client& client, manner how, int& left) {
 
 // -- by the raw API --------------------------------------------------------------------------------------------------
 
-awaitable<std::string> must(std::shared_ptr<transport::http_client> http, std::string method, std::string target, std::string body = {}) {
+awaitable<std::string>
+must(std::shared_ptr<transport::http_client> http, std::string method, std::string target, std::string body = {}) {
   transport::http_request request;
   request.method = std::move(method);
   request.target = std::move(target);
@@ -94,11 +97,13 @@ awaitable<std::string> must(std::shared_ptr<transport::http_client> http, std::s
   co_return answer->body;
 }
 
-/// create, start, wait, logs, delete: what it takes to run a container, know its output and its code, and leave nothing.
+/// create, start, wait, logs, delete: what it takes to run a container, know its output and its code, and leave
+/// nothing.
 awaitable<void> raw_worker(std::shared_ptr<transport::http_client> http, std::string network, int& left) {
-  const std::string body = R"({"Image":")" + image + R"(","Cmd":["true"],"HostConfig":{"NetworkMode":")" + network
-                           + R"(","Memory":536870912,"MemorySwap":536870912,"NanoCpus":1000000000,"PidsLimit":512,)"
-                             R"("SecurityOpt":["no-new-privileges"],"LogConfig":{"Type":"local","Config":{"mode":"blocking"}}}})";
+  const std::string body
+    = R"({"Image":")" + image + R"(","Cmd":["true"],"HostConfig":{"NetworkMode":")" + network
+    + R"(","Memory":536870912,"MemorySwap":536870912,"NanoCpus":1000000000,"PidsLimit":512,)"
+      R"("SecurityOpt":["no-new-privileges"],"LogConfig":{"Type":"local","Config":{"mode":"blocking"}}}})";
   while (left-- > 0) {
     auto created = co_await must(http, "POST", "/v1.41/containers/create", body);
     json::parser parser;
@@ -116,10 +121,12 @@ awaitable<void> raw_worker(std::shared_ptr<transport::http_client> http, std::st
   }
 }
 
-/// An exec in a container that is up: what starting a process takes, without a container of its own or a log that outlives it.
+/// An exec in a container that is up: what starting a process takes, without a container of its own or a log that
+/// outlives it.
 awaitable<void> exec_worker(std::shared_ptr<transport::http_client> http, std::string container, int& left) {
   while (left-- > 0) {
-    auto created = co_await must(http, "POST", "/v1.41/containers/" + container + "/exec", R"({"Cmd":["true"],"AttachStdout":true,"AttachStderr":true})");
+    auto created = co_await must(http, "POST", "/v1.41/containers/" + container + "/exec",
+                                 R"({"Cmd":["true"],"AttachStdout":true,"AttachStderr":true})");
     json::parser parser;
     std::string_view id;
     auto root = parser.parse(created);
@@ -149,7 +156,8 @@ awaitable<void> exec_worker(std::shared_ptr<transport::http_client> http, std::s
 struct bench {
   api_client agent{agent_endpoint("")};
   transport::endpoint engine = [] {
-    auto where = transport::endpoint_of(transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
+    auto where = transport::endpoint_of(
+      transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }));
     if (!where)
       fail(where.error().message);
     return *where;
@@ -191,14 +199,17 @@ struct bench {
 
   /// As many as that at once, with the shell's own means.
   double by_docker_runs(int count, int at_once) {
-    return timed("seq " + std::to_string(count) + " | xargs -P " + std::to_string(at_once) + " -I{} " + docker_run("none"));
+    return timed("seq " + std::to_string(count) + " | xargs -P " + std::to_string(at_once) + " -I{} "
+                 + docker_run("none"));
   }
 
   double by_docker_run(const std::string& network = "none") { return timed(docker_run(network)); }
 
 private:
   static std::string docker_run(const std::string& network) {
-    return "docker run --rm --network " + network + " --memory 512m --cpus 1 --pids-limit 512 --security-opt no-new-privileges --log-driver local " + image + " true";
+    return "docker run --rm --network " + network
+         + " --memory 512m --cpus 1 --pids-limit 512 --security-opt no-new-privileges --log-driver local " + image
+         + " true";
   }
 
   static double timed(const std::string& command) {
@@ -257,10 +268,13 @@ double percentile(std::vector<double> values, double at) {
   return values[std::min(values.size() - 1, static_cast<std::size_t>(at * static_cast<double>(values.size())))];
 }
 
-/// A line of the table: what davit takes or gives, and the peer it is measured against; `asked`: what the ratio should be, as a sentence.
-void say(const std::string& what, const std::string& unit, double value, const std::string& peer, double peer_value, const std::string& asked = {}) {
-  std::printf(R"({"what":"%s","unit":"%s","value":%.4g,"peer":"%s","peer_value":%.4g,"ratio":%.4g,"asked":"%s"})" "\n", what.c_str(), unit.c_str(), value, peer.c_str(), peer_value, value / peer_value,
-              asked.c_str());
+/// A line of the table: what davit takes or gives, and the peer it is measured against; `asked`: what the ratio should
+/// be, as a sentence.
+void say(const std::string& what, const std::string& unit, double value, const std::string& peer, double peer_value,
+         const std::string& asked = {}) {
+  std::printf(R"({"what":"%s","unit":"%s","value":%.4g,"peer":"%s","peer_value":%.4g,"ratio":%.4g,"asked":"%s"})"
+              "\n",
+              what.c_str(), unit.c_str(), value, peer.c_str(), peer_value, value / peer_value, asked.c_str());
   std::fflush(stdout);
 }
 
@@ -301,7 +315,8 @@ int main(int argc, char** argv) {
       double p50() const { return percentile(seconds, 0.5) * 1e3; }
       double p99() const { return percentile(seconds, 0.99) * 1e3; }
     };
-    const std::string docker_name = "docker run --rm", exec_name = "exec in a container that is up", raw_name = "raw API, kept connection", network_name = "docker run --rm, with a network";
+    const std::string docker_name = "docker run --rm", exec_name = "exec in a container that is up",
+                      raw_name = "raw API, kept connection", network_name = "docker run --rm, with a network";
     std::vector<way> ways{
       {"warm", [&] { return run.by_davit(1, 1, {}); }},
       {"cold", [&] { return run.by_davit(1, 1, {start_mode::cold}); }},
@@ -320,14 +335,17 @@ int main(int argc, char** argv) {
       for (int i = 0; i < 2; ++i)
         one.once();
     for (int i = 0; i < rounds; ++i) {
-      // In turns, from another beginning and in the other direction each time: what one leaves behind for the kernel to clear up hits the next.
+      // In turns, from another beginning and in the other direction each time: what one leaves behind for the kernel to
+      // clear up hits the next.
       for (std::size_t turn = 0; turn < ways.size(); ++turn) {
         auto step = i % 2 == 0 ? turn : ways.size() - 1 - turn;
         auto& one = ways[(step + static_cast<std::size_t>(i / 2)) % ways.size()];
         one.seconds.push_back(one.once());
       }
     }
-    auto way_of = [&](const std::string& name) -> const way& { return *std::find_if(ways.begin(), ways.end(), [&](const way& one) { return one.name == name; }); };
+    auto way_of = [&](const std::string& name) -> const way& {
+      return *std::find_if(ways.begin(), ways.end(), [&](const way& one) { return one.name == name; });
+    };
     auto compare = [&](const std::string& name, const std::string& peer, const std::string& asked = {}) {
       const auto &mine = way_of(name), &theirs = way_of(peer);
       say(name + ", submit to exit code, p50", "ms", mine.p50(), peer, theirs.p50(), asked);
@@ -375,7 +393,9 @@ int main(int argc, char** argv) {
     }
     say("throughput, best", "tasks/s", best, "docker run, xargs -P, best", best_docker, "at least 2");
     if (std::getenv("AGENT_PID"))
-      std::printf(R"({"what":"agent's processor time per 1000 tasks","unit":"s","value":%.3g})" "\n", agent_cpu * 1000 / agent_tasks);
+      std::printf(R"({"what":"agent's processor time per 1000 tasks","unit":"s","value":%.3g})"
+                  "\n",
+                  agent_cpu * 1000 / agent_tasks);
   } catch (const command_failure& e) {
     fail(e.message);
   }

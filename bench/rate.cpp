@@ -1,6 +1,7 @@
-// What davit itself can do, with engines that cost nothing: the agent's own actors (store keeper, log keeper, scheduler, executors) in this process, and an actor that
-// answers for the engine. Each task is accepted (durable), claimed, executed, its log closed and its outcome recorded.
-// davit_bench_rate TASKS [QUEUED]: QUEUED tasks are accepted before the engine is there.
+// What davit itself can do, with engines that cost nothing: the agent's own actors (store keeper, log keeper,
+// scheduler, executors) in this process, and an actor that answers for the engine. Each task is accepted (durable),
+// claimed, executed, its log closed and its outcome recorded. davit_bench_rate TASKS [QUEUED]: QUEUED tasks are
+// accepted before the engine is there.
 #include "instant_agent.hpp"
 
 #include "actors/metrics.hpp"
@@ -56,7 +57,12 @@ struct agent {
   transport::io_runtime io;
   caf::actor_system system{config};
   std::shared_ptr<finish_counter> counter = std::make_shared<finish_counter>();
-  instant_agent one{system, io, std::make_shared<metrics>(system), settings(), {spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system)},
+  instant_agent one{system,
+                    io,
+                    std::make_shared<metrics>(system),
+                    settings(),
+                    {spawn_instant_engine(system), spawn_instant_engine(system), spawn_instant_engine(system),
+                     spawn_instant_engine(system)},
                     system.spawn(count_finished, counter)};
 
   agent_settings settings() const {
@@ -85,7 +91,8 @@ struct agent {
   }
 };
 
-/// Accepts `count` tasks with at most `window` under way, never more than `ahead` before what is finished; milliseconds of each.
+/// Accepts `count` tasks with at most `window` under way, never more than `ahead` before what is finished; milliseconds
+/// of each.
 std::vector<double> submit(agent& to, int count, int window, int ahead, double per_second = 0) {
   caf::scoped_actor self{to.system};
   std::vector<double> latencies;
@@ -95,7 +102,8 @@ std::vector<double> submit(agent& to, int count, int window, int ahead, double p
   auto begun = steady::now();
   std::vector<steady::time_point> at(static_cast<std::size_t>(count));
   while (answered < count) {
-    while (sent < count && sent - answered < window && (per_second == 0 || sent < seconds_since(begun) * per_second) && (ahead == 0 || sent - (to.counter->finished - base) < ahead)) {
+    while (sent < count && sent - answered < window && (per_second == 0 || sent < seconds_since(begun) * per_second)
+           && (ahead == 0 || sent - (to.counter->finished - base) < ahead)) {
       at[static_cast<std::size_t>(sent++)] = steady::now();
       self->send(to.one.addresses().store, accept_atom_v, spec, std::string{"bench"});
     }
@@ -103,11 +111,13 @@ std::vector<double> submit(agent& to, int count, int window, int ahead, double p
       std::this_thread::sleep_for(200us);
       continue;
     }
-    self->receive([&](const task_receipt&) {}, [&](const caf::error& e) {
-      std::cerr << "bench: " << text_of(e) << '\n';
-      std::exit(1);
-    });
-    latencies.push_back(std::chrono::duration<double, std::milli>(steady::now() - at[static_cast<std::size_t>(answered++)]).count());
+    self->receive([&](const task_receipt&) {},
+                  [&](const caf::error& e) {
+                    std::cerr << "bench: " << text_of(e) << '\n';
+                    std::exit(1);
+                  });
+    latencies.push_back(
+      std::chrono::duration<double, std::milli>(steady::now() - at[static_cast<std::size_t>(answered++)]).count());
   }
   return latencies;
 }
@@ -145,7 +155,8 @@ int main(int argc, char** argv) {
     rate = tasks / seconds_since(begun);
     std::printf("tasks/s %.0f, CPU us per task %.0f\n", rate, (cpu_seconds() - cpu) * 1e6 / tasks);
     auto latencies = submit(one, static_cast<int>(rate), 100'000, 0, rate / 2);
-    std::printf("accept at half that rate: p50 %.2f ms, p99 %.2f ms\n", quantile(latencies, 0.5), quantile(latencies, 0.99));
+    std::printf("accept at half that rate: p50 %.2f ms, p99 %.2f ms\n", quantile(latencies, 0.5),
+                quantile(latencies, 0.99));
   }
   if (queued > 0) {
     agent one;
@@ -153,10 +164,12 @@ int main(int argc, char** argv) {
     auto before = resident_kb();
     auto begun = steady::now();
     submit(one, queued, 1024, 0);
-    std::printf("accepted while nothing runs: %.0f tasks/s, %.0f bytes of memory per queued task\n", queued / seconds_since(begun), (resident_kb() - before) * 1024 / queued);
+    std::printf("accepted while nothing runs: %.0f tasks/s, %.0f bytes of memory per queued task\n",
+                queued / seconds_since(begun), (resident_kb() - before) * 1024 / queued);
     begun = steady::now();
     one.one.engines_come();
     wait_finished(one, std::min(queued, tasks));
-    std::printf("%d of %d queued: %.0f tasks/s\n", std::min(queued, tasks), queued, std::min(queued, tasks) / seconds_since(begun));
+    std::printf("%d of %d queued: %.0f tasks/s\n", std::min(queued, tasks), queued,
+                std::min(queued, tasks) / seconds_since(begun));
   }
 }

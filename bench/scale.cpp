@@ -1,5 +1,6 @@
-// What the shared store gives: tasks claimed, started and finished per second by so many agents at once, each with a session of its own, as its store_keeper has.
-// davit_bench_scale URL AGENTS TASKS [QUEUED [LABEL]]: QUEUED more tasks wait in the queue, for an engine with LABEL (without: one that nobody has; "": any engine).
+// What the shared store gives: tasks claimed, started and finished per second by so many agents at once, each with a
+// session of its own, as its store_keeper has. davit_bench_scale URL AGENTS TASKS [QUEUED [LABEL]]: QUEUED more tasks
+// wait in the queue, for an engine with LABEL (without: one that nobody has; "": any engine).
 #include "store/task_store.hpp"
 
 #include <atomic>
@@ -29,7 +30,8 @@ void fill(const std::string& url, int count, const std::string& label) {
   for (int done = 0; done < count; done += 500) {
     auto good = session->batch([&] {
       for (int i = 0; i < 500 && done + i < count; ++i) {
-        store::new_task task{uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, "owner-" + std::to_string(i % 10)};
+        store::new_task task{
+          uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, "owner-" + std::to_string(i % 10)};
         task.spec.image = "alpine:3.20";
         task.spec.command = {"sh", "-c", "echo hello"};
         if (!label.empty())
@@ -51,7 +53,8 @@ void agent(const std::string& url, int number, std::atomic<int>& left, std::atom
   while (left > 0) {
     std::vector<claimed_attempt> work;
     auto claimed = session->batch([&] {
-      auto answer = session->claim({name, incarnation, {{"e", "engine-" + std::to_string(number), {}, 32, 32}}, {}, {}}, false);
+      auto answer
+        = session->claim({name, incarnation, {{"e", "engine-" + std::to_string(number), {}, 32, 32}}, {}, {}}, false);
       work.clear();
       if (!answer)
         return; // the batch fails, or is begun again

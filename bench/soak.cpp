@@ -1,5 +1,5 @@
-// Thousands of tasks through an agent whose engine is a stub: how memory, file descriptors, threads and the database grow.
-// davit_bench_soak DAVIT TASKS; the agent is a process of its own, with a retention of a few seconds.
+// Thousands of tasks through an agent whose engine is a stub: how memory, file descriptors, threads and the database
+// grow. davit_bench_soak DAVIT TASKS; the agent is a process of its own, with a retention of a few seconds.
 #include "bench/stub_engine.hpp"
 #include "cli/client.hpp"
 
@@ -66,7 +66,8 @@ double slope(const std::vector<sample>& samples, Get get) {
 
 transport::awaitable<void> worker(api_client& client, int& left, int& failed) {
   while (left-- > 0) {
-    auto accepted = co_await client.http()->request(client.request("POST", "/v1/tasks", R"({"image":"stub","command":["true"],"network":"none"})"), {});
+    auto accepted = co_await client.http()->request(
+      client.request("POST", "/v1/tasks", R"({"image":"stub","command":["true"],"network":"none"})"), {});
     if (!accepted || accepted->status != 202) {
       ++failed;
       continue;
@@ -91,9 +92,11 @@ int main(int argc, char** argv) {
   auto guard = asio::make_work_guard(context);
   bench::stub_engine engine{context, folder + "/stub.sock"};
   std::thread serving{[&] { context.run(); }};
-  std::ofstream{folder + "/davit.conf"} << "davit {\n  agent {\n    name = \"soak\"\n    data-dir = \"" << folder << "/data\"\n  }\n  api {\n    listen = \"unix://" << folder
-                                        << "/api.sock\"\n  }\n  store {\n    retention = 5s\n  }\n  engines {\n    stub {\n      endpoint = \"unix://" << folder
-                                        << "/stub.sock\"\n      slots = 64\n      sandboxes = 0\n    }\n  }\n}\n";
+  std::ofstream{folder + "/davit.conf"}
+    << "davit {\n  agent {\n    name = \"soak\"\n    data-dir = \"" << folder
+    << "/data\"\n  }\n  api {\n    listen = \"unix://" << folder
+    << "/api.sock\"\n  }\n  store {\n    retention = 5s\n  }\n  engines {\n    stub {\n      endpoint = \"unix://"
+    << folder << "/stub.sock\"\n      slots = 64\n      sandboxes = 0\n    }\n  }\n}\n";
   auto pid = ::fork();
   if (pid == 0) {
     auto config = "--config-file=" + folder + "/davit.conf";
@@ -127,14 +130,17 @@ int main(int argc, char** argv) {
     done += part;
     samples.push_back(take(done, pid, folder + "/data"));
     const auto& now = samples.back();
-    std::printf("| %d | %.1f | %d | %d | %.1f |\n", now.tasks, now.resident_mb, now.descriptors, now.threads, now.database_mb);
+    std::printf("| %d | %.1f | %d | %d | %.1f |\n", now.tasks, now.resident_mb, now.descriptors, now.threads,
+                now.database_mb);
     std::fflush(stdout);
   }
   auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   // The second half: the first fills caches and pools.
   std::vector<sample> half{samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2), samples.end()};
-  std::printf("\n%.0f tasks/s; slopes over the second half, per 1000 tasks: resident %+.3f MB, descriptors %+.2f, database %+.3f MB; %d failed; %zu containers left\n", total / seconds,
-              slope(half, [](const sample& s) { return s.resident_mb; }), slope(half, [](const sample& s) { return static_cast<double>(s.descriptors); }),
+  std::printf("\n%.0f tasks/s; slopes over the second half, per 1000 tasks: resident %+.3f MB, descriptors %+.2f, "
+              "database %+.3f MB; %d failed; %zu containers left\n",
+              total / seconds, slope(half, [](const sample& s) { return s.resident_mb; }),
+              slope(half, [](const sample& s) { return static_cast<double>(s.descriptors); }),
               slope(half, [](const sample& s) { return s.database_mb; }), failed, engine.left());
   ::kill(pid, SIGTERM);
   ::waitpid(pid, nullptr, 0);

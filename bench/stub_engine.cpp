@@ -8,7 +8,8 @@
 namespace davit::bench {
 
 stub_engine::stub_engine(boost::asio::io_context& context, const std::string& path) {
-  auto server = transport::http_server::listen(context, transport::endpoint{path, {}, 0, {}}, {}, [this](transport::exchange_ptr client) { answer(std::move(client)); });
+  auto server = transport::http_server::listen(context, transport::endpoint{path, {}, 0, {}}, {},
+                                               [this](transport::exchange_ptr client) { answer(std::move(client)); });
   if (!server) {
     std::cerr << server.error().message << '\n';
     std::exit(1);
@@ -41,7 +42,9 @@ void stub_engine::answer(transport::exchange_ptr client) {
   if (path.size() == 1 && path[0] == "version")
     return respond(200, R"({"Version":"stub","ApiVersion":"1.41","MinAPIVersion":"1.24","Os":"linux","Arch":"amd64"})");
   if (path.size() == 1 && path[0] == "info")
-    return respond(200, R"({"ID":"stub","Name":"stub","ServerVersion":"stub","MemoryLimit":true,"PidsLimit":true,"Plugins":{"Log":["local"]}})");
+    return respond(
+      200,
+      R"({"ID":"stub","Name":"stub","ServerVersion":"stub","MemoryLimit":true,"PidsLimit":true,"Plugins":{"Log":["local"]}})");
   if (path.size() == 1 && path[0] == "events") // open for ever, and silent
     return client->begin({200, "application/json", "", {}});
   if (path.size() < 2 || path[0] != "containers")
@@ -88,9 +91,11 @@ void stub_engine::answer(transport::exchange_ptr client) {
     return respond(200, R"({"StatusCode":0})");
   if (path.size() == 3 && path[2] == "json") {
     auto now = format_timestamp(std::chrono::system_clock::now());
-    return respond(200, R"({"Id":")" + id + R"(","Name":"/)" + entry->second.name + R"(","Image":"sha256:0","Config":{"Tty":false,"Labels":)" + entry->second.labels
-                          + R"(},"State":{"Status":")" + (entry->second.started ? "exited" : "created") + R"(","Running":false,"OOMKilled":false,"ExitCode":0,"Error":"","StartedAt":")"
-                          + now + R"(","FinishedAt":")" + now + R"("}})");
+    return respond(200, R"({"Id":")" + id + R"(","Name":"/)" + entry->second.name
+                          + R"(","Image":"sha256:0","Config":{"Tty":false,"Labels":)" + entry->second.labels
+                          + R"(},"State":{"Status":")" + (entry->second.started ? "exited" : "created")
+                          + R"(","Running":false,"OOMKilled":false,"ExitCode":0,"Error":"","StartedAt":")" + now
+                          + R"(","FinishedAt":")" + now + R"("}})");
   }
   if (path.size() == 3 && path[2] == "logs") {
     transport::server_response response{200, "application/vnd.docker.multiplexed-stream", "", {}};

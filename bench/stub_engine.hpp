@@ -1,5 +1,5 @@
-// Speaks the part of the Docker Engine API that davit uses, and runs nothing: a container has exited as soon as it is started.
-// For measuring davit itself.
+// Speaks the part of the Docker Engine API that davit uses, and runs nothing: a container has exited as soon as it is
+// started. For measuring davit itself.
 #pragma once
 
 #include "transport/http_server.hpp"

@@ -86,8 +86,7 @@ struct agent_process::state {
   std::shared_ptr<watchdog> dog = std::make_shared<watchdog>();
 };
 
-agent_process::agent_process(std::unique_ptr<state> s) : state_(std::move(s)) {
-}
+agent_process::agent_process(std::unique_ptr<state> s) : state_(std::move(s)) {}
 
 namespace {
 
@@ -116,15 +115,20 @@ bool read_home(const std::filesystem::path& file, uuid& home, std::string& error
 
 } // namespace
 
-std::unique_ptr<agent_process> agent_process::start(configuration config, std::string& error, const api_factory& make_api) {
+std::unique_ptr<agent_process>
+agent_process::start(configuration config, std::string& error, const api_factory& make_api) {
   auto s = std::make_unique<state>();
   s->config = std::move(config);
   auto& settings = s->config.agent;
   std::error_code ec;
-  if (std::filesystem::create_directories(settings.data_dir, ec)) // others on this machine have no business with what tasks print
-    std::filesystem::permissions(settings.data_dir, std::filesystem::perms::owner_all | std::filesystem::perms::group_read | std::filesystem::perms::group_exec, ec);
+  if (std::filesystem::create_directories(settings.data_dir,
+                                          ec)) // others on this machine have no business with what tasks print
+    std::filesystem::permissions(
+      settings.data_dir,
+      std::filesystem::perms::owner_all | std::filesystem::perms::group_read | std::filesystem::perms::group_exec, ec);
   if (ec) {
-    error = "the data directory " + settings.data_dir.string() + " can't be made: " + ec.message() + "; set davit.agent.data-dir";
+    error = "the data directory " + settings.data_dir.string() + " can't be made: " + ec.message()
+          + "; set davit.agent.data-dir";
     return nullptr;
   }
   auto lock_name = settings.data_dir / "agent.lock";
@@ -159,8 +163,10 @@ std::unique_ptr<agent_process> agent_process::start(configuration config, std::s
   s->system = std::make_unique<caf::actor_system>(*s->config.caf);
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
-  auto context = std::make_shared<agent_context>(agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets});
-  s->supervisor = spawn_supervisor(*s->system, context, plan_agent(context, real_spawns(*s->system, context, make_api ? make_api : spawn_api)));
+  auto context = std::make_shared<agent_context>(
+    agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets});
+  s->supervisor = spawn_supervisor(
+    *s->system, context, plan_agent(context, real_spawns(*s->system, context, make_api ? make_api : spawn_api)));
   s->supervisor->attach_functor([down = s->down, reason = s->down_reason, dog = s->dog](const caf::error& why) {
     *reason = text_of(why);
     *down = true;
@@ -210,13 +216,15 @@ caf::actor_system& agent_process::system() {
 directory agent_process::addresses() {
   caf::scoped_actor self{*state_->system};
   directory found;
-  self->request(state_->supervisor, std::chrono::seconds{5}, find_atom_v).receive([&](directory& now) { found = std::move(now); }, [](const caf::error&) {});
+  self->request(state_->supervisor, std::chrono::seconds{5}, find_atom_v)
+    .receive([&](directory& now) { found = std::move(now); }, [](const caf::error&) {});
   return found;
 }
 
 namespace {
 
-/// What has been printed by now is sent, if the sinks take it; what is not sent within a few seconds is sent by the next start.
+/// What has been printed by now is sent, if the sinks take it; what is not sent within a few seconds is sent by the
+/// next start.
 void flush_sinks(caf::scoped_actor& self, const directory& addresses) {
   auto until = std::chrono::steady_clock::now() + std::chrono::seconds{5};
   for (const auto& [name, sink] : addresses.sinks) {
@@ -224,7 +232,8 @@ void flush_sinks(caf::scoped_actor& self, const directory& addresses) {
     for (int quiet = 0; quiet < 5 && std::chrono::steady_clock::now() < until;) {
       sink_status status;
       status.message = "it does not answer";
-      self->request(sink, std::chrono::seconds{1}, ping_atom_v).receive([&](const sink_status& now) { status = now; }, [](const caf::error&) {});
+      self->request(sink, std::chrono::seconds{1}, ping_atom_v)
+        .receive([&](const sink_status& now) { status = now; }, [](const caf::error&) {});
       if (status.backlog == 0 || !status.message.empty())
         break;
       quiet = status.records == sent ? quiet + 1 : 0;
@@ -248,7 +257,8 @@ void agent_process::stop() {
       flush_sinks(self, addresses);
       // Whoever is left may have what still runs here, and need not wait for the lease's end.
       if (addresses.scheduler)
-        self->request(addresses.scheduler, std::chrono::seconds{3}, retire_atom_v).receive([] {}, [](const caf::error&) {});
+        self->request(addresses.scheduler, std::chrono::seconds{3}, retire_atom_v)
+          .receive([] {}, [](const caf::error&) {});
       // Its end is everybody's.
       caf::anon_send_exit(s.supervisor, caf::exit_reason::user_shutdown);
       self->wait_for(s.supervisor);
@@ -278,13 +288,15 @@ void hide_memory() {
 
 namespace {
 
-/// An object on each line. The task, the attempt and the engine that a message is about are fields of their own, for those who search.
+/// An object on each line. The task, the attempt and the engine that a message is about are fields of their own, for
+/// those who search.
 class json_formatter final : public spdlog::formatter {
 public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
     std::string_view text{message.payload.data(), message.payload.size()};
     json::object line{{"time", format_timestamp(std::chrono::time_point_cast<timestamp::duration>(message.time))},
-                      {"level", std::string_view{spdlog::level::to_string_view(message.level).data(), spdlog::level::to_string_view(message.level).size()}},
+                      {"level", std::string_view{spdlog::level::to_string_view(message.level).data(),
+                                                 spdlog::level::to_string_view(message.level).size()}},
                       {"message", json::detail::valid_utf8(text)}};
     auto word_behind = [&](std::string_view word) {
       auto at = text.find(word);
@@ -295,7 +307,8 @@ public:
     };
     if (uuid task; from_string(word_behind("task "), task))
       line["task"] = to_string(task);
-    if (auto attempt = word_behind("attempt "); !attempt.empty() && attempt.find_first_not_of("0123456789") == std::string_view::npos)
+    if (auto attempt = word_behind("attempt ");
+        !attempt.empty() && attempt.find_first_not_of("0123456789") == std::string_view::npos)
       line["attempt"] = attempt;
     if (auto engine = word_behind("engine "); !engine.empty() && text.starts_with("engine "))
       line["engine"] = engine;
@@ -348,7 +361,8 @@ int run_agent(configuration config, const api_factory& make_api) {
       return 1;
     }
   auto limit = signal == SIGQUIT ? duration{std::chrono::hours{24 * 365}} : settings.drain_timeout;
-  spdlog::info("draining: no new tasks; what runs has {} to end (signal once more to leave at once)", format_duration(limit));
+  spdlog::info("draining: no new tasks; what runs has {} to end (signal once more to leave at once)",
+               format_duration(limit));
   std::atomic<bool> drained{false};
   std::thread drainer{[&] { drained = process->drain(limit + stop_limit); }};
   bool forced = false;
@@ -364,7 +378,8 @@ int run_agent(configuration config, const api_factory& make_api) {
     wait(stop_limit);
   }
   if (!drained && process->alive(reason))
-    spdlog::warn("{}: what still runs is left running, and taken up again at the next start", forced ? "leaving at once" : "the time to drain is over");
+    spdlog::warn("{}: what still runs is left running, and taken up again at the next start",
+                 forced ? "leaving at once" : "the time to drain is over");
   auto failed = !process->alive(reason);
   // Ending the scheduler ends the request that the drainer waits for.
   process->stop();

@@ -12,7 +12,8 @@ namespace davit {
 
 class agent_process {
 public:
-  /// Starts everything; returns when the API listens. On a failure returns nothing and says why. `api` is davit's own, or a test's.
+  /// Starts everything; returns when the API listens. On a failure returns nothing and says why. `api` is davit's own,
+  /// or a test's.
   static std::unique_ptr<agent_process> start(configuration config, std::string& error, const api_factory& api = {});
   ~agent_process();
 
@@ -22,8 +23,8 @@ public:
   /// Stops what runs: containers get SIGTERM, then SIGKILL after their stop_timeout; the attempts end as agent_lost.
   void stop_tasks();
 
-  /// True while the supervisor lives; false: it has given up, and why. What has not ended 20 s after that, or after `stop`, is not
-  /// waited for: the process ends with exit code 1.
+  /// True while the supervisor lives; false: it has given up, and why. What has not ended 20 s after that, or after
+  /// `stop`, is not waited for: the process ends with exit code 1.
   bool alive(std::string& reason);
 
   /// Ends all actors at once; containers are left as they are.

@@ -37,7 +37,8 @@ std::string api_client::call(const std::string& method, const std::string& targe
   context_.restart();
   context_.run();
   if (!answer)
-    throw command_failure{answer.error().message + " (is a davit agent running there? --host and DAVIT_HOST say where)"};
+    throw command_failure{answer.error().message
+                          + " (is a davit agent running there? --host and DAVIT_HOST say where)"};
   if (answer->status >= 300)
     throw failure_of(answer->status, answer->body);
   return std::move(answer->body);
@@ -85,11 +86,14 @@ std::string printable(std::string_view text) {
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
     auto byte = static_cast<unsigned char>(text[i]);
-    auto next = [&](std::size_t ahead) { return i + ahead < text.size() ? static_cast<unsigned char>(text[i + ahead]) : 0u; };
+    auto next
+      = [&](std::size_t ahead) { return i + ahead < text.size() ? static_cast<unsigned char>(text[i + ahead]) : 0u; };
     std::size_t hidden = 0;
     if (byte == 0xc2 && next(1) >= 0x80 && next(1) <= 0x9f) // C1 controls: some terminals take U+009B for ESC [
       hidden = 2;
-    else if (byte == 0xe2 && ((next(1) == 0x80 && ((next(2) >= 0x8b && next(2) <= 0x8f) || (next(2) >= 0xaa && next(2) <= 0xae))) || (next(1) == 0x81 && next(2) >= 0xa6 && next(2) <= 0xa9)))
+    else if (byte == 0xe2
+             && ((next(1) == 0x80 && ((next(2) >= 0x8b && next(2) <= 0x8f) || (next(2) >= 0xaa && next(2) <= 0xae)))
+                 || (next(1) == 0x81 && next(2) >= 0xa6 && next(2) <= 0xa9)))
       hidden = 3; // what turns the direction of writing around, or has no width: a text that reads as another
     else if (byte == '\t' || byte == '\n')
       result += ' ';

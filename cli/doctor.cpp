@@ -79,36 +79,44 @@ std::vector<finding> examine(const engine_settings& engine) {
   }
   add("reachable", "ok", transport::to_string(*where) + " is engine " + info->id + ", version " + info->version);
   if (!where->is_unix() && !where->tls)
-    add("tls", "warning", "there is no TLS: whoever reaches " + transport::to_string(*where) + " owns the engine and its host",
+    add("tls", "warning",
+        "there is no TLS: whoever reaches " + transport::to_string(*where) + " owns the engine and its host",
         "start the engine with --tlsverify on port 2376, and set tls-ca, tls-certificate and tls-key");
   add("api", "ok", "the engine offers API " + info->api_range + ", davit speaks " + info->api_version);
   auto has_local = std::find(info->log_drivers.begin(), info->log_drivers.end(), "local") != info->log_drivers.end();
   if (has_local)
     add("log-driver", "ok", "logs can be read (driver local)");
   else
-    add("log-driver", "failed", "the engine has no log driver \"local\", which davit gives its containers", "upgrade the engine: it is part of Docker since 18.09");
+    add("log-driver", "failed", "the engine has no log driver \"local\", which davit gives its containers",
+        "upgrade the engine: it is part of Docker since 18.09");
   if (!engine.log_files.empty()) {
     if (::access(engine.log_files.c_str(), R_OK | X_OK) == 0)
       add("containers-folder", "ok", "logs are followed in " + engine.log_files);
     else
-      add("containers-folder", "warning", engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead", "let the agent read the folder \"containers\" of the engine's data root, or take containers-folder away");
+      add("containers-folder", "warning",
+          engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead",
+          "let the agent read the folder \"containers\" of the engine's data root, or take containers-folder away");
   }
-  add("cgroup", info->cgroup_version.empty() ? "warning" : "ok", "cgroup version " + (info->cgroup_version.empty() ? "not told" : info->cgroup_version));
+  add("cgroup", info->cgroup_version.empty() ? "warning" : "ok",
+      "cgroup version " + (info->cgroup_version.empty() ? "not told" : info->cgroup_version));
   if (info->memory_limit && info->pids_limit)
     add("limits", "ok", "memory and process limits are enforced");
   else
-    add("limits", "failed", std::string{"the engine can't limit "} + (info->memory_limit ? "processes" : "memory"), "give the engine the cgroup controllers memory and pids (in a container: --cgroupns host, or delegation)");
+    add("limits", "failed", std::string{"the engine can't limit "} + (info->memory_limit ? "processes" : "memory"),
+        "give the engine the cgroup controllers memory and pids (in a container: --cgroupns host, or delegation)");
   if (info->live_restore)
     add("live-restore", "ok", "containers outlive the engine's restart");
   else
-    add("live-restore", "warning", "running tasks end as engine_lost when the engine restarts", "start the engine with --live-restore");
+    add("live-restore", "warning", "running tasks end as engine_lost when the engine restarts",
+        "start the engine with --live-restore");
   if (where->is_unix() || where->host == "127.0.0.1" || where->host == "localhost") {
     std::error_code ec;
     auto space = std::filesystem::space(info->data_root, ec);
     if (!ec && space.capacity != 0) {
       auto percent = space.available * 100 / space.capacity;
       auto unit = space.available >> 30 != 0 ? 30 : 20; // whole GiB, or MiB if there is no more
-      auto text = to_string(byte_size{space.available >> unit << unit}) + " (" + std::to_string(percent) + " %) free at " + info->data_root;
+      auto text = to_string(byte_size{space.available >> unit << unit}) + " (" + std::to_string(percent)
+                + " %) free at " + info->data_root;
       if (percent < 10)
         add("disk", "warning", text, "docker system prune, or a larger disk");
       else
@@ -116,13 +124,16 @@ std::vector<finding> examine(const engine_settings& engine) {
     }
   }
   if (auto mtu = smallest_mtu(); mtu != 0 && mtu < 1500)
-    add("mtu", "warning", "this host's network has MTU " + std::to_string(mtu) + ", Docker's networks have 1500 unless told",
+    add("mtu", "warning",
+        "this host's network has MTU " + std::to_string(mtu) + ", Docker's networks have 1500 unless told",
         "start the engine with --mtu=" + std::to_string(mtu));
   else
     add("mtu", "ok", "no interface is below 1500");
   if (info->system_time) {
     auto now = std::chrono::system_clock::now();
-    auto skew = *info->system_time < begun ? begun - *info->system_time : *info->system_time > now ? *info->system_time - now : 0ns;
+    auto skew = *info->system_time < begun ? begun - *info->system_time
+              : *info->system_time > now   ? *info->system_time - now
+                                           : 0ns;
     auto text = "the engine's clock differs by " + format_duration(std::chrono::duration_cast<duration>(skew));
     if (skew > 2s)
       add("clock", "warning", text, "synchronise both clocks (NTP)");

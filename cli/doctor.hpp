@@ -18,8 +18,8 @@ struct finding {
 
 template <class Inspector>
 bool inspect(Inspector& f, finding& x) {
-  return f.object(x).fields(f.field("engine", x.engine), f.field("check", x.check), f.field("verdict", x.verdict), f.field("detail", x.detail),
-                            f.field("fix", x.fix));
+  return f.object(x).fields(f.field("engine", x.engine), f.field("check", x.check), f.field("verdict", x.verdict),
+                            f.field("detail", x.detail), f.field("fix", x.fix));
 }
 
 /// Looks at an engine; changes nothing.

@@ -16,7 +16,8 @@ namespace davit {
 /// Holds a lock for as long as this process lives, so that its successors can see whether it does.
 class life_sign {
 public:
-  life_sign(const std::filesystem::path& folder, const std::string& name) : path_((folder / (name + ".alive")).string()) {
+  life_sign(const std::filesystem::path& folder, const std::string& name)
+    : path_((folder / (name + ".alive")).string()) {
     // Locked before it has the name that others look for.
     auto unborn = path_ + ".new";
     fd_ = ::open(unborn.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -83,8 +84,10 @@ embedded_agent::embedded_agent() {
   std::filesystem::permissions(folder, std::filesystem::perms::owner_all, ec);
   auto name = "run-" + to_string(uuid::make_v7());
   auto socket = folder / (name.substr(name.size() - 12) + ".sock");
-  auto config = read_configuration("", {"--davit.agent.name=\"" + name + "\"", "--davit.agent.data-dir=\"" + folder.string() + "\"",
-                                        "--davit.api.listen=\"unix://" + socket.string() + "\"", "--davit.store.url=\"sqlite://" + (folder / "davit.db").string() + "\""});
+  auto config = read_configuration("", {"--davit.agent.name=\"" + name + "\"",
+                                        "--davit.agent.data-dir=\"" + folder.string() + "\"",
+                                        "--davit.api.listen=\"unix://" + socket.string() + "\"",
+                                        "--davit.store.url=\"sqlite://" + (folder / "davit.db").string() + "\""});
   // Who may speak to the engine may give a container its host's network anyway.
   config.agent.policy.networks_allow = {"none", "bridge", "host"};
   if (!config.mistakes.empty())

@@ -10,8 +10,8 @@ namespace davit {
 
 class life_sign;
 
-/// An agent in this process, for one task, on a store that it shares with its like. What others of them have left, because they
-/// were killed, is cancelled and removed by it.
+/// An agent in this process, for one task, on a store that it shares with its like. What others of them have left,
+/// because they were killed, is cancelled and removed by it.
 class embedded_agent {
 public:
   /// Throws a command_failure.
@@ -29,7 +29,8 @@ private:
   std::unique_ptr<agent_process> process_;
 };
 
-/// Waits for an engine to be ready, as one that was just started takes its time. If none comes up, says why (command_failure).
+/// Waits for an engine to be ready, as one that was just started takes its time. If none comes up, says why
+/// (command_failure).
 void await_engine(api_client& client, duration limit);
 
 } // namespace davit

@@ -10,7 +10,8 @@
 
 namespace davit {
 
-int explain_policy(const configuration& config, const std::string& text, std::optional<policy_profile> named, bool as_json) {
+int explain_policy(const configuration& config, const std::string& text, std::optional<policy_profile> named,
+                   bool as_json) {
   auto spec = json::read<task_spec>(std::string_view{text}, json::unknown_fields::refuse);
   if (!spec)
     usage("the task spec: " + spec.error().text());
@@ -22,12 +23,13 @@ int explain_policy(const configuration& config, const std::string& text, std::op
   auto judged = rules->judge(*spec, profile);
   auto least = least_profile(*spec);
   if (as_json) {
-    std::cout << json::write(json::object{{"allowed", judged.violations.empty()},
-                                          {"profile", to_string(*judged.effective.profile)},
-                                          {"least_profile", least ? json::value(to_string(*least)) : json::value(nullptr)},
-                                          {"violations", json::to_value(judged.violations)},
-                                          {"additions", json::to_value(judged.additions)},
-                                          {"effective", json::to_value(judged.effective)}})
+    std::cout << json::write(
+      json::object{{"allowed", judged.violations.empty()},
+                   {"profile", to_string(*judged.effective.profile)},
+                   {"least_profile", least ? json::value(to_string(*least)) : json::value(nullptr)},
+                   {"violations", json::to_value(judged.violations)},
+                   {"additions", json::to_value(judged.additions)},
+                   {"effective", json::to_value(judged.effective)}})
               << '\n';
     return judged.violations.empty() ? 0 : 1;
   }
@@ -40,13 +42,19 @@ int explain_policy(const configuration& config, const std::string& text, std::op
   auto given = parser.parse(text);
   for (auto field : given->get_object()) {
     std::string name{field.key};
-    auto named_by = [&](const std::string& path) { return path == name || path.starts_with(name + '.') || path.starts_with(name + '['); };
-    if (std::none_of(judged.violations.begin(), judged.violations.end(), [&](const violation& one) { return named_by(one.field); }))
+    auto named_by = [&](const std::string& path) {
+      return path == name || path.starts_with(name + '.') || path.starts_with(name + '[');
+    };
+    if (std::none_of(judged.violations.begin(), judged.violations.end(),
+                     [&](const violation& one) { return named_by(one.field); }))
       rows.push_back({"allowed", name, "", ""});
   }
   print_table(rows);
-  std::cerr << (judged.violations.empty() ? "allowed" : "refused") << " by the profile " << to_string(*judged.effective.profile) << "; "
-            << (least ? "the strictest profile that has nothing against it is " + to_string(*least) : "no profile allows it") << '\n';
+  std::cerr << (judged.violations.empty() ? "allowed" : "refused") << " by the profile "
+            << to_string(*judged.effective.profile) << "; "
+            << (least ? "the strictest profile that has nothing against it is " + to_string(*least)
+                      : "no profile allows it")
+            << '\n';
   return judged.violations.empty() ? 0 : 1;
 }
 

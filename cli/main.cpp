@@ -68,7 +68,8 @@ int doctor(const std::string& file, bool as_json) {
       if (as_json)
         std::cout << json::write(one) << '\n';
       else
-        rows.push_back({one.engine, one.check, one.verdict, printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
+        rows.push_back(
+          {one.engine, one.check, one.verdict, printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
     }
   if (!as_json)
     print_table(rows);
@@ -101,7 +102,8 @@ void drain_agent(api_client& client, const std::string& name, bool await_end, st
     auto text = client.call("GET", "/v1/agents");
     bool busy = false;
     for (auto one : parse(parser, text)["agents"].get_array())
-      busy |= text_at(one, "name") == whole_name && text_at(one, "state") == "draining" && one["busy"].get_uint64().value() != 0;
+      busy |= text_at(one, "name") == whole_name && text_at(one, "state") == "draining"
+           && one["busy"].get_uint64().value() != 0;
     if (!busy)
       return;
     if (std::chrono::steady_clock::now() >= until)
@@ -112,26 +114,40 @@ void drain_agent(api_client& client, const std::string& name, bool await_end, st
 
 int dispatch(int argc, char** argv) {
   CLI::App app{"davit runs tasks in Docker containers.\n"
-               "Exit codes of run and wait: the container's own; 124 timed out; 125 davit or the engine failed; 126 and 127 as the engine says; 130 cancelled.",
+               "Exit codes of run and wait: the container's own; 124 timed out; 125 davit or the engine failed; 126 "
+               "and 127 as the engine says; 130 cancelled.",
                "davit"};
   app.set_version_flag("--version", "davit " DAVIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file, source, folder;
+  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file,
+    source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
-  bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false, detach = false, defaults = false, reference = false;
+  bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false,
+       detach = false, defaults = false, reference = false;
   int tail = -1, attempt = 0;
   std::size_t limit = 100;
-  auto host_option = [&](CLI::App* command) { command->add_option("--host", host, "The agent: host:port, https://host:port or unix:///path (DAVIT_HOST)"); };
+  auto host_option = [&](CLI::App* command) {
+    command->add_option("--host", host, "The agent: host:port, https://host:port or unix:///path (DAVIT_HOST)");
+  };
   auto json_option = [&](CLI::App* command) { command->add_flag("--json", as_json, "JSON on stdout"); };
 
-  auto agent_command = app.add_subcommand("agent", "The daemon: davit agent [--config-file=FILE] [--davit.agent.name=NAME ...]")->prefix_command();
-  auto run_command = app.add_subcommand("run", "Submit a task, follow it, exit with its code: davit run [flags] IMAGE [-- COMMAND...]")->prefix_command();
+  auto agent_command
+    = app.add_subcommand("agent", "The daemon: davit agent [--config-file=FILE] [--davit.agent.name=NAME ...]")
+        ->prefix_command();
+  auto run_command
+    = app
+        .add_subcommand("run", "Submit a task, follow it, exit with its code: davit run [flags] IMAGE [-- COMMAND...]")
+        ->prefix_command();
   add_task_flags(*run_command, flags);
   run_command->add_flag("-d,--detach", detach, "Print the task's id and leave (needs an agent)");
   run_command->add_flag("-q,--quiet", quiet, "No progress and no closing remark");
-  auto submit_command = app.add_subcommand("submit", "Submit a task and print its id: davit submit [flags] IMAGE [-- COMMAND...], or -f FILE")->prefix_command();
+  auto submit_command
+    = app
+        .add_subcommand("submit",
+                        "Submit a task and print its id: davit submit [flags] IMAGE [-- COMMAND...], or -f FILE")
+        ->prefix_command();
   add_task_flags(*submit_command, flags);
   submit_command->add_option("-f,--file", flags.file, "A task spec as JSON; - for standard input");
   auto ps_command = app.add_subcommand("ps", "List tasks, newest first");
@@ -163,7 +179,8 @@ int dispatch(int argc, char** argv) {
   drain_command->add_option("agent", name, "Its name; the one that is spoken to, if none is given");
   drain_command->add_flag("--wait", await_end, "Until nothing runs there any more");
   drain_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
-  auto health_command = app.add_subcommand("health", "Whether the agent lives; exit code 0 or 1 (for health checks and probes)");
+  auto health_command
+    = app.add_subcommand("health", "Whether the agent lives; exit code 0 or 1 (for health checks and probes)");
   health_command->add_flag("--ready", readiness, "Whether it can take tasks: if not, what is missing");
   auto events_command = app.add_subcommand("events", "What happened to tasks");
   events_command->add_option("task", id, "Only to this one");
@@ -171,7 +188,8 @@ int dispatch(int argc, char** argv) {
   check_command->add_option("file", file);
   check_command->add_flag("--defaults", defaults, "Print every option with its default, as a configuration file");
   check_command->add_flag("--reference", reference, "Print every option with its default, as a page in Markdown");
-  auto explain_command = app.add_subcommand("explain-policy", "What of a task spec would be allowed, refused and added, by which rule");
+  auto explain_command
+    = app.add_subcommand("explain-policy", "What of a task spec would be allowed, refused and added, by which rule");
   explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
   explain_command->add_option("--config-file", file, "The agent's configuration");
   explain_command->add_option("--profile", profile, "Judge by this profile: restricted, baseline or privileged");
@@ -179,7 +197,10 @@ int dispatch(int argc, char** argv) {
   token_command->require_subcommand(1);
   auto create_token_command = token_command->add_subcommand("create", "Make a token and print it");
   create_token_command->add_option("name", name, "For people, and for the audit log")->required();
-  create_token_command->add_option("--scope", scopes, "What it is for: submit, read, cancel, admin; several with commas")->delimiter(',')->required();
+  create_token_command
+    ->add_option("--scope", scopes, "What it is for: submit, read, cancel, admin; several with commas")
+    ->delimiter(',')
+    ->required();
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
   create_token_command->add_option("--expires", expires, "After this time, such as 720h");
   auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
@@ -191,13 +212,16 @@ int dispatch(int argc, char** argv) {
   }
   json_option(list_tokens_command);
   auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
-  doctor_command->add_option("--config-file", file, "The agent's configuration; else DOCKER_HOST or the default socket");
+  doctor_command->add_option("--config-file", file,
+                             "The agent's configuration; else DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
-  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command, cp_command, engines_command, agents_command,
-                       drain_command, events_command, health_command})
+  for (auto command :
+       {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command,
+        cp_command, engines_command, agents_command, drain_command, events_command, health_command})
     host_option(command);
-  for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command, agents_command, events_command,
-                       doctor_command, explain_command, version_command})
+  for (auto command :
+       {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command,
+        agents_command, events_command, doctor_command, explain_command, version_command})
     json_option(command);
   try {
     std::vector<std::string> words{argv + 1, argv + argc};
@@ -224,7 +248,8 @@ int dispatch(int argc, char** argv) {
     if (tokens_file.empty() && !file.empty())
       tokens_file = read_configuration(file, {}).agent.access.tokens_file;
     if (tokens_file.empty())
-      usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has api.tokens-file");
+      usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has "
+            "api.tokens-file");
     if (*create_token_command)
       return create_token(tokens_file, name, scopes, profile, expires);
     return *list_tokens_command ? list_tokens(tokens_file, as_json) : revoke_token(tokens_file, name);
@@ -260,7 +285,8 @@ int dispatch(int argc, char** argv) {
       return 0;
     }
     if (detach)
-      usage("-d needs an agent that outlives this command: start one with davit agent, and name it with --host or DAVIT_HOST");
+      usage("-d needs an agent that outlives this command: start one with davit agent, and name it with --host or "
+            "DAVIT_HOST");
     embedded_agent embedded;
     int code = 125;
     {
@@ -318,8 +344,10 @@ int dispatch(int argc, char** argv) {
     if (!wait_timeout.empty())
       until = transport::within(read_duration(wait_timeout, "--timeout"));
     while (true) {
-      auto left = until ? std::chrono::duration_cast<duration>(*until - std::chrono::steady_clock::now()) : duration{60'000};
-      auto text = client.call("GET", "/v1/tasks/" + transport::url_encode(id) + "/wait?timeout=" + format_duration(std::clamp(left, duration{0}, duration{60'000})));
+      auto left
+        = until ? std::chrono::duration_cast<duration>(*until - std::chrono::steady_clock::now()) : duration{60'000};
+      auto text = client.call("GET", "/v1/tasks/" + transport::url_encode(id) + "/wait?timeout="
+                                       + format_duration(std::clamp(left, duration{0}, duration{60'000})));
       auto now = json::read<task>(std::string_view{text}, json::unknown_fields::ignore);
       if (!now)
         throw command_failure{"the agent's answer is malformed: " + now.error().text()};
@@ -348,7 +376,8 @@ int dispatch(int argc, char** argv) {
   } else if (*agents_command) {
     print_agents(client, as_json);
   } else if (*drain_command) {
-    drain_agent(client, name.empty() ? "-" : name, await_end, wait_timeout.empty() ? std::nullopt : std::optional{read_duration(wait_timeout, "--timeout")});
+    drain_agent(client, name.empty() ? "-" : name, await_end,
+                wait_timeout.empty() ? std::nullopt : std::optional{read_duration(wait_timeout, "--timeout")});
   } else if (*events_command) {
     print_events(client, transport::url_encode(id), as_json);
   }
@@ -361,8 +390,8 @@ int dispatch(int argc, char** argv) {
 
 namespace {
 
-/// A standard stream that is closed would be the next file that is opened, and what is printed would get into it. In its place comes one that refuses
-/// what the stream is for, so that the loss is told.
+/// A standard stream that is closed would be the next file that is opened, and what is printed would get into it. In
+/// its place comes one that refuses what the stream is for, so that the loss is told.
 void keep_standard_streams() {
   for (auto stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     while (::fcntl(stream, F_GETFD) < 0 && errno == EBADF)

@@ -63,7 +63,8 @@ void print_tasks(api_client& client, const std::string& query, bool as_json, std
   std::string cursor;
   std::size_t shown = 0;
   do {
-    auto text = client.call("GET", "/v1/tasks?limit=" + std::to_string(std::min<std::size_t>(limit - shown, 500)) + query + (cursor.empty() ? "" : "&cursor=" + cursor));
+    auto text = client.call("GET", "/v1/tasks?limit=" + std::to_string(std::min<std::size_t>(limit - shown, 500))
+                                     + query + (cursor.empty() ? "" : "&cursor=" + cursor));
     json::parser parser;
     auto root = parse(parser, text);
     for (auto one : list_at(root, "tasks")) {
@@ -71,8 +72,8 @@ void print_tasks(api_client& client, const std::string& query, bool as_json, std
       if (as_json)
         std::cout << simdjson::minify(one) << '\n';
       else
-        rows.push_back({text_at(one, "id"), text_at(one, "state"), text_at(one, "outcome"), number_at(one, "exit_code"), text_at(one["spec"].value(), "image"),
-                        age(text_at(one, "created_at")), text_at(one, "name")});
+        rows.push_back({text_at(one, "id"), text_at(one, "state"), text_at(one, "outcome"), number_at(one, "exit_code"),
+                        text_at(one["spec"].value(), "image"), age(text_at(one, "created_at")), text_at(one, "name")});
     }
     cursor = text_at(root, "cursor");
   } while (!cursor.empty() && shown < limit);
@@ -83,7 +84,8 @@ void print_tasks(api_client& client, const std::string& query, bool as_json, std
 void print_engines(api_client& client, bool as_json) {
   auto text = client.call("GET", "/v1/engines");
   json::parser parser;
-  std::vector<std::vector<std::string>> rows{{"ENGINE", "STATE", "BUSY", "SLOTS", "VERSION", "API", "LABELS", "MESSAGE"}};
+  std::vector<std::vector<std::string>> rows{
+    {"ENGINE", "STATE", "BUSY", "SLOTS", "VERSION", "API", "LABELS", "MESSAGE"}};
   for (auto one : list_at(parse(parser, text), "engines")) {
     if (as_json) {
       std::cout << simdjson::minify(one) << '\n';
@@ -93,8 +95,9 @@ void print_engines(api_client& client, bool as_json) {
     for (auto label : list_at(one, "labels"))
       labels += (labels.empty() ? "" : ",") + std::string{label.get_string().value()};
     json::element info = one["info"].value();
-    rows.push_back({text_at(one, "name"), text_at(one, "state"), number_at(one, "busy"), number_at(one, "slots"), text_at(info, "version"),
-                    text_at(info, "api_version"), labels, text_at(one, text_at(one, "message").empty() ? "blocked" : "message")});
+    rows.push_back({text_at(one, "name"), text_at(one, "state"), number_at(one, "busy"), number_at(one, "slots"),
+                    text_at(info, "version"), text_at(info, "api_version"), labels,
+                    text_at(one, text_at(one, "message").empty() ? "blocked" : "message")});
   }
   if (!as_json)
     print_table(rows);
@@ -111,12 +114,14 @@ static std::string engines_of(json::element agent) {
 void print_agents(api_client& client, bool as_json) {
   auto text = client.call("GET", "/v1/agents");
   json::parser parser;
-  std::vector<std::vector<std::string>> rows{{"AGENT", "STATE", "VERSION", "BUSY", "SLOTS", "ENGINES", "LAST HEARTBEAT"}};
+  std::vector<std::vector<std::string>> rows{
+    {"AGENT", "STATE", "VERSION", "BUSY", "SLOTS", "ENGINES", "LAST HEARTBEAT"}};
   for (auto one : list_at(parse(parser, text), "agents")) {
     if (as_json)
       std::cout << simdjson::minify(one) << '\n';
     else
-      rows.push_back({text_at(one, "name"), text_at(one, "state"), text_at(one, "version"), number_at(one, "busy"), number_at(one, "slots"), engines_of(one), text_at(one, "heartbeat_at")});
+      rows.push_back({text_at(one, "name"), text_at(one, "state"), text_at(one, "version"), number_at(one, "busy"),
+                      number_at(one, "slots"), engines_of(one), text_at(one, "heartbeat_at")});
   }
   if (!as_json)
     print_table(rows);
@@ -125,7 +130,8 @@ void print_agents(api_client& client, bool as_json) {
 void print_events(api_client& client, const std::string& id, bool as_json) {
   std::int64_t after = 0;
   while (true) {
-    auto text = client.call("GET", (id.empty() ? std::string{"/v1/events"} : "/v1/tasks/" + id + "/events") + "?after=" + std::to_string(after));
+    auto text = client.call("GET", (id.empty() ? std::string{"/v1/events"} : "/v1/tasks/" + id + "/events")
+                                     + "?after=" + std::to_string(after));
     json::parser parser;
     std::size_t count = 0;
     for (auto one : list_at(parse(parser, text), "events")) {

@@ -9,7 +9,8 @@
 
 namespace davit {
 
-// -- reading an agent's answers ------------------------------------------------------------------------------------------
+// -- reading an agent's answers
+// ------------------------------------------------------------------------------------------
 
 /// Throws a command_failure if the answer is no JSON.
 json::element parse(json::parser& parser, const std::string& text);
@@ -20,7 +21,8 @@ std::string text_at(json::element root, std::string_view field);
 /// A field that is a list; throws a command_failure if there is none.
 simdjson::dom::array list_at(json::element root, std::string_view field);
 
-// -- printing ------------------------------------------------------------------------------------------------------------
+// -- printing
+// ------------------------------------------------------------------------------------------------------------
 
 /// Columns as wide as their widest cell; the first row is the heading.
 void print_table(const std::vector<std::vector<std::string>>& rows);

@@ -89,7 +89,8 @@ std::string describe(json::element root) {
     if (root["waiting"].get(reasons) == simdjson::SUCCESS)
       for (auto one : reasons)
         if (one["reason"].get(reason) == simdjson::SUCCESS)
-          text += (one["engine"].get(engine) == simdjson::SUCCESS ? "; engine " + std::string{engine} + " " : "; ") + std::string{reason};
+          text += (one["engine"].get(engine) == simdjson::SUCCESS ? "; engine " + std::string{engine} + " " : "; ")
+                + std::string{reason};
     return text;
   }
   if (root["progress"]["phase"].get(phase) != simdjson::SUCCESS)
@@ -97,9 +98,11 @@ std::string describe(json::element root) {
   std::string text{phase};
   std::uint64_t layers = 0, done = 0, bytes = 0, total = 0;
   if (phase == "pull" && root["progress"]["layers"].get(layers) == simdjson::SUCCESS && layers != 0
-      && root["progress"]["layers_done"].get(done) == simdjson::SUCCESS && root["progress"]["bytes"].get(bytes) == simdjson::SUCCESS
+      && root["progress"]["layers_done"].get(done) == simdjson::SUCCESS
+      && root["progress"]["bytes"].get(bytes) == simdjson::SUCCESS
       && root["progress"]["bytes_total"].get(total) == simdjson::SUCCESS)
-    text += ": " + std::to_string(done) + " of " + std::to_string(layers) + " layers, " + mebibytes(bytes) + " of " + mebibytes(total);
+    text += ": " + std::to_string(done) + " of " + std::to_string(layers) + " layers, " + mebibytes(bytes) + " of "
+          + mebibytes(total);
   if (root["progress"]["waiting"].get(waiting) == simdjson::SUCCESS && !waiting.empty())
     text += ": " + std::string{waiting};
   return text;
@@ -187,7 +190,8 @@ awaitable<void> copy_log(follow_state& state, std::string query) {
 awaitable<void> wait_finished(follow_state& state) {
   int failures = 0;
   while (!state.finished) {
-    auto answer = co_await state.client.http()->request(state.client.request("GET", "/v1/tasks/" + state.id + "/wait?timeout=1m"), {});
+    auto answer = co_await state.client.http()->request(
+      state.client.request("GET", "/v1/tasks/" + state.id + "/wait?timeout=1m"), {});
     if (!answer || answer->status >= 500) {
       // An agent that is restarted goes on with the task.
       if (++failures > 60) {
@@ -230,7 +234,8 @@ awaitable<void> show_progress(follow_state& state) {
 
 awaitable<void> cancel_task(follow_state& state) {
   state.progress.show("cancelling");
-  auto answer = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), {});
+  auto answer
+    = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), {});
   if (!answer)
     state.failure = answer.error().message;
 }
@@ -311,17 +316,22 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     throw command_failure{"the task " + state.id + " was submitted, but how it goes is not known: " + state.failure};
   const auto& ended = *state.finished;
   if (!state.failure.empty())
-    write_all(2, "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id + " has it\n");
+    write_all(2, "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id
+                   + " has it\n");
   if (state.unwritten != 0)
-    write_all(2, "davit: the output could not be written (" + std::string{std::strerror(state.unwritten)} + "); davit logs " + state.id + " has it\n");
+    write_all(2, "davit: the output could not be written (" + std::string{std::strerror(state.unwritten)}
+                   + "); davit logs " + state.id + " has it\n");
   if (options.json)
     write_out(state, 1, state.finished_json);
   auto code = exit_code_of(ended);
   if (code == 0 && state.unwritten != 0)
     code = 125;
-  auto plain_exit = ended.outcome == outcome::succeeded || (ended.outcome == outcome::failed && ended.exit_code && *ended.exit_code != 0 && *ended.exit_code < 125);
+  auto plain_exit
+    = ended.outcome == outcome::succeeded
+   || (ended.outcome == outcome::failed && ended.exit_code && *ended.exit_code != 0 && *ended.exit_code < 125);
   if (!options.quiet && (!plain_exit || ended.attempts.size() > 1))
-    write_all(2, "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost)) + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
+    write_all(2, "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
+                   + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
   return code;
 }
 

@@ -9,8 +9,8 @@
 namespace davit {
 
 struct run_options {
-  bool quiet = false;  ///< No progress, no closing remark.
-  bool json = false;   ///< The finished task as JSON on stdout, behind its output on stderr.
+  bool quiet = false; ///< No progress, no closing remark.
+  bool json = false;  ///< The finished task as JSON on stdout, behind its output on stderr.
 };
 
 /// Submits, follows, and returns the exit code that `davit run` ends with.
@@ -19,8 +19,8 @@ int run_task(api_client& client, const task_spec& spec, run_options options);
 /// Follows (or prints) a log; `query` is the API's. Returns 0, or throws.
 int print_logs(api_client& client, const std::string& id, const std::string& query);
 
-/// The exit code of a command whose output could not be written, and a word on stderr: `error` is the write's errno. When nobody reads
-/// any more (EPIPE), it is the one that a shell has for SIGPIPE, and nothing is said.
+/// The exit code of a command whose output could not be written, and a word on stderr: `error` is the write's errno.
+/// When nobody reads any more (EPIPE), it is the one that a shell has for SIGPIPE, and nothing is said.
 int unwritten_output(int error);
 
 /// The exit code for a finished task.

@@ -34,23 +34,34 @@ std::string read_all(std::istream& in, std::size_t most, const std::string& what
 }
 
 void add_task_flags(CLI::App& app, task_flags& flags) {
-  app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")->allow_extra_args(false);
+  app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")
+    ->allow_extra_args(false);
   app.add_option("--env-file", flags.env_files, "File with a NAME=VALUE on each line")->allow_extra_args(false);
-  app.add_option("--secret", flags.secrets, "NAME, or id=NAME[,env=VARIABLE][,src=FILE]: a variable that is stored sealed, masked in the log and never shown")->allow_extra_args(false);
+  app
+    .add_option(
+      "--secret", flags.secrets,
+      "NAME, or id=NAME[,env=VARIABLE][,src=FILE]: a variable that is stored sealed, masked in the log and never shown")
+    ->allow_extra_args(false);
   app.add_option("-w,--workdir", flags.workdir, "Working directory in the container");
   app.add_option("-u,--user", flags.user, "User[:group] in the container");
-  app.add_option_function<std::string>("--entrypoint", [&flags](const std::string& text) { flags.entrypoint = text; }, "Replaces the image's entrypoint; \"\": there is none");
+  app.add_option_function<std::string>(
+    "--entrypoint", [&flags](const std::string& text) { flags.entrypoint = text; },
+    "Replaces the image's entrypoint; \"\": there is none");
   app.add_option("-m,--memory", flags.memory, "Memory limit, such as 512m");
   app.add_option("--shm-size", flags.shm, "Size of /dev/shm");
   app.add_option("--cpus", flags.cpus, "Processors, such as 1.5");
   app.add_option("--pids-limit", flags.pids, "Processes and threads at most");
   app.add_option("--network", flags.network, "none, bridge or host (as the policy allows)");
-  app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")->allow_extra_args(false);
+  app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")
+    ->allow_extra_args(false);
   app.add_option("--tmpfs", flags.tmpfs, "PATH[:size=64m]")->allow_extra_args(false);
   app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter one than the agent's");
-  app.add_flag("--privileged", flags.privileged, "As docker run has it (as the policy allows, like all that follows up to --dns)");
+  app.add_flag("--privileged", flags.privileged,
+               "As docker run has it (as the policy allows, like all that follows up to --dns)");
   app.add_flag("--read-only", flags.read_only, "The root file system can't be written");
-  auto list = [&](const char* name, std::vector<std::string>& into, const char* help) { app.add_option(name, into, help)->allow_extra_args(false); };
+  auto list = [&](const char* name, std::vector<std::string>& into, const char* help) {
+    app.add_option(name, into, help)->allow_extra_args(false);
+  };
   list("--cap-add", flags.cap_add, "A capability to have");
   list("--cap-drop", flags.cap_drop, "A capability not to have, or ALL");
   list("--device", flags.devices, "/dev/name[:/dev/name[:rwm]]");
@@ -80,9 +91,12 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--retry", flags.retry, "Attempts at most, the first included");
   app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
   app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
-  app.add_flag("--init", flags.init, "Run an init as the first process, which runs the command (default: true; --init=false: the command is the first)");
+  app.add_flag(
+    "--init", flags.init,
+    "Run an init as the first process, which runs the command (default: true; --init=false: the command is the first)");
   for (auto option : app.get_options()) // of a flag that is given twice the last one counts, as docker has it
-    if (option->get_expected_max() == 1 && option->get_type_size() == 1 && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+    if (option->get_expected_max() == 1 && option->get_type_size() == 1
+        && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
       option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
@@ -111,7 +125,7 @@ std::vector<std::string> as_docker_has_it(const CLI::App& command, std::vector<s
       for (std::size_t k = 1; k < word.size(); ++k)
         if (takes_value(std::string{"-"} + word[k])) {
           if (k + 1 == word.size())
-            ++i; // else the rest of the word is the value
+            ++i;                       // else the rest of the word is the value
           else if (word[k + 1] == '=') // -e=A=1
             words[i].erase(k + 1, 1);
           break;
@@ -165,7 +179,8 @@ void add_secret(task_spec& spec, const std::string& text) {
       else if (key == "src" || key == "source")
         file = value;
       else
-        usage("--secret: write NAME, or id=NAME,env=VARIABLE or id=NAME,src=FILE; a secret itself would be seen by every process");
+        usage("--secret: write NAME, or id=NAME,env=VARIABLE or id=NAME,src=FILE; a secret itself would be seen by "
+              "every process");
     }
   }
   if (id.empty())
@@ -307,7 +322,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     spec.init = false;
   spec.priority = flags.priority;
   if (flags.entrypoint)
-    spec.entrypoint = flags.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*flags.entrypoint};
+    spec.entrypoint
+      = flags.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*flags.entrypoint};
   if (!flags.network.empty())
     spec.network = flags.network;
   if (!flags.memory.empty())

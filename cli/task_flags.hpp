@@ -34,12 +34,14 @@ struct task_flags {
 /// What a file or standard input may have: more than any submission.
 inline constexpr std::size_t most_input = 8u << 20;
 
-/// Reads to the end; throws a command_failure if there is more than `most` bytes, so that no endless input fills the memory.
+/// Reads to the end; throws a command_failure if there is more than `most` bytes, so that no endless input fills the
+/// memory.
 std::string read_all(std::istream& in, std::size_t most, const std::string& what);
 
 void add_task_flags(CLI::App& app, task_flags& flags);
 
-/// The words behind `run` or `submit`, with the flags in front of the image as CLI11 understands them, where docker's command line is laxer:
+/// The words behind `run` or `submit`, with the flags in front of the image as CLI11 understands them, where docker's
+/// command line is laxer:
 /// `--flag=` as two words, the second one empty; `-f=value` without its `=`; no `--` before the image.
 std::vector<std::string> as_docker_has_it(const CLI::App& command, std::vector<std::string> words);
 

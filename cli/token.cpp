@@ -18,7 +18,8 @@ namespace {
 /// Keeps other davit token commands off the file while it is changed.
 class file_lock {
 public:
-  explicit file_lock(const std::filesystem::path& file) : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+  explicit file_lock(const std::filesystem::path& file)
+    : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
     if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0)
       usage(file.string() + ".lock can't be locked");
   }
@@ -45,8 +46,12 @@ void save(const token_list& list, const std::filesystem::path& file) {
 
 } // namespace
 
-int create_token(const std::filesystem::path& file, const std::string& name, const std::vector<std::string>& scope_names, const std::string& profile_name, const std::string& expires) {
-  if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@") != std::string::npos)
+int create_token(const std::filesystem::path& file, const std::string& name,
+                 const std::vector<std::string>& scope_names, const std::string& profile_name,
+                 const std::string& expires) {
+  if (name.empty()
+      || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
+           != std::string::npos)
     usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
   std::vector<api_scope> scopes;
   for (const auto& one : scope_names) {
@@ -83,7 +88,8 @@ int list_tokens(const std::filesystem::path& file, bool as_json) {
     std::string scopes;
     for (auto scope : one.scopes)
       scopes += (scopes.empty() ? "" : ",") + to_string(scope);
-    rows.push_back({one.id, printable(one.name), scopes, one.profile ? to_string(*one.profile) : "", format_timestamp(one.created_at), one.expires_at ? format_timestamp(*one.expires_at) : "never"});
+    rows.push_back({one.id, printable(one.name), scopes, one.profile ? to_string(*one.profile) : "",
+                    format_timestamp(one.created_at), one.expires_at ? format_timestamp(*one.expires_at) : "never"});
     one.salt.clear();
     one.hash.clear();
     if (as_json)

@@ -75,8 +75,8 @@ std::string caf_configuration::wrong(const std::string& name, const caf::config_
     auto full = one.full_name();
     names.emplace_back(full.begin(), full.end());
   }
-  auto known_group =
-    std::any_of(names.begin(), names.end(), [&](const auto& one) { return one.starts_with(name + '.'); });
+  auto known_group
+    = std::any_of(names.begin(), names.end(), [&](const auto& one) { return one.starts_with(name + '.'); });
   if (known_group)
     return is_group ? "" : "must be a group of options, in braces";
   auto text = json::detail::unknown_field_message(name, {names.begin(), names.end()});

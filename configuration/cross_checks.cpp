@@ -90,8 +90,8 @@ void check_fleet(const agent_settings& agent, mistake_list& mistakes) {
   const auto& peers = agent.peers;
   if (peers.listen.empty())
     return;
-  const std::pair<const char*, const std::string*> files[] = {
-    {"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
+  const std::pair<const char*, const std::string*> files[]
+    = {{"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
   for (auto [name, file] : files) {
     if (file->empty())
       mistakes.add("davit.fleet.listen",

@@ -38,11 +38,11 @@ std::string shown(std::int64_t value);
 std::string shown(std::uint32_t value);
 
 template <has_text_form T>
-  requires std::is_enum_v<T> std::string take(const caf::config_value& value, T& into) {
-    if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
-      return {};
-    return "must be " + expected_text(into);
-  }
+requires std::is_enum_v<T> std::string take(const caf::config_value& value, T& into) {
+  if (auto text = caf::get_if<std::string>(&value); text && from_string(*text, into))
+    return {};
+  return "must be " + expected_text(into);
+}
 
 template <has_text_form T>
 std::string take(const caf::config_value& value, std::vector<T>& into) {
@@ -69,8 +69,7 @@ std::string take(const caf::config_value& value, std::optional<T>& into) {
 }
 
 template <has_text_form T>
-  requires(!std::is_same_v<T, byte_size>)
-std::string shown(const T& value) {
+requires(!std::is_same_v<T, byte_size>) std::string shown(const T& value) {
   return shown(std::string{to_string(value)});
 }
 

@@ -34,7 +34,7 @@ public:
     }
     auto value = one.get(defaults);
     text += indent() + "# " + one.description + '\n' + indent()
-            + (value.empty() ? "# " + leaf + " = (" + one.unset + ')' : leaf + " = " + value) + '\n';
+          + (value.empty() ? "# " + leaf + " = (" + one.unset + ')' : leaf + " = " + value) + '\n';
   }
 
   /// A group whose name is the user's to choose, as an example that is commented out.
@@ -45,7 +45,7 @@ public:
     for (const auto& one : options) {
       auto value = one.get(Settings{});
       text += margin + "  # " + one.description + '\n' + margin + "  " + one.name + " = "
-              + (value.empty() ? '(' + one.unset + ')' : value) + '\n';
+            + (value.empty() ? '(' + one.unset + ')' : value) + '\n';
     }
     text += margin + "}\n" + indent() + "}\n";
   }
@@ -76,8 +76,8 @@ std::string table(const std::vector<option<Settings>>& options) {
   for (const auto& one : options) {
     auto value = one.get(defaults);
     text += "| `" + one.name + "` | " + to_string(one.kind) + (one.bounds.empty() ? "" : ": " + cell(one.bounds))
-            + " | " + (value.empty() ? cell(one.unset) : '`' + cell(value) + '`') + " | " + cell(one.description)
-            + " |\n";
+          + " | " + (value.empty() ? cell(one.unset) : '`' + cell(value) + '`') + " | " + cell(one.description)
+          + " |\n";
   }
   return text;
 }
@@ -86,20 +86,20 @@ std::string table(const std::vector<option<Settings>>& options) {
 
 std::string default_configuration() {
   group_writer writer;
-  writer.text =
-    "# Every option of davit with its default. What is commented out is not set; in parentheses: what holds then.\n"
-    "# Written by: davit check-config --defaults\n\ndavit {\n";
+  writer.text
+    = "# Every option of davit with its default. What is commented out is not set; in parentheses: what holds then.\n"
+      "# Written by: davit check-config --defaults\n\ndavit {\n";
   for (const auto& one : agent_options())
     writer.write(one, agent_settings{});
   // `logs` is the last group, and still open.
-  writer.text +=
-    writer.indent()
-    + "# Where logs are sent beside the agent's own disk: one group for each place; its name is yours to choose.\n";
+  writer.text
+    += writer.indent()
+     + "# Where logs are sent beside the agent's own disk: one group for each place; its name is yours to choose.\n";
   writer.write_example("sinks", "loki", sink_options());
   writer.close();
-  writer.text +=
-    "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
-    "  # DOCKER_CERT_PATH, or else the default socket.\n";
+  writer.text
+    += "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
+       "  # DOCKER_CERT_PATH, or else the default socket.\n";
   writer.write_example("engines", "host", engine_options());
   return writer.text + "}\n";
 }
@@ -115,14 +115,14 @@ std::string configuration_reference() {
          "CAF's own options go into a group `caf` beside `davit`.\n\n"
          "This page is written by `davit check-config --reference`.\n\n"
          "## In the group `davit`\n"
-         + table(agent_options())
-         + "\n## In the group `davit.engines.NAME`\nOne group for each engine; its name is yours to choose. Without "
-           "any: `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`,\n"
-           "or else the default socket.\n\n"
-         + table(engine_options())
-         + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each place that logs are sent to, beside the "
-           "agent's own disk; its name is yours to choose.\n\n"
-         + table(sink_options());
+       + table(agent_options())
+       + "\n## In the group `davit.engines.NAME`\nOne group for each engine; its name is yours to choose. Without "
+         "any: `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`,\n"
+         "or else the default socket.\n\n"
+       + table(engine_options())
+       + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each place that logs are sent to, beside the "
+         "agent's own disk; its name is yours to choose.\n\n"
+       + table(sink_options());
 }
 
 } // namespace davit

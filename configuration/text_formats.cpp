@@ -24,8 +24,8 @@ std::string wrong_text(const std::string& text) {
 std::string wrong_name(const std::string& text) {
   constexpr auto allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   return !text.empty() && text.size() <= 128 && text.find_first_not_of(allowed) == std::string::npos
-           ? ""
-           : "must consist of letters, digits, dots, dashes and underscores, 1 to 128 of them, not " + quoted(text);
+         ? ""
+         : "must consist of letters, digits, dots, dashes and underscores, 1 to 128 of them, not " + quoted(text);
 }
 
 std::string wrong_path(const std::string& text) {
@@ -34,8 +34,8 @@ std::string wrong_path(const std::string& text) {
 
 std::string wrong_host_and_port(const std::string& text) {
   return transport::parse_host_and_port(text)
-           ? ""
-           : quoted(text) + " is not a valid host:port; write one such as a1.internal:7301";
+         ? ""
+         : quoted(text) + " is not a valid host:port; write one such as a1.internal:7301";
 }
 
 std::string wrong_listen(const std::string& text) {
@@ -53,7 +53,7 @@ std::string wrong_listen(const std::string& text) {
 std::string wrong_endpoint(const std::string& text) {
   if (text.starts_with("http://"))
     return quoted(text) + " is not the address of an engine; write tcp://" + text.substr(7)
-           + ", with TLS options if it speaks TLS, or unix:///path/to/docker.sock";
+         + ", with TLS options if it speaks TLS, or unix:///path/to/docker.sock";
   auto where = transport::parse_endpoint(text);
   return where ? "" : where.error().message;
 }
@@ -67,8 +67,8 @@ std::string wrong_store_url(const std::string& text) {
   constexpr std::string_view sqlite = "sqlite://";
   if (text.starts_with(sqlite))
     return text.size() > sqlite.size() + 1 && text[sqlite.size()] == '/' && text.back() != '/'
-             ? ""
-             : quoted(text) + " does not name a file by its absolute path; write sqlite:///path/to/davit.db";
+           ? ""
+           : quoted(text) + " does not name a file by its absolute path; write sqlite:///path/to/davit.db";
   for (std::string_view scheme : {"postgresql://", "postgres://"})
     if (text.starts_with(scheme) && text.size() > scheme.size())
       return {};

@@ -119,8 +119,15 @@ public:
   archive_summary summary;
 
 private:
-  static archive_error fail(const std::string& name, const std::string& what) { return {"the archive's entry \"" + name + "\" " + what}; }
-  archive_error system(const char* what) const { return fail(name_, std::string{"can't be "} + what + ": " + (errno == ELOOP || errno == EXDEV || errno == ENOTDIR ? "it goes through a symbolic link, or another thing that is no folder" : std::strerror(errno))); }
+  static archive_error fail(const std::string& name, const std::string& what) {
+    return {"the archive's entry \"" + name + "\" " + what};
+  }
+  archive_error system(const char* what) const {
+    return fail(name_, std::string{"can't be "} + what + ": "
+                         + (errno == ELOOP || errno == EXDEV || errno == ENOTDIR
+                              ? "it goes through a symbolic link, or another thing that is no folder"
+                              : std::strerror(errno)));
+  }
 
   /// Makes the first so many of the parts, as far as they are not there.
   archive_result<void> folders(const std::vector<std::string>& parts, std::size_t count) {
@@ -156,7 +163,8 @@ private:
     auto parent = parent_of(parts);
     if (!parent)
       return parent.error();
-    descriptor file{::openat(parent->fd, parts.back().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
+    descriptor file{
+      ::openat(parent->fd, parts.back().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
     if (file.fd < 0)
       return system("made");
     const void* block = nullptr;
@@ -224,7 +232,8 @@ private:
 
 } // namespace
 
-archive_result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits) {
+archive_result<archive_summary>
+unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits) {
   descriptor top{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (top.fd < 0)
     return archive_error{folder.string() + ": " + std::strerror(errno)};
@@ -239,7 +248,9 @@ archive_result<archive_summary> unpack(std::string_view tar, const std::filesyst
     if (got == ARCHIVE_EOF)
       return into.summary;
     if (got < ARCHIVE_WARN)
-      return archive_error{"the archive is damaged behind " + std::to_string(into.summary.files + into.summary.folders + into.summary.links) + " entries"};
+      return archive_error{"the archive is damaged behind "
+                           + std::to_string(into.summary.files + into.summary.folders + into.summary.links)
+                           + " entries"};
     if (auto taken = into.take(from.get(), entry); !taken)
       return taken.error();
   }

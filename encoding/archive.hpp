@@ -26,19 +26,21 @@ using archive_result = boost::system::result<T, archive_error>;
 }
 
 struct archive_limits {
-  std::uint64_t bytes = 1ull << 30;   ///< Of all files together, unpacked.
+  std::uint64_t bytes = 1ull << 30; ///< Of all files together, unpacked.
   std::uint64_t entries = 100'000;
-  std::uint32_t depth = 64;           ///< Of folders.
+  std::uint32_t depth = 64; ///< Of folders.
 };
 
 struct archive_summary {
   std::uint64_t files = 0, folders = 0, links = 0, bytes = 0;
 };
 
-/// Unpacks a plain tar (what the engine sends; nothing compressed) below `folder`, which must be there. An entry with an absolute path, with `..`, through
-/// a symbolic link, a link that leads out of the folder, a device, a fifo or a socket is an error that names it; files that are there are not
-/// overwritten. Ownership and set-id bits are not taken over. What was unpacked before the error stays.
-archive_result<archive_summary> unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits = {});
+/// Unpacks a plain tar (what the engine sends; nothing compressed) below `folder`, which must be there. An entry with
+/// an absolute path, with `..`, through a symbolic link, a link that leads out of the folder, a device, a fifo or a
+/// socket is an error that names it; files that are there are not overwritten. Ownership and set-id bits are not taken
+/// over. What was unpacked before the error stays.
+archive_result<archive_summary>
+unpack(std::string_view tar, const std::filesystem::path& folder, const archive_limits& limits = {});
 
 /// A file to be packed.
 struct archive_file {

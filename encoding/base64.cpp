@@ -9,8 +9,8 @@ namespace davit::encoding {
 
 std::string base64_encode(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  auto length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                                static_cast<int>(bytes.size()));
+  auto length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<std::size_t>(length));
   return text;
 }
@@ -28,10 +28,12 @@ std::optional<std::string> base64_decode(std::string_view text) {
   auto padding = text.ends_with("==") ? 2u : text.ends_with("=") ? 1u : 0u;
   // OpenSSL passes over blanks at both ends, and takes any padding for a zero.
   auto letters = text.substr(0, text.size() - padding);
-  if (std::any_of(letters.begin(), letters.end(), [](unsigned char c) { return !std::isalnum(c) && c != '+' && c != '/'; }))
+  if (std::any_of(letters.begin(), letters.end(),
+                  [](unsigned char c) { return !std::isalnum(c) && c != '+' && c != '/'; }))
     return std::nullopt;
   std::string bytes(text.size() / 4 * 3, '\0');
-  auto length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  auto length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   if (length < 0)
     return std::nullopt;
   bytes.resize(static_cast<std::size_t>(length) - padding);

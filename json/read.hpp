@@ -30,8 +30,7 @@ class reader {
 public:
   static constexpr bool is_loading = true;
 
-  reader(element source, unknown_fields unknown) : source_(source), unknown_(unknown) {
-  }
+  reader(element source, unknown_fields unknown) : source_(source), unknown_(unknown) {}
 
   template <class T>
   struct field_ref {
@@ -60,7 +59,7 @@ public:
 
   /// For types with a text form.
   template <class Get, class Set>
-    requires std::invocable<Get>
+  requires std::invocable<Get>
   bool apply(Get, Set set) {
     std::string_view text;
     if (source_.get_string().get(text) != simdjson::SUCCESS)
@@ -71,7 +70,8 @@ public:
   template <class T>
   bool read(T& target) {
     if constexpr (std::is_same_v<T, bool>) {
-      return source_.get_bool().get(target) == simdjson::SUCCESS || fail("must be true or false, not " + kind_of(source_));
+      return source_.get_bool().get(target) == simdjson::SUCCESS
+          || fail("must be true or false, not " + kind_of(source_));
     } else if constexpr (std::is_integral_v<T>) {
       std::int64_t wide = 0;
       if (source_.get_int64().get(wide) != simdjson::SUCCESS) {
@@ -108,7 +108,10 @@ public:
       if (source_.get_string().get(text) != simdjson::SUCCESS)
         return fail("must be " + expected_text(target) + ", as a string, not " + kind_of(source_));
       return from_string(text, target) || fail("\"" + std::string{text} + "\" is not " + expected_text(target));
-    } else if constexpr (requires { target.has_value(); target.reset(); }) {
+    } else if constexpr (requires {
+                           target.has_value();
+                           target.reset();
+                         }) {
       if (source_.is_null()) {
         target.reset();
         return true;
@@ -177,7 +180,9 @@ private:
         seen |= std::uint64_t{1} << at;
         return known = true;
       };
-      ((field.name == member.key ? (mark(index), good = nested(member.key, member.value, *field.value)) : false, ++index), ...);
+      ((field.name == member.key ? (mark(index), good = nested(member.key, member.value, *field.value)) : false,
+        ++index),
+       ...);
       if (!good)
         return false;
       if (again && unknown_ == unknown_fields::refuse) { // readers differ in which of the two they take

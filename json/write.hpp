@@ -26,7 +26,9 @@ value to_value(const T& x);
 namespace detail {
 
 template <class T>
-concept omits_empty = requires { requires T::json_omits_empty; };
+concept omits_empty = requires {
+  requires T::json_omits_empty;
+};
 
 /// What is given as empty is not the same as what is not given: an empty entrypoint hides the image's.
 template <class T>
@@ -71,7 +73,7 @@ public:
   }
 
   template <class Get, class Set>
-    requires std::invocable<Get>
+  requires std::invocable<Get>
   bool apply(Get get, Set) {
     result = to_value(get());
     return true;
@@ -83,14 +85,14 @@ private:
   template <class T>
   void add(boost::json::object& target, field_ref<T> field, bool omit) {
     auto written = to_value(*field.value);
-    if (omit
-        && (written.is_null() || (!is_optional<T> && empty(written))))
+    if (omit && (written.is_null() || (!is_optional<T> && empty(written))))
       return;
     target.emplace(field.name, std::move(written));
   }
 
   static bool empty(const value& written) {
-    return (written.is_string() && written.get_string().empty()) || (written.is_array() && written.get_array().empty()) || (written.is_object() && written.get_object().empty());
+    return (written.is_string() && written.get_string().empty()) || (written.is_array() && written.get_array().empty())
+        || (written.is_object() && written.get_object().empty());
   }
 };
 
@@ -112,14 +114,20 @@ value to_value(const T& x) {
     return value(format_timestamp(x));
   } else if constexpr (has_text_form<T>) {
     return value(to_string(x));
-  } else if constexpr (requires { x.has_value(); *x; }) {
+  } else if constexpr (requires {
+                         x.has_value();
+                         *x;
+                       }) {
     return x.has_value() ? to_value(*x) : value(nullptr);
   } else if constexpr (requires { typename T::mapped_type; }) {
     boost::json::object result;
     for (const auto& [key, mapped] : x)
       result.emplace(detail::valid_utf8(key), to_value(mapped));
     return result;
-  } else if constexpr (requires { x.begin(); x.end(); }) {
+  } else if constexpr (requires {
+                         x.begin();
+                         x.end();
+                       }) {
     boost::json::array result;
     for (const auto& element : x)
       result.push_back(to_value(element));

@@ -30,19 +30,21 @@ struct api_token {
 
 template <class Inspector>
 bool inspect(Inspector& f, api_token& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("scopes", x.scopes), f.field("profile", x.profile), f.field("salt", x.salt), f.field("hash", x.hash),
+  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("scopes", x.scopes),
+                            f.field("profile", x.profile), f.field("salt", x.salt), f.field("hash", x.hash),
                             f.field("created_at", x.created_at), f.field("expires_at", x.expires_at));
 }
 
 /// The `davit.api` group of the configuration, but for where it listens.
 struct access_settings {
-  std::string tokens_file;                ///< Empty: nobody has a token.
-  std::string tls_certificate, tls_key;   ///< PEM files; empty: no TLS.
-  std::string tls_client_ca;              ///< PEM file; clients must show a certificate that it has signed.
-  std::vector<api_scope> local_scopes{api_scope::admin}; ///< Of callers without a token, on the unix socket or (if there are no tokens) on loopback.
-  double rate_limit = 200;                ///< Requests per second and token; 0: any number.
-  bool open_metrics = false;              ///< /metrics asks for no token.
-  std::string audit_log;                  ///< File; empty: audit.log in the data directory.
+  std::string tokens_file;              ///< Empty: nobody has a token.
+  std::string tls_certificate, tls_key; ///< PEM files; empty: no TLS.
+  std::string tls_client_ca;            ///< PEM file; clients must show a certificate that it has signed.
+  std::vector<api_scope> local_scopes{
+    api_scope::admin};     ///< Of callers without a token, on the unix socket or (if there are no tokens) on loopback.
+  double rate_limit = 200; ///< Requests per second and token; 0: any number.
+  bool open_metrics = false; ///< /metrics asks for no token.
+  std::string audit_log;     ///< File; empty: audit.log in the data directory.
 };
 
 } // namespace davit

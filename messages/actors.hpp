@@ -58,7 +58,8 @@ using store_actor = caf::typed_actor<
   caf::result<void>(log_atom, attempt_key, std::uint32_t, std::uint32_t, std::string),
   // Give a block of a finished attempt's log.
   caf::result<log_block>(log_atom, attempt_key, std::uint32_t),
-  // Name attempts of an agent that have ended since a time, a part at a time: 0 begins, and each answer says where to ask on.
+  // Name attempts of an agent that have ended since a time, a part at a time: 0 begins, and each answer says where to
+  // ask on.
   caf::result<ended_attempts>(since_atom, std::string, timestamp, std::int64_t),
   // Forget finished tasks.
   caf::result<void>(forget_atom, std::vector<task_id>),
@@ -95,8 +96,8 @@ using log_actor = caf::typed_actor<
   caf::result<void>(log_batch),
   // Write a remark of davit's own into a log.
   caf::result<void>(note_atom, attempt_key, std::string),
-  // End a log: its readers see its end. Answered with the totals (and the last bytes if true): when all of it would outlast a power cut, or with
-  // the whole of it, to be stored with the attempt's outcome.
+  // End a log: its readers see its end. Answered with the totals (and the last bytes if true): when all of it would
+  // outlast a power cut, or with the whole of it, to be stored with the attempt's outcome.
   caf::result<log_summary>(close_atom, attempt_key, bool),
   // The outcome is stored, and with it the whole log that was given: it need not be kept here.
   caf::result<void>(finish_atom, attempt_key),
@@ -106,8 +107,8 @@ using log_actor = caf::typed_actor<
   caf::result<void>(remove_atom, task_id),
   // Give a page of a log; waits for one as long as the query says.
   caf::result<log_page>(read_atom, log_query),
-  // Give the named sink a page of a log; waits for one as the query says. An error says if nothing of it is kept any more (`missing`), or
-  // that it can't be read from the store now.
+  // Give the named sink a page of a log; waits for one as the query says. An error says if nothing of it is kept any
+  // more (`missing`), or that it can't be read from the store now.
   caf::result<log_page>(ship_atom, std::string, log_query),
   // Name the logs that may have been written to since a time: those here, and those of attempts that have ended since.
   caf::result<std::vector<attempt_key>>(since_atom, timestamp),
@@ -118,13 +119,13 @@ using log_actor = caf::typed_actor<
   // Take the handles of those that it uses.
   caf::result<void>(wire_atom, log_handles)>;
 
-/// The ENGINE CONNECTION interface: one per engine. Answers every request within its deadline: with a result, or with an
-/// engine_errc and the engine's own words.
+/// The ENGINE CONNECTION interface: one per engine. Answers every request within its deadline: with a result, or with
+/// an engine_errc and the engine's own words.
 using engine_actor = caf::typed_actor<
   // Say how the engine fares.
   caf::result<engine_status>(ping_atom),
-  // Pull an image within a time, telling progress to the attempt's executor; with the task's own registry credentials (a docker
-  // config.json), or else the agent's.
+  // Pull an image within a time, telling progress to the attempt's executor; with the task's own registry credentials
+  // (a docker config.json), or else the agent's.
   caf::result<void>(pull_atom, attempt_key, std::string, duration, secret),
   // Say what an image name stands for.
   caf::result<image_info>(find_atom, std::string),
@@ -138,7 +139,8 @@ using engine_actor = caf::typed_actor<
   caf::result<void>(init_atom, std::string, std::string),
   // Make a sandbox, with a tar unpacked into it, and keep a line to its init; answered with its id when it is up.
   caf::result<std::string>(init_atom, container_plan, std::string),
-  // Give a sandbox its task over that line: what comes later is a copy that is not heeded. More may follow (attach), if true.
+  // Give a sandbox its task over that line: what comes later is a copy that is not heeded. More may follow (attach), if
+  // true.
   caf::result<void>(init_atom, std::string, std::string, bool),
   // Give a container another name.
   caf::result<void>(rename_atom, std::string, std::string),
@@ -175,19 +177,21 @@ using engine_actor = caf::typed_actor<
   // Take the handles of those that it uses.
   caf::result<void>(wire_atom, engine_handles)>;
 
-/// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task, each used by one and thrown away; and the init that all
-/// tasks have.
+/// The SANDBOX KEEPER interface: one per engine. Keeps containers that are up and wait for a task, each used by one and
+/// thrown away; and the init that all tasks have.
 using sandbox_actor = caf::typed_actor<
-  // Give one that fits a container that was planned, under that container's name, or a network for it. If neither waits, one is made; also if
-  // that did not work lately, if true.
+  // Give one that fits a container that was planned, under that container's name, or a network for it. If neither
+  // waits, one is made; also if that did not work lately, if true.
   caf::result<sandbox>(take_atom, container_plan, bool),
-  // Give a network that a container which was planned can join, if one waits. It is under that container's name, with `-net` behind it.
+  // Give a network that a container which was planned can join, if one waits. It is under that container's name, with
+  // `-net` behind it.
   caf::result<sandbox>(take_atom, network_atom, container_plan),
   // Have davit's init on the engine, for a container that is made for its task; the image is one that the engine has.
   caf::result<void>(init_atom, std::string),
   // The engine's state has changed.
   caf::result<void>(engine_status),
-  // A container had ended by itself before its task began: its init may not be what it should, and is looked at before the next one is made.
+  // A container had ended by itself before its task began: its init may not be what it should, and is looked at before
+  // the next one is made.
   caf::result<void>(ended_atom),
   // Say how many wait.
   caf::result<std::uint32_t>(count_atom),
@@ -198,7 +202,8 @@ using sandbox_actor = caf::typed_actor<
   // Take the handles of those that it uses.
   caf::result<void>(wire_atom, sandbox_handles)>;
 
-/// The IMAGE FETCHER interface. Has engines whose slots are all taken pull what the next tasks in the queue will need there, one image at a time.
+/// The IMAGE FETCHER interface. Has engines whose slots are all taken pull what the next tasks in the queue will need
+/// there, one image at a time.
 using fetcher_actor = caf::typed_actor<
   // Time to look again. (It sends this to itself.)
   caf::result<void>(tick_atom),
@@ -211,7 +216,8 @@ using executor_actor = caf::typed_actor<
   caf::result<void>(cancel_atom),
   // Stop the attempt because the agent ends: its outcome is `agent_lost`.
   caf::result<void>(stop_atom),
-  // The attempt is no longer this agent's: report nothing. True: others can't have it yet, and must find no container of it.
+  // The attempt is no longer this agent's: report nothing. True: others can't have it yet, and must find no container
+  // of it.
   caf::result<void>(fence_atom, bool),
   // The engine's state has changed.
   caf::result<void>(engine_status),
@@ -290,10 +296,12 @@ using fleet_actor = caf::typed_actor<
   // Take the handles of those that it uses.
   caf::result<void>(wire_atom, fleet_handles)>;
 
-/// The SINK interface: one for each place that logs are sent to. Reads from the log keeper at its own pace: none can slow a task, or another
-/// sink. What was sent is remembered on disk, so that a restart sends the rest; what lies between the two is sent twice.
+/// The SINK interface: one for each place that logs are sent to. Reads from the log keeper at its own pace: none can
+/// slow a task, or another sink. What was sent is remembered on disk, so that a restart sends the rest; what lies
+/// between the two is sent twice.
 using sink_actor = caf::typed_actor<
-  // An attempt's log has been begun, or is written on: so many bytes of it are there. What was read beyond them is lost, and comes again.
+  // An attempt's log has been begun, or is written on: so many bytes of it are there. What was read beyond them is
+  // lost, and comes again.
   caf::result<void>(open_atom, attempt_key, std::uint64_t),
   // Say how deliveries fare.
   caf::result<sink_status>(ping_atom),
@@ -322,7 +330,8 @@ using api_actor = caf::typed_actor<
 using supervisor_actor = caf::typed_actor<
   // Start everything; answered when the API listens, or with the reason why it can't.
   caf::result<void>(start_atom),
-  // Claim nothing more; answered when the last attempt has ended. A scheduler or an API that is restarted meanwhile is told of it.
+  // Claim nothing more; answered when the last attempt has ended. A scheduler or an API that is restarted meanwhile is
+  // told of it.
   caf::result<void>(drain_atom),
   // Stop what runs.
   caf::result<void>(stop_atom),
@@ -406,8 +415,8 @@ struct api_handles {
   store_actor store;
   log_actor logs;
   scheduler_actor scheduler;
-  fleet_actor fleet; ///< None where there are no peers.
-  supervisor_actor supervisor; ///< Whom to ask for a drain.
+  fleet_actor fleet;                           ///< None where there are no peers.
+  supervisor_actor supervisor;                 ///< Whom to ask for a drain.
   std::map<std::string, engine_actor> engines; ///< By name, as the next.
   std::map<std::string, sink_actor> sinks;
   std::map<std::string, std::string> suspended; ///< Why, by subtree ("sink s"), of those that failed again and again.

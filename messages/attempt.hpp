@@ -55,8 +55,8 @@ enum class placement_strategy : std::uint8_t {
 };
 DAVIT_ENUM_TEXT(placement_strategy, 2, "spread", "pack")
 
-/// How many tasks that carry a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each of the label's
-/// values by itself, which is what others call a concurrency group.
+/// How many tasks that carry a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each
+/// of the label's values by itself, which is what others call a concurrency group.
 struct label_limit {
   std::string name;
   std::string value; ///< Empty: each value for itself.
@@ -67,7 +67,9 @@ struct label_limit {
 
 std::string to_string(const label_limit& limit);
 bool from_string(std::string_view text, label_limit& limit);
-inline std::string expected_text(const label_limit&) { return "a label and a number, such as \"deploy: 1\" or \"team=red: 8\""; }
+inline std::string expected_text(const label_limit&) {
+  return "a label and a number, such as \"deploy: 1\" or \"team=red: 8\"";
+}
 
 template <class Inspector>
 bool inspect(Inspector& f, label_limit& x) {
@@ -77,28 +79,28 @@ bool inspect(Inspector& f, label_limit& x) {
 /// What the whole fleet goes by when it places tasks. Its agents should agree on it: each keeps to its own.
 struct placement_rules {
   placement_strategy strategy = placement_strategy::spread;
-  duration image_patience{2000};         ///< How long a task waits for an engine that has its image, while others are free.
-  std::uint32_t most_per_owner = 0;      ///< Tasks of one owner at once; 0: any number.
+  duration image_patience{2000};    ///< How long a task waits for an engine that has its image, while others are free.
+  std::uint32_t most_per_owner = 0; ///< Tasks of one owner at once; 0: any number.
   std::vector<label_limit> label_limits;
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, placement_rules& x) {
-  return f.object(x).fields(f.field("strategy", x.strategy), f.field("image_patience", x.image_patience), f.field("most_per_owner", x.most_per_owner),
-                            f.field("label_limits", x.label_limits));
+  return f.object(x).fields(f.field("strategy", x.strategy), f.field("image_patience", x.image_patience),
+                            f.field("most_per_owner", x.most_per_owner), f.field("label_limits", x.label_limits));
 }
 
-/// Asks for the attempts that the asker owns and does not work at, and for as many queued tasks as its offers have room for.
-/// It may be sent again whenever its answer was lost: what the lost answer held is in the next one.
+/// Asks for the attempts that the asker owns and does not work at, and for as many queued tasks as its offers have room
+/// for. It may be sent again whenever its answer was lost: what the lost answer held is in the next one.
 struct claim_request {
   std::string agent;
   uuid incarnation;
-  std::vector<engine_offer> offers; ///< None: nothing new is claimed.
+  std::vector<engine_offer> offers;   ///< None: nothing new is claimed.
   std::vector<std::string> reached{}; ///< The ids of all engines that the agent reaches, with room or without.
   placement_rules rules{};
   std::vector<attempt_key> at_work{}; ///< Open attempts of this incarnation that are not among these are answered.
-  /// The incarnation has had no answer yet: what the agent's earlier ones left open is handed to it. Such a request must
-  /// make no offers, or what it claims could not be told from what was left.
+  /// The incarnation has had no answer yet: what the agent's earlier ones left open is handed to it. Such a request
+  /// must make no offers, or what it claims could not be told from what was left.
   bool first = false;
   /// Agents that are dead for good: their pinned tasks are cancelled, and what they left open is handed over too.
   std::vector<std::string> inherits{};
@@ -106,22 +108,23 @@ struct claim_request {
 
 template <class Inspector>
 bool inspect(Inspector& f, claim_request& x) {
-  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation), f.field("offers", x.offers),
-                            f.field("reached", x.reached), f.field("rules", x.rules), f.field("at_work", x.at_work),
-                            f.field("first", x.first), f.field("inherits", x.inherits));
+  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation),
+                            f.field("offers", x.offers), f.field("reached", x.reached), f.field("rules", x.rules),
+                            f.field("at_work", x.at_work), f.field("first", x.first), f.field("inherits", x.inherits));
 }
 
 /// A task in a scheduler's hands, with the attempt that the claim (or an earlier owner) has made.
 struct claimed_attempt {
   attempt_token token;
-  davit::task task; ///< With the attempt as its last one.
+  davit::task task;     ///< With the attempt as its last one.
   bool resumed = false; ///< The attempt was under way already; its container may exist.
   bool adopted = false; ///< Another agent, or this one before it lost its lease, may have given it up.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, claimed_attempt& x) {
-  return f.object(x).fields(f.field("token", x.token), f.field("task", x.task), f.field("resumed", x.resumed), f.field("adopted", x.adopted));
+  return f.object(x).fields(f.field("token", x.token), f.field("task", x.task), f.field("resumed", x.resumed),
+                            f.field("adopted", x.adopted));
 }
 
 struct claim_answer {
@@ -160,8 +163,8 @@ struct attempt_result {
   phase_seconds phases;
   davit::evidence evidence;
   std::optional<timestamp> retry_at; ///< Then the task is queued again; otherwise it is finished.
-  std::string log;                   ///< The whole of a small log, as the log keeper has packed it; empty: it keeps it itself.
-  std::string engine_id;             ///< Where a container was made from `image`: later tasks are placed by that. Empty: none was.
+  std::string log;       ///< The whole of a small log, as the log keeper has packed it; empty: it keeps it itself.
+  std::string engine_id; ///< Where a container was made from `image`: later tasks are placed by that. Empty: none was.
   std::string image;
 };
 
@@ -203,7 +206,8 @@ struct task_counts {
 
 template <class Inspector>
 bool inspect(Inspector& f, task_counts& x) {
-  return f.object(x).fields(f.field("queued", x.queued), f.field("starting", x.starting), f.field("running", x.running));
+  return f.object(x).fields(f.field("queued", x.queued), f.field("starting", x.starting),
+                            f.field("running", x.running));
 }
 
 } // namespace davit

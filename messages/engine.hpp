@@ -16,18 +16,18 @@ namespace davit {
 /// What can go wrong between davit and an engine. The text beside it is the engine's own, or the system's.
 enum class engine_errc : std::uint8_t {
   none,
-  unreachable,     ///< No connection: refused, no such socket, name not found.
-  permission,      ///< The socket is there and this user may not use it.
-  tls,             ///< The TLS handshake failed, or a certificate or key can't be read.
-  lost,            ///< The connection ended before the answer did.
-  timed_out,       ///< No answer within the deadline.
-  cancelled,       ///< The caller withdrew the call.
-  protocol,        ///< The answer is not what HTTP or the engine's API allow.
-  not_found,       ///< 404
-  conflict,        ///< 409
-  refused,         ///< Another 4xx: the engine understood and won't.
-  failed,          ///< 5xx
-  version,         ///< The engine's API versions and davit's do not meet.
+  unreachable, ///< No connection: refused, no such socket, name not found.
+  permission,  ///< The socket is there and this user may not use it.
+  tls,         ///< The TLS handshake failed, or a certificate or key can't be read.
+  lost,        ///< The connection ended before the answer did.
+  timed_out,   ///< No answer within the deadline.
+  cancelled,   ///< The caller withdrew the call.
+  protocol,    ///< The answer is not what HTTP or the engine's API allow.
+  not_found,   ///< 404
+  conflict,    ///< 409
+  refused,     ///< Another 4xx: the engine understood and won't.
+  failed,      ///< 5xx
+  version,     ///< The engine's API versions and davit's do not meet.
 };
 DAVIT_ENUM_TEXT(engine_errc, 13, "none", "unreachable", "permission", "tls", "lost", "timed_out", "cancelled",
                 "protocol", "not_found", "conflict", "refused", "failed", "version")
@@ -68,31 +68,36 @@ struct engine_settings {
   std::string tls_key;
   bool tls_verify = true;
   duration grace{60'000}; ///< How long its tasks wait for an engine that is down.
-  byte_size image_gc_below{0}; ///< With less free, images that davit pulled and that were not used for image_gc_age are removed.
+  byte_size image_gc_below{
+    0}; ///< With less free, images that davit pulled and that were not used for image_gc_age are removed.
   duration image_gc_age{3'600'000};
-  byte_size min_free_disk{256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
+  byte_size min_free_disk{
+    256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
   std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
-  std::uint32_t sandboxes = 2; ///< How many containers may wait for tasks there; 0: none.
-  duration sandbox_idle{300'000}; ///< How long after the last task of their kind they still wait.
-  std::uint32_t images_ahead = 4; ///< While all its slots are taken it pulls the images of so many tasks that come next; 0: none.
-  std::string log_files; ///< The folder of the engine's containers, if this agent can read it: logs are followed there. Empty: the engine is asked for them.
+  std::uint32_t sandboxes = 2;           ///< How many containers may wait for tasks there; 0: none.
+  duration sandbox_idle{300'000};        ///< How long after the last task of their kind they still wait.
+  std::uint32_t images_ahead
+    = 4; ///< While all its slots are taken it pulls the images of so many tasks that come next; 0: none.
+  std::string log_files; ///< The folder of the engine's containers, if this agent can read it: logs are followed there.
+                         ///< Empty: the engine is asked for them.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, engine_settings& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("endpoint", x.endpoint), f.field("slots", x.slots),
-                            f.field("labels", x.labels), f.field("tls_ca", x.tls_ca),
-                            f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
-                            f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
-                            f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
-                            f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
-                            f.field("log_files", x.log_files));
+  return f.object(x).fields(
+    f.field("name", x.name), f.field("endpoint", x.endpoint), f.field("slots", x.slots), f.field("labels", x.labels),
+    f.field("tls_ca", x.tls_ca), f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
+    f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
+    f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
+    f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
+    f.field("log_files", x.log_files));
 }
 
 /// What an engine says of itself.
 struct engine_info {
   std::string id;          ///< davit's own: of a volume on the engine. Without volumes: as reported.
-  std::string reported_id; ///< What the engine calls itself. Machines that were cloned share it, and Podman makes another each time.
+  std::string reported_id; ///< What the engine calls itself. Machines that were cloned share it, and Podman makes
+                           ///< another each time.
   std::string name;
   std::string version;
   std::string api_version; ///< The one that davit and the engine agreed on.
@@ -115,31 +120,32 @@ struct engine_info {
 
 template <class Inspector>
 bool inspect(Inspector& f, engine_info& x) {
-  return f.object(x).fields(
-    f.field("id", x.id), f.field("reported_id", x.reported_id), f.field("name", x.name), f.field("version", x.version), f.field("api_version", x.api_version),
-    f.field("api_range", x.api_range), f.field("operating_system", x.operating_system),
-    f.field("architecture", x.architecture), f.field("cgroup_version", x.cgroup_version),
-    f.field("storage_driver", x.storage_driver), f.field("data_root", x.data_root),
-    f.field("default_log_driver", x.default_log_driver), f.field("log_drivers", x.log_drivers),
-    f.field("live_restore", x.live_restore), f.field("memory_limit", x.memory_limit),
-    f.field("pids_limit", x.pids_limit), f.field("cpus", x.cpus), f.field("memory", x.memory),
-    f.field("system_time", x.system_time), f.field("warnings", x.warnings));
+  return f.object(x).fields(f.field("id", x.id), f.field("reported_id", x.reported_id), f.field("name", x.name),
+                            f.field("version", x.version), f.field("api_version", x.api_version),
+                            f.field("api_range", x.api_range), f.field("operating_system", x.operating_system),
+                            f.field("architecture", x.architecture), f.field("cgroup_version", x.cgroup_version),
+                            f.field("storage_driver", x.storage_driver), f.field("data_root", x.data_root),
+                            f.field("default_log_driver", x.default_log_driver), f.field("log_drivers", x.log_drivers),
+                            f.field("live_restore", x.live_restore), f.field("memory_limit", x.memory_limit),
+                            f.field("pids_limit", x.pids_limit), f.field("cpus", x.cpus), f.field("memory", x.memory),
+                            f.field("system_time", x.system_time), f.field("warnings", x.warnings));
 }
 
 /// How an engine fares, as its connection sees it.
 struct engine_status {
   std::string name;
   engine_state state = engine_state::connecting;
-  std::string message;          ///< Why it is not ready.
-  timestamp since;              ///< When it came into this state.
+  std::string message; ///< Why it is not ready.
+  timestamp since;     ///< When it came into this state.
   std::vector<std::string> labels;
   std::uint32_t slots = 0;
-  std::uint32_t busy = 0;       ///< Filled in by the scheduler.
-  std::string blocked;          ///< Filled in by the scheduler: why nothing is placed there although it may be ready.
-  /// Another one whenever the engine may have been restarted: its event stream ended, or it refused a connection. If it turns
-  /// out to be the same process, the epoch that it had before.
+  std::uint32_t busy = 0; ///< Filled in by the scheduler.
+  std::string blocked;    ///< Filled in by the scheduler: why nothing is placed there although it may be ready.
+  /// Another one whenever the engine may have been restarted: its event stream ended, or it refused a connection. If it
+  /// turns out to be the same process, the epoch that it had before.
   std::uint64_t epoch = 0;
-  std::optional<timestamp> same_since; ///< By the engine's clock: it is one process since then at least. None while that is in doubt.
+  std::optional<timestamp>
+    same_since; ///< By the engine's clock: it is one process since then at least. None while that is in doubt.
   duration grace{0};
   policy_profile profile = policy_profile::baseline; ///< What tasks may ask of it.
   std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.
@@ -150,7 +156,8 @@ template <class Inspector>
 bool inspect(Inspector& f, engine_status& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("message", x.message),
                             f.field("since", x.since), f.field("labels", x.labels), f.field("slots", x.slots),
-                            f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch), f.field("same_since", x.same_since), f.field("grace", x.grace),
+                            f.field("busy", x.busy), f.field("blocked", x.blocked), f.field("epoch", x.epoch),
+                            f.field("same_since", x.same_since), f.field("grace", x.grace),
                             f.field("profile", x.profile), f.field("disk_free", x.disk_free), f.field("info", x.info));
 }
 
@@ -167,7 +174,9 @@ struct image_info {
 
 template <class Inspector>
 bool inspect(Inspector& f, image_info& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size), f.field("entrypoint", x.entrypoint), f.field("command", x.command), f.field("user", x.user));
+  return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size),
+                            f.field("entrypoint", x.entrypoint), f.field("command", x.command),
+                            f.field("user", x.user));
 }
 
 /// How far a pull has come.
@@ -208,10 +217,10 @@ struct container_plan {
   duration stop_timeout{10'000};
   bool no_new_privileges = true;
   bool privileged = false;
-  bool read_only = false;         ///< The root file system.
+  bool read_only = false; ///< The root file system.
   std::vector<std::string> cap_add;
   std::vector<std::string> cap_drop;
-  std::vector<std::string> devices;      ///< As `docker run --device`.
+  std::vector<std::string> devices;               ///< As `docker run --device`.
   std::string pid, ipc, uts, userns_mode, cgroup; ///< Namespaces; empty: the container's own.
   std::string cgroup_parent;
   std::vector<std::string> security_opt; ///< Beside no-new-privileges.
@@ -222,9 +231,10 @@ struct container_plan {
   std::vector<std::string> extra_hosts;
   std::vector<std::string> dns;
   std::string hostname;
-  bool bare_network = false; ///< Nothing but loopback, made by the runtime and not by the engine: of the network `none`, and much quicker.
+  bool bare_network = false;   ///< Nothing but loopback, made by the runtime and not by the engine: of the network
+                               ///< `none`, and much quicker.
   bool no_healthcheck = false; ///< The image's own is not run.
-  std::string log_driver; ///< Empty: the engine's own choice.
+  std::string log_driver;      ///< Empty: the engine's own choice.
   std::map<std::string, std::string> log_options;
 };
 
@@ -232,16 +242,19 @@ template <class Inspector>
 bool inspect(Inspector& f, container_plan& x) {
   return f.object(x).fields(
     f.field("name", x.name), f.field("image", x.image), f.field("command", x.command),
-    f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets), f.field("labels", x.labels),
-    f.field("workdir", x.workdir), f.field("user", x.user), f.field("tty", x.tty), f.field("open_stdin", x.open_stdin),
-    f.field("network", x.network), f.field("mounts", x.mounts), f.field("resources", x.resources),
-    f.field("stop_timeout", x.stop_timeout), f.field("no_new_privileges", x.no_new_privileges),
-    f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add), f.field("cap_drop", x.cap_drop),
-    f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts), f.field("userns_mode", x.userns_mode),
-    f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls),
-    f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts),
-    f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("bare_network", x.bare_network), f.field("no_healthcheck", x.no_healthcheck),
-    f.field("log_driver", x.log_driver), f.field("log_options", x.log_options));
+    f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets),
+    f.field("labels", x.labels), f.field("workdir", x.workdir), f.field("user", x.user), f.field("tty", x.tty),
+    f.field("open_stdin", x.open_stdin), f.field("network", x.network), f.field("mounts", x.mounts),
+    f.field("resources", x.resources), f.field("stop_timeout", x.stop_timeout),
+    f.field("no_new_privileges", x.no_new_privileges), f.field("privileged", x.privileged),
+    f.field("read_only", x.read_only), f.field("cap_add", x.cap_add), f.field("cap_drop", x.cap_drop),
+    f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts),
+    f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent),
+    f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits),
+    f.field("runtime", x.runtime), f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts),
+    f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("bare_network", x.bare_network),
+    f.field("no_healthcheck", x.no_healthcheck), f.field("log_driver", x.log_driver),
+    f.field("log_options", x.log_options));
 }
 
 /// A container as inspect tells it.
@@ -250,15 +263,15 @@ struct container_status {
   std::string name;
   std::string image_id;
   std::map<std::string, std::string> labels;
-  std::string state;            ///< created, running, paused, restarting, removing, exited, dead
-  std::int64_t exit_code = 0;   ///< Means something in the states exited and dead alone.
+  std::string state;          ///< created, running, paused, restarting, removing, exited, dead
+  std::int64_t exit_code = 0; ///< Means something in the states exited and dead alone.
   bool oom_killed = false;
   std::string error;
   std::optional<timestamp> started_at;
   std::optional<timestamp> finished_at;
   bool tty = false;
-  std::string joined;           ///< The container whose network it has joined, by its id; empty: none's.
-  std::string raw_state;        ///< The `State` object as the engine wrote it.
+  std::string joined;    ///< The container whose network it has joined, by its id; empty: none's.
+  std::string raw_state; ///< The `State` object as the engine wrote it.
 
   bool ended() const { return state == "exited" || state == "dead"; }
 };
@@ -277,16 +290,17 @@ struct sandbox {
   std::string container; ///< Empty: there is none.
   std::string why;       ///< There is none; or it was not there already.
   std::string image_id;
-  std::string nonce;     ///< Marks what its init has to say.
-  bool says_begun = true; ///< The init says when the task begins. (Those of an older davit do not.)
+  std::string nonce;                  ///< Marks what its init has to say.
+  bool says_begun = true;             ///< The init says when the task begins. (Those of an older davit do not.)
   std::vector<std::string> arguments; ///< The task's command, with what the image has to add.
-  std::string network;   ///< There is no sandbox, but this container's network to be joined; empty: not that either.
+  std::string network; ///< There is no sandbox, but this container's network to be joined; empty: not that either.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, sandbox& x) {
-  return f.object(x).fields(f.field("container", x.container), f.field("why", x.why), f.field("image_id", x.image_id), f.field("nonce", x.nonce),
-                            f.field("says_begun", x.says_begun), f.field("arguments", x.arguments), f.field("network", x.network));
+  return f.object(x).fields(f.field("container", x.container), f.field("why", x.why), f.field("image_id", x.image_id),
+                            f.field("nonce", x.nonce), f.field("says_begun", x.says_begun),
+                            f.field("arguments", x.arguments), f.field("network", x.network));
 }
 
 /// A line of `GET /containers/json`.

@@ -32,18 +32,20 @@ struct agent_engine {
 
 template <class Inspector>
 bool inspect(Inspector& f, agent_engine& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("state", x.state), f.field("slots", x.slots), f.field("busy", x.busy),
-                            f.field("labels", x.labels), f.field("profile", x.profile), f.field("message", x.message), f.field("blocked", x.blocked));
+  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("state", x.state),
+                            f.field("slots", x.slots), f.field("busy", x.busy), f.field("labels", x.labels),
+                            f.field("profile", x.profile), f.field("message", x.message),
+                            f.field("blocked", x.blocked));
 }
 
 /// An agent's row in the store. The times are by the store's clock.
 struct agent_status {
   std::string name;
-  uuid home;               ///< Of its data directory: what comes back from there is the same agent.
-  uuid incarnation;        ///< Of its scheduler.
+  uuid home;        ///< Of its data directory: what comes back from there is the same agent.
+  uuid incarnation; ///< Of its scheduler.
   std::string version;
   agent_state state = agent_state::ready;
-  std::string address;     ///< Where its peers reach it: host:port; empty if it has none.
+  std::string address; ///< Where its peers reach it: host:port; empty if it has none.
   std::vector<agent_engine> engines;
   std::optional<timestamp> started_at;
   std::optional<timestamp> heartbeat_at;
@@ -52,12 +54,14 @@ struct agent_status {
 
 template <class Inspector>
 bool inspect(Inspector& f, agent_status& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("home", x.home), f.field("incarnation", x.incarnation), f.field("version", x.version), f.field("state", x.state),
-                            f.field("address", x.address), f.field("engines", x.engines), f.field("started_at", x.started_at), f.field("heartbeat_at", x.heartbeat_at),
-                            f.field("lease_until", x.lease_until));
+  return f.object(x).fields(f.field("name", x.name), f.field("home", x.home), f.field("incarnation", x.incarnation),
+                            f.field("version", x.version), f.field("state", x.state), f.field("address", x.address),
+                            f.field("engines", x.engines), f.field("started_at", x.started_at),
+                            f.field("heartbeat_at", x.heartbeat_at), f.field("lease_until", x.lease_until));
 }
 
-/// What agents say to each other first. Who does not speak the same version is turned away before anything else is said.
+/// What agents say to each other first. Who does not speak the same version is turned away before anything else is
+/// said.
 struct peer_hello {
   static constexpr std::uint32_t current_protocol = 1;
 
@@ -69,7 +73,8 @@ struct peer_hello {
 
 template <class Inspector>
 bool inspect(Inspector& f, peer_hello& x) {
-  return f.object(x).fields(f.field("protocol", x.protocol), f.field("fleet", x.fleet), f.field("agent", x.agent), f.field("version", x.version));
+  return f.object(x).fields(f.field("protocol", x.protocol), f.field("fleet", x.fleet), f.field("agent", x.agent),
+                            f.field("version", x.version));
 }
 
 /// A piece of a finished attempt's log in the store, compressed as it is on disk.
@@ -93,7 +98,8 @@ struct adopt_request {
 
 template <class Inspector>
 bool inspect(Inspector& f, adopt_request& x) {
-  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation), f.field("engines", x.engines), f.field("patience", x.patience));
+  return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation),
+                            f.field("engines", x.engines), f.field("patience", x.patience));
 }
 
 /// All of it belongs to the asker now.

@@ -12,10 +12,10 @@
 namespace davit {
 
 enum class log_stream : std::uint8_t {
-  none,     ///< Not used in records.
-  out,      ///< Standard output; with a TTY, all output.
-  err,      ///< Standard error.
-  note,     ///< davit's own remark about the log: bytes that are missing, a limit that was reached.
+  none, ///< Not used in records.
+  out,  ///< Standard output; with a TTY, all output.
+  err,  ///< Standard error.
+  note, ///< davit's own remark about the log: bytes that are missing, a limit that was reached.
 };
 DAVIT_ENUM_TEXT(log_stream, 4, "none", "stdout", "stderr", "note")
 
@@ -36,10 +36,11 @@ bool inspect(Inspector& f, log_record& x) {
 struct stream_cursor {
   timestamp at;
   std::uint32_t ordinal = 0;
-  bool open = false; ///< It did not end with a newline.
+  bool open = false;   ///< It did not end with a newline.
   timestamp high = {}; ///< The latest stamp so far: a clock that was set back stamps what follows earlier.
 
-  /// The record is but the newline of the one before it: some engines lose it, and it is given back as a record of its own.
+  /// The record is but the newline of the one before it: some engines lose it, and it is given back as a record of its
+  /// own.
   bool ended_by(const log_record& record) const { return open && at == record.at && record.bytes == "\n"; }
 
   /// Goes on behind the record.
@@ -56,7 +57,8 @@ struct stream_cursor {
 
 template <class Inspector>
 bool inspect(Inspector& f, stream_cursor& x) {
-  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal), f.field("open", x.open), f.field("high", x.high));
+  return f.object(x).fields(f.field("at", x.at), f.field("ordinal", x.ordinal), f.field("open", x.open),
+                            f.field("high", x.high));
 }
 
 /// How far each stream has been read, and the ledger of what was.
@@ -116,17 +118,21 @@ struct log_request {
   std::string container;
   bool tty = false;
   bool follow = true; ///< False: what is there by now.
-  bool tail = false;  ///< A reader before this one has written all that it came across: the log's last records may be enough.
+  bool tail
+    = false; ///< A reader before this one has written all that it came across: the log's last records may be enough.
   log_lease lease;
   std::vector<secret> secrets; ///< In clear: what is masked before it is written.
-  std::string nonce; ///< Of a sandbox: what its init says is not the task's output.
-  bool says_begun = false; ///< The init says when the task begins: what comes before that is not the task's output either.
+  std::string nonce;           ///< Of a sandbox: what its init says is not the task's output.
+  bool says_begun
+    = false; ///< The init says when the task begins: what comes before that is not the task's output either.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_request& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("container", x.container), f.field("tty", x.tty),
-                            f.field("follow", x.follow), f.field("tail", x.tail), f.field("lease", x.lease), f.field("secrets", x.secrets), f.field("nonce", x.nonce), f.field("says_begun", x.says_begun));
+                            f.field("follow", x.follow), f.field("tail", x.tail), f.field("lease", x.lease),
+                            f.field("secrets", x.secrets), f.field("nonce", x.nonce),
+                            f.field("says_begun", x.says_begun));
 }
 
 /// What the init of a sandbox says when it ends.
@@ -141,7 +147,8 @@ DAVIT_ENUM_TEXT(sandbox_word, 4, "unused", "exec", "exited", "signaled")
 struct sandbox_report {
   sandbox_word word = sandbox_word::unused;
   std::int32_t number = 0;
-  std::optional<std::int32_t> oom_kills; ///< Processes of the container that were killed for its memory limit, if it could be told.
+  std::optional<std::int32_t>
+    oom_kills; ///< Processes of the container that were killed for its memory limit, if it could be told.
   bool operator==(const sandbox_report&) const = default;
 };
 
@@ -152,8 +159,9 @@ bool inspect(Inspector& f, sandbox_report& x) {
 
 /// A container's log has ended, and is written.
 struct log_end {
-  bool complete = false;                ///< Nothing that was read is kept back for what may follow it.
-  std::optional<sandbox_report> report; ///< Of a sandbox: then nothing more will come, though the container may take a while to end.
+  bool complete = false; ///< Nothing that was read is kept back for what may follow it.
+  std::optional<sandbox_report>
+    report; ///< Of a sandbox: then nothing more will come, though the container may take a while to end.
 };
 
 template <class Inspector>
@@ -164,24 +172,25 @@ bool inspect(Inspector& f, log_end& x) {
 /// Asks for a piece of an attempt's log.
 struct log_query {
   attempt_key key;
-  std::uint64_t offset = 0;     ///< Of the piece, as an earlier page gave it; 0 is the beginning.
+  std::uint64_t offset = 0; ///< Of the piece, as an earlier page gave it; 0 is the beginning.
   std::uint32_t max_bytes = 256 * 1024;
-  duration wait{0};             ///< How long to wait for a first record, if there is none yet and the log is still open.
-  bool elsewhere = false;       ///< The attempt is another agent's: what is here of its log is not to be believed unless it is whole.
+  duration wait{0}; ///< How long to wait for a first record, if there is none yet and the log is still open.
+  bool elsewhere
+    = false; ///< The attempt is another agent's: what is here of its log is not to be believed unless it is whole.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, log_query& x) {
-  return f.object(x).fields(f.field("key", x.key), f.field("offset", x.offset), f.field("max_bytes", x.max_bytes), f.field("elsewhere", x.elsewhere),
-                            f.field("wait", x.wait));
+  return f.object(x).fields(f.field("key", x.key), f.field("offset", x.offset), f.field("max_bytes", x.max_bytes),
+                            f.field("elsewhere", x.elsewhere), f.field("wait", x.wait));
 }
 
 /// A piece of an attempt's log.
 struct log_page {
   std::vector<log_record> records;
   std::vector<std::uint64_t> ends; ///< Of each record: the offset behind it.
-  std::uint64_t next = 0;     ///< Offset of what follows.
-  bool finished = false;      ///< Nothing follows and nothing will.
+  std::uint64_t next = 0;          ///< Offset of what follows.
+  bool finished = false;           ///< Nothing follows and nothing will.
 };
 
 template <class Inspector>
@@ -220,7 +229,8 @@ struct log_summary {
   std::uint64_t dropped = 0; ///< Bytes that came and were not kept, for the size limit.
   bool gaps = false;         ///< The engine has lost some bytes; the log says where.
   std::string tail;          ///< The last bytes of stdout and stderr, at most a mebibyte, if asked for.
-  std::string packed;        ///< The whole log as the store keeps it, if it is small: then it is durable with the attempt's outcome.
+  std::string
+    packed; ///< The whole log as the store keeps it, if it is small: then it is durable with the attempt's outcome.
 };
 
 template <class Inspector>
@@ -229,45 +239,48 @@ bool inspect(Inspector& f, log_summary& x) {
                             f.field("gaps", x.gaps), f.field("tail", x.tail), f.field("packed", x.packed));
 }
 
-// -- sinks: where logs are sent beside the log keeper ------------------------------------------------------------------
+// -- sinks: where logs are sent beside the log keeper
+// ------------------------------------------------------------------
 
 enum class sink_type : std::uint8_t { file, console, cloudwatch, loki, otlp };
 DAVIT_ENUM_TEXT(sink_type, 5, "file", "stdout", "cloudwatch", "loki", "otlp")
 
-/// A sink as the configuration describes it. `{fleet} {agent} {engine} {task} {attempt} {name} {owner} {image}` and `{label:NAME}` in a
-/// template stand for the attempt's.
+/// A sink as the configuration describes it. `{fleet} {agent} {engine} {task} {attempt} {name} {owner} {image}` and
+/// `{label:NAME}` in a template stand for the attempt's.
 struct sink_settings {
   std::string name;
   sink_type type = sink_type::file;
-  std::string path;                    ///< Of a file.
-  byte_size max_size{64ull << 20};     ///< Of a file: then it is rotated.
-  std::uint32_t max_files = 5;         ///< Rotated ones that are kept.
-  std::string url;                     ///< Of a service; CloudWatch: only if it is not AWS's own.
-  std::string region;                  ///< Of CloudWatch.
-  std::string group{"davit"};          ///< Template: CloudWatch's log group; Loki's label `job`; OTLP's service.name.
+  std::string path;                ///< Of a file.
+  byte_size max_size{64ull << 20}; ///< Of a file: then it is rotated.
+  std::uint32_t max_files = 5;     ///< Rotated ones that are kept.
+  std::string url;                 ///< Of a service; CloudWatch: only if it is not AWS's own.
+  std::string region;              ///< Of CloudWatch.
+  std::string group{"davit"};      ///< Template: CloudWatch's log group; Loki's label `job`; OTLP's service.name.
   std::string stream{"{task}/{attempt}"}; ///< Template: CloudWatch's log stream.
-  std::string token_file;              ///< Bearer token for Loki and OTLP.
-  std::string tenant;                  ///< Loki's X-Scope-OrgID.
-  std::string tls_ca;                  ///< PEM file; empty: the system's authorities.
-  byte_size max_backlog{256ull << 20}; ///< Bytes of output that may wait to be sent; what goes beyond is dropped, and counted.
+  std::string token_file;                 ///< Bearer token for Loki and OTLP.
+  std::string tenant;                     ///< Loki's X-Scope-OrgID.
+  std::string tls_ca;                     ///< PEM file; empty: the system's authorities.
+  byte_size max_backlog{
+    256ull << 20}; ///< Bytes of output that may wait to be sent; what goes beyond is dropped, and counted.
 };
 
 /// How a sink fares.
 struct sink_status {
   std::string name;
   std::string type;
-  std::string message;          ///< Why the last delivery failed; empty if it did not.
-  std::uint64_t records = 0;    ///< Sent since the agent's start.
+  std::string message;       ///< Why the last delivery failed; empty if it did not.
+  std::uint64_t records = 0; ///< Sent since the agent's start.
   std::uint64_t bytes = 0;
-  std::uint64_t dropped = 0;    ///< Bytes.
-  std::uint64_t failures = 0;   ///< Deliveries that were refused or got no answer.
-  std::uint64_t backlog = 0;    ///< Logs that are not sent to their end.
+  std::uint64_t dropped = 0;  ///< Bytes.
+  std::uint64_t failures = 0; ///< Deliveries that were refused or got no answer.
+  std::uint64_t backlog = 0;  ///< Logs that are not sent to their end.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, sink_status& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("type", x.type), f.field("message", x.message), f.field("records", x.records), f.field("bytes", x.bytes),
-                            f.field("dropped", x.dropped), f.field("failures", x.failures), f.field("backlog", x.backlog));
+  return f.object(x).fields(f.field("name", x.name), f.field("type", x.type), f.field("message", x.message),
+                            f.field("records", x.records), f.field("bytes", x.bytes), f.field("dropped", x.dropped),
+                            f.field("failures", x.failures), f.field("backlog", x.backlog));
 }
 
 } // namespace davit

@@ -35,7 +35,8 @@ bool from_string(std::string_view text, label_limit& limit) {
   read.name = label.substr(0, equals);
   if (equals != std::string_view::npos)
     read.value = label.substr(equals + 1);
-  if (code != std::errc{} || end != number.data() + number.size() || read.most == 0 || read.name.empty() || (equals != std::string_view::npos && read.value.empty()))
+  if (code != std::errc{} || end != number.data() + number.size() || read.most == 0 || read.name.empty()
+      || (equals != std::string_view::npos && read.value.empty()))
     return false;
   limit = std::move(read);
   return true;

@@ -14,21 +14,26 @@ namespace davit {
 
 // -- task spec -------------------------------------------------------------------------------------------------------
 
-/// A value that nobody is to see. Its text form is `***` for whoever writes it down or out: who needs the value must name it.
+/// A value that nobody is to see. Its text form is `***` for whoever writes it down or out: who needs the value must
+/// name it.
 struct secret {
-  std::string value;   ///< In clear as a user gave it, or sealed (secrets/secret_box.hpp).
+  std::string value; ///< In clear as a user gave it, or sealed (secrets/secret_box.hpp).
   bool sealed = false;
 
   static constexpr std::string_view shown = "***";
   bool operator==(const secret&) const = default;
 };
 
-inline std::string to_string(const secret&) { return std::string{secret::shown}; }
+inline std::string to_string(const secret&) {
+  return std::string{secret::shown};
+}
 inline bool from_string(std::string_view text, secret& s) {
   s = {std::string{text}, false};
   return true;
 }
-inline std::string expected_text(const secret&) { return "a text"; }
+inline std::string expected_text(const secret&) {
+  return "a text";
+}
 
 template <class Inspector>
 bool inspect(Inspector& f, secret& x) {
@@ -57,10 +62,10 @@ DAVIT_ENUM_TEXT(outcome, 9, "succeeded", "failed", "oom_killed", "timed_out", "c
                 "image_unavailable", "engine_lost", "agent_lost")
 
 struct resource_limits {
-  std::optional<double> cpus;         ///< Processors, as `docker run --cpus`.
-  std::optional<byte_size> memory;    ///< Hard limit; swap is not given on top of it.
-  std::optional<std::int64_t> pids;   ///< Processes and threads.
-  std::optional<byte_size> shm;       ///< Size of /dev/shm.
+  std::optional<double> cpus;       ///< Processors, as `docker run --cpus`.
+  std::optional<byte_size> memory;  ///< Hard limit; swap is not given on top of it.
+  std::optional<std::int64_t> pids; ///< Processes and threads.
+  std::optional<byte_size> shm;     ///< Size of /dev/shm.
 
   bool operator==(const resource_limits&) const = default;
 };
@@ -87,7 +92,8 @@ bool inspect(Inspector& f, mount& x) {
                             f.field("read_only", x.read_only), f.field("size", x.size));
 }
 
-/// What a task may ask of an engine, named as Kubernetes' Pod Security Standards name it; each allows what those before it do.
+/// What a task may ask of an engine, named as Kubernetes' Pod Security Standards name it; each allows what those before
+/// it do.
 enum class policy_profile : std::uint8_t {
   restricted, ///< No root, no capability, a root file system that can't be written, no network unless it is named.
   baseline,   ///< Nothing that is known to lead from a container to its host.
@@ -116,7 +122,9 @@ struct backoff_range {
 
 std::string to_string(const backoff_range& range);
 bool from_string(std::string_view text, backoff_range& range);
-inline std::string expected_text(const backoff_range&) { return "a range of durations such as 1s..1m"; }
+inline std::string expected_text(const backoff_range&) {
+  return "a range of durations such as 1s..1m";
+}
 
 template <class Inspector>
 bool inspect(Inspector& f, backoff_range& x) {
@@ -173,29 +181,32 @@ struct task_spec {
   std::string user;
   std::optional<std::string> stdin_text; ///< Written to the container's standard input, which is then closed.
   bool tty = false;
-  std::optional<bool> init;              ///< False: the command is its container's first process; else davit's init is.
+  std::optional<bool> init; ///< False: the command is its container's first process; else davit's init is.
   resource_limits resources;
   std::optional<duration> timeout;      ///< From the container's start; then SIGTERM, `stop_timeout`, SIGKILL.
   std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; 10 s if not said.
-  std::optional<duration> pull_timeout; ///< For pulling the image, from the attempt's beginning; the agent's default if not said.
-  std::optional<duration> queue_timeout; ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
-  std::optional<std::string> network;   ///< `none`, `bridge`, `host`; the policy's default if not said.
+  std::optional<duration>
+    pull_timeout; ///< For pulling the image, from the attempt's beginning; the agent's default if not said.
+  std::optional<duration>
+    queue_timeout;                    ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
+  std::optional<std::string> network; ///< `none`, `bridge`, `host`; the policy's default if not said.
   std::vector<mount> mounts;
   std::optional<policy_profile> profile; ///< A stricter one than the agent would hold it to.
   // What the profiles judge; names and values as the Compose specification has them.
   bool privileged = false;
-  std::optional<bool> read_only;         ///< The root file system.
+  std::optional<bool> read_only; ///< The root file system.
   std::vector<std::string> cap_add;
   std::vector<std::string> cap_drop;
-  std::vector<std::string> devices;      ///< `/dev/host[:/dev/container[:rwm]]`.
-  std::string pid, ipc, uts, userns_mode, cgroup; ///< Namespaces: empty for the container's own, or `host`, `private`...
+  std::vector<std::string> devices; ///< `/dev/host[:/dev/container[:rwm]]`.
+  std::string pid, ipc, uts, userns_mode,
+    cgroup; ///< Namespaces: empty for the container's own, or `host`, `private`...
   std::string cgroup_parent;
   std::vector<std::string> security_opt;
   std::map<std::string, std::string> sysctls;
   std::map<std::string, std::string> ulimits; ///< `soft[:hard]`, -1 for unlimited.
   std::string runtime;
   std::vector<std::string> group_add;
-  std::vector<std::string> extra_hosts;  ///< `name:address`.
+  std::vector<std::string> extra_hosts; ///< `name:address`.
   std::vector<std::string> dns;
   std::string hostname;
   pull_policy pull = pull_policy::missing;
@@ -216,16 +227,20 @@ struct task_spec {
 template <class Inspector>
 bool inspect(Inspector& f, task_spec& x) {
   return f.object(x).fields(
-    f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint), f.field("env", x.env), f.field("secrets", x.secrets),
-    f.field("workdir", x.workdir), f.field("user", x.user), f.field("stdin", x.stdin_text), f.field("tty", x.tty), f.field("init", x.init),
-    f.field("resources", x.resources), f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout),
-    f.field("pull_timeout", x.pull_timeout), f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
-    f.field("profile", x.profile), f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add),
-    f.field("cap_drop", x.cap_drop), f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts),
-    f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt),
-    f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add),
-    f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("start", x.start), f.field("labels", x.labels), f.field("engine", x.engine), f.field("priority", x.priority),
-    f.field("retry", x.retry), f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
+    f.field("image", x.image), f.field("command", x.command), f.field("entrypoint", x.entrypoint),
+    f.field("env", x.env), f.field("secrets", x.secrets), f.field("workdir", x.workdir), f.field("user", x.user),
+    f.field("stdin", x.stdin_text), f.field("tty", x.tty), f.field("init", x.init), f.field("resources", x.resources),
+    f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout), f.field("pull_timeout", x.pull_timeout),
+    f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
+    f.field("profile", x.profile), f.field("privileged", x.privileged), f.field("read_only", x.read_only),
+    f.field("cap_add", x.cap_add), f.field("cap_drop", x.cap_drop), f.field("devices", x.devices),
+    f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts), f.field("userns_mode", x.userns_mode),
+    f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt),
+    f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime),
+    f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns),
+    f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("start", x.start), f.field("labels", x.labels),
+    f.field("engine", x.engine), f.field("priority", x.priority), f.field("retry", x.retry),
+    f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
     f.field("dedupe_key", x.dedupe_key), f.field("traceparent", x.traceparent));
 }
 
@@ -272,13 +287,12 @@ struct attempt {
 
 template <class Inspector>
 bool inspect(Inspector& f, attempt& x) {
-  return f.object(x).fields(f.field("number", x.number), f.field("agent", x.agent), f.field("engine", x.engine),
-                            f.field("engine_id", x.engine_id), f.field("container", x.container),
-                            f.field("image_id", x.image_id), f.field("created_at", x.created_at),
-                            f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
-                            f.field("phases", x.phases), f.field("outcome", x.outcome),
-                            f.field("exit_code", x.exit_code), f.field("message", x.message),
-                            f.field("evidence", x.evidence));
+  return f.object(x).fields(
+    f.field("number", x.number), f.field("agent", x.agent), f.field("engine", x.engine),
+    f.field("engine_id", x.engine_id), f.field("container", x.container), f.field("image_id", x.image_id),
+    f.field("created_at", x.created_at), f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
+    f.field("phases", x.phases), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
+    f.field("message", x.message), f.field("evidence", x.evidence));
 }
 
 struct task {
@@ -288,7 +302,7 @@ struct task {
   std::optional<davit::outcome> outcome;
   std::optional<std::int64_t> exit_code;
   std::string message;
-  std::string owner;       ///< Who has submitted it: the token's name, or where the call came from.
+  std::string owner; ///< Who has submitted it: the token's name, or where the call came from.
   bool cancel_requested = false;
   timestamp created_at;
   std::optional<timestamp> not_before; ///< A retry waits until then.
@@ -301,10 +315,10 @@ template <class Inspector>
 bool inspect(Inspector& f, task& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("state", x.state),
                             f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
-                            f.field("message", x.message), f.field("owner", x.owner), f.field("cancel_requested", x.cancel_requested),
-                            f.field("created_at", x.created_at), f.field("not_before", x.not_before),
-                            f.field("finished_at", x.finished_at), f.field("spec", x.spec),
-                            f.field("attempts", x.attempts));
+                            f.field("message", x.message), f.field("owner", x.owner),
+                            f.field("cancel_requested", x.cancel_requested), f.field("created_at", x.created_at),
+                            f.field("not_before", x.not_before), f.field("finished_at", x.finished_at),
+                            f.field("spec", x.spec), f.field("attempts", x.attempts));
 }
 
 /// A task that a store has accepted. `created` is false when its dedupe key named one that was there already.

@@ -55,10 +55,16 @@ struct enum_names {
 
 /// Gives an enum whose values start at zero its text form and its inspection.
 #define DAVIT_ENUM_TEXT(Type, Count, ...)                                                                              \
-  inline constexpr ::davit::enum_names<Type, Count> Type##_names{{__VA_ARGS__}};                                      \
-  inline std::string to_string(Type value) { return Type##_names.name(value); }                                       \
-  inline bool from_string(std::string_view text, Type& value) { return Type##_names.read(text, value); }              \
-  inline std::string expected_text(Type) { return Type##_names.choices(); }                                           \
+  inline constexpr ::davit::enum_names<Type, Count> Type##_names{{__VA_ARGS__}};                                       \
+  inline std::string to_string(Type value) {                                                                           \
+    return Type##_names.name(value);                                                                                   \
+  }                                                                                                                    \
+  inline bool from_string(std::string_view text, Type& value) {                                                        \
+    return Type##_names.read(text, value);                                                                             \
+  }                                                                                                                    \
+  inline std::string expected_text(Type) {                                                                             \
+    return Type##_names.choices();                                                                                     \
+  }                                                                                                                    \
   template <class Inspector>                                                                                           \
   bool inspect(Inspector& f, Type& value) {                                                                            \
     return ::davit::inspect_as_text(f, value);                                                                         \

@@ -141,7 +141,8 @@ std::string format_timestamp(timestamp value) {
 }
 
 std::string to_string(byte_size size) {
-  static constexpr std::pair<std::uint64_t, char> units[] = {{1ull << 40, 't'}, {1ull << 30, 'g'}, {1ull << 20, 'm'}, {1ull << 10, 'k'}};
+  static constexpr std::pair<std::uint64_t, char> units[]
+    = {{1ull << 40, 't'}, {1ull << 30, 'g'}, {1ull << 20, 'm'}, {1ull << 10, 'k'}};
   for (auto [unit, suffix] : units)
     if (size.bytes >= unit && size.bytes % unit == 0)
       return std::to_string(size.bytes / unit) + suffix;

@@ -34,7 +34,9 @@ struct byte_size {
 
 std::string to_string(byte_size size);
 bool from_string(std::string_view text, byte_size& size);
-inline std::string expected_text(byte_size) { return "a size such as 512m, 1g or 1048576"; }
+inline std::string expected_text(byte_size) {
+  return "a size such as 512m, 1g or 1048576";
+}
 
 template <class Inspector>
 bool inspect(Inspector& f, byte_size& x) {

@@ -29,7 +29,9 @@ struct uuid {
 /// The canonical form: 36 characters, lower case.
 std::string to_string(const uuid& id);
 bool from_string(std::string_view text, uuid& id);
-inline std::string expected_text(const uuid&) { return "a UUID such as 01939b7e-2c4f-7d3a-9a51-0123456789ab"; }
+inline std::string expected_text(const uuid&) {
+  return "a UUID such as 01939b7e-2c4f-7d3a-9a51-0123456789ab";
+}
 
 template <class Inspector>
 bool inspect(Inspector& f, uuid& id) {

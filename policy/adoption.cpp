@@ -23,10 +23,10 @@ adoption_decision decide_adoption(const left_attempt& left, const adopt_request&
   auto others = std::any_of(agents.begin(), agents.end(), [&](const agent_status& one) {
     return one.state != agent_state::gone && one.name != request.agent && reached(one.engines, left.engine_id);
   });
-  auto dead =
-    std::find_if(agents.begin(), agents.end(), [&](const agent_status& one) { return one.name == left.agent; });
-  auto over =
-    dead == agents.end() || !dead->lease_until || *dead->lease_until + std::chrono::nanoseconds{request.patience} < now;
+  auto dead
+    = std::find_if(agents.begin(), agents.end(), [&](const agent_status& one) { return one.name == left.agent; });
+  auto over = dead == agents.end() || !dead->lease_until
+           || *dead->lease_until + std::chrono::nanoseconds{request.patience} < now;
   return {others || !over ? adoption_verdict::leave : adoption_verdict::give_up, {}};
 }
 
@@ -35,8 +35,8 @@ attempt_result end_of_orphan(const claimed_attempt& orphan, timestamp now, doubl
   attempt_result lost;
   lost.token = orphan.token;
   lost.outcome = outcome::agent_lost;
-  lost.message =
-    "its agent is gone, and no other agent reaches the engine " + last.engine + "; how it ended is not known";
+  lost.message
+    = "its agent is gone, and no other agent reaches the engine " + last.engine + "; how it ended is not known";
   lost.evidence.note = "the container, if there is one, may still run";
   lost.finished_at = now;
   auto may_have_started = orphan.task.state == task_state::running || !last.container.empty();

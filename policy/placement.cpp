@@ -12,9 +12,11 @@ bool carries(const std::vector<std::string>& engine_labels, const std::vector<st
   });
 }
 
-const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted, const std::vector<std::string>& holders, placement_strategy strategy) {
+const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const std::vector<std::string>& wanted,
+                                  const std::vector<std::string>& holders, placement_strategy strategy) {
   const engine_offer* best = nullptr;
-  auto holds = [&](const engine_offer& one) { return std::find(holders.begin(), holders.end(), one.id) != holders.end(); };
+  auto holds
+    = [&](const engine_offer& one) { return std::find(holders.begin(), holders.end(), one.id) != holders.end(); };
   auto better = [&](const engine_offer& one) {
     if (!best || holds(one) != holds(*best))
       return !best || holds(one);
@@ -56,7 +58,8 @@ std::string why_not(const task_spec& spec, const agent_engine& engine) {
   return why_not(spec, status);
 }
 
-policy_profile widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec) {
+policy_profile
+widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec) {
   std::optional<policy_profile> widest;
   for (const auto& engine : engines)
     if (carries(engine.labels, spec.engine.labels))

@@ -12,7 +12,7 @@ constexpr std::int64_t most_pids = 4'194'304;
 
 bool is_registry(std::string_view part) {
   return part == "localhost" || part.find_first_of(".:") != std::string_view::npos
-         || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+      || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
 RE2::Options quiet() {
@@ -69,7 +69,8 @@ std::optional<std::string> normalise_image(std::string_view reference) {
   auto whole = name + tag + std::string{digest};
   // No engine takes more for a repository's path, nor 64 hexadecimal digits for a name: they could be an image's id.
   static const RE2 bare_id{"[0-9a-f]{64}", quiet()};
-  if (!RE2::FullMatch(whole, grammar) || name.size() - name.find('/') - 1 > 255 || RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, bare_id))
+  if (!RE2::FullMatch(whole, grammar) || name.size() - name.find('/') - 1 > 255
+      || RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, bare_id))
     return std::nullopt;
   return whole;
 }
@@ -80,27 +81,27 @@ struct policy::patterns {
 };
 
 policy::policy(policy_settings settings, std::unique_ptr<patterns> compiled)
-  : settings_(std::move(settings)), patterns_(std::move(compiled)) {
-}
+  : settings_(std::move(settings)), patterns_(std::move(compiled)) {}
 
 policy::~policy() = default;
 
 std::shared_ptr<const policy> policy::make(policy_settings settings, std::string& error) {
   auto compiled = std::make_unique<patterns>();
-  auto compile = [&](const std::vector<std::string>& texts, std::vector<std::unique_ptr<RE2>>& into, const char* option) {
-    for (const auto& text : texts) {
-      if (text.find_first_not_of(" \t") == std::string::npos) {
-        error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
-        return false;
-      }
-      into.push_back(std::make_unique<RE2>(text, quiet()));
-      if (!into.back()->ok()) {
-        error = std::string{option} + ": \"" + text + "\" is no RE2 pattern: " + into.back()->error();
-        return false;
-      }
-    }
-    return true;
-  };
+  auto compile
+    = [&](const std::vector<std::string>& texts, std::vector<std::unique_ptr<RE2>>& into, const char* option) {
+        for (const auto& text : texts) {
+          if (text.find_first_not_of(" \t") == std::string::npos) {
+            error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
+            return false;
+          }
+          into.push_back(std::make_unique<RE2>(text, quiet()));
+          if (!into.back()->ok()) {
+            error = std::string{option} + ": \"" + text + "\" is no RE2 pattern: " + into.back()->error();
+            return false;
+          }
+        }
+        return true;
+      };
   if (!compile(settings.images_allow, compiled->allow, "davit.policy.images.allow")
       || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny"))
     return nullptr;
@@ -115,7 +116,9 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   auto& effective = result.effective;
   effective.profile = profile;
   result.additions = apply_profile(profile, effective);
-  auto add = [&](std::string rule, std::string field, std::string value) { result.additions.push_back({std::move(rule), std::move(field), std::move(value)}); };
+  auto add = [&](std::string rule, std::string field, std::string value) {
+    result.additions.push_back({std::move(rule), std::move(field), std::move(value)});
+  };
   if (!effective.network) {
     effective.network = settings_.default_network;
     add("networks.default", "network", *effective.network);
@@ -124,23 +127,31 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   auto refuse = [&](std::string rule, std::string field, std::string message) {
     result.violations.push_back({std::move(rule), std::move(field), std::move(message)});
   };
-  if (spec.start == start_mode::warm && (spec.tty || spec.at_most_once || !spec.init.value_or(true) || (!spec.pid.empty() && spec.pid != "private")))
-    refuse("start.warm", "start", "a task with tty, at_most_once, init: false or a pid namespace that is not its own can't be run in a sandbox; leave start to \"auto\"");
+  if (spec.start == start_mode::warm
+      && (spec.tty || spec.at_most_once || !spec.init.value_or(true) || (!spec.pid.empty() && spec.pid != "private")))
+    refuse("start.warm", "start",
+           "a task with tty, at_most_once, init: false or a pid namespace that is not its own can't be run in a "
+           "sandbox; leave start to \"auto\"");
   // -- image ---
   auto normal = normalise_image(spec.image);
   if (!normal) {
-    refuse("image.reference", "image", "\"" + spec.image + "\" is no image reference; write [registry/]name[:tag][@digest], the name in small letters and no longer than 255");
+    refuse("image.reference", "image",
+           "\"" + spec.image
+             + "\" is no image reference; write [registry/]name[:tag][@digest], the name in small letters and no "
+               "longer than 255");
   } else {
     auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
-      return std::any_of(patterns.begin(), patterns.end(),
-                         [&](const auto& one) { return RE2::FullMatch(*normal, *one) || RE2::FullMatch(short_name, *one); });
+      return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) {
+        return RE2::FullMatch(*normal, *one) || RE2::FullMatch(short_name, *one);
+      });
     };
     if (matches(patterns_->deny))
       refuse("images.deny", "image", *normal + " is on the list of images that are denied");
     else if (!patterns_->allow.empty() && !matches(patterns_->allow))
       refuse("images.allow", "image", *normal + " is not on the list of images that are allowed");
     if (settings_.require_digest && normal->find("@sha256:") == std::string::npos && !normal->starts_with("sha256:"))
-      refuse("images.digest", "image", *normal + " can become another image at any time; name it by its digest (name@sha256:...)");
+      refuse("images.digest", "image",
+             *normal + " can become another image at any time; name it by its digest (name@sha256:...)");
   }
   if (settings_.always_pull && effective.pull == pull_policy::missing) {
     effective.pull = pull_policy::always;
@@ -154,7 +165,9 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     std::string list;
     for (const auto& one : allowed)
       list += (list.empty() ? "" : ", ") + one;
-    refuse("networks.allow", "network", "the network \"" + *effective.network + "\" is not allowed; allowed: " + (list.empty() ? "none at all" : list));
+    refuse("networks.allow", "network",
+           "the network \"" + *effective.network
+             + "\" is not allowed; allowed: " + (list.empty() ? "none at all" : list));
   }
   // -- limits ---
   auto limit = [&](auto member, const char* name, auto least, auto text) {
@@ -195,16 +208,22 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   if (effective.timeout && effective.timeout->count() <= 0)
     refuse("limits.timeout", "timeout", "must be more than 0");
   else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)
-    refuse("limits.timeout", "timeout", format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
+    refuse("limits.timeout", "timeout",
+           format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
   // -- the rest ---
   for (const auto& [name, value] : spec.env)
-    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos || value.find('\0') != std::string::npos)
-      refuse("env.name", "env", "\"" + name + "\" can't be the name of an environment variable, or its value has a NUL byte");
+    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
+        || value.find('\0') != std::string::npos)
+      refuse("env.name", "env",
+             "\"" + name + "\" can't be the name of an environment variable, or its value has a NUL byte");
   std::size_t secret_bytes = 0;
   for (const auto& [name, hidden] : spec.secrets) {
     auto field = "secrets." + name;
-    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos || name.starts_with("DAVIT_"))
-      refuse("secrets.name", "secrets", "\"" + name + "\" can't be the name of a secret: it becomes an environment variable (DAVIT_... is davit's own)");
+    if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
+        || name.starts_with("DAVIT_"))
+      refuse("secrets.name", "secrets",
+             "\"" + name
+               + "\" can't be the name of a secret: it becomes an environment variable (DAVIT_... is davit's own)");
     if (spec.env.contains(name))
       refuse("secrets.name", field, "env has a variable of this name too");
     if (hidden.sealed) // judged when it was given
@@ -229,7 +248,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   for (auto words : {&spec.command, spec.entrypoint ? &*spec.entrypoint : nullptr})
     if (words && std::any_of(words->begin(), words->end(), has_nul))
-      refuse("command", words == &spec.command ? "command" : "entrypoint", "has a NUL byte, which no argument of a program can have");
+      refuse("command", words == &spec.command ? "command" : "entrypoint",
+             "has a NUL byte, which no argument of a program can have");
   if (spec.validator)
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
       refuse("validator.regex", "validator.regex", "is no RE2 pattern: " + complaint);

@@ -16,7 +16,7 @@ struct policy_settings {
   policy_profile profile = policy_profile::baseline; ///< For engines that name none of their own.
   std::vector<std::string> images_allow; ///< RE2, each for the whole name; empty: every image that is not denied.
   std::vector<std::string> images_deny;  ///< RE2, each for the whole name; goes before allow.
-  bool always_pull = false; ///< Also images that an engine has: its cache does not know who may use them.
+  bool always_pull = false;              ///< Also images that an engine has: its cache does not know who may use them.
   bool require_digest = false;           ///< An image must be named by its digest.
   std::vector<std::string> networks_allow{"none", "bridge"};
   std::string default_network = "bridge";

@@ -28,16 +28,23 @@ bool matches(const std::string& text, const RE2& pattern) {
 
 /// Without `CAP_`, in capitals: as the kernel's documentation has them.
 std::string capability(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return name.starts_with("CAP_") ? name.substr(4) : name;
 }
 
 /// Sockets of engines: whoever has one owns the host.
-constexpr std::array engine_sockets{"docker.sock", "containerd.sock", "podman.sock", "crio.sock", "cri-dockerd.sock", "dockershim.sock", "buildkitd.sock"};
+constexpr std::array engine_sockets{"docker.sock",      "containerd.sock", "podman.sock",   "crio.sock",
+                                    "cri-dockerd.sock", "dockershim.sock", "buildkitd.sock"};
 
 /// Where engines keep their sockets; what holds one of these holds the socket.
-constexpr std::array socket_folders{"/var/run", "/run", "/run/docker", "/var/run/docker", "/run/containerd", "/var/run/containerd", "/run/podman", "/var/run/podman",
-                                    "/run/crio", "/var/run/crio", "/run/user", "/var/run/user", "/run/buildkit", "/proc"};
+constexpr std::array socket_folders{"/var/run",        "/run",
+                                    "/run/docker",     "/var/run/docker",
+                                    "/run/containerd", "/var/run/containerd",
+                                    "/run/podman",     "/var/run/podman",
+                                    "/run/crio",       "/var/run/crio",
+                                    "/run/user",       "/var/run/user",
+                                    "/run/buildkit",   "/proc"};
 
 /// True if the host's path is an engine's socket, or holds one somewhere below.
 bool reaches_engine(const std::string& source) {
@@ -50,7 +57,8 @@ bool reaches_engine(const std::string& source) {
     if (path.find(name) != std::string::npos)
       return true;
   return std::any_of(socket_folders.begin(), socket_folders.end(), [&](std::string_view folder) {
-    return path == folder || std::string{folder}.starts_with(path + '/') || (folder == "/proc" && path.starts_with("/proc/"));
+    return path == folder || std::string{folder}.starts_with(path + '/')
+        || (folder == "/proc" && path.starts_with("/proc/"));
   });
 }
 
@@ -69,7 +77,8 @@ std::string clean(const std::string& path) {
 
 bool is_short(const std::string& path) {
   auto names = std::filesystem::path{path};
-  return path.size() < 4096 && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.native().size() <= 255; });
+  return path.size() < 4096
+      && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.native().size() <= 255; });
 }
 
 struct judge {
@@ -77,7 +86,9 @@ struct judge {
   const task_spec& spec;
   std::vector<violation> found;
 
-  void refuse(std::string rule, std::string field, std::string message) { found.push_back({std::move(rule), std::move(field), std::move(message)}); }
+  void refuse(std::string rule, std::string field, std::string message) {
+    found.push_back({std::move(rule), std::move(field), std::move(message)});
+  }
   bool at_most(policy_profile p) const { return profile <= p; }
 
   // What no profile allows.
@@ -89,27 +100,35 @@ struct judge {
       auto field = "mounts[" + std::to_string(i) + "]";
       if (one.type == mount_type::bind) {
         if (!one.source.starts_with('/'))
-          refuse("mounts.source", field, "the source \"" + one.source + "\" of a bind must be an absolute path of the engine's host");
+          refuse("mounts.source", field,
+                 "the source \"" + one.source + "\" of a bind must be an absolute path of the engine's host");
         else if (reaches_engine(one.source))
-          refuse("mounts.engine-socket", field, "mounting " + one.source + " would hand the task the engine, and with it the host");
+          refuse("mounts.engine-socket", field,
+                 "mounting " + one.source + " would hand the task the engine, and with it the host");
         else if (at_most(policy_profile::baseline))
           refuse("mounts.bind", field, "mounting the host's " + one.source + " is not allowed; use a volume or tmpfs");
       }
       static const RE2 volume_name{"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"};
       if (one.type == mount_type::volume && !one.source.empty() && !matches(one.source, volume_name))
-        refuse("mounts.volume-name", field, "\"" + one.source + "\" is no name of a volume: from 2 to 255 letters, digits, dots, dashes and underscores, the first a letter or digit (a path would be a mount of the host)");
+        refuse("mounts.volume-name", field,
+               "\"" + one.source
+                 + "\" is no name of a volume: from 2 to 255 letters, digits, dots, dashes and underscores, the first "
+                   "a letter or digit (a path would be a mount of the host)");
       if (one.type == mount_type::volume && one.source.starts_with("davit-"))
         refuse("mounts.volume-name", field, "volumes whose names start with davit- are davit's own");
       if (one.type == mount_type::tmpfs && !one.source.empty())
         refuse("mounts.tmpfs", field, "a tmpfs has no source");
-      if (!one.target.starts_with('/') || std::filesystem::path{one.target}.lexically_normal() == "/" || (one.target + "/").find("/../") != std::string::npos)
+      if (!one.target.starts_with('/') || std::filesystem::path{one.target}.lexically_normal() == "/"
+          || (one.target + "/").find("/../") != std::string::npos)
         refuse("mounts.target", field, "the target \"" + one.target + "\" must be an absolute path below /");
       else if (!is_short(one.target))
-        refuse("mounts.target", field, "the target is longer than a path can be: 255 bytes for each name in it, 4095 for all");
+        refuse("mounts.target", field,
+               "the target is longer than a path can be: 255 bytes for each name in it, 4095 for all");
       else if (!targets.insert(clean(one.target)).second)
         refuse("mounts.target", field, "another mount has the target \"" + one.target + "\" already");
       else if (at_most(policy_profile::baseline) && (is_below(one.target, "/proc") || is_below(one.target, "/sys")))
-        refuse("mounts.target", field, "the target \"" + one.target + "\" would cover what the engine hides of the kernel's files");
+        refuse("mounts.target", field,
+               "the target \"" + one.target + "\" would cover what the engine hides of the kernel's files");
     }
   }
 
@@ -125,37 +144,51 @@ struct judge {
   // What an engine would not take, or take for something else.
 
   void forms() {
-    static const RE2 device{"/dev/[^:,]+(:/[^:,]+(:[rwm]{1,3})?)?"}, ulimit{"(-1|[0-9]{1,18})(:(-1|[0-9]{1,18}))?"}, address{"[0-9a-fA-F.:]{2,45}"},
-      host_name{R"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*)"}, extra_host{R"([a-zA-Z0-9][a-zA-Z0-9._-]*[:=](\[?[0-9a-fA-F:.]{2,45}\]?|host-gateway))"}, key{"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+"};
+    static const RE2 device{"/dev/[^:,]+(:/[^:,]+(:[rwm]{1,3})?)?"}, ulimit{"(-1|[0-9]{1,18})(:(-1|[0-9]{1,18}))?"},
+      address{"[0-9a-fA-F.:]{2,45}"},
+      host_name{R"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*)"},
+      extra_host{R"([a-zA-Z0-9][a-zA-Z0-9._-]*[:=](\[?[0-9a-fA-F:.]{2,45}\]?|host-gateway))"},
+      key{"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+"};
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
       if (!matches(spec.devices[i], device) || spec.devices[i].find("/../") != std::string::npos)
-        refuse("devices", "devices[" + std::to_string(i) + "]", "\"" + spec.devices[i] + "\" is no device; write /dev/name[:/dev/name[:rwm]]");
-    static const std::set<std::string> limits{"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+        refuse("devices", "devices[" + std::to_string(i) + "]",
+               "\"" + spec.devices[i] + "\" is no device; write /dev/name[:/dev/name[:rwm]]");
+    static const std::set<std::string> limits{"core",    "cpu",      "data",   "fsize",      "locks",
+                                              "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                              "rss",     "rtprio",   "rttime", "sigpending", "stack"};
     for (const auto& [name, value] : spec.ulimits)
       if (!limits.contains(name))
-        refuse("ulimits", "ulimits." + name, "there is no such limit; known are core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending and stack");
+        refuse("ulimits", "ulimits." + name,
+               "there is no such limit; known are core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, "
+               "nproc, rss, rtprio, rttime, sigpending and stack");
       else if (!matches(value, ulimit))
-        refuse("ulimits", "ulimits." + name, "\"" + value + "\" is no limit; write SOFT or SOFT:HARD, -1 for unlimited");
+        refuse("ulimits", "ulimits." + name,
+               "\"" + value + "\" is no limit; write SOFT or SOFT:HARD, -1 for unlimited");
       else if (soft_is_higher(value))
         refuse("ulimits", "ulimits." + name, "\"" + value + "\": the soft limit must not be higher than the hard one");
       else if (name == "nofile" && value != "-1" && !value.starts_with("-1:") && std::stoll(value) < 16)
-        refuse("ulimits", "ulimits." + name, "must be at least 16: the engine's runtime opens files before the command does");
+        refuse("ulimits", "ulimits." + name,
+               "must be at least 16: the engine's runtime opens files before the command does");
     for (const auto& one : spec.dns)
       if (!matches(one, address))
         refuse("dns", "dns", "\"" + one + "\" is no address");
     for (const auto& one : spec.extra_hosts)
       if (!matches(one, extra_host))
-        refuse("extra-hosts", "extra_hosts", "\"" + one + "\" does not name a host and its address; write name:address");
+        refuse("extra-hosts", "extra_hosts",
+               "\"" + one + "\" does not name a host and its address; write name:address");
     for (const auto& [name, value] : spec.sysctls)
       if (!matches(name, key) || value.find('\0') != std::string::npos)
         refuse("sysctls", "sysctls." + name, "\"" + name + "\" is no kernel parameter");
     if (!spec.hostname.empty() && (!matches(spec.hostname, host_name) || spec.hostname.size() > 64))
-      refuse("hostname", "hostname", "\"" + spec.hostname + "\" is no host name; letters, digits and hyphens, 63 at most between two dots and 64 in all");
+      refuse("hostname", "hostname",
+             "\"" + spec.hostname
+               + "\" is no host name; letters, digits and hyphens, 63 at most between two dots and 64 in all");
     for (const auto* names : {&spec.cap_add, &spec.cap_drop})
       for (const auto& one : *names) {
         static const RE2 form{"[A-Z_]{2,32}"};
         if (!matches(capability(one), form))
-          refuse("capabilities", names == &spec.cap_add ? "cap_add" : "cap_drop", "\"" + one + "\" is no capability; write it as in capabilities(7), such as NET_BIND_SERVICE");
+          refuse("capabilities", names == &spec.cap_add ? "cap_add" : "cap_drop",
+                 "\"" + one + "\" is no capability; write it as in capabilities(7), such as NET_BIND_SERVICE");
       }
   }
 
@@ -164,15 +197,20 @@ struct judge {
   void baseline() {
     if (spec.privileged)
       refuse("privileged", "privileged", "a privileged container owns its host");
-    static const std::set<std::string> harmless{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"};
+    static const std::set<std::string> harmless{"AUDIT_WRITE", "CHOWN",  "DAC_OVERRIDE",     "FOWNER",  "FSETID",
+                                                "KILL",        "MKNOD",  "NET_BIND_SERVICE", "SETFCAP", "SETGID",
+                                                "SETPCAP",     "SETUID", "SYS_CHROOT"};
     for (const auto& one : spec.cap_add)
       if (!harmless.contains(capability(one)))
-        refuse("capabilities", "cap_add", "the capability " + one + " is not among those that baseline lets a task have beside the engine's own choice");
+        refuse("capabilities", "cap_add",
+               "the capability " + one
+                 + " is not among those that baseline lets a task have beside the engine's own choice");
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
       refuse("devices", "devices[" + std::to_string(i) + "]", "a device of the host's is the host's to use");
     auto own = [&](const char* field, const std::string& value, std::initializer_list<std::string_view> allowed) {
       if (!value.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end())
-        refuse(std::string{"namespaces."} + field, field, "\"" + value + "\" would share a namespace with the host or another container");
+        refuse(std::string{"namespaces."} + field, field,
+               "\"" + value + "\" would share a namespace with the host or another container");
     };
     own("pid", spec.pid, {"private"});
     own("ipc", spec.ipc, {"private", "none"});
@@ -180,28 +218,39 @@ struct judge {
     own("userns_mode", spec.userns_mode, {"private"});
     own("cgroup", spec.cgroup, {"private"});
     if (!spec.cgroup_parent.empty())
-      refuse("cgroup-parent", "cgroup_parent", "another parent would take the task out of the limits that were set for it");
-    static const std::set<std::string> harmless_options{"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true", "apparmor=docker-default", "apparmor:docker-default",
-                                                        "seccomp=builtin", "seccomp:builtin"};
+      refuse("cgroup-parent", "cgroup_parent",
+             "another parent would take the task out of the limits that were set for it");
+    static const std::set<std::string> harmless_options{
+      "no-new-privileges",       "no-new-privileges:true", "no-new-privileges=true", "apparmor=docker-default",
+      "apparmor:docker-default", "seccomp=builtin",        "seccomp:builtin"};
     for (const auto& one : spec.security_opt)
       if (!harmless_options.contains(one))
-        refuse("security-opt", "security_opt", "\"" + one + "\" could take away what confines the task; no-new-privileges, apparmor=docker-default and seccomp=builtin are allowed");
-    static const std::set<std::string> safe{"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.tcp_syncookies",
-                                            "net.ipv4.ping_group_range", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout",
-                                            "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes"};
+        refuse("security-opt", "security_opt",
+               "\"" + one
+                 + "\" could take away what confines the task; no-new-privileges, apparmor=docker-default and "
+                   "seccomp=builtin are allowed");
+    static const std::set<std::string> safe{
+      "kernel.shm_rmid_forced",       "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start",
+      "net.ipv4.tcp_syncookies",      "net.ipv4.ping_group_range",    "net.ipv4.ip_local_reserved_ports",
+      "net.ipv4.tcp_keepalive_time",  "net.ipv4.tcp_fin_timeout",     "net.ipv4.tcp_keepalive_intvl",
+      "net.ipv4.tcp_keepalive_probes"};
     for (const auto& [name, value] : spec.sysctls) {
       auto dotted = name;
       std::replace(dotted.begin(), dotted.end(), '/', '.');
       if (!safe.contains(dotted))
-        refuse("sysctls", "sysctls." + name, name + " is not among the kernel parameters that are a container's own and safe");
+        refuse("sysctls", "sysctls." + name,
+               name + " is not among the kernel parameters that are a container's own and safe");
     }
     for (const auto& [name, value] : spec.ulimits)
       if (name == "nice" || name == "rtprio" || name == "rttime" || name == "msgqueue")
-        refuse("ulimits", "ulimits." + name, "this limit is about the host's scheduling or memory, not the container's own");
+        refuse("ulimits", "ulimits." + name,
+               "this limit is about the host's scheduling or memory, not the container's own");
     if (!spec.runtime.empty())
       refuse("runtime", "runtime", "another runtime confines in its own way, or not at all");
-    if (spec.network && (*spec.network == "host" || spec.network->starts_with("container:") || spec.network->starts_with("ns:")))
-      refuse("network", "network", "\"" + *spec.network + "\" would put the task into a network namespace that is not its own");
+    if (spec.network
+        && (*spec.network == "host" || spec.network->starts_with("container:") || spec.network->starts_with("ns:")))
+      refuse("network", "network",
+             "\"" + *spec.network + "\" would put the task into a network namespace that is not its own");
     for (const auto& one : spec.extra_hosts)
       if (one.find("host-gateway") != std::string::npos)
         refuse("extra-hosts", "extra_hosts", "host-gateway leads to the engine's host");
@@ -212,7 +261,9 @@ struct judge {
   void restricted() {
     static const RE2 plain_user{"[0-9]{1,10}(:[0-9]{1,10})?"}, root{"0+(:.*)?|[0-9]+:0+"};
     if (!spec.user.empty() && (!matches(spec.user, plain_user) || matches(spec.user, root)))
-      refuse("user", "user", "\"" + spec.user + "\" is or may be root; write UID or UID:GID, neither 0 (a name means whatever the image says)");
+      refuse("user", "user",
+             "\"" + spec.user
+               + "\" is or may be root; write UID or UID:GID, neither 0 (a name means whatever the image says)");
     if (spec.read_only && !*spec.read_only)
       refuse("read-only", "read_only", "the root file system must not be writable; write to a tmpfs or a volume");
     for (const auto& one : spec.cap_add)
@@ -252,7 +303,8 @@ std::vector<addition> apply_profile(policy_profile profile, task_spec& spec) {
     spec.read_only = true;
     made.push_back({"read-only", "read_only", "true"});
   }
-  if (std::none_of(spec.mounts.begin(), spec.mounts.end(), [](const mount& one) { return std::filesystem::path{one.target}.lexically_normal() == "/tmp"; })) {
+  if (std::none_of(spec.mounts.begin(), spec.mounts.end(),
+                   [](const mount& one) { return std::filesystem::path{one.target}.lexically_normal() == "/tmp"; })) {
     spec.mounts.push_back({mount_type::tmpfs, "", "/tmp", false, byte_size{64ull << 20}});
     made.push_back({"read-only", "mounts", "tmpfs at /tmp (64m)"});
   }

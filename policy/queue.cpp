@@ -27,12 +27,14 @@ bool goes_before(const queue_place& one, const queue_place& other) {
   return std::tie(other.priority, one.turn, one.id) < std::tie(one.priority, other.turn, other.id);
 }
 
-std::int64_t next_turn(std::int64_t last, std::int64_t first) { return std::max(first, last + 1); }
+std::int64_t next_turn(std::int64_t last, std::int64_t first) {
+  return std::max(first, last + 1);
+}
 
 // -- limits -----------------------------------------------------------------------------------------------------------
 
-std::vector<std::string> limit_usage::reached(const std::string& owner,
-                                              const std::map<std::string, std::string>& labels) const {
+std::vector<std::string>
+limit_usage::reached(const std::string& owner, const std::map<std::string, std::string>& labels) const {
   std::vector<std::string> all;
   auto full = [&](const auto& counts, const auto& key, std::uint32_t most, const std::string& what) {
     auto found = counts.find(key);

@@ -86,8 +86,8 @@ public:
 
   /// The lane's rows in the queue's order: behind `after` (none: from the beginning), at most `count`, without those
   /// that a full limit keeps. Fewer than `count`: the lane ends there.
-  virtual std::vector<queued_row> rows(const queue_lane& lane, const std::optional<queue_place>& after,
-                                       std::size_t count, const full_limits& full) = 0;
+  virtual std::vector<queued_row>
+  rows(const queue_lane& lane, const std::optional<queue_place>& after, std::size_t count, const full_limits& full) = 0;
 
   /// The task of a row, without the attempts that it has had.
   virtual task whole(const queued_row& row) = 0;

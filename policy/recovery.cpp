@@ -5,12 +5,15 @@ namespace davit {
 recovery_action decide_recovery(const recovery_facts& facts) {
   // What has no row, or has its outcome, needs no container; what is not ours is never touched.
   if (facts.row == row_state::none || facts.row == row_state::ended)
-    return facts.container == container_state::none || facts.container == container_state::foreign ? recovery_action::leave : recovery_action::remove;
+    return facts.container == container_state::none || facts.container == container_state::foreign
+           ? recovery_action::leave
+           : recovery_action::remove;
   if (!facts.same_engine)
     return facts.row == row_state::claimed && facts.cancel_requested ? recovery_action::cancel : recovery_action::lose;
   switch (facts.container) {
     case container_state::none:
-      // A container is removed after its outcome was stored: one that was announced and is gone was taken away by others.
+      // A container is removed after its outcome was stored: one that was announced and is gone was taken away by
+      // others.
       if (facts.row == row_state::announced)
         return recovery_action::lose;
       return facts.cancel_requested ? recovery_action::cancel : recovery_action::create;

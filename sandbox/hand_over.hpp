@@ -1,5 +1,6 @@
-// What davit and its init, the first process of a container, say to each other. In a sandbox the init waits for one message on its standard input;
-// a task's own input may follow it. In a container that was made for its task it has the command as its arguments. Little-endian, as every processor that Docker runs on.
+// What davit and its init, the first process of a container, say to each other. In a sandbox the init waits for one
+// message on its standard input; a task's own input may follow it. In a container that was made for its task it has the
+// command as its arguments. Little-endian, as every processor that Docker runs on.
 //
 // No dependencies but integer types: sandbox/init.cpp has no C++ library.
 #pragma once
@@ -10,11 +11,11 @@ namespace davit::init {
 
 /// The message's header. The strings follow it, each with its NUL: the arguments, then the variables (`NAME=value`).
 struct hand_over {
-  char magic[8];            ///< `davit 1\n`
-  uint32_t arguments;       ///< At least one: the program, by path or by name.
-  uint32_t variables;       ///< To be set beside what the container has already.
-  uint32_t bytes;           ///< Of all strings.
-  uint32_t input;           ///< 1: what follows is the task's standard input; 0: it has none (/dev/null).
+  char magic[8];      ///< `davit 1\n`
+  uint32_t arguments; ///< At least one: the program, by path or by name.
+  uint32_t variables; ///< To be set beside what the container has already.
+  uint32_t bytes;     ///< Of all strings.
+  uint32_t input;     ///< 1: what follows is the task's standard input; 0: it has none (/dev/null).
 };
 
 static_assert(sizeof(hand_over) == 24);
@@ -27,16 +28,18 @@ inline constexpr uint32_t most_bytes = 2 * 1024 * 1024;
 /// How the init ends if no task came, or it can't be executed (as shells have it); otherwise as the task does.
 inline constexpr int unused_code = 119, not_found_code = 127, not_executable_code = 126;
 
-/// What it says: `davit-init NONCE WORD NUMBER KILLS;` and a newline. Before anything of a task runs, `begun 0 0` on standard output: where that does not
-/// stand, nothing of the task ever ran. Before it ends, how, on standard output and on standard error, as the last thing there: behind it nothing comes in
-/// that stream. The words then: unused, exec (an errno), exited (a code), signaled (a signal). KILLS: how many processes the kernel has killed for the
+/// What it says: `davit-init NONCE WORD NUMBER KILLS;` and a newline. Before anything of a task runs, `begun 0 0` on
+/// standard output: where that does not stand, nothing of the task ever ran. Before it ends, how, on standard output
+/// and on standard error, as the last thing there: behind it nothing comes in that stream. The words then: unused, exec
+/// (an errno), exited (a code), signaled (a signal). KILLS: how many processes the kernel has killed for the
 /// container's memory limit; -1: it can't be told.
 inline constexpr char report_prefix[] = "davit-init ";
 inline constexpr char report_end = ';';
 
 /// What the engine mounts as /etc/hosts where it makes the network itself, for a container without an address.
-inline constexpr char hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
-                                "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+inline constexpr char hosts[]
+  = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
+    "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
 /// Where the init's volume is mounted, and its name there.
 inline constexpr char folder[] = "/.davit";
@@ -48,11 +51,12 @@ inline constexpr char words_label[] = "davit.sandbox.words", words_version[] = "
 /// On a container that was made for its task: the nonce of its init. Without it the command is its first process.
 inline constexpr char nonce_label[] = "davit.init";
 
-/// As the first argument, before a nonce, a way and the command: it runs that at once. The ways: with a terminal (then it says nothing but `exec`), with
-/// /etc/hosts to be written first, or neither.
+/// As the first argument, before a nonce, a way and the command: it runs that at once. The ways: with a terminal (then
+/// it says nothing but `exec`), with /etc/hosts to be written first, or neither.
 inline constexpr char run[] = "run", with_terminal[] = "terminal", with_hosts[] = "hosts", plainly[] = "plain";
 
-/// As the only argument: it does nothing until it is ended. A container whose network another one has joined runs this as its task.
+/// As the only argument: it does nothing until it is ended. A container whose network another one has joined runs this
+/// as its task.
 inline constexpr char hold[] = "hold";
 
 } // namespace davit::init

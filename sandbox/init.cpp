@@ -1,9 +1,10 @@
-// The first process of a container: of a sandbox, `init NONCE SECONDS [hosts]`; of one that was made for its task, `init run NONCE WAY COMMAND...`; or what
-// keeps one up for its network alone, `init hold`.
-// Runs a task as its only child, passes signals on to it, reaps what it leaves, and ends as it ends. In a sandbox it waits for the task on standard
-// input: one that nothing comes to within so many seconds, or whose agent goes, ends by itself.
+// The first process of a container: of a sandbox, `init NONCE SECONDS [hosts]`; of one that was made for its task,
+// `init run NONCE WAY COMMAND...`; or what keeps one up for its network alone, `init hold`. Runs a task as its only
+// child, passes signals on to it, reaps what it leaves, and ends as it ends. In a sandbox it waits for the task on
+// standard input: one that nothing comes to within so many seconds, or whose agent goes, ends by itself.
 //
-// Linked statically, so that it runs in an image without a shell or a C library; with musl, which has no C++ headers: hence the C ones.
+// Linked statically, so that it runs in an image without a shell or a C library; with musl, which has no C++ headers:
+// hence the C ones.
 #include "sandbox/hand_over.hpp"
 
 #include <errno.h>
@@ -29,7 +30,8 @@ char nonce[64];
 char** own_arguments;
 bool terminal = false;
 
-// -- what it says ------------------------------------------------------------------------------------------------------
+// -- what it says
+// ------------------------------------------------------------------------------------------------------
 
 struct line {
   char text[256];
@@ -119,7 +121,8 @@ line words(const char* word, int number, int kills) {
   end("exec", error, error == ENOENT || error == ENOTDIR ? not_found_code : not_executable_code);
 }
 
-// -- what it gets ------------------------------------------------------------------------------------------------------
+// -- what it gets
+// ------------------------------------------------------------------------------------------------------
 
 /// Exactly so many bytes of standard input, or the end of the sandbox.
 void read_all(char* to, size_t size, int seconds) {
@@ -140,7 +143,8 @@ void read_all(char* to, size_t size, int seconds) {
   }
 }
 
-/// Whether a variable hides one of the container's of the same beginning. An empty HOME does not: the runtime takes it for none.
+/// Whether a variable hides one of the container's of the same beginning. An empty HOME does not: the runtime takes it
+/// for none.
 bool hides(const char* own, const char* theirs, size_t length) {
   return strncmp(own, theirs, length) == 0 && strcmp(own, "HOME=") != 0;
 }
@@ -180,9 +184,11 @@ void write_hosts() {
   ::close(file);
 }
 
-// -- what it does ------------------------------------------------------------------------------------------------------
+// -- what it does
+// ------------------------------------------------------------------------------------------------------
 
-/// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An errno.
+/// As execvp, but with the task's own PATH, and no shell for what has no format: the engine gives none either. An
+/// errno.
 int execute(char** arguments, char** variables) {
   if (arguments[0][0] == 0)
     return ENOENT;
@@ -245,8 +251,8 @@ constexpr int own_faults[] = {SIGSEGV, SIGABRT, SIGILL, SIGTRAP, SIGBUS, SIGFPE,
   ::_exit(not_executable_code);
 }
 
-/// Waits for what was killed; not for long, as some of it may not be: another user's, of a task that has no right to kill (cap_drop). The kernel does
-/// when this process ends.
+/// Waits for what was killed; not for long, as some of it may not be: another user's, of a task that has no right to
+/// kill (cap_drop). The kernel does when this process ends.
 void reap_all() {
   for (auto waited = 0; waited < 500; ++waited) {
     auto ended = ::waitpid(-1, nullptr, WNOHANG);
@@ -274,14 +280,15 @@ void reap_all() {
   end("exited", WEXITSTATUS(status), WEXITSTATUS(status));
 }
 
-/// What the kernel shows of this process to all others is not theirs to read: a task's variables, and the nonce. Nor shall a search for the command find it
-/// twice.
+/// What the kernel shows of this process to all others is not theirs to read: a task's variables, and the nonce. Nor
+/// shall a search for the command find it twice.
 void forget(char** strings) {
   for (; *strings; ++strings)
     memset(*strings, 0, strlen(*strings));
 }
 
-/// They wait until they can be passed on. Those that tell of a program's own fault are no others' to send: a first process ignores them.
+/// They wait until they can be passed on. Those that tell of a program's own fault are no others' to send: a first
+/// process ignores them.
 sigset_t block_signals() {
   sigset_t all;
   memset(&all, 0xff, sizeof all); // sigfillset leaves out those that the library wants for itself
@@ -308,7 +315,8 @@ sigset_t block_signals() {
   forget(environ);
   forget(strings);
   forget(own_arguments + 1);
-  // No process of the task may find this line here (/proc/1/fd): it closes when the command is executed, and is read to its end before.
+  // No process of the task may find this line here (/proc/1/fd): it closes when the command is executed, and is read to
+  // its end before.
   ::close(failure[1]);
   int error = 0;
   while (::read(failure[0], &error, sizeof error) < 0 && errno == EINTR) {
@@ -361,8 +369,8 @@ int main(int count, char** values) {
 
   hand_over header;
   read_all(reinterpret_cast<char*>(&header), sizeof header, seconds);
-  if (memcmp(header.magic, magic, sizeof magic) != 0 || header.arguments == 0 || header.bytes > most_bytes || header.arguments > header.bytes
-      || header.variables > header.bytes - header.arguments)
+  if (memcmp(header.magic, magic, sizeof magic) != 0 || header.arguments == 0 || header.bytes > most_bytes
+      || header.arguments > header.bytes || header.variables > header.bytes - header.arguments)
     unused();
   auto text = static_cast<char*>(malloc(header.bytes + 1));
   auto strings = static_cast<char**>(calloc(header.arguments + header.variables + 2, sizeof(char*)));

@@ -11,7 +11,8 @@ namespace davit::init {
 
 static_assert(std::endian::native == std::endian::little, "the header is sent as it lies in memory");
 
-std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& variables,
+std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments,
+                                             const std::map<std::string, std::string>& variables,
                                              const std::map<std::string, secret>& secrets, bool input) {
   hand_over header{};
   std::memcpy(header.magic, magic, sizeof magic);
@@ -55,7 +56,8 @@ std::optional<sandbox_report> parse(std::string_view text) {
     return code == std::errc{} && end == digits.data() + digits.size();
   };
   std::int32_t kills = 0;
-  if (parts.size() != 3 || !from_string(parts[0], report.word) || !number(parts[1], report.number) || !number(parts[2], kills))
+  if (parts.size() != 3 || !from_string(parts[0], report.word) || !number(parts[1], report.number)
+      || !number(parts[2], kills))
     return std::nullopt;
   if (kills >= 0)
     report.oom_kills = kills;
@@ -103,7 +105,9 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
     auto end = text.find(report_end, at + mark_.size());
     if (end == std::string::npos && text.size() - at < mark_.size() + most_report)
       return; // the rest is on its way
-    if (auto parsed = end == std::string::npos ? std::nullopt : parse(std::string_view{text}.substr(at + mark_.size(), end - at - mark_.size()))) {
+    if (auto parsed = end == std::string::npos
+                      ? std::nullopt
+                      : parse(std::string_view{text}.substr(at + mark_.size(), end - at - mark_.size()))) {
       report_ = *parsed;
       state.reported = true;
       give(at);
@@ -125,7 +129,8 @@ void report_reader::begin(std::vector<log_record>& own) {
     own.push_back(std::move(one));
 }
 
-/// A complaint is short. Where more comes, or anything on standard output, something ran, and the engine has lost the word that it begins.
+/// A complaint is short. Where more comes, or anything on standard output, something ran, and the engine has lost the
+/// word that it begins.
 void report_reader::pass(log_record record, std::vector<log_record>& own) {
   if (!begun_ && (record.stream == log_stream::out || early_.size() == most_early))
     begin(own);

@@ -10,16 +10,20 @@
 
 namespace davit::init {
 
-/// The message that gives a sandbox its task; none if it can't be told: a NUL within a string, no argument, or more than init::most_bytes.
-std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& variables,
+/// The message that gives a sandbox its task; none if it can't be told: a NUL within a string, no argument, or more
+/// than init::most_bytes.
+std::optional<std::string> hand_over_message(const std::vector<std::string>& arguments,
+                                             const std::map<std::string, std::string>& variables,
                                              const std::map<std::string, secret>& secrets, bool input);
 
-/// Takes what the init says out of a sandbox's log. Its report is the last thing in each of the two streams, but may stand behind a line without an end,
-/// and be cut as such a line is. A record that may have the beginning of it is kept back until it is known.
+/// Takes what the init says out of a sandbox's log. Its report is the last thing in each of the two streams, but may
+/// stand behind a line without an end, and be cut as such a line is. A record that may have the beginning of it is kept
+/// back until it is known.
 class report_reader {
 public:
-  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins. What standard error has before anything came on standard
-  /// output is kept back until then: if nothing ever comes there, it is no task's (the runtime's complaint of a program that it could not execute).
+  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins. What standard error
+  /// has before anything came on standard output is kept back until then: if nothing ever comes there, it is no task's
+  /// (the runtime's complaint of a program that it could not execute).
   explicit report_reader(const std::string& nonce, bool from_beginning = false);
 
   /// Takes a record; gives what is the task's own.
@@ -52,7 +56,8 @@ private:
   std::string mark_;
   std::string begun_line_;
   bool begun_;
-  std::vector<log_record> early_; ///< What came before the task was known to have begun. That is little, as the init says so first.
+  std::vector<log_record>
+    early_; ///< What came before the task was known to have begun. That is little, as the init says so first.
   stream_state out_, err_;
   std::optional<sandbox_report> report_;
 };

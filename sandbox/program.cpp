@@ -39,7 +39,8 @@ std::string_view architecture() {
 }
 
 const std::string& volume_name() {
-  // FNV-1a: not against an enemy (whoever can write to the engine's volumes has the engine), but so that versions live side by side.
+  // FNV-1a: not against an enemy (whoever can write to the engine's volumes has the engine), but so that versions live
+  // side by side.
   static const auto name = [] {
     std::uint64_t hash = 0xcbf29ce484222325;
     for (unsigned char byte : program_bytes())

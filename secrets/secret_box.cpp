@@ -56,8 +56,7 @@ std::string make_key_file(const std::filesystem::path& file) {
 
 } // namespace
 
-secret_box::secret_box(std::string key) : key_(std::move(key)) {
-}
+secret_box::secret_box(std::string key) : key_(std::move(key)) {}
 
 secret_box::~secret_box() {
   OPENSSL_cleanse(key_.data(), key_.size());
@@ -119,10 +118,13 @@ std::optional<std::string> secret_box::unseal(std::string_view name, std::string
   std::string value(size, '\0');
   cipher_context context{EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free};
   int count = 0;
-  EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, raw(std::string_view{key_}), raw(std::string_view{bytes}));
+  EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, raw(std::string_view{key_}),
+                     raw(std::string_view{bytes}));
   EVP_DecryptUpdate(context.get(), nullptr, &count, raw(name), static_cast<int>(name.size()));
-  EVP_DecryptUpdate(context.get(), raw(value), &count, raw(std::string_view{bytes}) + nonce_bytes, static_cast<int>(size));
-  EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_SET_TAG, tag_bytes, const_cast<char*>(bytes.data()) + nonce_bytes + size);
+  EVP_DecryptUpdate(context.get(), raw(value), &count, raw(std::string_view{bytes}) + nonce_bytes,
+                    static_cast<int>(size));
+  EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_SET_TAG, tag_bytes,
+                      const_cast<char*>(bytes.data()) + nonce_bytes + size);
   if (EVP_DecryptFinal_ex(context.get(), raw(value) + size, &count) != 1) {
     OPENSSL_cleanse(value.data(), value.size());
     return std::nullopt;

@@ -14,7 +14,8 @@ namespace davit::secrets {
 
 namespace {
 
-/// The characters of the base64 of any text that has `bytes` at an offset of `phase` modulo 3: without those that depend on the neighbours.
+/// The characters of the base64 of any text that has `bytes` at an offset of `phase` modulo 3: without those that
+/// depend on the neighbours.
 std::string base64_core(const std::string& bytes, std::size_t phase) {
   auto text = encoding::base64_encode(std::string(phase, '\0') + bytes);
   auto first = (8 * phase + 5) / 6, last = 8 * (phase + bytes.size()) / 6;
@@ -41,13 +42,27 @@ std::string json_escaped(const std::string& bytes, bool slashes) {
   std::string text;
   for (unsigned char c : bytes) {
     switch (c) {
-      case '"': text += "\\\""; break;
-      case '\\': text += "\\\\"; break;
-      case '\n': text += "\\n"; break;
-      case '\r': text += "\\r"; break;
-      case '\t': text += "\\t"; break;
-      case '\b': text += "\\b"; break;
-      case '\f': text += "\\f"; break;
+      case '"':
+        text += "\\\"";
+        break;
+      case '\\':
+        text += "\\\\";
+        break;
+      case '\n':
+        text += "\\n";
+        break;
+      case '\r':
+        text += "\\r";
+        break;
+      case '\t':
+        text += "\\t";
+        break;
+      case '\b':
+        text += "\\b";
+        break;
+      case '\f':
+        text += "\\f";
+        break;
       default:
         if (c == '/' && slashes) {
           text += "\\/";
@@ -220,7 +235,8 @@ struct secret_masker::automaton {
   }
 };
 
-secret_masker::secret_masker(const std::vector<std::string>& secrets) : plain_(std::make_unique<automaton>()), wrapped_(std::make_unique<automaton>()) {
+secret_masker::secret_masker(const std::vector<std::string>& secrets)
+  : plain_(std::make_unique<automaton>()), wrapped_(std::make_unique<automaton>()) {
   for (const auto& secret : secrets) {
     for (const auto& form : forms_of(secret))
       plain_->add(form);
@@ -297,7 +313,8 @@ bool secret_masker::decided(const kept& one) const {
   if (one.record.stream == log_stream::note)
     return true;
   const auto& stream = streams_[static_cast<std::size_t>(one.record.stream)];
-  auto open = std::min(stream.position - plain_->nodes[stream.node].depth, stream.wrapped_begin(wrapped_->nodes[stream.wrapped_node].depth));
+  auto open = std::min(stream.position - plain_->nodes[stream.node].depth,
+                       stream.wrapped_begin(wrapped_->nodes[stream.wrapped_node].depth));
   return one.begin + one.record.bytes.size() <= open;
 }
 

@@ -14,12 +14,12 @@ namespace davit::secrets {
 /// Shorter secrets can't be masked without masking everything.
 inline constexpr std::size_t least_secret = 4;
 
-/// The texts in which a secret may stand: itself, its lines (each of a multi-line one), with CR LF as a terminal has it, in base64 (in each of
-/// the three phases, both alphabets), hexadecimal, and as URLs and JSON escape it.
+/// The texts in which a secret may stand: itself, its lines (each of a multi-line one), with CR LF as a terminal has
+/// it, in base64 (in each of the three phases, both alphabets), hexadecimal, and as URLs and JSON escape it.
 std::vector<std::string> forms_of(const std::string& secret);
 
-/// Aho-Corasick over the records of one log. A record whose end may be the beginning of a secret is kept back until it is known. Base64 is
-/// found over the ends of lines as well, as `base64` wraps it.
+/// Aho-Corasick over the records of one log. A record whose end may be the beginning of a secret is kept back until it
+/// is known. Base64 is found over the ends of lines as well, as `base64` wraps it.
 ///
 /// Within a stream the order is kept. If much is kept back, the other stream's records overtake.
 class secret_masker {
@@ -35,8 +35,8 @@ public:
   /// More than this is not kept back for the order between the streams.
   static constexpr std::size_t most_kept = 256 * 1024;
 
-  /// Takes a record; gives those that are decided by now, in their order. Each comes out once, with its stream and time, even if nothing of it
-  /// is left.
+  /// Takes a record; gives those that are decided by now, in their order. Each comes out once, with its stream and
+  /// time, even if nothing of it is left.
   void add(log_record record, std::vector<log_record>& decided);
 
   /// Nothing more comes: gives the rest.
@@ -51,12 +51,13 @@ private:
     std::uint64_t begin, end;
   };
   struct stream_state {
-    std::uint64_t position = 0;           ///< Bytes seen.
+    std::uint64_t position = 0; ///< Bytes seen.
     std::uint32_t node = 0;
     std::uint32_t wrapped_node = 0;
     std::vector<std::uint64_t> line_ends; ///< Positions that the wrapped match has passed over.
     std::deque<range> hidden;             ///< Ascending, apart from each other.
-    std::uint64_t masked_to = ~0ull;         ///< Behind the last mask that was given: what is hidden from there on is the same mask.
+    std::uint64_t masked_to
+      = ~0ull; ///< Behind the last mask that was given: what is hidden from there on is the same mask.
 
     std::uint64_t wrapped_begin(std::uint64_t letters) const;
     void hide(range found);

@@ -20,7 +20,8 @@ struct served_credentials {
 };
 template <class Inspector>
 bool inspect(Inspector& f, served_credentials& x) {
-  return f.object(x).fields(f.field("AccessKeyId", x.access_key), f.field("SecretAccessKey", x.secret_key), f.field("Token", x.token), f.field("Expiration", x.expiration));
+  return f.object(x).fields(f.field("AccessKeyId", x.access_key), f.field("SecretAccessKey", x.secret_key),
+                            f.field("Token", x.token), f.field("Expiration", x.expiration));
 }
 
 result<aws_credentials> read_served(const std::string& body, const std::string& from) {
@@ -33,7 +34,8 @@ result<aws_credentials> read_served(const std::string& body, const std::string& 
 }
 
 /// The body of an answer of 200, or an error.
-awaitable<result<std::string>> fetch(boost::asio::any_io_executor executor, service_url where, std::string method, std::vector<std::pair<std::string, std::string>> headers, deadline until) {
+awaitable<result<std::string>> fetch(boost::asio::any_io_executor executor, service_url where, std::string method,
+                                     std::vector<std::pair<std::string, std::string>> headers, deadline until) {
   auto client = std::make_shared<http_client>(executor, where.where);
   http_request request;
   request.method = std::move(method);
@@ -46,12 +48,15 @@ awaitable<result<std::string>> fetch(boost::asio::any_io_executor executor, serv
   if (!answer)
     co_return answer.error();
   if (answer->status != 200)
-    co_return error{engine_errc::refused, answer->status, to_string(where.where) + where.path + " answers with " + std::to_string(answer->status)};
+    co_return error{engine_errc::refused, answer->status,
+                    to_string(where.where) + where.path + " answers with " + std::to_string(answer->status)};
   co_return std::move(answer->body);
 }
 
-awaitable<result<aws_credentials>> of_container(boost::asio::any_io_executor executor, environment get, deadline until) {
-  auto full = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI"), relative = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+awaitable<result<aws_credentials>>
+of_container(boost::asio::any_io_executor executor, environment get, deadline until) {
+  auto full = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+       relative = aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
   auto where = parse_service_url(relative.empty() ? full : "http://169.254.170.2" + relative, "", "");
   if (!where)
     co_return where.error();
@@ -97,23 +102,34 @@ awaitable<result<aws_credentials>> of_instance(boost::asio::any_io_executor exec
 
 } // namespace
 
-awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor, environment get, deadline until) {
-  aws_credentials found{aws_variable(get, "AWS_ACCESS_KEY_ID"), aws_variable(get, "AWS_SECRET_ACCESS_KEY"), aws_variable(get, "AWS_SESSION_TOKEN"), {}};
+awaitable<result<aws_credentials>>
+find_aws_credentials(boost::asio::any_io_executor executor, environment get, deadline until) {
+  aws_credentials found{aws_variable(get, "AWS_ACCESS_KEY_ID"),
+                        aws_variable(get, "AWS_SECRET_ACCESS_KEY"),
+                        aws_variable(get, "AWS_SESSION_TOKEN"),
+                        {}};
   if (!found.access_key.empty() && !found.secret_key.empty())
     co_return found;
   auto file = aws_shared_file(get, "AWS_SHARED_CREDENTIALS_FILE", "credentials"), profile = aws_profile(get);
-  found = {aws_file_value(file, profile, "aws_access_key_id"), aws_file_value(file, profile, "aws_secret_access_key"), aws_file_value(file, profile, "aws_session_token"), {}};
+  found = {aws_file_value(file, profile, "aws_access_key_id"),
+           aws_file_value(file, profile, "aws_secret_access_key"),
+           aws_file_value(file, profile, "aws_session_token"),
+           {}};
   if (!found.access_key.empty() && !found.secret_key.empty())
     co_return found;
-  if (!aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI").empty() || !aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").empty())
+  if (!aws_variable(get, "AWS_CONTAINER_CREDENTIALS_FULL_URI").empty()
+      || !aws_variable(get, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").empty())
     co_return co_await of_container(executor, get, until);
   if (aws_variable(get, "AWS_EC2_METADATA_DISABLED") != "true") {
     auto served = co_await of_instance(executor, get, until);
     if (served)
       co_return served;
-    co_return error{engine_errc::permission, 0, "no AWS credentials: none in the environment, none in " + file + " [" + profile + "], and " + served.error().message};
+    co_return error{engine_errc::permission, 0,
+                    "no AWS credentials: none in the environment, none in " + file + " [" + profile + "], and "
+                      + served.error().message};
   }
-  co_return error{engine_errc::permission, 0, "no AWS credentials: none in the environment, none in " + file + " [" + profile + "]"};
+  co_return error{engine_errc::permission, 0,
+                  "no AWS credentials: none in the environment, none in " + file + " [" + profile + "]"};
 }
 
 } // namespace davit::shipping

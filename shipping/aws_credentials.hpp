@@ -15,6 +15,7 @@ using transport::deadline;
 using transport::result;
 
 /// `get` is std::getenv, or a test's. An error says what was tried.
-awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor, std::function<const char*(const char*)> get, deadline until);
+awaitable<result<aws_credentials>> find_aws_credentials(boost::asio::any_io_executor executor,
+                                                        std::function<const char*(const char*)> get, deadline until);
 
 } // namespace davit::shipping

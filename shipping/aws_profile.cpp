@@ -29,7 +29,8 @@ std::string aws_file_value(const std::string& path, const std::string& profile, 
     if (line.starts_with('[')) {
       auto title = trim(line.substr(1, line.find(']') - 1));
       inside = title == profile || title == "profile " + profile;
-    } else if (auto equals = line.find('='); inside && equals != std::string::npos && trim(line.substr(0, equals)) == name) {
+    } else if (auto equals = line.find('=');
+               inside && equals != std::string::npos && trim(line.substr(0, equals)) == name) {
       return trim(line.substr(equals + 1));
     }
   }

@@ -13,7 +13,8 @@ std::string aws_variable(const std::function<const char*(const char*)>& get, con
 std::string aws_profile(const std::function<const char*(const char*)>& get);
 
 /// Where a shared file lies: as the variable says, or `usual` in ~/.aws.
-std::string aws_shared_file(const std::function<const char*(const char*)>& get, const char* variable, const char* usual);
+std::string
+aws_shared_file(const std::function<const char*(const char*)>& get, const char* variable, const char* usual);
 
 /// A profile's value in a shared file; empty if it is not there.
 std::string aws_file_value(const std::string& path, const std::string& profile, const std::string& name);

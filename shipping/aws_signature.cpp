@@ -31,7 +31,8 @@ std::string sha256(std::string_view text) {
 std::string hmac(std::string_view key, std::string_view text) {
   std::string digest(32, '\0');
   unsigned length = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(digest.data()), &length);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
+       text.size(), reinterpret_cast<unsigned char*>(digest.data()), &length);
   return digest;
 }
 
@@ -65,8 +66,10 @@ std::string trimmed(const std::string& value) {
 
 } // namespace
 
-std::map<std::string, std::string> aws_sign(const aws_request& request, const aws_credentials& credentials, const std::string& region, const std::string& service, timestamp at) {
-  auto seconds = std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::system_clock::duration>(at));
+std::map<std::string, std::string> aws_sign(const aws_request& request, const aws_credentials& credentials,
+                                            const std::string& region, const std::string& service, timestamp at) {
+  auto seconds
+    = std::chrono::system_clock::to_time_t(std::chrono::time_point_cast<std::chrono::system_clock::duration>(at));
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
   char text[32];
@@ -85,9 +88,10 @@ std::map<std::string, std::string> aws_sign(const aws_request& request, const aw
   auto scope = day + '/' + region + '/' + service + "/aws4_request";
   auto to_sign = "AWS4-HMAC-SHA256\n" + time + '\n' + scope + '\n' + hex(sha256(canonical));
   auto key = hmac(hmac(hmac(hmac("AWS4" + credentials.secret_key, day), region), service), "aws4_request");
-  std::map<std::string, std::string> added{
-    {"X-Amz-Date", time},
-    {"Authorization", "AWS4-HMAC-SHA256 Credential=" + credentials.access_key + '/' + scope + ", SignedHeaders=" + names + ", Signature=" + hex(hmac(key, to_sign))}};
+  std::map<std::string, std::string> added{{"X-Amz-Date", time},
+                                           {"Authorization", "AWS4-HMAC-SHA256 Credential=" + credentials.access_key
+                                                               + '/' + scope + ", SignedHeaders=" + names
+                                                               + ", Signature=" + hex(hmac(key, to_sign))}};
   if (!credentials.session_token.empty())
     added["X-Amz-Security-Token"] = credentials.session_token;
   return added;

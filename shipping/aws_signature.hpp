@@ -10,7 +10,7 @@ namespace davit::shipping {
 
 struct aws_credentials {
   std::string access_key, secret_key;
-  std::string session_token;              ///< Of temporary ones.
+  std::string session_token; ///< Of temporary ones.
   std::optional<timestamp> expires_at;
 };
 
@@ -22,7 +22,9 @@ struct aws_request {
   std::string body{};
 };
 
-/// What is sent beside the request's own headers: `Authorization`, `X-Amz-Date`, and `X-Amz-Security-Token` if the credentials are temporary.
-std::map<std::string, std::string> aws_sign(const aws_request& request, const aws_credentials& credentials, const std::string& region, const std::string& service, timestamp at);
+/// What is sent beside the request's own headers: `Authorization`, `X-Amz-Date`, and `X-Amz-Security-Token` if the
+/// credentials are temporary.
+std::map<std::string, std::string> aws_sign(const aws_request& request, const aws_credentials& credentials,
+                                            const std::string& region, const std::string& service, timestamp at);
 
 } // namespace davit::shipping

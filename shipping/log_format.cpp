@@ -18,8 +18,10 @@ struct template_name {
 };
 
 constexpr std::array known{
-  template_name{"fleet", &log_names::fleet}, template_name{"agent", &log_names::agent}, template_name{"engine", &log_names::engine}, template_name{"task", &log_names::task},
-  template_name{"attempt", &log_names::attempt}, template_name{"name", &log_names::name}, template_name{"owner", &log_names::owner}, template_name{"image", &log_names::image},
+  template_name{"fleet", &log_names::fleet},     template_name{"agent", &log_names::agent},
+  template_name{"engine", &log_names::engine},   template_name{"task", &log_names::task},
+  template_name{"attempt", &log_names::attempt}, template_name{"name", &log_names::name},
+  template_name{"owner", &log_names::owner},     template_name{"image", &log_names::image},
 };
 
 constexpr std::string_view label_prefix = "label:";
@@ -50,7 +52,8 @@ json::object attribute(std::string_view key, std::string_view value) {
 }
 
 // CloudWatch's own numbers: API reference, PutLogEvents.
-constexpr std::size_t most_batch_bytes = 1'048'576, event_overhead = 26, most_event_bytes = 262'144 - event_overhead, most_events = 10'000;
+constexpr std::size_t most_batch_bytes = 1'048'576, event_overhead = 26, most_event_bytes = 262'144 - event_overhead,
+                      most_events = 10'000;
 constexpr auto most_span = 24h;
 
 /// Where a text may be cut so that it stays UTF-8.
@@ -71,7 +74,8 @@ std::string wrong_template(std::string_view text) {
     [&](std::string_view name) {
       auto is_known = std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.name == name; });
       if (!is_known && !(name.starts_with(label_prefix) && name.size() > label_prefix.size()))
-        wrong = "{" + std::string{name} + "} is none of fleet, agent, engine, task, attempt, name, owner, image and label:NAME";
+        wrong = "{" + std::string{name}
+              + "} is none of fleet, agent, engine, task, attempt, name, owner, image and label:NAME";
     });
   return closed ? wrong : "a { is not closed";
 }
@@ -103,8 +107,14 @@ std::string line_of(const log_record& record) {
 }
 
 std::string json_line(const log_names& names, const log_record& record) {
-  json::object line{{"time", format_timestamp(record.at)}, {"stream", to_string(record.stream)}, {"line", line_of(record)},
-                    {"task", names.task}, {"attempt", names.attempt}, {"agent", names.agent}, {"engine", names.engine}, {"fleet", names.fleet}};
+  json::object line{{"time", format_timestamp(record.at)},
+                    {"stream", to_string(record.stream)},
+                    {"line", line_of(record)},
+                    {"task", names.task},
+                    {"attempt", names.attempt},
+                    {"agent", names.agent},
+                    {"engine", names.engine},
+                    {"fleet", names.fleet}};
   if (!names.name.empty())
     line["name"] = names.name;
   if (!names.traceparent.empty())
@@ -122,27 +132,46 @@ std::string loki_body(const std::string& job, const log_names& names, const std:
   }
   json::array streams;
   for (auto& [stream, lines] : values)
-    streams.push_back(json::object{{"stream", {{"job", job}, {"fleet", names.fleet}, {"agent", names.agent}, {"engine", names.engine}, {"stream", to_string(stream)}}}, {"values", std::move(lines)}});
+    streams.push_back(json::object{{"stream",
+                                    {{"job", job},
+                                     {"fleet", names.fleet},
+                                     {"agent", names.agent},
+                                     {"engine", names.engine},
+                                     {"stream", to_string(stream)}}},
+                                   {"values", std::move(lines)}});
   return json::write(json::value(json::object{{"streams", std::move(streams)}}));
 }
 
 std::string otlp_body(const std::string& service, const log_names& names, const std::vector<log_record>& records) {
-  auto trace = names.traceparent.size() == 55 ? names.traceparent.substr(3, 32) : std::string{}, span = trace.empty() ? std::string{} : names.traceparent.substr(36, 16);
+  auto trace = names.traceparent.size() == 55 ? names.traceparent.substr(3, 32) : std::string{},
+       span = trace.empty() ? std::string{} : names.traceparent.substr(36, 16);
   json::array lines;
   for (const auto& one : records) {
-    json::object line{{"timeUnixNano", nanoseconds(one.at)}, {"severityNumber", 9}, {"severityText", "INFO"}, {"body", {{"stringValue", line_of(one)}}}, {"attributes", json::array{attribute("log.iostream", to_string(one.stream))}}};
+    json::object line{{"timeUnixNano", nanoseconds(one.at)},
+                      {"severityNumber", 9},
+                      {"severityText", "INFO"},
+                      {"body", {{"stringValue", line_of(one)}}},
+                      {"attributes", json::array{attribute("log.iostream", to_string(one.stream))}}};
     if (!trace.empty()) {
       line["traceId"] = trace;
       line["spanId"] = span;
     }
     lines.push_back(std::move(line));
   }
-  json::array resource{attribute("service.name", service), attribute("service.instance.id", names.agent), attribute("davit.fleet", names.fleet), attribute("davit.engine", names.engine),
-                       attribute("davit.task.id", names.task), attribute("davit.attempt", names.attempt), attribute("container.image.name", names.image)};
+  json::array resource{attribute("service.name", service),
+                       attribute("service.instance.id", names.agent),
+                       attribute("davit.fleet", names.fleet),
+                       attribute("davit.engine", names.engine),
+                       attribute("davit.task.id", names.task),
+                       attribute("davit.attempt", names.attempt),
+                       attribute("container.image.name", names.image)};
   if (!names.name.empty())
     resource.push_back(attribute("davit.task.name", names.name));
-  return json::write(json::value(
-    json::object{{"resourceLogs", json::array{json::object{{"resource", {{"attributes", std::move(resource)}}}, {"scopeLogs", json::array{json::object{{"scope", {{"name", "davit"}}}, {"logRecords", std::move(lines)}}}}}}}}));
+  return json::write(json::value(json::object{
+    {"resourceLogs",
+     json::array{json::object{
+       {"resource", {{"attributes", std::move(resource)}}},
+       {"scopeLogs", json::array{json::object{{"scope", {{"name", "davit"}}}, {"logRecords", std::move(lines)}}}}}}}}));
 }
 
 cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, std::size_t from) {
@@ -165,9 +194,13 @@ cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, s
       rest.remove_prefix(cut);
     }
     std::size_t size = line.size() + pieces.size() * event_overhead;
-    auto earliest = events.empty() ? records[i].at : std::min(first, records[i].at), latest = events.empty() ? records[i].at : std::max(last, records[i].at);
-    // A record that fills a batch by itself goes alone; its last pieces are lost to the service's own limit if it is longer than one.
-    if (!events.empty() && (bytes + size > most_batch_bytes || events.size() + pieces.size() > most_events || latest - earliest >= most_span))
+    auto earliest = events.empty() ? records[i].at : std::min(first, records[i].at),
+         latest = events.empty() ? records[i].at : std::max(last, records[i].at);
+    // A record that fills a batch by itself goes alone; its last pieces are lost to the service's own limit if it is
+    // longer than one.
+    if (!events.empty()
+        && (bytes + size > most_batch_bytes || events.size() + pieces.size() > most_events
+            || latest - earliest >= most_span))
       break;
     for (auto& piece : pieces) {
       if (bytes + piece.message.size() + event_overhead > most_batch_bytes)
@@ -183,7 +216,9 @@ cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, s
   std::stable_sort(events.begin(), events.end(), [](const event& a, const event& b) { return a.at < b.at; });
   json::array list;
   for (auto& one : events)
-    list.push_back(json::object{{"timestamp", std::chrono::duration_cast<std::chrono::milliseconds>(one.at.time_since_epoch()).count()}, {"message", std::move(one.message)}});
+    list.push_back(json::object{
+      {"timestamp", std::chrono::duration_cast<std::chrono::milliseconds>(one.at.time_since_epoch()).count()},
+      {"message", std::move(one.message)}});
   batch.events = json::write(json::value(std::move(list)));
   return batch;
 }

@@ -19,7 +19,8 @@ struct log_names {
 /// Why a template can't be expanded; empty if it can.
 std::string wrong_template(std::string_view text);
 
-/// Puts the attempt's names in for `{task}`, `{label:NAME}` and the like. A label that the task does not have is `none`.
+/// Puts the attempt's names in for `{task}`, `{label:NAME}` and the like. A label that the task does not have is
+/// `none`.
 std::string expand(std::string_view text, const log_names& names);
 
 /// The record's bytes as services take them: without the newline at its end; what is no UTF-8 is replaced.
@@ -40,8 +41,9 @@ struct cloudwatch_batch {
   std::string events;      ///< The JSON array.
 };
 
-/// The first of the records that fit into one PutLogEvents: 1 MiB with 26 bytes for each event, 10 000 events, 24 hours, in the order of time.
-/// A record that is too long for an event is cut into several. `from` leaves out records at the beginning.
+/// The first of the records that fit into one PutLogEvents: 1 MiB with 26 bytes for each event, 10 000 events, 24
+/// hours, in the order of time. A record that is too long for an event is cut into several. `from` leaves out records
+/// at the beginning.
 cloudwatch_batch next_cloudwatch_batch(const std::vector<log_record>& records, std::size_t from);
 
 } // namespace davit::shipping

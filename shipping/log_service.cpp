@@ -25,7 +25,8 @@ delivery judge(const result<http_response>& answer) {
   delivery failed;
   failed.message = "it answers with " + std::to_string(answer->status) + ": " + answer->body.substr(0, 300);
   // What is wrong with the address or the token can be put right; what is wrong with the records can't.
-  failed.how = answer->status == 400 || answer->status == 413 || answer->status == 422 ? delivery::verdict::never : delivery::verdict::again;
+  failed.how = answer->status == 400 || answer->status == 413 || answer->status == 422 ? delivery::verdict::never
+                                                                                       : delivery::verdict::again;
   auto after = answer->header("retry-after");
   int seconds = 0;
   if (std::from_chars(after.data(), after.data() + after.size(), seconds).ec == std::errc{})
@@ -37,14 +38,17 @@ delivery judge(const result<http_response>& answer) {
 class push_service final : public log_service {
 public:
   push_service(boost::asio::any_io_executor executor, service_url where, sink_settings settings)
-    : client_(std::make_shared<http_client>(executor, where.where)), path_(std::move(where.path)), settings_(std::move(settings)) {}
+    : client_(std::make_shared<http_client>(executor, where.where)), path_(std::move(where.path)),
+      settings_(std::move(settings)) {}
 
-  awaitable<delivery> send(std::shared_ptr<const log_names> names, std::shared_ptr<const std::vector<log_record>> records, call_options options) override {
+  awaitable<delivery> send(std::shared_ptr<const log_names> names,
+                           std::shared_ptr<const std::vector<log_record>> records, call_options options) override {
     http_request request;
     request.method = "POST";
     request.target = path_;
     auto group = expand(settings_.group, *names);
-    request.body = settings_.type == sink_type::loki ? loki_body(group, *names, *records) : otlp_body(group, *names, *records);
+    request.body
+      = settings_.type == sink_type::loki ? loki_body(group, *names, *records) : otlp_body(group, *names, *records);
     if (!settings_.tenant.empty())
       request.headers.emplace_back("X-Scope-OrgID", settings_.tenant);
     if (!settings_.token_file.empty()) { // read each time: tokens are renewed
@@ -68,7 +72,8 @@ struct aws_problem {
 };
 template <class Inspector>
 bool inspect(Inspector& f, aws_problem& x) {
-  return f.object(x).fields(f.field("__type", x.type), f.field("message", x.message), f.field("Message", x.other_message));
+  return f.object(x).fields(f.field("__type", x.type), f.field("message", x.message),
+                            f.field("Message", x.other_message));
 }
 
 struct rejected_events {
@@ -76,7 +81,9 @@ struct rejected_events {
 };
 template <class Inspector>
 bool inspect(Inspector& f, rejected_events& x) {
-  return f.object(x).fields(f.field("tooNewLogEventStartIndex", x.too_new_from), f.field("tooOldLogEventEndIndex", x.too_old_to), f.field("expiredLogEventEndIndex", x.expired_to));
+  return f.object(x).fields(f.field("tooNewLogEventStartIndex", x.too_new_from),
+                            f.field("tooOldLogEventEndIndex", x.too_old_to),
+                            f.field("expiredLogEventEndIndex", x.expired_to));
 }
 
 struct put_answer {
@@ -89,10 +96,13 @@ bool inspect(Inspector& f, put_answer& x) {
 
 class cloudwatch_service final : public log_service {
 public:
-  cloudwatch_service(boost::asio::any_io_executor executor, service_url where, sink_settings settings, std::string region, std::function<const char*(const char*)> get)
-    : client_(std::make_shared<http_client>(executor, where.where)), path_(std::move(where.path)), settings_(std::move(settings)), region_(std::move(region)), get_(std::move(get)) {}
+  cloudwatch_service(boost::asio::any_io_executor executor, service_url where, sink_settings settings,
+                     std::string region, std::function<const char*(const char*)> get)
+    : client_(std::make_shared<http_client>(executor, where.where)), path_(std::move(where.path)),
+      settings_(std::move(settings)), region_(std::move(region)), get_(std::move(get)) {}
 
-  awaitable<delivery> send(std::shared_ptr<const log_names> names, std::shared_ptr<const std::vector<log_record>> records, call_options options) override {
+  awaitable<delivery> send(std::shared_ptr<const log_names> names,
+                           std::shared_ptr<const std::vector<log_record>> records, call_options options) override {
     // Colons and asterisks may not stand in a stream's name: API reference, CreateLogStream.
     auto group = expand(settings_.group, *names), stream = expand(settings_.stream, *names);
     for (auto& c : stream)
@@ -101,7 +111,8 @@ public:
     delivery whole;
     for (std::size_t from = 0; from < records->size();) {
       auto batch = next_cloudwatch_batch(*records, from);
-      auto body = R"({"logGroupName":)" + json::write(json::value(group)) + R"(,"logStreamName":)" + json::write(json::value(stream)) + R"(,"logEvents":)" + batch.events + '}';
+      auto body = R"({"logGroupName":)" + json::write(json::value(group)) + R"(,"logStreamName":)"
+                + json::write(json::value(stream)) + R"(,"logEvents":)" + batch.events + '}';
       auto done = co_await call("PutLogEvents", body, options);
       if (done.kind == "ResourceNotFoundException") {
         auto made = co_await make(group, stream, options);
@@ -126,7 +137,9 @@ private:
     auto made = co_await call("CreateLogGroup", R"({"logGroupName":)" + quoted_group + '}', options);
     if (made.how != delivery::verdict::taken && made.kind != "ResourceAlreadyExistsException")
       co_return made;
-    made = co_await call("CreateLogStream", R"({"logGroupName":)" + quoted_group + R"(,"logStreamName":)" + json::write(json::value(stream)) + '}', options);
+    made = co_await call(
+      "CreateLogStream",
+      R"({"logGroupName":)" + quoted_group + R"(,"logStreamName":)" + json::write(json::value(stream)) + '}', options);
     if (made.how != delivery::verdict::taken && made.kind != "ResourceAlreadyExistsException")
       co_return made;
     co_return delivery{};
@@ -159,18 +172,22 @@ private:
     if (!answer)
       co_return done;
     if (done.how == delivery::verdict::taken) {
-      auto said = json::read<put_answer>(std::string_view{answer->body.empty() ? "{}" : answer->body}, json::unknown_fields::ignore);
+      auto said = json::read<put_answer>(std::string_view{answer->body.empty() ? "{}" : answer->body},
+                                         json::unknown_fields::ignore);
       if (said && said->rejected) {
         done.message = "events that were too old or too new were thrown away";
         done.refused = 1;
       }
       co_return done;
     }
-    if (auto problem = json::read<aws_problem>(std::string_view{answer->body}, json::unknown_fields::ignore); problem && !problem->type.empty()) {
+    if (auto problem = json::read<aws_problem>(std::string_view{answer->body}, json::unknown_fields::ignore);
+        problem && !problem->type.empty()) {
       done.kind = problem->type.substr(problem->type.find('#') == std::string::npos ? 0 : problem->type.find('#') + 1);
       done.message = done.kind + ": " + (problem->message.empty() ? problem->other_message : problem->message);
       // Of the 400s, only these are about the records.
-      done.how = done.kind == "InvalidParameterException" || done.kind == "SerializationException" ? delivery::verdict::never : delivery::verdict::again;
+      done.how = done.kind == "InvalidParameterException" || done.kind == "SerializationException"
+                 ? delivery::verdict::never
+                 : delivery::verdict::again;
       if (done.kind == "ExpiredTokenException" || done.kind == "UnrecognizedClientException")
         credentials_.reset();
     }
@@ -187,8 +204,12 @@ private:
 
 } // namespace
 
-result<std::shared_ptr<log_service>> make_log_service(boost::asio::any_io_executor executor, const sink_settings& settings, std::function<const char*(const char*)> get) {
-  auto url = settings.url, usual = std::string{settings.type == sink_type::loki ? "/loki/api/v1/push" : settings.type == sink_type::otlp ? "/v1/logs" : "/"};
+result<std::shared_ptr<log_service>> make_log_service(boost::asio::any_io_executor executor,
+                                                      const sink_settings& settings,
+                                                      std::function<const char*(const char*)> get) {
+  auto url = settings.url, usual = std::string{settings.type == sink_type::loki   ? "/loki/api/v1/push"
+                                               : settings.type == sink_type::otlp ? "/v1/logs"
+                                                                                  : "/"};
   auto region = settings.region.empty() ? find_aws_region(get) : settings.region;
   if (settings.type == sink_type::cloudwatch) {
     if (region.empty())
@@ -200,7 +221,8 @@ result<std::shared_ptr<log_service>> make_log_service(boost::asio::any_io_execut
   if (!where)
     return where.error();
   if (settings.type == sink_type::cloudwatch)
-    return std::shared_ptr<log_service>{std::make_shared<cloudwatch_service>(executor, *where, settings, region, std::move(get))};
+    return std::shared_ptr<log_service>{
+      std::make_shared<cloudwatch_service>(executor, *where, settings, region, std::move(get))};
   return std::shared_ptr<log_service>{std::make_shared<push_service>(executor, *where, settings)};
 }
 

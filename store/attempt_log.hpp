@@ -1,8 +1,9 @@
 // One attempt's log on disk: exact bytes, each record with its stream and its time.
 //
-// A small one stays in memory at first, and may never need a file. While it is written otherwise: `<number>.log`, records one after the other, each behind a header of 16 bytes (u32 length, u8
-// stream, 3 zero bytes, i64 nanoseconds; little endian). A record of stream `none` ends the log and holds its ledger as
-// JSON. Later, if it is long: `<number>.log.zst` in Zstandard's seekable format, which `zstd -dc` reads too.
+// A small one stays in memory at first, and may never need a file. While it is written otherwise: `<number>.log`,
+// records one after the other, each behind a header of 16 bytes (u32 length, u8 stream, 3 zero bytes, i64 nanoseconds;
+// little endian). A record of stream `none` ends the log and holds its ledger as JSON. Later, if it is long:
+// `<number>.log.zst` in Zstandard's seekable format, which `zstd -dc` reads too.
 #pragma once
 
 #include "messages/errors.hpp"
@@ -40,7 +41,8 @@ bool log_exists(const std::filesystem::path& path);
 /// The bytes that the log has before compression, as offsets count them; 0 if it is not there.
 std::uint64_t log_size(const std::filesystem::path& path);
 
-/// The attempts whose logs in one part of the folder (named by the last two digits of the tasks' ids) were written to since a time.
+/// The attempts whose logs in one part of the folder (named by the last two digits of the tasks' ids) were written to
+/// since a time.
 std::vector<attempt_key> logs_since(const std::filesystem::path& part, timestamp since);
 
 /// Removes one attempt's.
@@ -64,9 +66,10 @@ inline constexpr std::size_t longest_tail = 1024 * 1024;
 /// Writes one log. Not thread-safe.
 class log_writer {
 public:
-  /// Opens it, or makes it; what an earlier writer has written to its file is read once, a half-written record at the end is cut off.
-  /// `limit`: bytes of output to keep; 0 for all.
-  static log_result<std::unique_ptr<log_writer>> open(const std::filesystem::path& path, std::uint64_t limit, log_place place = log_place::file);
+  /// Opens it, or makes it; what an earlier writer has written to its file is read once, a half-written record at the
+  /// end is cut off. `limit`: bytes of output to keep; 0 for all.
+  static log_result<std::unique_ptr<log_writer>>
+  open(const std::filesystem::path& path, std::uint64_t limit, log_place place = log_place::file);
   ~log_writer();
 
   /// Appends; over the limit it keeps nothing but a remark, once, and counts.
@@ -100,7 +103,8 @@ public:
   const log_cursor& cursor() const noexcept;
   log_summary summary() const;
 
-  /// The last bytes of stdout and stderr, in the order they came; at most `longest_tail`. However long the log is, no more than its end is read.
+  /// The last bytes of stdout and stderr, in the order they came; at most `longest_tail`. However long the log is, no
+  /// more than its end is read.
   std::string tail(std::size_t most) const;
 
 private:

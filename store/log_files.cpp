@@ -40,11 +40,13 @@ std::vector<attempt_key> logs_since(const std::filesystem::path& part, timestamp
   std::vector<attempt_key> found;
   std::error_code ec;
   auto age = std::chrono::system_clock::now() - since;
-  auto earliest = std::filesystem::file_time_type::clock::now() - std::chrono::duration_cast<std::filesystem::file_time_type::duration>(age);
+  auto earliest = std::filesystem::file_time_type::clock::now()
+                - std::chrono::duration_cast<std::filesystem::file_time_type::duration>(age);
   for (std::filesystem::recursive_directory_iterator one{part, ec}, end; !ec && one != end; one.increment(ec)) {
     auto name = one->path().filename().string();
     attempt_key key;
-    if (one.depth() != 1 || (!name.ends_with(".log") && !name.ends_with(".log.zst")) || !from_string(one->path().parent_path().filename().string(), key.task))
+    if (one.depth() != 1 || (!name.ends_with(".log") && !name.ends_with(".log.zst"))
+        || !from_string(one->path().parent_path().filename().string(), key.task))
       continue;
     std::error_code unreadable;
     if (auto at = one->last_write_time(unreadable); unreadable || at < earliest)

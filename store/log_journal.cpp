@@ -51,7 +51,8 @@ bool take_entry(std::string_view& from, entry& into) {
   std::memcpy(&word, from.data() + 12, 4);
   std::memcpy(into.key.task.bytes.data(), from.data() + 16, 16);
   std::memcpy(&into.key.number, from.data() + 32, 4);
-  if (length > log_journal::longest || from.size() - head_bytes < length || XXH3_64bits(from.data() + 8, head_bytes - 8 + length) != hash)
+  if (length > log_journal::longest || from.size() - head_bytes < length
+      || XXH3_64bits(from.data() + 8, head_bytes - 8 + length) != hash)
     return false;
   into.kind = static_cast<entry_kind>(word);
   into.bytes = from.substr(head_bytes, length);
@@ -107,9 +108,9 @@ struct log_journal::state {
   std::filesystem::path folder;
   std::string boot;
   file directory, out;
-  std::uint64_t size = 0;  ///< Of what is written and whole.
-  std::string waiting;     ///< Not written yet.
-  std::thread retiring;    ///< Syncs the logs of the old journal, and removes it.
+  std::uint64_t size = 0;       ///< Of what is written and whole.
+  std::string waiting;          ///< Not written yet.
+  std::thread retiring;         ///< Syncs the logs of the old journal, and removes it.
   std::atomic<bool> idle{true}; ///< It has ended, well or not.
 
   std::filesystem::path name() const { return folder / "journal"; }
@@ -156,8 +157,7 @@ struct log_journal::state {
   }
 };
 
-log_journal::log_journal(std::unique_ptr<state> s) : state_(std::move(s)) {
-}
+log_journal::log_journal(std::unique_ptr<state> s) : state_(std::move(s)) {}
 
 log_journal::~log_journal() = default;
 
@@ -167,7 +167,8 @@ std::string log_journal::this_boot() {
   return boot;
 }
 
-log_result<std::unique_ptr<log_journal>> log_journal::open(const std::filesystem::path& folder, const std::string& boot) {
+log_result<std::unique_ptr<log_journal>>
+log_journal::open(const std::filesystem::path& folder, const std::string& boot) {
   auto s = std::make_unique<state>();
   s->folder = folder;
   s->boot = boot;
@@ -177,7 +178,9 @@ log_result<std::unique_ptr<log_journal>> log_journal::open(const std::filesystem
   if (!s->directory)
     return system_error(folder, "open");
   auto old = content_of(s->old_name()), content = content_of(s->name());
-  auto of_this_boot = [&](const std::string& text) { return text.empty() || (!boot.empty() && text.starts_with("davit log journal 1 " + boot + '\n')); };
+  auto of_this_boot = [&](const std::string& text) {
+    return text.empty() || (!boot.empty() && text.starts_with("davit log journal 1 " + boot + '\n'));
+  };
   if (!of_this_boot(old) || !of_this_boot(content)) {
     for (const auto* one : {&old, &content})
       if (auto good = replay(folder, *one); !good)

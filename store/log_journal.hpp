@@ -1,8 +1,10 @@
-// Makes small logs durable many at a time. A finished log is in a file of its own; to sync each of these costs a disk's write for every task. Here they are written one behind
-// the other into one file, which is synced once for all that have ended meanwhile. After a power cut the files that did not reach the disk are made again from it.
+// Makes small logs durable many at a time. A finished log is in a file of its own; to sync each of these costs a disk's
+// write for every task. Here they are written one behind the other into one file, which is synced once for all that
+// have ended meanwhile. After a power cut the files that did not reach the disk are made again from it.
 //
-// `journal` begins with a line that names the boot in which it was begun; then come entries of 40 bytes and a log's bytes: u64 hash (XXH3 of what follows), u32 length, u32 kind
-// (1 a log, 2 the task's logs were removed), 16 bytes task, u32 attempt, 4 zero bytes; little endian. `journal.old` is one whose logs are being synced to their own files.
+// `journal` begins with a line that names the boot in which it was begun; then come entries of 40 bytes and a log's
+// bytes: u64 hash (XXH3 of what follows), u32 length, u32 kind (1 a log, 2 the task's logs were removed), 16 bytes
+// task, u32 attempt, 4 zero bytes; little endian. `journal.old` is one whose logs are being synced to their own files.
 #pragma once
 
 #include "store/attempt_log.hpp"
@@ -19,8 +21,10 @@ public:
   /// Longer logs are synced by themselves: there the disk's own speed counts.
   static constexpr std::uint64_t longest = small_log;
 
-  /// Opens the journal of a folder of logs. If the machine was started anew since it was written, brings back what is missing; `boot` names the present boot.
-  static log_result<std::unique_ptr<log_journal>> open(const std::filesystem::path& folder, const std::string& boot = this_boot());
+  /// Opens the journal of a folder of logs. If the machine was started anew since it was written, brings back what is
+  /// missing; `boot` names the present boot.
+  static log_result<std::unique_ptr<log_journal>>
+  open(const std::filesystem::path& folder, const std::string& boot = this_boot());
   ~log_journal();
 
   /// Takes the whole bytes of a finished log, whose own file has them already.

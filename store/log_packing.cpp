@@ -25,7 +25,8 @@ std::optional<std::vector<packed_frame>> read_seek_table(const stored_reader& st
     return std::nullopt;
   std::vector<std::uint32_t> entries(std::size_t{count} * 2);
   auto bytes = entries.size() * 4;
-  if (stored(reinterpret_cast<char*>(entries.data()), bytes, end - footer_bytes - bytes) != static_cast<std::int64_t>(bytes))
+  if (stored(reinterpret_cast<char*>(entries.data()), bytes, end - footer_bytes - bytes)
+      != static_cast<std::int64_t>(bytes))
     return std::nullopt;
   std::vector<packed_frame> frames;
   std::uint64_t at = 0, raw = 0;

@@ -1,5 +1,5 @@
-// Zstandard's seekable format, which `zstd -dc` reads too: blocks of at most 1 MiB, each a frame, and a table of them behind.
-// Source: contrib/seekable_format/zstd_seekable_compression_format.md. Pure: no files in here.
+// Zstandard's seekable format, which `zstd -dc` reads too: blocks of at most 1 MiB, each a frame, and a table of them
+// behind. Source: contrib/seekable_format/zstd_seekable_compression_format.md. Pure: no files in here.
 #pragma once
 
 #include <cstdint>

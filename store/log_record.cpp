@@ -19,8 +19,9 @@ struct ledger_text {
 };
 template <class Inspector>
 bool inspect(Inspector& f, ledger_text& x) {
-  return f.object(x).fields(f.field("out_bytes", x.out_bytes), f.field("out_hash", x.out_hash), f.field("err_bytes", x.err_bytes),
-                            f.field("err_hash", x.err_hash), f.field("dropped", x.dropped), f.field("gaps", x.gaps));
+  return f.object(x).fields(f.field("out_bytes", x.out_bytes), f.field("out_hash", x.out_hash),
+                            f.field("err_bytes", x.err_bytes), f.field("err_hash", x.err_hash),
+                            f.field("dropped", x.dropped), f.field("gaps", x.gaps));
 }
 
 } // namespace
@@ -52,7 +53,8 @@ record_found get_record(std::string_view bytes, record_view& record, std::size_t
   needed += length;
   if (bytes.size() < needed)
     return record_found::partial;
-  record = {static_cast<log_stream>(stream), timestamp{std::chrono::nanoseconds{at}}, bytes.substr(record_header_bytes, length)};
+  record = {static_cast<log_stream>(stream), timestamp{std::chrono::nanoseconds{at}},
+            bytes.substr(record_header_bytes, length)};
   return record_found::whole;
 }
 
@@ -80,8 +82,7 @@ struct log_tally::hash {
   ~hash() { XXH3_freeState(state); }
 };
 
-log_tally::log_tally() : out_(std::make_unique<hash>()), err_(std::make_unique<hash>()) {
-}
+log_tally::log_tally() : out_(std::make_unique<hash>()), err_(std::make_unique<hash>()) {}
 
 log_tally::~log_tally() = default;
 

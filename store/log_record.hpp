@@ -1,7 +1,7 @@
 // What an attempt's log consists of: records, and the ledger that ends it. Pure: no files in here.
 //
-// A record has a header of 16 bytes (u32 length, u8 stream, 3 zero bytes, i64 nanoseconds; little endian), then its bytes.
-// One of stream `none` ends the log: its bytes are the ledger as JSON.
+// A record has a header of 16 bytes (u32 length, u8 stream, 3 zero bytes, i64 nanoseconds; little endian), then its
+// bytes. One of stream `none` ends the log: its bytes are the ledger as JSON.
 #pragma once
 
 #include "messages/log.hpp"
@@ -65,7 +65,8 @@ public:
 
   log_summary summary() const;
 
-  /// Where a record begins from which on there are at least `longest_tail` bytes of output (store/attempt_log.hpp), and not many more; or the log's beginning.
+  /// Where a record begins from which on there are at least `longest_tail` bytes of output (store/attempt_log.hpp), and
+  /// not many more; or the log's beginning.
   std::uint64_t tail_offset() const noexcept { return marks_.empty() ? 0 : marks_.front().offset; }
 
 private:

@@ -76,7 +76,8 @@ std::uint64_t log_source::stored_size() const {
 }
 
 bool log_source::read_table() {
-  auto frames = read_seek_table([this](char* into, std::size_t size, std::uint64_t at) { return stored(into, size, at); }, stored_size());
+  auto frames = read_seek_table(
+    [this](char* into, std::size_t size, std::uint64_t at) { return stored(into, size, at); }, stored_size());
   if (frames)
     frames_ = std::move(*frames);
   return frames.has_value();
@@ -96,7 +97,8 @@ bool log_source::load(const packed_frame& one) {
   return whole;
 }
 
-log_result<log_page> read_page(log_source& from, const std::string& name, std::uint64_t offset, std::uint32_t max_bytes) {
+log_result<log_page>
+read_page(log_source& from, const std::string& name, std::uint64_t offset, std::uint32_t max_bytes) {
   log_page page;
   page.next = offset;
   std::vector<char> buffer(std::min<std::size_t>(std::clamp<std::size_t>(max_bytes, 4096, 4 * block_bytes),

@@ -44,7 +44,9 @@ private:
   std::uint64_t loaded_ = 0;
 };
 
-/// A page of records from `offset` on; `name` names the log in errors. A record that is longer than `max_bytes` comes alone.
-log_result<log_page> read_page(log_source& from, const std::string& name, std::uint64_t offset, std::uint32_t max_bytes);
+/// A page of records from `offset` on; `name` names the log in errors. A record that is longer than `max_bytes` comes
+/// alone.
+log_result<log_page>
+read_page(log_source& from, const std::string& name, std::uint64_t offset, std::uint32_t max_bytes);
 
 } // namespace davit::store

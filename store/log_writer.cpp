@@ -47,8 +47,10 @@ struct log_writer::state {
       return e;
     }
     size += bytes.size();
-    if (size - on_its_way >= written_out_at_once) { // while more comes; what is left at the end is what the outcome waits for
-      ::sync_file_range(out.fd, static_cast<off_t>(on_its_way), static_cast<off_t>(size - on_its_way), SYNC_FILE_RANGE_WRITE);
+    if (size - on_its_way
+        >= written_out_at_once) { // while more comes; what is left at the end is what the outcome waits for
+      ::sync_file_range(out.fd, static_cast<off_t>(on_its_way), static_cast<off_t>(size - on_its_way),
+                        SYNC_FILE_RANGE_WRITE);
       on_its_way = size;
     }
     return {};
@@ -62,8 +64,7 @@ struct log_writer::state {
   }
 };
 
-log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {
-}
+log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {}
 
 log_writer::~log_writer() = default;
 
@@ -115,7 +116,8 @@ bool log_writer::state::take(const record_view& record) {
   return true;
 }
 
-log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_place place) {
+log_result<std::unique_ptr<log_writer>>
+log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_place place) {
   auto s = std::make_unique<state>();
   s->path = path;
   s->limit = limit;
@@ -135,7 +137,10 @@ log_result<std::unique_ptr<log_writer>> log_writer::open(const std::filesystem::
   if (!s->closed) {
     auto name = path.string() + ".log";
     s->out = file{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
-    if (!s->out || (!made && (::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0 || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)))
+    if (!s->out
+        || (!made
+            && (::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0
+                || ::lseek(s->out.fd, static_cast<off_t>(s->size), SEEK_SET) < 0)))
       return system_error(name, "open");
   }
   return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};

@@ -55,8 +55,7 @@ std::uint32_t packed_blocks(const std::filesystem::path& path) {
   return ec ? 0 : static_cast<std::uint32_t>((size + block_bytes - 1) / block_bytes);
 }
 
-packed_writer::packed_writer(std::filesystem::path path) : path_(std::move(path)) {
-}
+packed_writer::packed_writer(std::filesystem::path path) : path_(std::move(path)) {}
 
 log_result<void> packed_writer::add(std::string_view bytes) {
   auto name = path_.string() + ".log.zst.part";
@@ -124,7 +123,8 @@ log_result<bool> log_compressor::step() {
     return false;
   }
   auto tail = seek_table(s.table);
-  if (!write_all(s.out.fd, tail.data(), tail.size()) || ::fdatasync(s.out.fd) != 0 || ::rename(partial.c_str(), final_name.c_str()) != 0)
+  if (!write_all(s.out.fd, tail.data(), tail.size()) || ::fdatasync(s.out.fd) != 0
+      || ::rename(partial.c_str(), final_name.c_str()) != 0)
     return system_error(partial, "write");
   ::unlink(plain.c_str()); // readers that have it open read on
   return true;

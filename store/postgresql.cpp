@@ -56,16 +56,21 @@ public:
   void lock(soci::session& sql, const std::string& what) override {
     int space = lock_space;
     std::string got;
-    sql << "SELECT CAST(pg_advisory_xact_lock(:space, hashtext(:what)) AS TEXT)", soci::use(space), soci::use(what), soci::into(got);
+    sql << "SELECT CAST(pg_advisory_xact_lock(:space, hashtext(:what)) AS TEXT)", soci::use(space), soci::use(what),
+      soci::into(got);
   }
 
-  std::string clock() const override { return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000"; }
-  std::string larger(const std::string& one, const std::string& other) const override { return "GREATEST(" + one + ", " + other + ")"; }
+  std::string clock() const override {
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) * 1000";
+  }
+  std::string larger(const std::string& one, const std::string& other) const override {
+    return "GREATEST(" + one + ", " + other + ")";
+  }
 
   /// A partitioned table has no unique ids but within each partition.
   std::string new_row(const std::string& table, const std::string& values) const override {
-    return " SELECT " + values + ", made.id FROM (SELECT CAST(:id AS TEXT) AS id) made WHERE NOT EXISTS (SELECT 1 FROM " + table
-           + " WHERE " + table + ".id = made.id)";
+    return " SELECT " + values + ", made.id FROM (SELECT CAST(:id AS TEXT) AS id) made WHERE NOT EXISTS (SELECT 1 FROM "
+         + table + " WHERE " + table + ".id = made.id)";
   }
 
   error describe(const std::exception& e) const override {
@@ -76,15 +81,19 @@ public:
 
   bool crossed(const std::exception& e) const override {
     std::string text = e.what();
-    // A claim that read a task before another agent's finish moved it to the partition of the finished ones; or two that wait for each other.
+    // A claim that read a task before another agent's finish moved it to the partition of the finished ones; or two
+    // that wait for each other.
     constexpr std::array signs{"concurrent update", "deadlock detected", "could not serialize"};
-    return std::any_of(signs.begin(), signs.end(), [&](const char* sign) { return text.find(sign) != std::string::npos; });
+    return std::any_of(signs.begin(), signs.end(),
+                       [&](const char* sign) { return text.find(sign) != std::string::npos; });
   }
 
   bool lost(const std::exception& e) const override {
     std::string text = e.what();
-    constexpr std::array signs{"onnection", "terminating", "server closed", "no connection", "timeout expired", "SSL", "shutting down", "starting up", "could not translate", "recovery mode"};
-    return std::any_of(signs.begin(), signs.end(), [&](const char* sign) { return text.find(sign) != std::string::npos; });
+    constexpr std::array signs{"onnection", "terminating",   "server closed", "no connection",       "timeout expired",
+                               "SSL",       "shutting down", "starting up",   "could not translate", "recovery mode"};
+    return std::any_of(signs.begin(), signs.end(),
+                       [&](const char* sign) { return text.find(sign) != std::string::npos; });
   }
 
 private:

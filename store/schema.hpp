@@ -11,7 +11,7 @@ namespace davit::store {
 /// What is said of a database that a later davit has made.
 inline std::string newer_schema(long long version, long long newest) {
   return "its schema has version " + std::to_string(version) + ", this davit knows " + std::to_string(newest)
-         + " at most; run a newer davit, or restore the backup from before the upgrade";
+       + " at most; run a newer davit, or restore the backup from before the upgrade";
 }
 
 /// Step n brings a database from version n to n + 1.
@@ -29,7 +29,8 @@ inline const schema_steps& sqlite_schema() {
       // Matches the claim's ORDER BY, so that a claim reads what it takes and no more.
       "CREATE INDEX task_queue ON task (priority DESC, id) WHERE state = 'queued'",
       "CREATE INDEX task_active ON task (state) WHERE state <> 'finished'",
-      "CREATE TABLE label (name TEXT NOT NULL, value TEXT NOT NULL, task TEXT NOT NULL, PRIMARY KEY (name, value, task)) WITHOUT ROWID",
+      "CREATE TABLE label (name TEXT NOT NULL, value TEXT NOT NULL, task TEXT NOT NULL, PRIMARY KEY (name, value, "
+      "task)) WITHOUT ROWID",
       R"(CREATE TABLE attempt (
            task TEXT NOT NULL, number BIGINT NOT NULL, agent TEXT NOT NULL, incarnation TEXT NOT NULL,
            engine TEXT NOT NULL, engine_id TEXT NOT NULL, container TEXT NOT NULL, image_id TEXT NOT NULL,
@@ -48,7 +49,8 @@ inline const schema_steps& sqlite_schema() {
       "CREATE INDEX task_queue_until ON task (queue_until) WHERE state = 'queued' AND queue_until > 0",
       "CREATE INDEX label_task ON label (task)",
       // The images that davit itself has pulled, and when each was used last.
-      "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (engine_id, name)) WITHOUT ROWID",
+      "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY "
+      "(engine_id, name)) WITHOUT ROWID",
       "CREATE INDEX task_finished ON task (finished_at) WHERE state = 'finished'",
     },
     {
@@ -68,7 +70,8 @@ inline const schema_steps& sqlite_schema() {
       R"(CREATE TABLE agent (
            name TEXT PRIMARY KEY, home TEXT NOT NULL, incarnation TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, address TEXT NOT NULL,
            engines TEXT NOT NULL, started_at BIGINT NOT NULL, heartbeat_at BIGINT NOT NULL, lease_until BIGINT NOT NULL) WITHOUT ROWID)",
-      "CREATE TABLE log (task TEXT NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL, PRIMARY KEY (task, number, block)) WITHOUT ROWID",
+      "CREATE TABLE log (task TEXT NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, "
+      "bytes TEXT NOT NULL, PRIMARY KEY (task, number, block)) WITHOUT ROWID",
     },
     {
       // Whether davit has pulled the image itself: only then it may remove it.
@@ -80,15 +83,18 @@ inline const schema_steps& sqlite_schema() {
       "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND not_before > 0",
     },
     {
-      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its next attempt is not ready.
+      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its
+      // next attempt is not ready.
       "ALTER TABLE task ADD COLUMN ready BIGINT NOT NULL DEFAULT 1",
       "UPDATE task SET ready = 0 WHERE state = 'queued' AND not_before > 0",
-      "CREATE INDEX task_ready ON task (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = 1",
+      "CREATE INDEX task_ready ON task (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = "
+      "1",
       "DROP INDEX task_due",
       "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND ready = 0",
     },
     {
-      // An index is written whenever a task changes its state: those above tell of the queue, one more of what runs is enough.
+      // An index is written whenever a task changes its state: those above tell of the queue, one more of what runs is
+      // enough.
       "DROP INDEX task_queue",
       "DROP INDEX task_active",
       "CREATE INDEX task_running ON task (owner) WHERE state IN ('starting', 'running')",
@@ -116,7 +122,8 @@ inline const schema_steps& postgresql_schema() {
       "CREATE TABLE owner (name TEXT PRIMARY KEY, fair BIGINT NOT NULL) WITH (fillfactor = 50)",
       "CREATE TABLE dedupe (name TEXT PRIMARY KEY, task TEXT COLLATE \"C\" NOT NULL)",
       "CREATE INDEX dedupe_task ON dedupe (task)",
-      "CREATE TABLE label (name TEXT NOT NULL, value TEXT NOT NULL, task TEXT COLLATE \"C\" NOT NULL, PRIMARY KEY (name, value, task))",
+      "CREATE TABLE label (name TEXT NOT NULL, value TEXT NOT NULL, task TEXT COLLATE \"C\" NOT NULL, PRIMARY KEY "
+      "(name, value, task))",
       "CREATE INDEX label_task ON label (task)",
       R"(CREATE TABLE attempt (
            task TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, agent TEXT NOT NULL, incarnation TEXT NOT NULL,
@@ -129,11 +136,13 @@ inline const schema_steps& postgresql_schema() {
            sequence BIGSERIAL PRIMARY KEY, task TEXT COLLATE "C" NOT NULL, attempt BIGINT NOT NULL, at BIGINT NOT NULL,
            kind TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT, message TEXT NOT NULL))",
       "CREATE INDEX event_task ON event (task, sequence)",
-      "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (engine_id, name))",
+      "CREATE TABLE image (engine_id TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY "
+      "(engine_id, name))",
       R"(CREATE TABLE agent (
            name TEXT PRIMARY KEY, home TEXT NOT NULL, incarnation TEXT NOT NULL, version TEXT NOT NULL, state TEXT NOT NULL, address TEXT NOT NULL,
            engines TEXT NOT NULL, started_at BIGINT NOT NULL, heartbeat_at BIGINT NOT NULL, lease_until BIGINT NOT NULL) WITH (fillfactor = 50))",
-      // Finished attempts' logs, for every agent to serve; compressed already. Base64, since that is what every driver passes on unharmed.
+      // Finished attempts' logs, for every agent to serve; compressed already. Base64, since that is what every driver
+      // passes on unharmed.
       R"(CREATE TABLE log (
            task TEXT COLLATE "C" NOT NULL, number BIGINT NOT NULL, block BIGINT NOT NULL, blocks BIGINT NOT NULL, bytes TEXT NOT NULL,
            PRIMARY KEY (task, number, block)))",
@@ -149,10 +158,12 @@ inline const schema_steps& postgresql_schema() {
       "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND not_before > 0",
     },
     {
-      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its next attempt is not ready.
+      // A claim begins from the placements that its engines can take, and passes over nothing else. What waits for its
+      // next attempt is not ready.
       "ALTER TABLE task ADD COLUMN ready BIGINT NOT NULL DEFAULT 1",
       "UPDATE task SET ready = 0 WHERE state = 'queued' AND not_before > 0",
-      "CREATE INDEX task_ready ON task_hot (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = 1",
+      "CREATE INDEX task_ready ON task_hot (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND "
+      "ready = 1",
       "DROP INDEX task_due",
       "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND ready = 0",
     },

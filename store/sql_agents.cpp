@@ -10,8 +10,8 @@ result<bool> sql_agents::heartbeat(const agent_status& agent, duration lease) {
   return session_.transaction<bool>([&]() -> result<bool> {
     auto now = clock();
     auto home = to_string(agent.home);
-    auto known =
-      session_.kept().row<std::string, number>("SELECT home, lease_until FROM agent WHERE name = :name", agent.name);
+    auto known
+      = session_.kept().row<std::string, number>("SELECT home, lease_until FROM agent WHERE name = :name", agent.name);
     if (known && std::get<0>(*known) != home && std::get<1>(*known) > now)
       return false;
     session_.kept().run(
@@ -147,10 +147,10 @@ claimed_attempt sql_agents::resumed(const std::string& task, number attempt, uui
 }
 
 bool sql_agents::was_adopted(const std::string& task, number attempt) {
-  auto [count] =
-    session_.kept()
-      .row<number>("SELECT COUNT(*) FROM event WHERE task = :task AND attempt = :n AND kind = 'adopted'", task, attempt)
-      .value();
+  auto [count] = session_.kept()
+                   .row<number>("SELECT COUNT(*) FROM event WHERE task = :task AND attempt = :n AND kind = 'adopted'",
+                                task, attempt)
+                   .value();
   return count != 0;
 }
 

@@ -9,7 +9,7 @@ namespace davit::store {
 class sql_agents {
 public:
   sql_agents(sql_session& session, sql_tasks& tasks, sql_events& events)
-      : session_(session), tasks_(tasks), events_(events) {}
+    : session_(session), tasks_(tasks), events_(events) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
 

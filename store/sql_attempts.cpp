@@ -125,8 +125,8 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     if (!ended.log.empty())
       write_log(id, n, 0, 1, ended.log);
     if (ended.retry_at) {
-      auto [cancelled, text] =
-        kept.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
+      auto [cancelled, text]
+        = kept.row<number, std::string>("SELECT cancel_requested, spec FROM task WHERE id = :id", id).value();
       if (cancelled == 0) {
         auto due = number_of(*ended.retry_at);
         kept.run(
@@ -193,8 +193,8 @@ bool sql_attempts::cancel_row(const std::string& id) {
 
 // -- logs -------------------------------------------------------------------------------------------------------------
 
-result<void> sql_attempts::put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count,
-                                   const std::string& bytes) {
+result<void>
+sql_attempts::put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) {
   return session_.transaction<void>([&]() -> result<void> {
     write_log(to_string(key.task), key.number, index, count, bytes);
     return {};
@@ -218,8 +218,8 @@ result<log_block> sql_attempts::get_log(const attempt_key& key, std::uint32_t in
     if (!row)
       return log_block{};
     auto& [blocks, bytes] = *row;
-    auto [there] =
-      session_.kept().row<number>("SELECT COUNT(*) FROM log WHERE task = :task AND number = :number", id, n).value();
+    auto [there]
+      = session_.kept().row<number>("SELECT COUNT(*) FROM log WHERE task = :task AND number = :number", id, n).value();
     return log_block{there == blocks ? static_cast<std::uint32_t>(blocks) : 0, std::move(bytes)};
   });
 }

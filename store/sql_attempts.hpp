@@ -39,7 +39,7 @@ private:
 class sql_attempts {
 public:
   sql_attempts(sql_session& session, sql_tasks& tasks, sql_events& events, sql_images& images)
-      : session_(session), tasks_(tasks), events_(events), images_(images) {}
+    : session_(session), tasks_(tasks), events_(events), images_(images) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<void> record(const attempt_progress& progress);

@@ -56,9 +56,9 @@ void sql_events::write_together() {
     std::string rows;
     for (; from != to; ++from)
       rows += (rows.empty() ? "(" : ", (") + literal(to_string(from->task)) + ", " + std::to_string(from->attempt)
-              + ", " + std::to_string(number_of(from->at)) + ", " + literal(from->kind) + ", "
-              + literal(to_string(from->state)) + ", " + (from->outcome ? literal(to_string(*from->outcome)) : "NULL")
-              + ", " + literal(from->message) + ")";
+            + ", " + std::to_string(number_of(from->at)) + ", " + literal(from->kind) + ", "
+            + literal(to_string(from->state)) + ", " + (from->outcome ? literal(to_string(*from->outcome)) : "NULL")
+            + ", " + literal(from->message) + ")";
     session_.sql() << insert + rows;
   }
 }
@@ -127,7 +127,8 @@ result<ended_attempts> sql_events::ended_since(const std::string& agent, timesta
       number earliest = since.time_since_epoch().count(), to = *newest;
       while (from < to) {
         number middle = from + (to - from) / 2;
-        auto next = kept.rows<number>("SELECT at FROM event WHERE sequence > :middle ORDER BY sequence LIMIT 1", middle);
+        auto next
+          = kept.rows<number>("SELECT at FROM event WHERE sequence > :middle ORDER BY sequence LIMIT 1", middle);
         if (!next.empty() && std::get<0>(next.front()) < earliest)
           from = middle + 1;
         else

@@ -20,8 +20,8 @@ std::string without(const full_limits& full) {
   for (const auto& owner : full.owners)
     sql += " AND owner <> " + literal(owner);
   for (const auto& [name, value] : full.labels)
-    sql +=
-      " AND id NOT IN (SELECT task FROM label WHERE name = " + literal(name) + " AND value = " + literal(value) + ")";
+    sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + literal(name) + " AND value = " + literal(value)
+         + ")";
   return sql;
 }
 
@@ -32,10 +32,10 @@ public:
 
   std::vector<queued_row> rows(const queue_lane& lane, const std::optional<queue_place>& after, std::size_t count,
                                const full_limits& full) override {
-    std::string text =
-      "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
-      " FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement"
-      " AND cancel_requested = 0 AND not_before <= :now";
+    std::string text
+      = "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
+        " FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement"
+        " AND cancel_requested = 0 AND not_before <= :now";
     if (after)
       text += " AND priority <= :most AND (priority < :priority OR fair > :fair OR (fair = :same AND id > :id))";
     text += without(full) + " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(count) + lock_;
@@ -95,7 +95,7 @@ private:
 class claim_reader final : public queue_reader {
 public:
   claim_reader(reader& rows, sql_images& images, sql_agents& agents, const claim_request& request, bool shared)
-      : reader_(rows), images_(images), agents_(agents), request_(request), shared_(shared) {}
+    : reader_(rows), images_(images), agents_(agents), request_(request), shared_(shared) {}
 
   std::vector<queued_row> rows(const queue_lane& lane, const std::optional<queue_place>& after, std::size_t count,
                                const full_limits& full) override {
@@ -197,11 +197,11 @@ std::optional<result<task_receipt>> sql_queue::known_by_key(const new_task& task
 }
 
 result<std::uint32_t> sql_queue::expire(timestamp at) {
-  auto due =
-    session_.guarded<std::vector<std::tuple<std::string>>>([&]() -> result<std::vector<std::tuple<std::string>>> {
-      return session_.kept().rows<std::string>(
-        "SELECT id FROM task WHERE state = 'queued' AND queue_until > 0 AND queue_until <= :at", number_of(at));
-    });
+  auto due
+    = session_.guarded<std::vector<std::tuple<std::string>>>([&]() -> result<std::vector<std::tuple<std::string>>> {
+        return session_.kept().rows<std::string>(
+          "SELECT id FROM task WHERE state = 'queued' AND queue_until > 0 AND queue_until <= :at", number_of(at));
+      });
   if (!due)
     return due.error();
   if (due->empty()) // mostly: nothing is written then
@@ -329,11 +329,11 @@ std::vector<engine_offer> sql_queue::shared_room(const claim_request& request) {
   for (const auto& id : engines) // in one order, so that nobody waits in a circle
     session_.how().lock(session_.sql(), "engine " + id);
   for (auto& one : offers) {
-    auto [used] =
-      session_.kept()
-        .row<number>("SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND engine_id = :id AND agent <> :agent",
-                     one.id, request.agent)
-        .value();
+    auto [used]
+      = session_.kept()
+          .row<number>("SELECT COUNT(*) FROM attempt WHERE outcome IS NULL AND engine_id = :id AND agent <> :agent",
+                       one.id, request.agent)
+          .value();
     one.free -= static_cast<std::uint32_t>(std::min<number>(used, one.free));
   }
   return offers;
@@ -360,8 +360,8 @@ running_counts sql_queue::count_running(const placement_rules& rules) {
 }
 
 /// The next attempt of a queued task, which is loaded but for the attempts that it may have had.
-claimed_attempt sql_queue::make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer,
-                                        number now) {
+claimed_attempt
+sql_queue::make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer, number now) {
   const auto& id = choice.row.place.id;
   auto n = number{choice.row.attempts} + 1;
   auto& kept = session_.kept();

@@ -14,28 +14,28 @@ class sql_queue {
 public:
   sql_queue(sql_session& session, sql_events& events, sql_turns& turns, sql_tasks& tasks, sql_agents& agents,
             sql_attempts& attempts, sql_images& images)
-      : session_(session), events_(events), turns_(turns), tasks_(tasks), agents_(agents), attempts_(attempts),
-        images_(images) {}
+    : session_(session), events_(events), turns_(turns), tasks_(tasks), agents_(agents), attempts_(attempts),
+      images_(images) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<task_receipt> accept(const new_task& task);
   result<claim_answer> claim(const claim_request& request, bool private_only);
-  result<task_page> next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels,
-                               std::uint32_t limit);
+  result<task_page>
+  next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit);
   result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules);
   result<std::uint32_t> expire(timestamp now);
 
 private:
   using can_take = std::function<bool(const std::vector<std::string>& wanted)>;
 
-  std::optional<result<task_receipt>> known_by_key(const new_task& task, const std::string& id, const std::string& spec,
-                                                   const std::string& secrets);
+  std::optional<result<task_receipt>>
+  known_by_key(const new_task& task, const std::string& id, const std::string& spec, const std::string& secrets);
   std::optional<timestamp> ready_what_is_due(number now);
   std::vector<queue_lane> lanes(const std::vector<std::string>& pins, const can_take& possible);
   std::vector<engine_offer> shared_room(const claim_request& request);
   running_counts count_running(const placement_rules& rules);
-  claimed_attempt make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer,
-                               number now);
+  claimed_attempt
+  make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer, number now);
 
   sql_session& session_;
   sql_events& events_;

@@ -36,7 +36,7 @@ class sql_session {
 public:
   /// `last` is asked in this order. The session opens the database when it is used first, and anew when it was lost.
   sql_session(std::unique_ptr<dialect> how, std::vector<last_write*> last)
-      : how_(std::move(how)), last_(std::move(last)) {}
+    : how_(std::move(how)), last_(std::move(last)) {}
 
   soci::session& sql() { return sql_; }
   statements& kept() { return kept_; }

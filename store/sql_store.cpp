@@ -40,8 +40,8 @@ public:
   result<void> record(const attempt_progress& progress) override { return attempts_.record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return attempts_.finish(ended); }
   result<task> cancel(task_id id) override { return attempts_.cancel(id); }
-  result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count,
-                       const std::string& bytes) override {
+  result<void>
+  put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) override {
     return attempts_.put_log(key, index, count, bytes);
   }
   result<log_block> get_log(const attempt_key& key, std::uint32_t index) override {

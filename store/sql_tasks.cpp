@@ -14,18 +14,18 @@ namespace {
 using maybe_text = std::optional<std::string>;
 using maybe_number = std::optional<number>;
 
-const std::string task_columns =
-  "id, name, state, outcome, exit_code, message, cancel_requested, created_at, not_before,"
-  " finished_at, spec, secrets, owner";
+const std::string task_columns
+  = "id, name, state, outcome, exit_code, message, cancel_requested, created_at, not_before,"
+    " finished_at, spec, secrets, owner";
 using task_row = std::tuple<std::string, std::string, std::string, maybe_text, maybe_number, std::string, number,
                             number, number, maybe_number, std::string, std::string, std::string>;
 
-const std::string attempt_columns =
-  "task, number, agent, engine, engine_id, container, image_id, created_at, started_at,"
-  " finished_at, phases, outcome, exit_code, message, evidence";
-using attempt_row =
-  std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string, maybe_number,
-             maybe_number, maybe_number, std::string, maybe_text, maybe_number, std::string, std::string>;
+const std::string attempt_columns
+  = "task, number, agent, engine, engine_id, container, image_id, created_at, started_at,"
+    " finished_at, phases, outcome, exit_code, message, evidence";
+using attempt_row
+  = std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string, maybe_number,
+               maybe_number, maybe_number, std::string, maybe_text, maybe_number, std::string, std::string>;
 
 /// Without its attempts.
 task task_of(task_row& row) {
@@ -50,7 +50,8 @@ task task_of(task_row& row) {
 
 attempt attempt_of(attempt_row& row) {
   auto& [task, n, agent, engine, engine_id, container, image_id, created, started, finished, phases, outcome, code,
-         message, evidence] = row;
+         message, evidence]
+    = row;
   attempt one;
   one.number = static_cast<std::int32_t>(n);
   one.agent = std::move(agent);

@@ -6,11 +6,11 @@
 
 namespace davit::store {
 
-const std::string placements =
-  "WITH RECURSIVE p (placement) AS (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1"
-  " AND pinned = :pinned"
-  " UNION ALL SELECT (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned2"
-  " AND placement > p.placement) FROM p WHERE p.placement IS NOT NULL) ";
+const std::string placements
+  = "WITH RECURSIVE p (placement) AS (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1"
+    " AND pinned = :pinned"
+    " UNION ALL SELECT (SELECT MIN(placement) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned2"
+    " AND placement > p.placement) FROM p WHERE p.placement IS NOT NULL) ";
 
 std::vector<std::string> pins(const std::string& agent, bool private_only) {
   return private_only ? std::vector{agent} : std::vector<std::string>{"", agent};
@@ -40,10 +40,11 @@ void sql_turns::give_back(const std::string& owner) {
 /// The turn of the first that such a task would wait with; if none does, of those that wait for other engines.
 number sql_turns::first_waiting(const std::string& pinned, const std::string& placement, number priority) {
   auto& kept = session_.kept();
-  const std::string first =
-    "SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :with AND placement = ";
-  auto [turn] =
-    kept.row<std::optional<number>>(first + ":placement AND priority = :priority", pinned, placement, priority).value();
+  const std::string first
+    = "SELECT MIN(fair) FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :with AND placement = ";
+  auto [turn]
+    = kept.row<std::optional<number>>(first + ":placement AND priority = :priority", pinned, placement, priority)
+        .value();
   if (turn)
     return *turn;
   for (const auto& one : pins(pinned, pinned.empty())) {

@@ -14,15 +14,21 @@ namespace davit::store {
 
 using number = long long;
 
-inline number number_of(timestamp at) { return at.time_since_epoch().count(); }
+inline number number_of(timestamp at) {
+  return at.time_since_epoch().count();
+}
 
-inline number number_of(duration time) { return std::chrono::nanoseconds{time}.count(); }
+inline number number_of(duration time) {
+  return std::chrono::nanoseconds{time}.count();
+}
 
 inline std::optional<number> number_of(std::optional<timestamp> at) {
   return at ? std::optional{number_of(*at)} : std::nullopt;
 }
 
-inline timestamp read_time(number value) { return timestamp{std::chrono::nanoseconds{value}}; }
+inline timestamp read_time(number value) {
+  return timestamp{std::chrono::nanoseconds{value}};
+}
 
 inline std::optional<timestamp> read_time(std::optional<number> value) {
   return value ? std::optional{read_time(*value)} : std::nullopt;

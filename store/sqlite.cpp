@@ -32,35 +32,38 @@ public:
 
   void open(soci::session& sql) override {
     // Each session is one thread's at a time, and nobody asks how much memory SQLite has: no locks for either.
-    [[maybe_unused]] static const auto configured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK && sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
+    [[maybe_unused]] static const auto configured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK
+                                                 && sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
     sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
     try {
       sql << "PRAGMA journal_mode = WAL";
     } catch (const soci::soci_error& e) {
       if (std::string_view{e.what()}.find("disk") == std::string_view::npos)
         throw;
-      // There is no room for the file of the memory that SQLite's processes share (-shm): it is done without, and alone.
+      // There is no room for the file of the memory that SQLite's processes share (-shm): it is done without, and
+      // alone.
       sql.close();
       sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
       sql << "PRAGMA locking_mode = EXCLUSIVE";
       sql << "PRAGMA journal_mode = WAL";
     }
-    sql << "PRAGMA synchronous = FULL"; // NORMAL loses commits in a power cut
-    sql << "PRAGMA wal_autocheckpoint = 4000"; // 16 MB
+    sql << "PRAGMA synchronous = FULL";                                       // NORMAL loses commits in a power cut
+    sql << "PRAGMA wal_autocheckpoint = 4000";                                // 16 MB
     sql << "PRAGMA journal_size_limit = " + std::to_string(limits_.warn_wal); // however large a reader has made it
     check(sql);
     migrate(sql);
     compare(sql);
   }
 
-  /// Not synced: after a power cut it may be behind the database, which is no harm. It is never ahead of what is durable.
+  /// Not synced: after a power cut it may be behind the database, which is no harm. It is never ahead of what is
+  /// durable.
   void reached(std::int64_t sequence) override {
     char text[24];
     auto size = std::snprintf(text, sizeof text, "%020lld\n", static_cast<long long>(sequence));
     if (!mark_)
       mark_ = file{::open(mark_name().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640)};
-    if (mark_)
-      [[maybe_unused]] auto written = ::pwrite(mark_.fd, text, static_cast<std::size_t>(size), 0);
+    if (mark_) [[maybe_unused]]
+      auto written = ::pwrite(mark_.fd, text, static_cast<std::size_t>(size), 0);
   }
 
   upkeep look_after(soci::session& sql) override {
@@ -83,16 +86,22 @@ public:
     if (!held_since_)
       held_since_ = now;
     now_.full = size >= limits_.most_wal;
-    now_.warning = "the store's write-ahead log " + path_ + "-wal has grown to " + std::to_string(size >> 20) + " MiB: a reader" + reader() + " has kept it from being written back for "
-                   + format_duration(std::chrono::duration_cast<std::chrono::seconds>(now - *held_since_)) + "; end that reader";
+    now_.warning = "the store's write-ahead log " + path_ + "-wal has grown to " + std::to_string(size >> 20)
+                 + " MiB: a reader" + reader() + " has kept it from being written back for "
+                 + format_duration(std::chrono::duration_cast<std::chrono::seconds>(now - *held_since_))
+                 + "; end that reader";
     return now_;
   }
 
   std::string begin() const override { return "BEGIN IMMEDIATE"; }
   std::string claim_lock() const override { return ""; }
   void lock(soci::session&, const std::string&) override {} // one writer there is
-  std::string clock() const override { return "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000)"; }
-  std::string larger(const std::string& one, const std::string& other) const override { return "MAX(" + one + ", " + other + ")"; }
+  std::string clock() const override {
+    return "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000)";
+  }
+  std::string larger(const std::string& one, const std::string& other) const override {
+    return "MAX(" + one + ", " + other + ")";
+  }
 
   std::string new_row(const std::string&, const std::string& values) const override {
     return " VALUES (" + values + ", :id) ON CONFLICT (id) DO NOTHING";
@@ -101,7 +110,9 @@ public:
   error describe(const std::exception& e) const override {
     std::string text = e.what();
     if (text.find("malformed") != std::string::npos || text.find("not a database") != std::string::npos)
-      return {errc::unavailable, "the store " + path_ + " is damaged (" + text + "); stop the agent, keep a copy of the file, restore a backup or run: sqlite3 " + path_ + " .recover"};
+      return {errc::unavailable, "the store " + path_ + " is damaged (" + text
+                                   + "); stop the agent, keep a copy of the file, restore a backup or run: sqlite3 "
+                                   + path_ + " .recover"};
     if (text.find("disk is full") != std::string::npos || text.find("disk I/O") != std::string::npos)
       return {errc::unavailable, "the store " + path_ + " can't be written: " + text};
     if (text.find("readonly") != std::string::npos)
@@ -138,7 +149,8 @@ private:
     return now_ = {};
   }
 
-  /// The process that holds a read lock on the WAL's index, as the kernel tells (WAL_READ_LOCK in SQLite's wal.c); empty: not known.
+  /// The process that holds a read lock on the WAL's index, as the kernel tells (WAL_READ_LOCK in SQLite's wal.c);
+  /// empty: not known.
   std::string reader() const {
     struct stat index {};
     if (::stat((path_ + "-shm").c_str(), &index) != 0)
@@ -151,7 +163,8 @@ private:
       long pid = 0;
       words >> number >> kind >> advisory >> mode >> pid >> where >> begin >> end;
       auto inode = where.substr(where.rfind(':') + 1);
-      if (inode != std::to_string(index.st_ino) || mode != "READ" || pid == ::getpid() || pid <= 0 || std::atol(begin.c_str()) > 127 || std::atol(end.c_str()) < 123)
+      if (inode != std::to_string(index.st_ino) || mode != "READ" || pid == ::getpid() || pid <= 0
+          || std::atol(begin.c_str()) > 127 || std::atol(end.c_str()) < 123)
         continue;
       std::string name;
       std::ifstream{"/proc/" + std::to_string(pid) + "/comm"} >> name;
@@ -162,7 +175,8 @@ private:
 
   std::string mark_name() const { return path_ + "-mark"; }
 
-  /// What is damaged is found now, and not by whoever comes to the page. Once in a process: an actor that starts again has not damaged it.
+  /// What is damaged is found now, and not by whoever comes to the page. Once in a process: an actor that starts again
+  /// has not damaged it.
   void check(soci::session& sql) {
     static std::mutex mutex;
     static std::set<std::string> checked;
@@ -176,7 +190,8 @@ private:
     checked.insert(path_);
   }
 
-  /// The last commit that this file was known to hold must be there. SQLite itself takes a WAL that was cut off for one that ends there.
+  /// The last commit that this file was known to hold must be there. SQLite itself takes a WAL that was cut off for one
+  /// that ends there.
   void compare(soci::session& sql) {
     long long marked = 0, there = 0;
     if (!(std::ifstream{mark_name()} >> marked)) // first the mark: another process may be writing
@@ -186,8 +201,10 @@ private:
     if (found == soci::i_null)
       there = 0;
     if (there < marked)
-      throw std::runtime_error("its last commits are lost: it ends with event " + std::to_string(there) + ", and event " + std::to_string(marked) + " was committed (" + mark_name()
-                               + "). The file, or the -wal that belongs to it, was cut off, removed or replaced by an older one. Keep a copy of both; bring back the right ones, or remove "
+      throw std::runtime_error("its last commits are lost: it ends with event " + std::to_string(there) + ", and event "
+                               + std::to_string(marked) + " was committed (" + mark_name()
+                               + "). The file, or the -wal that belongs to it, was cut off, removed or replaced by an "
+                                 "older one. Keep a copy of both; bring back the right ones, or remove "
                                + mark_name() + " to go on without what is missing");
   }
 
@@ -195,7 +212,8 @@ private:
   sqlite_limits limits_;
   file mark_;
   std::chrono::steady_clock::time_point looked_at_{};
-  std::optional<std::chrono::steady_clock::time_point> held_since_; ///< Since when the WAL is known not to be written back.
+  std::optional<std::chrono::steady_clock::time_point>
+    held_since_; ///< Since when the WAL is known not to be written back.
   upkeep now_;
 };
 

@@ -1,4 +1,5 @@
-// The statements of a session: each is prepared once, when it is first asked, and kept. That spares SQLite the parser and PostgreSQL two ways there and back.
+// The statements of a session: each is prepared once, when it is first asked, and kept. That spares SQLite the parser
+// and PostgreSQL two ways there and back.
 #pragma once
 
 #include <soci/soci.h>
@@ -39,8 +40,8 @@ struct place<std::optional<T>> {
 
 } // namespace detail
 
-/// Takes `std::string` and `long long`, or a std::optional of them for what may be NULL. For texts that are always the same: each different text stays prepared.
-/// Throws what SOCI throws.
+/// Takes `std::string` and `long long`, or a std::optional of them for what may be NULL. For texts that are always the
+/// same: each different text stays prepared. Throws what SOCI throws.
 class statements {
 public:
   explicit statements(soci::session& session) : session_(session) {}
@@ -79,8 +80,8 @@ public:
 
   /// Every row that a statement finds which takes as many texts as there are values; it is not kept.
   template <class... Out>
-  static std::vector<std::tuple<Out...>> rows_with(soci::session& session, const std::string& text,
-                                                   const std::vector<std::string>& values) {
+  static std::vector<std::tuple<Out...>>
+  rows_with(soci::session& session, const std::string& text, const std::vector<std::string>& values) {
     std::tuple<detail::place<Out>...> out;
     soci::statement statement(session);
     for (const auto& value : values)
@@ -125,7 +126,8 @@ private:
   }
 
   template <class... Out>
-  static std::vector<std::tuple<Out...>> read(soci::statement& statement, const std::tuple<detail::place<Out>...>& out) {
+  static std::vector<std::tuple<Out...>>
+  read(soci::statement& statement, const std::tuple<detail::place<Out>...>& out) {
     std::vector<std::tuple<Out...>> found;
     statement.execute();
     while (statement.fetch()) // to the end: a statement that is left half-read keeps the database from being tidied up

@@ -22,7 +22,8 @@ using errc = store_errc;
 struct error {
   errc code = errc::none;
   std::string message;
-  bool away = false; ///< The database could not be reached: what is tried next at once fails in the same way, and takes as long.
+  bool away = false; ///< The database could not be reached: what is tried next at once fails in the same way, and takes
+                     ///< as long.
 };
 
 template <class T>
@@ -38,10 +39,11 @@ struct new_task {
   std::string pinned; ///< The only agent that may claim it; empty: any.
   timestamp created_at;
   std::vector<std::string> wants{}; ///< Labels that an engine must offer beside those that the spec names.
-  std::string owner{}; ///< Who has submitted it: owners take turns.
+  std::string owner{};              ///< Who has submitted it: owners take turns.
 };
 
-/// How large SQLite's write-ahead log may become while a reader holds a snapshot, which keeps it from being written back.
+/// How large SQLite's write-ahead log may become while a reader holds a snapshot, which keeps it from being written
+/// back.
 struct sqlite_limits {
   std::uint64_t warn_wal = 64ull << 20;
   std::uint64_t most_wal = 512ull << 20; ///< From here on no task is accepted.
@@ -52,35 +54,42 @@ class task_store {
 public:
   virtual ~task_store() = default;
 
-  /// `sqlite:///path/to/file.db`, or `postgresql://user@host/database`. Makes the file and brings its schema up to date. A database of a newer schema, a file
-  /// that is none, a folder that is not there: `unavailable`, and nothing is changed.
+  /// `sqlite:///path/to/file.db`, or `postgresql://user@host/database`. Makes the file and brings its schema up to
+  /// date. A database of a newer schema, a file that is none, a folder that is not there: `unavailable`, and nothing is
+  /// changed.
   static result<std::unique_ptr<task_store>> open(const std::string& url, sqlite_limits limits = {});
 
-  /// What an operator should know though all works (a reader that keeps SQLite's WAL from being written back); empty: nothing.
+  /// What an operator should know though all works (a reader that keeps SQLite's WAL from being written back); empty:
+  /// nothing.
   virtual std::string warning() const = 0;
 
   /// Whether several agents may work with it: then their leases count, and engines' slots are shared between them.
   virtual bool shared() const = 0;
 
-  /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened. Where another session's transaction comes between, `work` is run
-  /// again from its beginning: it must not rely on what it did before.
+  /// Runs `work` in one transaction and returns when it is on the disk. If that fails nothing of it has happened. Where
+  /// another session's transaction comes between, `work` is run again from its beginning: it must not rely on what it
+  /// did before.
   virtual result<void> batch(const std::function<void()>& work) = 0;
 
   /// Durable once this (or the batch around it) has returned.
   virtual result<task_receipt> accept(const new_task& task) = 0;
 
   /// Gives the attempts that the asker owns and does not work at; then makes attempts for the queued tasks that
-  /// policy/queue.hpp picks for its offers. May be repeated: see claim_request. `private_only`: tasks pinned to the asker alone.
+  /// policy/queue.hpp picks for its offers. May be repeated: see claim_request. `private_only`: tasks pinned to the
+  /// asker alone.
   virtual result<claim_answer> claim(const claim_request& request, bool private_only) = 0;
 
-  /// The queued tasks that come next on an engine with these labels, at most so many, without their attempts. `private_only`: those pinned to `agent` alone.
-  virtual result<task_page> next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit) = 0;
+  /// The queued tasks that come next on an engine with these labels, at most so many, without their attempts.
+  /// `private_only`: those pinned to `agent` alone.
+  virtual result<task_page>
+  next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit)
+    = 0;
 
   /// The rules' limits that are reached by what runs and that a queued task falls under: a sentence for each.
   virtual result<std::vector<std::string>> limits_reached(const task& queued, const placement_rules& rules) = 0;
 
-  /// Writes down that the agent lives, and gives it the lease from now on, by the database's clock. False: another agent of this name
-  /// (from another data directory) has a lease; nothing was written.
+  /// Writes down that the agent lives, and gives it the lease from now on, by the database's clock. False: another
+  /// agent of this name (from another data directory) has a lease; nothing was written.
   virtual result<bool> heartbeat(const agent_status& agent, duration lease) = 0;
 
   /// Ends the agent's lease now: what it has left may be adopted.
@@ -99,7 +108,8 @@ public:
   virtual result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) = 0;
 
   /// Keeps a block of a finished attempt's log; the blocks count when all are there.
-  virtual result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) = 0;
+  virtual result<void>
+  put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) = 0;
 
   /// A block of it; count 0: the log is not there, or not whole.
   virtual result<log_block> get_log(const attempt_key& key, std::uint32_t index) = 0;
@@ -132,10 +142,12 @@ public:
   virtual result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) = 0;
   virtual result<std::int64_t> last_event() = 0;
 
-  /// The attempts of `agent` whose end was stored since a time by its own clock, in the order of commits; 10 000 events are looked through at once.
+  /// The attempts of `agent` whose end was stored since a time by its own clock, in the order of commits; 10 000 events
+  /// are looked through at once.
   virtual result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) = 0;
 
-  /// The events since the store was opened, or since this was asked last: whoever wrote them, oldest first, a thousand or so at a time. None: that was all.
+  /// The events since the store was opened, or since this was asked last: whoever wrote them, oldest first, a thousand
+  /// or so at a time. None: that was all.
   virtual result<std::vector<task_event>> news() = 0;
   virtual result<task_counts> counts() = 0;
 };

@@ -16,7 +16,7 @@ result<void> demultiplexer::feed(std::string_view bytes, const std::function<voi
       if (header_[0] > 3 || header_[1] != 0 || header_[2] != 0 || header_[3] != 0)
         return error{engine_errc::protocol, 0, "the stream is not multiplexed: a frame's header is malformed"};
       remaining_ = std::uint32_t{header_[4]} << 24 | std::uint32_t{header_[5]} << 16 | std::uint32_t{header_[6]} << 8
-                   | std::uint32_t{header_[7]};
+                 | std::uint32_t{header_[7]};
       in_frame_ = true;
       header_size_ = 0;
       if (remaining_ == 0) {

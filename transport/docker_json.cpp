@@ -64,7 +64,8 @@ struct raw_container {
 template <class Inspector>
 bool inspect(Inspector& f, raw_container& x) {
   return f.object(x).fields(f.field("Id", x.Id), f.field("Name", x.Name), f.field("Image", x.Image),
-                            f.field("State", x.State), f.field("Config", x.Config), f.field("HostConfig", x.HostConfig));
+                            f.field("State", x.State), f.field("Config", x.Config),
+                            f.field("HostConfig", x.HostConfig));
 }
 
 struct raw_summary {
@@ -95,7 +96,8 @@ struct raw_image {
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_image& x) {
-  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoDigests", x.RepoDigests), f.field("Size", x.Size), f.field("Config", x.Config));
+  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoDigests", x.RepoDigests), f.field("Size", x.Size),
+                            f.field("Config", x.Config));
 }
 
 struct raw_plugins {
@@ -107,8 +109,8 @@ bool inspect(Inspector& f, raw_plugins& x) {
 }
 
 struct raw_info {
-  std::string ID, Name, ServerVersion, OperatingSystem, Architecture, CgroupVersion, Driver, DockerRootDir, LoggingDriver,
-    SystemTime;
+  std::string ID, Name, ServerVersion, OperatingSystem, Architecture, CgroupVersion, Driver, DockerRootDir,
+    LoggingDriver, SystemTime;
   raw_plugins Plugins;
   bool LiveRestoreEnabled = false, MemoryLimit = false, PidsLimit = false;
   std::int32_t NCPU = 0;
@@ -117,14 +119,14 @@ struct raw_info {
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_info& x) {
-  return f.object(x).fields(
-    f.field("ID", x.ID), f.field("Name", x.Name), f.field("ServerVersion", x.ServerVersion),
-    f.field("OperatingSystem", x.OperatingSystem), f.field("Architecture", x.Architecture),
-    f.field("CgroupVersion", x.CgroupVersion), f.field("Driver", x.Driver), f.field("DockerRootDir", x.DockerRootDir),
-    f.field("LoggingDriver", x.LoggingDriver), f.field("SystemTime", x.SystemTime), f.field("Plugins", x.Plugins),
-    f.field("LiveRestoreEnabled", x.LiveRestoreEnabled), f.field("MemoryLimit", x.MemoryLimit),
-    f.field("PidsLimit", x.PidsLimit), f.field("NCPU", x.NCPU), f.field("MemTotal", x.MemTotal),
-    f.field("Warnings", x.Warnings));
+  return f.object(x).fields(f.field("ID", x.ID), f.field("Name", x.Name), f.field("ServerVersion", x.ServerVersion),
+                            f.field("OperatingSystem", x.OperatingSystem), f.field("Architecture", x.Architecture),
+                            f.field("CgroupVersion", x.CgroupVersion), f.field("Driver", x.Driver),
+                            f.field("DockerRootDir", x.DockerRootDir), f.field("LoggingDriver", x.LoggingDriver),
+                            f.field("SystemTime", x.SystemTime), f.field("Plugins", x.Plugins),
+                            f.field("LiveRestoreEnabled", x.LiveRestoreEnabled), f.field("MemoryLimit", x.MemoryLimit),
+                            f.field("PidsLimit", x.PidsLimit), f.field("NCPU", x.NCPU), f.field("MemTotal", x.MemTotal),
+                            f.field("Warnings", x.Warnings));
 }
 
 struct raw_actor {
@@ -204,7 +206,8 @@ result<std::vector<container_summary>> read_containers(std::string_view body) {
   std::vector<container_summary> list;
   for (auto& one : *raw) {
     auto name = one.Names.empty() ? std::string{} : one.Names.front();
-    list.push_back({std::move(one.Id), name.starts_with('/') ? name.substr(1) : name, std::move(one.State), std::move(one.Labels)});
+    list.push_back(
+      {std::move(one.Id), name.starts_with('/') ? name.substr(1) : name, std::move(one.State), std::move(one.Labels)});
   }
   return list;
 }
@@ -213,7 +216,9 @@ result<image_info> read_image(std::string_view body) {
   auto raw = parse<raw_image>(body);
   if (!raw)
     return raw.error();
-  return image_info{std::move(raw->Id), std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint), std::move(raw->Config.Cmd), std::move(raw->Config.User)};
+  return image_info{
+    std::move(raw->Id),         std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint),
+    std::move(raw->Config.Cmd), std::move(raw->Config.User)};
 }
 
 result<engine_info> read_info(std::string_view body) {
@@ -247,8 +252,11 @@ result<engine_event> read_event(std::string_view line) {
   auto raw = parse<raw_event>(line);
   if (!raw)
     return raw.error();
-  return engine_event{std::move(raw->Type), std::move(raw->Action), std::move(raw->Actor.ID),
-                      std::move(raw->Actor.Attributes), timestamp{std::chrono::nanoseconds{raw->timeNano}},
+  return engine_event{std::move(raw->Type),
+                      std::move(raw->Action),
+                      std::move(raw->Actor.ID),
+                      std::move(raw->Actor.Attributes),
+                      timestamp{std::chrono::nanoseconds{raw->timeNano}},
                       std::string{line}};
 }
 
@@ -264,10 +272,10 @@ std::string read_message(std::string_view body) {
 }
 
 error read_error(int status, std::string_view body) {
-  auto code = status == 404   ? engine_errc::not_found
-              : status == 409 ? engine_errc::conflict
-              : status >= 500 ? engine_errc::failed
-                              : engine_errc::refused;
+  auto code = status == 404 ? engine_errc::not_found
+            : status == 409 ? engine_errc::conflict
+            : status >= 500 ? engine_errc::failed
+                            : engine_errc::refused;
   return {code, status, read_message(body)};
 }
 

@@ -31,7 +31,8 @@ result<engine_event> read_event(std::string_view line);
 /// The engine's `{"message": "..."}`, or the start of whatever else it said.
 std::string read_message(std::string_view body);
 
-/// The error that an answer with a status of 400 and above is: 404 not_found, 409 conflict, other 4xx refused, 5xx failed.
+/// The error that an answer with a status of 400 and above is: 404 not_found, 409 conflict, other 4xx refused, 5xx
+/// failed.
 error read_error(int status, std::string_view body);
 
 /// The `filters` of a query, before they are encoded for its URL.
@@ -70,7 +71,8 @@ public:
     while (!bytes.empty()) {
       auto end = bytes.find('\n');
       if (held_.size() + std::min(end, bytes.size()) > max_line_)
-        return error{engine_errc::protocol, 0, "a line of the engine's answer is longer than " + std::to_string(max_line_) + " bytes"};
+        return error{engine_errc::protocol, 0,
+                     "a line of the engine's answer is longer than " + std::to_string(max_line_) + " bytes"};
       if (end == std::string_view::npos) {
         held_.append(bytes);
         return {};

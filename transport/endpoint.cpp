@@ -7,13 +7,15 @@ namespace davit::transport {
 namespace {
 
 bool is_host(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == std::string_view::npos;
+  return !text.empty()
+      && text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")
+           == std::string_view::npos;
 }
 
 bool is_ipv6(std::string_view text) {
   auto zone = text.find('%');
-  return text.substr(0, zone).find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos && text.find(':') != std::string_view::npos
-         && (zone == std::string_view::npos || is_host(text.substr(zone + 1)));
+  return text.substr(0, zone).find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos
+      && text.find(':') != std::string_view::npos && (zone == std::string_view::npos || is_host(text.substr(zone + 1)));
 }
 
 std::optional<std::uint16_t> parse_port(std::string_view text) {
@@ -40,7 +42,8 @@ std::optional<host_and_port> parse_host_and_port(std::string_view text) {
 
 result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls, std::string_view advice) {
   auto bad = [&](std::string_view text, std::string_view why) {
-    return error{engine_errc::refused, 0, "\"" + std::string{text} + "\" is no endpoint: " + std::string{why} + "; " + std::string{advice}};
+    return error{engine_errc::refused, 0,
+                 "\"" + std::string{text} + "\" is no endpoint: " + std::string{why} + "; " + std::string{advice}};
   };
   auto colon = text.find("://");
   if (colon == std::string_view::npos)
@@ -103,9 +106,11 @@ result<service_url> parse_service_url(const std::string& url, const std::string&
     tls.emplace();
     tls->ca = tls_ca;
   }
-  constexpr auto advice = "write http://host:port or https://host:port, with a path behind it if it is not the usual one";
+  constexpr auto advice
+    = "write http://host:port or https://host:port, with a path behind it if it is not the usual one";
   if (!url.starts_with("http://") && !url.starts_with("https://"))
-    return error{engine_errc::refused, 0, "\"" + url + "\" is no address of a log service: it must start with http:// or https://"};
+    return error{engine_errc::refused, 0,
+                 "\"" + url + "\" is no address of a log service: it must start with http:// or https://"};
   auto where = parse_endpoint(url.substr(0, slash), tls, advice);
   if (!where)
     return where.error();

@@ -6,7 +6,8 @@
 
 namespace davit::transport {
 
-awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line, std::string bytes, call_options options) {
+awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line,
+                                     std::string bytes, call_options options) {
   control_scope scope{options.control, client->executor(), *line};
   auto written = co_await line->write(bytes, no_deadline);
   if (!written)
@@ -20,16 +21,19 @@ awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std:
   }
 }
 
-awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
+awaitable<result<void>>
+write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
   auto attached = co_await client->attach(std::move(container), false, options);
   if (!attached)
     co_return attached.error();
   co_return co_await write_to_end(std::move(client), std::move(attached->stream), std::move(bytes), std::move(options));
 }
 
-awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own, std::string image,
+awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
+                                  std::string own, std::string image,
                                   std::function<void(const pull_progress&)> progress, call_options options) {
-  auto config = own.empty() ? registry_credentials::load(docker_config) : registry_credentials::parse(own, "the secret DOCKER_AUTH_CONFIG");
+  auto config = own.empty() ? registry_credentials::load(docker_config)
+                            : registry_credentials::parse(own, "the secret DOCKER_AUTH_CONFIG");
   if (!config)
     co_return config.error();
   auto auth = co_await config->of_image(image, options.until);
@@ -51,7 +55,8 @@ std::string engine_time(timestamp at) {
 namespace {
 
 /// All events that the engine has by now.
-awaitable<result<std::vector<engine_event>>> read_past(std::shared_ptr<engine_client> client, event_options what, timestamp since, timestamp last, call_options options) {
+awaitable<result<std::vector<engine_event>>> read_past(std::shared_ptr<engine_client> client, event_options what,
+                                                       timestamp since, timestamp last, call_options options) {
   what.since = engine_time(since);
   what.until = engine_time(last);
   auto until = options.until;
@@ -73,21 +78,23 @@ awaitable<result<std::vector<engine_event>>> read_past(std::shared_ptr<engine_cl
 
 } // namespace
 
-awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since,
-                                                          call_options options) {
+awaitable<result<std::vector<engine_event>>>
+read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options) {
   event_options what;
   what.filters = {{"type", "container"}, {"container", container}};
-  co_return co_await read_past(std::move(client), std::move(what), since, std::chrono::system_clock::now(), std::move(options));
+  co_return co_await read_past(std::move(client), std::move(what), since, std::chrono::system_clock::now(),
+                               std::move(options));
 }
 
-awaitable<result<std::vector<engine_event>>> read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last,
-                                                            call_options options) {
+awaitable<result<std::vector<engine_event>>>
+read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last, call_options options) {
   event_options what;
   what.filters = {{"type", "container"}, {"event", "create"}};
   co_return co_await read_past(std::move(client), std::move(what), since, last, std::move(options));
 }
 
-awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options) {
+awaitable<result<std::string>>
+read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options) {
   auto until = options.until;
   log_options what;
   what.follow = false;
@@ -135,7 +142,8 @@ awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, s
   }
 }
 
-awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder, std::string bytes, call_options options) {
+awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder,
+                                     std::string bytes, call_options options) {
   auto created = co_await client->create_container(std::move(helper), options);
   if (!created)
     co_return created.error();
@@ -155,7 +163,8 @@ awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, cont
   co_return outcome ? removed : outcome;
 }
 
-awaitable<result<bool>> start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options) {
+awaitable<result<bool>>
+start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options) {
   if (!tar.empty()) {
     auto unpacked = co_await client->upload_archive(id, "/", std::move(tar), options);
     if (!unpacked && is_connection_trouble(unpacked.error().code))
@@ -165,7 +174,8 @@ awaitable<result<bool>> start_with(std::shared_ptr<engine_client> client, std::s
   co_return co_await client->start_container(std::move(id), std::move(options));
 }
 
-awaitable<result<made_sandbox>> make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options) {
+awaitable<result<made_sandbox>>
+make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options) {
   auto created = co_await client->create_container(std::move(plan), options);
   if (!created)
     co_return created.error();

@@ -7,47 +7,59 @@
 
 namespace davit::transport {
 
-/// Writes to a container's standard input and closes it. The container decides how fast it reads: no deadline holds but the caller's withdrawal.
-awaitable<result<void>> write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options);
+/// Writes to a container's standard input and closes it. The container decides how fast it reads: no deadline holds but
+/// the caller's withdrawal.
+awaitable<result<void>>
+write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options);
 
 /// As write_stdin, on a connection that is there. Ends when the engine has passed all on.
-awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line, std::string bytes, call_options options);
+awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line,
+                                     std::string bytes, call_options options);
 
 /// Pulls with these credentials (a docker config.json), or else those that the file has for the image's registry.
-awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own, std::string image,
+awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
+                                  std::string own, std::string image,
                                   std::function<void(const pull_progress&)> progress, call_options options);
 
 /// What the engine remembers of a container's events since a time.
-awaitable<result<std::vector<engine_event>>> read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options);
+awaitable<result<std::vector<engine_event>>>
+read_history(std::shared_ptr<engine_client> client, std::string container, timestamp since, call_options options);
 
-/// What the engine remembers of all creations of containers between two times by its own clock; its memory holds 256 events and
-/// ends with its process.
-awaitable<result<std::vector<engine_event>>> read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last,
-                                                            call_options options);
+/// What the engine remembers of all creations of containers between two times by its own clock; its memory holds 256
+/// events and ends with its process.
+awaitable<result<std::vector<engine_event>>>
+read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last, call_options options);
 
-/// Reads an event stream to its end, which is the engine's. `opened` is called once the engine has begun to answer, `created` with
-/// each container's creation: both on the client's strand.
+/// Reads an event stream to its end, which is the engine's. `opened` is called once the engine has begun to answer,
+/// `created` with each container's creation: both on the client's strand.
 awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
                                         std::function<void(const engine_event&)> created, call_options options);
 
 /// The first record of a container's standard output, as far as there is one.
-awaitable<result<std::string>> read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options);
+awaitable<result<std::string>>
+read_first_output(std::shared_ptr<engine_client> client, std::string container, call_options options);
 
-// -- sandboxes ---------------------------------------------------------------------------------------------------------
+// -- sandboxes
+// ---------------------------------------------------------------------------------------------------------
 
-/// Puts the init's bytes into the volume, as `init`; what holds them already is left as it is. A container that is never started carries them
-/// there: `helper` is its plan, with the volume mounted at `folder`.
-awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder, std::string bytes, call_options options);
+/// Puts the init's bytes into the volume, as `init`; what holds them already is left as it is. A container that is
+/// never started carries them there: `helper` is its plan, with the volume mounted at `folder`.
+awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder,
+                                     std::string bytes, call_options options);
 
 struct made_sandbox {
   std::string id;
-  std::shared_ptr<byte_stream> line; ///< To the init's standard input. When it closes, the init reads the end of its input.
+  std::shared_ptr<byte_stream>
+    line; ///< To the init's standard input. When it closes, the init reads the end of its input.
 };
 
-/// Makes a container, attaches to its standard input, unpacks a tar into it (if there is one), and starts it. What fails leaves no container.
-awaitable<result<made_sandbox>> make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options);
+/// Makes a container, attaches to its standard input, unpacks a tar into it (if there is one), and starts it. What
+/// fails leaves no container.
+awaitable<result<made_sandbox>>
+make_sandbox(std::shared_ptr<engine_client> client, container_plan plan, std::string tar, call_options options);
 
 /// Unpacks a tar into a container, if there is one, and starts it. True: started now; false: it was running already.
-awaitable<result<bool>> start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options);
+awaitable<result<bool>>
+start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options);
 
 } // namespace davit::transport

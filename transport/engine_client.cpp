@@ -32,18 +32,20 @@ result<std::string> choose_version(std::string_view engine_least, std::string_vi
   // It becomes a part of every request's path.
   for (auto text : {engine_least, engine_most}) {
     auto dot = text.find('.');
-    auto digits = [](std::string_view part) { return !part.empty() && part.size() <= 4 && part.find_first_not_of("0123456789") == std::string_view::npos; };
+    auto digits = [](std::string_view part) {
+      return !part.empty() && part.size() <= 4 && part.find_first_not_of("0123456789") == std::string_view::npos;
+    };
     if (dot == std::string_view::npos || !digits(text.substr(0, dot)) || !digits(text.substr(dot + 1)))
       return error{engine_errc::protocol, 0, "this is no Docker engine: it tells an API version that is none"};
   }
   if (compare_versions(engine_most, least_api_version) < 0)
     return error{engine_errc::version, 0,
-                 "the engine offers API " + std::string{engine_most} + " at most, davit needs " + std::string{least_api_version}
-                   + " (Docker 19.03) at least; upgrade the engine"};
+                 "the engine offers API " + std::string{engine_most} + " at most, davit needs "
+                   + std::string{least_api_version} + " (Docker 19.03) at least; upgrade the engine"};
   if (compare_versions(engine_least, most_api_version) > 0)
     return error{engine_errc::version, 0,
-                 "the engine wants API " + std::string{engine_least} + " at least, davit speaks " + std::string{most_api_version}
-                   + " at most; upgrade davit"};
+                 "the engine wants API " + std::string{engine_least} + " at least, davit speaks "
+                   + std::string{most_api_version} + " at most; upgrade davit"};
   return std::string{compare_versions(engine_most, most_api_version) < 0 ? engine_most : most_api_version};
 }
 
@@ -96,8 +98,7 @@ awaitable<result<std::optional<engine_event>>> event_stream::next(deadline until
 // -- engine_client ---------------------------------------------------------------------------------------------------
 
 engine_client::engine_client(asio::io_context& context, endpoint where)
-  : http_(std::make_shared<http_client>(asio::make_strand(context), std::move(where))) {
-}
+  : http_(std::make_shared<http_client>(asio::make_strand(context), std::move(where))) {}
 
 asio::any_io_executor engine_client::executor() const {
   return http_->executor();
@@ -115,8 +116,8 @@ std::string engine_client::versioned(const std::string& path) const {
   return api_version_.empty() ? path : "/v" + api_version_ + path;
 }
 
-awaitable<result<http_response>> engine_client::call(std::string method, std::string path, std::string body,
-                                                     call_options options) {
+awaitable<result<http_response>>
+engine_client::call(std::string method, std::string path, std::string body, call_options options) {
   auto self = shared_from_this();
   http_request request;
   request.method = std::move(method);
@@ -162,7 +163,9 @@ awaitable<result<engine_info>> engine_client::connect(call_options options) {
   if (!pinged) {
     auto e = pinged.error();
     if (e.message.find("HTTP request to an HTTPS server") != std::string::npos)
-      e = {engine_errc::tls, 0, to_string(where()) + " speaks TLS; set tls-ca, tls-certificate and tls-key (or DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH)"};
+      e = {engine_errc::tls, 0,
+           to_string(where())
+             + " speaks TLS; set tls-ca, tls-certificate and tls-key (or DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH)"};
     co_return e;
   }
   auto most = pinged->header("Api-Version");
@@ -227,7 +230,9 @@ awaitable<result<void>> engine_client::identify(engine_info& info, call_options 
     std::string_view text;
     auto root = parser.parse(body);
     uuid id;
-    return root && (*root)["Labels"][engine_label].get(text) == simdjson::SUCCESS && from_string(text, id) ? to_string(id) : std::string{};
+    return root && (*root)["Labels"][engine_label].get(text) == simdjson::SUCCESS && from_string(text, id)
+           ? to_string(id)
+           : std::string{};
   };
   auto found = co_await call("GET", "/volumes/" + std::string{engine_volume}, {}, options);
   std::string id;
@@ -278,8 +283,8 @@ awaitable<result<void>> engine_client::pull_image(std::string name, registry_aut
   std::vector<std::pair<std::string, std::string>> headers;
   if (!auth.header.empty())
     headers.emplace_back("X-Registry-Auth", auth.header);
-  auto opened = co_await open("POST", "/images/create?fromImage=" + url_encode(image) + "&tag=" + url_encode(tag), options,
-                              std::move(headers));
+  auto opened = co_await open("POST", "/images/create?fromImage=" + url_encode(image) + "&tag=" + url_encode(tag),
+                              options, std::move(headers));
   if (!opened)
     co_return opened.error();
   auto stream = std::move(*opened);

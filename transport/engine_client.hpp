@@ -24,13 +24,13 @@ struct registry_auth {
 
 struct log_options {
   bool follow = true;
-  std::string since; ///< `seconds.nanoseconds`, inclusive; empty: from the beginning.
+  std::string since;    ///< `seconds.nanoseconds`, inclusive; empty: from the beginning.
   std::size_t tail = 0; ///< The last so many records alone, which the engine finds without reading the others; 0: all.
 };
 
 struct event_options {
-  std::string since; ///< `seconds.nanoseconds`; empty: from now.
-  std::string until; ///< Empty: for ever.
+  std::string since;                                        ///< `seconds.nanoseconds`; empty: from now.
+  std::string until;                                        ///< Empty: for ever.
   std::vector<std::pair<std::string, std::string>> filters; ///< `{"label", "davit.fleet=x"}`, `{"container", id}`...
 };
 
@@ -87,16 +87,17 @@ public:
 
   awaitable<result<engine_info>> info(call_options options);
 
-  /// How the engine was known before: an engine that reports this id and has lost its volume is given the same id again. Thread-safe.
+  /// How the engine was known before: an engine that reports this id and has lost its volume is given the same id
+  /// again. Thread-safe.
   void remember(std::string reported_id, std::string id);
   awaitable<result<image_info>> inspect_image(std::string name, call_options options);
 
   /// `progress` is called on the strand. Fails with the engine's (that is, the registry's) message.
-  awaitable<result<void>> pull_image(std::string name, registry_auth auth, std::function<void(const pull_progress&)> progress,
-                                     call_options options);
+  awaitable<result<void>> pull_image(std::string name, registry_auth auth,
+                                     std::function<void(const pull_progress&)> progress, call_options options);
 
-  /// Takes the name from the image, and the image with its last name. True: done; false: it was not there. One that a container
-  /// uses, even one that was only created: conflict.
+  /// Takes the name from the image, and the image with its last name. True: done; false: it was not there. One that a
+  /// container uses, even one that was only created: conflict.
   awaitable<result<bool>> remove_image(std::string name, call_options options);
 
   /// The container's id. A name that is taken: conflict.
@@ -105,8 +106,8 @@ public:
   /// True: started now; false: it was running already.
   awaitable<result<bool>> start_container(std::string id, call_options options);
 
-  /// Returns when the container does not run. The code is a hint: inspect decides. Call it after start alone: a container
-  /// that was only created counts as not running.
+  /// Returns when the container does not run. The code is a hint: inspect decides. Call it after start alone: a
+  /// container that was only created counts as not running.
   awaitable<result<std::int64_t>> wait_container(std::string id, call_options options);
 
   awaitable<result<container_status>> inspect_container(std::string id_or_name, call_options options);
@@ -126,7 +127,8 @@ public:
   awaitable<result<void>> remove_container(std::string id, call_options options);
 
   /// Those that carry all the labels (`name=value`, or `name` alone), in every state.
-  awaitable<result<std::vector<container_summary>>> list_containers(std::vector<std::string> labels, call_options options);
+  awaitable<result<std::vector<container_summary>>>
+  list_containers(std::vector<std::string> labels, call_options options);
 
   /// The raw answer of /logs?timestamps=1, for log_parser.
   awaitable<result<std::unique_ptr<response_stream>>> logs(std::string id, log_options what, call_options options);
@@ -144,7 +146,8 @@ public:
   awaitable<result<std::string>> download_archive(std::string container, std::string path, call_options options);
 
   /// Unpacks a tar archive into the folder `path` of the container.
-  awaitable<result<void>> upload_archive(std::string container, std::string path, std::string tar, call_options options);
+  awaitable<result<void>>
+  upload_archive(std::string container, std::string path, std::string tar, call_options options);
 
   /// Closes the connections that wait, for instance after the engine was away.
   void drop_idle();
@@ -153,8 +156,9 @@ private:
   /// Gives the engine davit's own id for it: of a volume's label, which is made when it is not there.
   awaitable<result<void>> identify(engine_info& info, call_options options);
   awaitable<result<http_response>> call(std::string method, std::string path, std::string body, call_options options);
-  awaitable<result<std::unique_ptr<response_stream>>> open(std::string method, std::string path, call_options options,
-                                                           std::vector<std::pair<std::string, std::string>> headers = {});
+  awaitable<result<std::unique_ptr<response_stream>>>
+  open(std::string method, std::string path, call_options options,
+       std::vector<std::pair<std::string, std::string>> headers = {});
   std::string versioned(const std::string& path) const;
 
   std::shared_ptr<http_client> http_;

@@ -31,6 +31,8 @@ using deadline = std::chrono::steady_clock::time_point;
 /// A deadline that never comes.
 inline constexpr deadline no_deadline = deadline::max();
 
-inline deadline within(duration time) { return std::chrono::steady_clock::now() + time; }
+inline deadline within(duration time) {
+  return std::chrono::steady_clock::now() + time;
+}
 
 } // namespace davit::transport

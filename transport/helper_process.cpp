@@ -86,7 +86,8 @@ pid_t spawn(const std::string& program, const std::vector<std::string>& argument
 
 } // namespace
 
-awaitable<result<helper_result>> run_helper(std::string program, std::vector<std::string> arguments, std::string input, deadline until) {
+awaitable<result<helper_result>>
+run_helper(std::string program, std::vector<std::string> arguments, std::string input, deadline until) {
   auto fail = [&](const std::string& what) { return error{engine_errc::failed, 0, program + " " + what}; };
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
@@ -101,7 +102,8 @@ awaitable<result<helper_result>> run_helper(std::string program, std::vector<std
     co_return fail(why == ENOENT ? "is not on the PATH" : std::string{"can't be started: "} + std::strerror(why));
   child running{pid};
   stream.expires_at(until);
-  co_await asio::async_write(stream, asio::buffer(input), as_awaitable); // one that reads nothing may answer all the same
+  co_await asio::async_write(stream, asio::buffer(input),
+                             as_awaitable); // one that reads nothing may answer all the same
   boost::system::error_code ignored;
   stream.socket().shutdown(local::socket::shutdown_send, ignored);
   helper_result answer;

@@ -18,8 +18,10 @@ struct helper_result {
 template <class T>
 using awaitable = boost::asio::awaitable<T>;
 
-/// Starts `program` (found on the PATH) without a shell, gives it the input, reads until it ends. At the deadline, or with more output than
-/// that, it is killed: an error. Its standard error is discarded: what a credential helper says there is not for logs.
-awaitable<result<helper_result>> run_helper(std::string program, std::vector<std::string> arguments, std::string input, deadline until);
+/// Starts `program` (found on the PATH) without a shell, gives it the input, reads until it ends. At the deadline, or
+/// with more output than that, it is killed: an error. Its standard error is discarded: what a credential helper says
+/// there is not for logs.
+awaitable<result<helper_result>>
+run_helper(std::string program, std::vector<std::string> arguments, std::string input, deadline until);
 
 } // namespace davit::transport

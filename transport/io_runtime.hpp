@@ -13,7 +13,8 @@ namespace davit::transport {
 /// Owned by main (or by a test). Whoever gives work to it must be gone, or have cancelled it, before stop().
 class io_runtime {
 public:
-  /// One thread for each four processors, four at most: exchanges with engines are short, and threads that take turns at them wake each other.
+  /// One thread for each four processors, four at most: exchanges with engines are short, and threads that take turns
+  /// at them wake each other.
   explicit io_runtime(unsigned threads = std::clamp(std::thread::hardware_concurrency() / 4, 1u, 4u));
   io_runtime(const io_runtime&) = delete;
   io_runtime& operator=(const io_runtime&) = delete;

@@ -62,7 +62,8 @@ result<log_record> decode(std::string_view entry) {
     }
   if ((source != "stdout" && source != "stderr") || stamp <= 0)
     return distrusted("an entry has no stream, or no time");
-  log_record record{source == "stderr" ? log_stream::err : log_stream::out, timestamp{std::chrono::nanoseconds{stamp}}, {}};
+  log_record record{
+    source == "stderr" ? log_stream::err : log_stream::out, timestamp{std::chrono::nanoseconds{stamp}}, {}};
   record.bytes.reserve(line.size() + 1);
   record.bytes = line;
   if (ends) // the engine takes it off each line

@@ -13,8 +13,8 @@ namespace davit::transport {
 /// Of an entry in the file, at most: the engine cuts lines at 16 KiB.
 inline constexpr std::size_t max_entry_bytes = 1024 * 1024;
 
-/// The format is the engine's own affair (daemon/logger/local, api/types/plugins/logdriver/entry.proto), so each entry is looked at with distrust: whoever is told
-/// of an error asks the API instead.
+/// The format is the engine's own affair (daemon/logger/local, api/types/plugins/logdriver/entry.proto), so each entry
+/// is looked at with distrust: whoever is told of an error asks the API instead.
 class log_file_decoder {
 public:
   /// Gives whole entries to `sink` and keeps the rest. After an error it is of no use.

@@ -20,12 +20,14 @@ namespace asio = boost::asio;
 
 namespace {
 
-/// How much of a file is read at a time, and how long is waited for more of it: shortly after something came, then longer.
+/// How much of a file is read at a time, and how long is waited for more of it: shortly after something came, then
+/// longer.
 constexpr std::size_t slice_bytes = 256 * 1024;
 constexpr duration first_pause{5}, longest_pause{100};
 
-/// An engine writes each line by itself, and each piece that is given costs its reader more than its bytes do. One is given in this time, and what
-/// comes meanwhile with it; but after a pause so many are given at once, each as it comes: a short task has no more.
+/// An engine writes each line by itself, and each piece that is given costs its reader more than its bytes do. One is
+/// given in this time, and what comes meanwhile with it; but after a pause so many are given at once, each as it comes:
+/// a short task has no more.
 constexpr duration gathering_time{5};
 constexpr int given_at_once = 4;
 constexpr std::uint64_t most_gathered = 128 * 1024;
@@ -44,23 +46,18 @@ void take(log_resume& resume, log_record record, std::vector<log_record>& record
   if (!resume.take(record, gap))
     return;
   if (gap)
-    records.push_back({log_stream::note, record.at,
-                       "some bytes of " + to_string(record.stream) + " are missing here: the engine no longer has them\n"});
+    records.push_back(
+      {log_stream::note, record.at,
+       "some bytes of " + to_string(record.stream) + " are missing here: the engine no longer has them\n"});
   records.push_back(std::move(record));
 }
 
 } // namespace
 
 log_follower::log_follower(std::shared_ptr<engine_client> client, follow_options options, sink on_records, end on_end)
-  : client_(std::move(client)),
-    options_(std::move(options)),
-    on_records_(std::move(on_records)),
-    on_end_(std::move(on_end)),
-    cursor_(options_.from),
-    to_be_given_(client_->executor()),
-    credit_(static_cast<std::int64_t>(options_.credit)),
-    woken_(client_->executor()) {
-}
+  : client_(std::move(client)), options_(std::move(options)), on_records_(std::move(on_records)),
+    on_end_(std::move(on_end)), cursor_(options_.from), to_be_given_(client_->executor()),
+    credit_(static_cast<std::int64_t>(options_.credit)), woken_(client_->executor()) {}
 
 void log_follower::start() {
   spawn_detached(client_->executor(), "the reader of a container's log",
@@ -126,7 +123,8 @@ awaitable<void> log_follower::run() {
   on_end_(outcome, std::move(ending_));
 }
 
-/// Reads the engine's file, from the beginning: what is not new is passed over. An error: the engine is to be asked for what comes after the cursor.
+/// Reads the engine's file, from the beginning: what is not new is passed over. An error: the engine is to be asked for
+/// what comes after the cursor.
 awaitable<result<void>> log_follower::run_file() {
   struct descriptor {
     int fd;
@@ -135,7 +133,9 @@ awaitable<result<void>> log_follower::run_file() {
         ::close(fd);
     }
   } file{::open(options_.file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-  auto failed = [&](const char* what) { return error{engine_errc::failed, 0, options_.file + ": " + what + ": " + std::strerror(errno)}; };
+  auto failed = [&](const char* what) {
+    return error{engine_errc::failed, 0, options_.file + ": " + what + ": " + std::strerror(errno)};
+  };
   if (file.fd < 0)
     co_return failed("it can't be opened");
   log_resume resume{cursor_};
@@ -175,7 +175,8 @@ awaitable<result<void>> log_follower::run_file() {
   }
 }
 
-/// False, and nothing is delivered, if the log's last records don't reach back to the cursor. Whatever goes wrong will do so again.
+/// False, and nothing is delivered, if the log's last records don't reach back to the cursor. Whatever goes wrong will
+/// do so again.
 awaitable<bool> log_follower::read_tail() {
   constexpr std::size_t most_bytes = tail_records * (16 * 1024 + 64);
   log_options what{false, {}, tail_records};

@@ -17,22 +17,25 @@ namespace davit::transport {
 /// vanished without a word looks the same.
 inline constexpr duration quiet_reconnect = std::chrono::seconds{90};
 
-/// How many records at a log's end are looked at before all since the cursor are asked for: an engine finds the cursor by decoding
-/// everything from the beginning, but knows where the last ones lie.
+/// How many records at a log's end are looked at before all since the cursor are asked for: an engine finds the cursor
+/// by decoding everything from the beginning, but knows where the last ones lie.
 inline constexpr std::size_t tail_records = 128;
 
 struct follow_options {
   std::string container;
   bool tty = false;
-  bool follow = true;    ///< False: what is there by now, then the end.
-  bool tail = false;     ///< Not followed: everything in front of the last record that `from` names was read, so that the last ones may be enough.
-  std::string file;      ///< Where the engine keeps this log, if it can be read here: it is followed there. Empty: the engine is asked.
+  bool follow = true; ///< False: what is there by now, then the end.
+  bool tail = false;  ///< Not followed: everything in front of the last record that `from` names was read, so that the
+                      ///< last ones may be enough.
+  std::string file;   ///< Where the engine keeps this log, if it can be read here: it is followed there. Empty: the
+                      ///< engine is asked.
   log_cursor from;
   std::uint64_t credit = 1024 * 1024; ///< Wire bytes that may be under way before the first grant.
 };
 
 struct log_ending {
-  std::vector<log_stream> unclear; ///< The streams whose last line was cut, so that it is not known whether it ended with a newline.
+  std::vector<log_stream>
+    unclear; ///< The streams whose last line was cut, so that it is not known whether it ended with a newline.
   std::string file_trouble; ///< Why the file was not read, or not to its end, and the engine was asked instead.
 };
 
@@ -52,7 +55,8 @@ public:
   /// Thread-safe.
   void grant(std::uint64_t wire_bytes);
 
-  /// Thread-safe. The container has ended: a file is read to its end now, and that is the log's. (An engine that is asked says itself when it has given all.)
+  /// Thread-safe. The container has ended: a file is read to its end now, and that is the log's. (An engine that is
+  /// asked says itself when it has given all.)
   void ended();
 
   /// Thread-safe; on_end is still called, with `cancelled`.
@@ -76,8 +80,8 @@ private:
   end on_end_;
   log_cursor cursor_;
   log_ending ending_;
-  std::vector<log_record> records_;       ///< Read, and not given yet.
-  std::uint64_t gathered_ = 0;            ///< Wire bytes of which nothing was given yet.
+  std::vector<log_record> records_;             ///< Read, and not given yet.
+  std::uint64_t gathered_ = 0;                  ///< Wire bytes of which nothing was given yet.
   std::chrono::steady_clock::time_point due_{}; ///< When the next piece would be given if none was given at once.
   boost::asio::steady_timer to_be_given_;
   bool container_ended_ = false;

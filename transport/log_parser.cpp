@@ -33,15 +33,15 @@ std::optional<std::size_t> end_before_stamp(std::string_view text) {
 }
 
 error unstamped(std::string_view text) {
-  return {engine_errc::protocol, 0,
-          "a log record has no timestamp: \"" + std::string{text.substr(0, 80)} + "\""};
+  return {engine_errc::protocol, 0, "a log record has no timestamp: \"" + std::string{text.substr(0, 80)} + "\""};
 }
 
 } // namespace
 
 void log_parser::give(log_record record, const std::function<void(log_record)>& sink) {
-  // The driver `local` of engine 20.10 drops the newline of a line that it had cut into parts (seen; docs/decisions/0002).
-  // A record that is neither full nor ends with a newline, and is not the last, must have had one.
+  // The driver `local` of engine 20.10 drops the newline of a line that it had cut into parts (seen;
+  // docs/decisions/0002). A record that is neither full nor ends with a newline, and is not the last, must have had
+  // one.
   auto& last = record.stream == log_stream::err ? err_ : out_;
   if (last.open && !last.full)
     sink({record.stream, last.at, "\n"});
@@ -80,7 +80,9 @@ result<void> log_parser::feed(std::string_view bytes, const std::function<void(l
       outcome = unstamped(text);
       return;
     }
-    give({piece.stream == 2 ? log_stream::err : log_stream::out, stamped->first, std::string{text.substr(stamped->second)}}, sink);
+    give({piece.stream == 2 ? log_stream::err : log_stream::out, stamped->first,
+          std::string{text.substr(stamped->second)}},
+         sink);
     held_.clear();
   });
   return fed ? outcome : fed;
@@ -184,8 +186,8 @@ bool log_resume::reaches(const std::vector<log_record>& tail, bool whole) {
   for (std::size_t s = 0; s < 2; ++s) {
     const auto& wanted = cursor_.of(streams[s]);
     stream_cursor seen;
-    bool stamped = false;            // some record has the cursor's stamp
-    bool run_is_whole = whole;       // all records of the run that `seen` counts are here
+    bool stamped = false;      // some record has the cursor's stamp
+    bool run_is_whole = whole; // all records of the run that `seen` counts are here
     for (std::size_t i = 0; i < tail.size(); ++i) {
       if (tail[i].stream != streams[s])
         continue;
@@ -200,16 +202,16 @@ bool log_resume::reaches(const std::vector<log_record>& tail, bool whole) {
       if (run_is_whole && seen.ordinal == wanted.ordinal)
         reached[s] = i;
     }
-    // Which of the records with its stamp are new is not certain; or the record itself should be here and is not; or only
-    // what follows it tells whether the engine has lost its newline.
+    // Which of the records with its stamp are new is not certain; or the record itself should be here and is not; or
+    // only what follows it tells whether the engine has lost its newline.
     if (reached[s] == nowhere && wanted.ordinal != 0 && (stamped || whole || wanted.open))
       return false;
   }
   for (std::size_t s = 0; s < 2; ++s) {
     if (reached[s] != nowhere)
       continue;
-    // The stream's cursor is in front of the tail. So is nothing new of it if the other stream was read to a place in the
-    // tail; and what stands before that place would have been delivered, and its stamp known.
+    // The stream's cursor is in front of the tail. So is nothing new of it if the other stream was read to a place in
+    // the tail; and what stands before that place would have been delivered, and its stamp known.
     auto other = reached[1 - s];
     if (!whole && (other == nowhere || first[s] < other))
       return false;

@@ -60,9 +60,9 @@ public:
   /// come before this one and did not: some bytes of this stream are missing.
   bool take(const log_record& record, bool& gap);
 
-  /// Whether the log's last records, `tail`, are enough to go on from: nothing in front of them is new, and it is certain
-  /// which of them are. Then they may be taken. If not, everything since the cursor must be asked for. `whole`: there is
-  /// nothing in front of them. Expects that records were delivered in the order in which the engine has them.
+  /// Whether the log's last records, `tail`, are enough to go on from: nothing in front of them is new, and it is
+  /// certain which of them are. Then they may be taken. If not, everything since the cursor must be asked for. `whole`:
+  /// there is nothing in front of them. Expects that records were delivered in the order in which the engine has them.
   bool reaches(const std::vector<log_record>& tail, bool whole);
 
   const log_cursor& cursor() const noexcept { return cursor_; }

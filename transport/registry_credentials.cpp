@@ -17,8 +17,8 @@ struct file_entry {
 };
 template <class Inspector>
 bool inspect(Inspector& f, file_entry& x) {
-  return f.object(x).fields(f.field("auth", x.auth), f.field("username", x.username), f.field("password", x.password), f.field("identitytoken", x.identitytoken),
-                            f.field("registrytoken", x.registrytoken));
+  return f.object(x).fields(f.field("auth", x.auth), f.field("username", x.username), f.field("password", x.password),
+                            f.field("identitytoken", x.identitytoken), f.field("registrytoken", x.registrytoken));
 }
 
 struct file_content {
@@ -28,7 +28,8 @@ struct file_content {
 };
 template <class Inspector>
 bool inspect(Inspector& f, file_content& x) {
-  return f.object(x).fields(f.field("auths", x.auths), f.field("credHelpers", x.helpers), f.field("credsStore", x.store));
+  return f.object(x).fields(f.field("auths", x.auths), f.field("credHelpers", x.helpers),
+                            f.field("credsStore", x.store));
 }
 
 error wrong(const std::string& source, const std::string& what) {
@@ -37,7 +38,9 @@ error wrong(const std::string& source, const std::string& what) {
 
 /// Helpers are named by docker's own rule, so that no name leads to another program.
 bool is_helper_name(const std::string& name) {
-  return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == std::string::npos;
+  return !name.empty()
+      && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+           == std::string::npos;
 }
 
 } // namespace
@@ -46,7 +49,8 @@ std::string registry_credentials::place_of(std::string_view key) {
   if (auto scheme = key.find("://"); scheme != std::string_view::npos)
     key.remove_prefix(scheme + 3);
   auto host = key.substr(0, key.find('/'));
-  return host == "index.docker.io" || host == "docker.io" || host == "registry-1.docker.io" ? "docker.io" : std::string{host};
+  return host == "index.docker.io" || host == "docker.io" || host == "registry-1.docker.io" ? "docker.io"
+                                                                                            : std::string{host};
 }
 
 result<registry_credentials> registry_credentials::parse(std::string_view text, const std::string& source) {
@@ -55,7 +59,8 @@ result<registry_credentials> registry_credentials::parse(std::string_view text, 
     return wrong(source, content.error().path.empty() ? "it is not JSON" : "look at " + content.error().path);
   registry_credentials all;
   for (auto& [registry, from] : content->auths) {
-    entry one{std::move(from.username), std::move(from.password), std::move(from.identitytoken), std::move(from.registrytoken)};
+    entry one{std::move(from.username), std::move(from.password), std::move(from.identitytoken),
+              std::move(from.registrytoken)};
     if (!from.auth.empty()) {
       auto decoded = encoding::base64_decode(from.auth);
       auto colon = decoded ? decoded->find(':') : std::string::npos;
@@ -96,7 +101,8 @@ result<registry_credentials> registry_credentials::load(const std::filesystem::p
 std::string registry_credentials::registry_of(std::string_view image) {
   auto slash = image.find('/');
   auto first = image.substr(0, slash);
-  if (slash == std::string_view::npos || (first != "localhost" && first.find_first_of(".:") == std::string_view::npos) || place_of(first) == "docker.io")
+  if (slash == std::string_view::npos || (first != "localhost" && first.find_first_of(".:") == std::string_view::npos)
+      || place_of(first) == "docker.io")
     return std::string{docker_hub};
   return std::string{first};
 }

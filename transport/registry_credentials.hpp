@@ -17,18 +17,19 @@ public:
   /// No credentials at all.
   registry_credentials() = default;
 
-  /// Reads `auths`, `credHelpers` and `credsStore`; other keys are docker's own affair. `source` names the text in errors, which never
-  /// quote it.
+  /// Reads `auths`, `credHelpers` and `credsStore`; other keys are docker's own affair. `source` names the text in
+  /// errors, which never quote it.
   static result<registry_credentials> parse(std::string_view text, const std::string& source);
 
   /// The file as it is now. An empty name is no file and no error.
   static result<registry_credentials> load(const std::filesystem::path& file);
 
-  /// What the engine is to be given with a pull of the image; empty if nothing is known of its registry. A credential helper is a program
-  /// `docker-credential-NAME` on the PATH, which is killed at the deadline.
+  /// What the engine is to be given with a pull of the image; empty if nothing is known of its registry. A credential
+  /// helper is a program `docker-credential-NAME` on the PATH, which is killed at the deadline.
   awaitable<result<registry_auth>> of_image(std::string image, deadline until) const;
 
-  /// The key under which a config.json has the image's registry: `https://index.docker.io/v1/` for Docker Hub, else `host[:port]`.
+  /// The key under which a config.json has the image's registry: `https://index.docker.io/v1/` for Docker Hub, else
+  /// `host[:port]`.
   static std::string registry_of(std::string_view image);
 
 private:

@@ -37,11 +37,15 @@ awaitable<result<registry_auth>> registry_credentials::of_image(std::string imag
       // The helpers' own word for "I have none"; a public image needs none.
       if (answer->output.find("credentials not found") != std::string::npos)
         co_return registry_auth{};
-      co_return error{engine_errc::refused, 0, "no credentials for " + registry + ": docker-credential-" + helper + " ended with exit code " + std::to_string(answer->exit_code)};
+      co_return error{engine_errc::refused, 0,
+                      "no credentials for " + registry + ": docker-credential-" + helper + " ended with exit code "
+                        + std::to_string(answer->exit_code)};
     }
     auto given = json::read<helper_answer>(std::string_view{answer->output}, json::unknown_fields::ignore);
     if (!given)
-      co_return error{engine_errc::refused, 0, "no credentials for " + registry + ": docker-credential-" + helper + " did not answer as a credential helper does"};
+      co_return error{engine_errc::refused, 0,
+                      "no credentials for " + registry + ": docker-credential-" + helper
+                        + " did not answer as a credential helper does"};
     if (given->user == "<token>") {
       auth["identitytoken"] = given->secret;
     } else {

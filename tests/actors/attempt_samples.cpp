@@ -70,7 +70,8 @@ attempt_run at_end(collecting::doing what) {
   auto run = that_runs(collecting{});
   auto& now = std::get<collecting>(run.now);
   now.at = what;
-  now.ended = container_of(run, "exited", what == collecting::doing::suspecting || what == collecting::doing::inspecting ? 137 : 0);
+  now.ended = container_of(run, "exited",
+                           what == collecting::doing::suspecting || what == collecting::doing::inspecting ? 137 : 0);
   now.watched_until = moment().steady + std::chrono::seconds{5};
   now.looks = 1;
   run.made.following = what == collecting::doing::live_reader;
@@ -78,7 +79,9 @@ attempt_run at_end(collecting::doing what) {
 }
 
 attempt_run looking_at(recovering::looking what) {
-  auto run = what == recovering::looking::inside || what == recovering::looking::whether_begun ? in_container(recovering{}, true) : at(recovering{});
+  auto run = what == recovering::looking::inside || what == recovering::looking::whether_begun
+             ? in_container(recovering{}, true)
+             : at(recovering{});
   auto& now = std::get<recovering>(run.now);
   now.at = what;
   if (!run.made.id.empty())
@@ -274,7 +277,9 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("noted", reply<ask::note_log>{});
   for (std::size_t i = 0; i < questions::size; ++i) {
     auto what = static_cast<asked>(i);
-    auto refuse = [&](const std::string& how, failure why) { add("refused " + to_string(what) + ": " + how, refusal{what, std::move(why)}); };
+    auto refuse = [&](const std::string& how, failure why) {
+      add("refused " + to_string(what) + ": " + how, refusal{what, std::move(why)});
+    };
     switch (what) {
       case asked::record:
       case asked::record_start:
@@ -302,8 +307,10 @@ std::vector<std::pair<std::string, event>> every_event() {
   }
   add("refused create: conflict", refusal{asked::create, {engine_errc::conflict, {}, {}, "the name is in use"}});
   add("refused create: can't", refusal{asked::create, {engine_errc::failed, {}, {}, "mkdir: not a directory"}});
-  add("refused take_sandbox: conflict", refusal{asked::take_sandbox, {engine_errc::conflict, {}, {}, "the name is in use"}});
-  add("refused start: init", refusal{asked::start, {engine_errc::refused, {}, {}, std::string{init::program} + ": no such file"}});
+  add("refused take_sandbox: conflict",
+      refusal{asked::take_sandbox, {engine_errc::conflict, {}, {}, "the name is in use"}});
+  add("refused start: init",
+      refusal{asked::start, {engine_errc::refused, {}, {}, std::string{init::program} + ": no such file"}});
   {
     auto status = run.engine;
     add("engine ready", engine_changed{status});
@@ -322,19 +329,22 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("fenced", fenced{false});
   add("fenced, clear", fenced{true});
   add("pull moved", pull_moved{});
-  for (auto which : {timer::engine_retry, timer::engine_grace, timer::again, timer::first_look, timer::beginning, timer::timeout, timer::forgo, timer::patience})
+  for (auto which : {timer::engine_retry, timer::engine_grace, timer::again, timer::first_look, timer::beginning,
+                     timer::timeout, timer::forgo, timer::patience})
     add("timer " + to_string(which), timer_fired{which});
   return all;
 }
 
 std::string describe(const attempt_run& run) {
-  static constexpr const char* recover[] = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
+  static constexpr const char* recover[]
+    = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
   static constexpr const char* prepare[] = {"sandbox", "network", "image", "init", "unrecording", "discarding"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
   static constexpr const char* stop[] = {"", "stop asked", "stopped", "stop needless"};
   static constexpr const char* collect[]
-    = {"live reader", "opening", "reading", "noting missing", "first line", "engine unsure", "history", "suspecting", "inspecting", "watching", "noting gap", "closing"};
+    = {"live reader", "opening",    "reading",    "noting missing", "first line", "engine unsure",
+       "history",     "suspecting", "inspecting", "watching",       "noting gap", "closing"};
   static constexpr const char* remove[] = {"end", "container", "network", "fenced"};
   struct words {
     std::string operator()(const judging&) const { return {}; }
@@ -345,7 +355,9 @@ std::string describe(const attempt_run& run) {
     std::string operator()(const starting& now) const { return start[static_cast<int>(now.at)]; }
     std::string operator()(const running& now) const { return stop[static_cast<int>(now.stop)]; }
     std::string operator()(const collecting& now) const { return collect[static_cast<int>(now.at)]; }
-    std::string operator()(const reporting& now) const { return to_string(now.how ? now.how->outcome : now.result->outcome) + (now.how ? "" : ", storing"); }
+    std::string operator()(const reporting& now) const {
+      return to_string(now.how ? now.how->outcome : now.result->outcome) + (now.how ? "" : ", storing");
+    }
     std::string operator()(const removing& now) const { return remove[static_cast<int>(now.at)]; }
     std::string operator()(const done&) const { return {}; }
   };
@@ -381,9 +393,13 @@ struct action_words {
   std::string operator()(const act::say&) const { return {}; }
   std::string operator()(const act::unexpected&) const { return "MISTAKE"; }
   template <class Ask>
-  std::string ask_text(const Ask&) const { return "ask " + to_string(name_of<Ask>); }
+  std::string ask_text(const Ask&) const {
+    return "ask " + to_string(name_of<Ask>);
+  }
   template <class Ask>
-  std::string operator()(const Ask& one) const { return ask_text(one); }
+  std::string operator()(const Ask& one) const {
+    return ask_text(one);
+  }
 };
 
 } // namespace

@@ -1,4 +1,5 @@
-// Attempts in every step, everything that can happen to them, and words for what comes of it: for the tests of actors/attempt.hpp.
+// Attempts in every step, everything that can happen to them, and words for what comes of it: for the tests of
+// actors/attempt.hpp.
 #pragma once
 
 #include "actors/attempt.hpp"

@@ -61,7 +61,8 @@ public:
       CHECK(false); // nothing here refuses
     if (work_.task.spec.at_most_once && world_.runs == 1)
       CHECK_FALSE(result.retry_at);
-    // Whatever the outcome, a container that ran is not left to run: it is removed, or the engine was away for too long to ask.
+    // Whatever the outcome, a container that ran is not left to run: it is removed, or the engine was away for too long
+    // to ask.
     if (result.outcome != outcome::engine_lost && !gave_up_)
       CHECK(world_.state == truth::container::none);
   }
@@ -94,7 +95,13 @@ private:
         mistakes_ += std::string{mistake->step} + ": " + mistake->event + "\n";
       else if (auto* gone = std::get_if<act::forget_container>(&one))
         (void)gone; // a network: not of this world
-      else if (std::visit([](const auto& what) { return requires { typename std::decay_t<decltype(what)>::answer; }; }, one))
+      else if (std::visit(
+                 [](const auto& what) {
+                   return requires {
+                     typename std::decay_t<decltype(what)>::answer;
+                   };
+                 },
+                 one))
         pending_.push_back({one, run_.generation, run_.era});
     }
     story_ += "  = " + describe(run_) + "\n";
@@ -112,7 +119,8 @@ private:
       one.what);
   }
 
-  // -- the world ---------------------------------------------------------------------------------------------------------
+  // -- the world
+  // ---------------------------------------------------------------------------------------------------------
 
   void engine(bool up) {
     if (world_.up == up)
@@ -178,9 +186,13 @@ private:
   template <class Ask, class Trouble>
   void lose(Trouble& trouble) {
     if constexpr (of_engine<Ask>())
-      trouble({chance(4) && name_of<Ask> != asked::remove && name_of<Ask> != asked::create && name_of<Ask> != asked::start && name_of<Ask> != asked::pull_image ? engine_errc::failed
-                                                                                                                         : engine_errc::lost,
-               {}, {}, "lost on the way: transport is closing"});
+      trouble({chance(4) && name_of<Ask> != asked::remove && name_of<Ask> != asked::create
+                   && name_of<Ask> != asked::start && name_of<Ask> != asked::pull_image
+                 ? engine_errc::failed
+                 : engine_errc::lost,
+               {},
+               {},
+               "lost on the way: transport is closing"});
     else if constexpr (name_of<Ask> >= asked::open_log)
       trouble({{}, {}, log_errc::unwritable, "disk full"});
     else
@@ -190,7 +202,8 @@ private:
   void fire_timer() {
     if (timers_.empty())
       return;
-    auto first = std::min_element(timers_.begin(), timers_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    auto first = std::min_element(timers_.begin(), timers_.end(),
+                                  [](const auto& a, const auto& b) { return a.first < b.first; });
     auto [when, which] = *first;
     timers_.erase(first);
     clock_ = std::max(clock_, when);

@@ -1,4 +1,5 @@
-// What comes of every event in every step: attempt_table.txt says it, and is to be read. DAVIT_WRITE_TABLE=1 writes it anew after a change that is meant.
+// What comes of every event in every step: attempt_table.txt says it, and is to be read. DAVIT_WRITE_TABLE=1 writes it
+// anew after a change that is meant.
 #include "actors/attempt_samples.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -57,7 +58,8 @@ std::string lines_of(const std::string& name, const attempt_run& run) {
     else
       out << "  " << event_name << ": " << comes << "\n";
   }
-  return "# " + name + "\n" + out.str() + "  nothing comes of:" + nothing.text + "\n  can't be:" + mistakes.text + "\n\n";
+  return "# " + name + "\n" + out.str() + "  nothing comes of:" + nothing.text + "\n  can't be:" + mistakes.text
+       + "\n\n";
 }
 
 } // namespace

@@ -76,7 +76,10 @@ TEST_CASE("a stop that finds its container ended changes nothing of how it ended
   it.run.work.task.spec.start = start_mode::cold;
   it.run.work.task.spec.init = false;
   it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
-  it.hears(cancel_asked{}).hears(reply<ask::stop>{false}).hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{container_of(it.run, "exited", 0)});
+  it.hears(cancel_asked{})
+    .hears(reply<ask::stop>{false})
+    .hears(reply<ask::wait>{0})
+    .hears(reply<ask::inspect>{container_of(it.run, "exited", 0)});
   it.hears(reply<ask::open_log>{}).hears(reply<ask::read_log>{}).hears(reply<ask::close_log>{});
   CHECK(it.result().outcome == outcome::succeeded);
 }
@@ -90,13 +93,17 @@ TEST_CASE("what runs already is not refused by a policy that has become stricter
 
   SECTION("but what was never started is") {
     story never{resumed(task_state::starting), {}};
-    never.hears(begun{}).hears(judged(never.run, "image: not allowed any more")).hears(refusal{asked::inspect, {engine_errc::not_found, {}, {}, "none"}});
+    never.hears(begun{})
+      .hears(judged(never.run, "image: not allowed any more"))
+      .hears(refusal{asked::inspect, {engine_errc::not_found, {}, {}, "none"}});
     never.hears(reply<ask::list_containers>{}).hears(reply<ask::close_log>{});
     CHECK(never.result().outcome == outcome::rejected);
   }
   SECTION("and so is a container that was made and not started") {
     story made{resumed(task_state::starting), {}};
-    made.hears(begun{}).hears(judged(made.run, "image: not allowed any more")).hears(reply<ask::inspect>{container_of(made.run, "created")});
+    made.hears(begun{})
+      .hears(judged(made.run, "image: not allowed any more"))
+      .hears(reply<ask::inspect>{container_of(made.run, "created")});
     engine_event create;
     create.action = "create";
     made.hears(reply<ask::history>{{create}}).hears(reply<ask::close_log>{});

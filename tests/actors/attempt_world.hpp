@@ -15,7 +15,7 @@ struct truth {
   enum class container { none, created, running, ended } state = container::none;
   bool warm = false, begun = false; ///< The command has begun.
   bool removed_by_davit = false;
-  int runs = 0;                     ///< How often the task's command was begun.
+  int runs = 0; ///< How often the task's command was begun.
   std::int64_t code = 0;
   bool stopped = false; ///< davit's stop found it running.
   int made = 0;
@@ -60,7 +60,8 @@ protected:
   }
 
   std::optional<sandbox_report> report() const {
-    if (world_.state != truth::container::ended || (!world_.warm && run_.spec.init == false) || world_.stopped || world_.code > 100)
+    if (world_.state != truth::container::ended || (!world_.warm && run_.spec.init == false) || world_.stopped
+        || world_.code > 100)
       return std::nullopt;
     if (!world_.begun)
       return sandbox_report{sandbox_word::unused, 0, 0};
@@ -114,7 +115,9 @@ protected:
     }
     return events;
   }
-  std::optional<answer_or<ask::first_line>> act_out(const ask::first_line&) { return std::string{world_.begun ? "davit-init nonce begun 0 0;" : ""}; }
+  std::optional<answer_or<ask::first_line>> act_out(const ask::first_line&) {
+    return std::string{world_.begun ? "davit-init nonce begun 0 0;" : ""};
+  }
   std::optional<answer_or<ask::pull_image>> act_out(const ask::pull_image&) { return ask::nothing{}; }
   std::optional<answer_or<ask::look_up_image>> act_out(const ask::look_up_image&) {
     image_info image;
@@ -179,8 +182,12 @@ protected:
   }
   std::optional<answer_or<ask::read_log>> act_out(const ask::read_log&) { return log_end{true, report()}; }
   std::optional<answer_or<ask::feed>> act_out(const ask::feed&) { return ask::nothing{}; }
-  std::optional<answer_or<ask::first_line_now>> act_out(const ask::first_line_now&) { return *act_out(ask::first_line{}); }
-  std::optional<answer_or<ask::inspect_now>> act_out(const ask::inspect_now& q) { return *act_out(ask::inspect{{}, q.which}); }
+  std::optional<answer_or<ask::first_line_now>> act_out(const ask::first_line_now&) {
+    return *act_out(ask::first_line{});
+  }
+  std::optional<answer_or<ask::inspect_now>> act_out(const ask::inspect_now& q) {
+    return *act_out(ask::inspect{{}, q.which});
+  }
   std::optional<answer_or<ask::kill_now>> act_out(const ask::kill_now&) {
     end_container(137);
     return true;

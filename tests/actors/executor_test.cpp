@@ -106,7 +106,9 @@ struct executor_fixture : actor_fixture {
   }
 
   void start() {
-    system.spawn([this](caf::event_based_actor* parent) { executor = spawn_executor(parent, context, sample.work, sample.engine, addresses); });
+    system.spawn([this](caf::event_based_actor* parent) {
+      executor = spawn_executor(parent, context, sample.work, sample.engine, addresses);
+    });
     run_all();
   }
 
@@ -116,8 +118,12 @@ struct executor_fixture : actor_fixture {
     run_all();
   }
 
-  bool alive() const { return !caf::actor_cast<caf::abstract_actor*>(executor)->getf(caf::abstract_actor::is_terminated_flag); }
-  std::size_t times(const std::string& what) const { return static_cast<std::size_t>(std::count(engine.asked.begin(), engine.asked.end(), what)); }
+  bool alive() const {
+    return !caf::actor_cast<caf::abstract_actor*>(executor)->getf(caf::abstract_actor::is_terminated_flag);
+  }
+  std::size_t times(const std::string& what) const {
+    return static_cast<std::size_t>(std::count(engine.asked.begin(), engine.asked.end(), what));
+  }
 
   /// A promise is kept by its own actor.
   template <class Promise, class Value>
@@ -134,7 +140,8 @@ struct executor_fixture : actor_fixture {
 
 } // namespace
 
-TEST_CASE_METHOD(executor_fixture, "an executor takes its attempt from the verdict to the removal, and ends", "[executor]") {
+TEST_CASE_METHOD(executor_fixture, "an executor takes its attempt from the verdict to the removal, and ends",
+                 "[executor]") {
   start();
   CHECK(engine.asked == std::vector<std::string>{"create", "start", "wait"});
   pass(duration{200});
@@ -184,7 +191,8 @@ TEST_CASE_METHOD(executor_fixture, "a question whose connection dies is asked of
   CHECK(times("start") == 1);
 }
 
-TEST_CASE_METHOD(executor_fixture, "an engine that stays away for longer than its grace ends the attempt", "[executor]") {
+TEST_CASE_METHOD(executor_fixture, "an engine that stays away for longer than its grace ends the attempt",
+                 "[executor]") {
   addresses.engines.erase("local");
   start();
   pass(sample.engine.grace - duration{1000});

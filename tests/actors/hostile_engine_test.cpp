@@ -1,4 +1,5 @@
-// An engine may be broken, or somebody else's: whatever it answers, davit says so, keeps its memory, and serves the others.
+// An engine may be broken, or somebody else's: whatever it answers, davit says so, keeps its memory, and serves the
+// others.
 #include "cli/print.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
@@ -56,26 +57,57 @@ std::string message_of(test_agent& agent, const std::string& engine) {
 
 } // namespace
 
-TEST_CASE("an engine that answers anything at all when it is asked who it is: it is down, with the reason, and costs no memory") {
+TEST_CASE("an engine that answers anything at all when it is asked who it is: it is down, with the reason, and costs "
+          "no memory") {
   const std::vector<attack> attacks{
-    {"headers without end", "/_ping", [](auto& c) { c.send(head); c.flood("X-More: of the same\r\n", gigabyte); }, "header"},
-    {"one header without end", "/_ping", [](auto& c) { c.send(std::string{head} + "X-Long: "); c.flood("a", gigabyte); }, "header"},
+    {"headers without end", "/_ping",
+     [](auto& c) {
+       c.send(head);
+       c.flood("X-More: of the same\r\n", gigabyte);
+     },
+     "header"},
+    {"one header without end", "/_ping",
+     [](auto& c) {
+       c.send(std::string{head} + "X-Long: ");
+       c.flood("a", gigabyte);
+     },
+     "header"},
     {"no HTTP", "/_ping", [](auto& c) { c.send("SSH-2.0-OpenSSH_9.2\r\n"); }, "HTTP"},
     {"nothing", "/_ping", [](auto&) {}, "ended"},
-    {"a body without end", "/info", [](auto& c) { c.send(std::string{head} + "\r\n"); c.flood("{\"a\":\"b\"},", gigabyte); }, "longer than"},
-    {"a length that is a lie", "/info", [](auto& c) { c.send(std::string{head} + "Content-Length: 99999999999999\r\n\r\n{"); }, ""},
+    {"a body without end", "/info",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n");
+       c.flood("{\"a\":\"b\"},", gigabyte);
+     },
+     "longer than"},
+    {"a length that is a lie", "/info",
+     [](auto& c) { c.send(std::string{head} + "Content-Length: 99999999999999\r\n\r\n{"); }, ""},
     {"a length that is none", "/info", [](auto& c) { c.send(std::string{head} + "Content-Length: -1\r\n\r\n{}"); }, ""},
-    {"two lengths", "/info", [](auto& c) { c.send(std::string{head} + "Content-Length: 2\r\nContent-Length: 200\r\n\r\n{}"); }, ""},
+    {"two lengths", "/info",
+     [](auto& c) { c.send(std::string{head} + "Content-Length: 2\r\nContent-Length: 200\r\n\r\n{}"); }, ""},
     {"a chunk that is a lie", "/info", [](auto& c) { c.send(chunked + std::string{"FFFFFFFFFFFFFFFF\r\n{}"}); }, ""},
     {"chunks that are none", "/info", [](auto& c) { c.send(chunked + std::string{"zz\r\n{}\r\n"}); }, ""},
-    {"chunk extensions without end", "/info", [](auto& c) { c.send(chunked + std::string{"1;"}); c.flood("a=b;", gigabyte); }, ""},
+    {"chunk extensions without end", "/info",
+     [](auto& c) {
+       c.send(chunked + std::string{"1;"});
+       c.flood("a=b;", gigabyte);
+     },
+     ""},
     {"deep JSON", "/info", [](auto& c) { c.answer(200, std::string(1'000'000, '[')); }, "JSON"},
     {"JSON of other types", "/info", [](auto& c) { c.answer(200, R"({"ID":7,"Plugins":[],"SystemTime":{}})"); }, ""},
     {"JSON that is none", "/info", [](auto& c) { c.answer(200, "\xff\xfe{\"ID\""); }, "JSON"},
-    {"a number that no number holds", "/info", [](auto& c) { c.answer(200, R"({"ID":"x","MemTotal":1e999,"NCPU":99999999999999999999})"); }, ""},
-    {"a version that is none", "/version", [](auto& c) { c.answer(200, R"({"ApiVersion":"99999999999999999999.1","MinAPIVersion":"x"})"); }, "version"},
-    {"a version that is a request", "/_ping", [](auto& c) { c.send("HTTP/1.1 200 OK\r\nApi-Version: 1.41/images/prune?a=\r\nContent-Length: 2\r\n\r\nOK"); }, ""},
-    {"a redirect", "/info", [](auto& c) { c.send("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"); }, ""},
+    {"a number that no number holds", "/info",
+     [](auto& c) { c.answer(200, R"({"ID":"x","MemTotal":1e999,"NCPU":99999999999999999999})"); }, ""},
+    {"a version that is none", "/version",
+     [](auto& c) { c.answer(200, R"({"ApiVersion":"99999999999999999999.1","MinAPIVersion":"x"})"); }, "version"},
+    {"a version that is a request", "/_ping",
+     [](auto& c) { c.send("HTTP/1.1 200 OK\r\nApi-Version: 1.41/images/prune?a=\r\nContent-Length: 2\r\n\r\nOK"); },
+     ""},
+    {"a redirect", "/info",
+     [](auto& c) {
+       c.send("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
+     },
+     ""},
   };
   scripted_engine good{"good", {}};
   for (const auto& one : attacks) {
@@ -96,23 +128,69 @@ TEST_CASE("an engine that answers anything at all when it is asked who it is: it
   }
 }
 
-TEST_CASE("an engine that lies about a task: the task ends with a reason or is waited for, the others' go on, and nothing grows") {
+TEST_CASE("an engine that lies about a task: the task ends with a reason or is waited for, the others' go on, and "
+          "nothing grows") {
   const std::vector<attack> attacks{
-    {"an event line without end", "/events", [](auto& c) { c.send(chunked); while (c.send("10000\r\n" + std::string(65536, 'x') + "\r\n")) {} }, ""},
-    {"events that are none", "/events", [](auto& c) { c.send(std::string{head} + "\r\nfalse\n[1]\n{\"Action\":7}\n{}\n"); }, ""},
-    {"a log frame that claims 4 GB", "/logs", [](auto& c) { c.send(std::string{head} + "\r\n" + std::string{"\1\0\0\0\xff\xff\xff\xff", 8}); c.flood("x", gigabyte); }, ""},
-    {"log frames of a stream that is none", "/logs", [](auto& c) { c.send(std::string{head} + "\r\n" + std::string{"\x09\0\0\0\0\0\0\1x", 9}); }, ""},
-    {"a log frame with rubbish where zeros belong", "/logs", [](auto& c) { c.send(std::string{head} + "\r\n" + std::string{"\1\7\7\7\0\0\0\1x", 9}); }, ""},
-    {"log lines without stamps", "/logs", [](auto& c) { c.send(std::string{head} + "\r\n" + std::string{"\1\0\0\0\0\0\0\x04"
-                                                                                                      "abc\n", 12}); }, ""},
-    {"an id that leads elsewhere", "/containers/create", [](auto& c) { c.answer(201, R"({"Id":"../../images/prune?x="})"); }, ""},
+    {"an event line without end", "/events",
+     [](auto& c) {
+       c.send(chunked);
+       while (c.send("10000\r\n" + std::string(65536, 'x') + "\r\n")) {
+       }
+     },
+     ""},
+    {"events that are none", "/events",
+     [](auto& c) { c.send(std::string{head} + "\r\nfalse\n[1]\n{\"Action\":7}\n{}\n"); }, ""},
+    {"a log frame that claims 4 GB", "/logs",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n" + std::string{"\1\0\0\0\xff\xff\xff\xff", 8});
+       c.flood("x", gigabyte);
+     },
+     ""},
+    {"log frames of a stream that is none", "/logs",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n" + std::string{"\x09\0\0\0\0\0\0\1x", 9});
+     },
+     ""},
+    {"a log frame with rubbish where zeros belong", "/logs",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n" + std::string{"\1\7\7\7\0\0\0\1x", 9});
+     },
+     ""},
+    {"log lines without stamps", "/logs",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n"
+              + std::string{"\1\0\0\0\0\0\0\x04"
+                            "abc\n",
+                            12});
+     },
+     ""},
+    {"an id that leads elsewhere", "/containers/create",
+     [](auto& c) { c.answer(201, R"({"Id":"../../images/prune?x="})"); }, ""},
     {"no id", "/containers/create", [](auto& c) { c.answer(201, R"({"Warnings":[]})"); }, ""},
-    {"an error page without end", "/containers/create", [](auto& c) { c.send("HTTP/1.1 500 x\r\n\r\n"); c.flood("<html>", gigabyte); }, ""},
-    {"an error with terminal escapes", "/containers/create", [](auto& c) { c.answer(400, "{\"message\":\"\\u001b[2J\\u001b]0;owned\\u0007\"}"); }, "[2J"},
+    {"an error page without end", "/containers/create",
+     [](auto& c) {
+       c.send("HTTP/1.1 500 x\r\n\r\n");
+       c.flood("<html>", gigabyte);
+     },
+     ""},
+    {"an error with terminal escapes", "/containers/create",
+     [](auto& c) { c.answer(400, "{\"message\":\"\\u001b[2J\\u001b]0;owned\\u0007\"}"); }, "[2J"},
     {"an inspect without a state", "/json", [](auto& c) { c.answer(200, R"({"Id":"x"})"); }, ""},
-    {"an inspect of another container", "/json", [](auto& c) { c.answer(200, R"({"Id":"x","Name":"/y","State":{"Status":"exited","ExitCode":99999999999999}})"); }, ""},
-    {"a wait with a body without end", "/wait", [](auto& c) { c.send(std::string{head} + "\r\n"); c.flood("{", gigabyte); }, ""},
-    {"a list without end", "/containers/json", [](auto& c) { c.send(std::string{head} + "\r\n["); c.flood("{\"Id\":\"x\"},", gigabyte); }, ""},
+    {"an inspect of another container", "/json",
+     [](auto& c) { c.answer(200, R"({"Id":"x","Name":"/y","State":{"Status":"exited","ExitCode":99999999999999}})"); },
+     ""},
+    {"a wait with a body without end", "/wait",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n");
+       c.flood("{", gigabyte);
+     },
+     ""},
+    {"a list without end", "/containers/json",
+     [](auto& c) {
+       c.send(std::string{head} + "\r\n[");
+       c.flood("{\"Id\":\"x\"},", gigabyte);
+     },
+     ""},
   };
   scripted_engine good{"good", {}};
   for (const auto& one : attacks) {

@@ -42,7 +42,8 @@ struct fixture {
     settings.logs.max_bytes = byte_size{1000};
     std::string wrong;
     auto rules = policy::make(settings.policy, wrong);
-    return std::make_shared<const agent_context>(agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
+    return std::make_shared<const agent_context>(
+      agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
   }
 
   caf::scoped_actor self{system};
@@ -52,14 +53,16 @@ struct fixture {
   template <class Result, class Actor, class... Args>
   Result ask(const Actor& whom, Args... args) {
     std::optional<Result> result;
-    self->request(whom, 30s, std::move(args)...).receive([&](Result& answer) { result = std::move(answer); }, [](const caf::error& e) { FAIL(text_of(e)); });
+    self->request(whom, 30s, std::move(args)...)
+      .receive([&](Result& answer) { result = std::move(answer); }, [](const caf::error& e) { FAIL(text_of(e)); });
     return std::move(*result);
   }
 
   template <class Result, class Actor, class... Args>
   caf::error refusal(const Actor& whom, Args... args) {
     caf::error result;
-    self->request(whom, 30s, std::move(args)...).receive([](const Result&) {}, [&](const caf::error& e) { result = e; });
+    self->request(whom, 30s, std::move(args)...)
+      .receive([](const Result&) {}, [&](const caf::error& e) { result = e; });
     return result;
   }
 
@@ -137,14 +140,17 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with the attempt's outcome, or for too long") {
+TEST_CASE_METHOD(fixture,
+                 "a small log is in memory until the store has it with the attempt's outcome, or for too long") {
   auto store = spawn_store_keeper(system, context);
   log_handles addresses;
   addresses.store = store;
   log_actor keeper;
   auto logs = context->settings.log_folder();
   auto has_file = [&](const attempt_key& key) { return store::log_exists(store::log_path(logs, key)); };
-  auto page_of = [&](const attempt_key& key, std::uint64_t offset = 0) { return ask<log_page>(keeper, read_atom_v, log_query{key, offset, 4096, 0s}); };
+  auto page_of = [&](const attempt_key& key, std::uint64_t offset = 0) {
+    return ask<log_page>(keeper, read_atom_v, log_query{key, offset, 4096, 0s});
+  };
   auto begin = [&](duration in_memory) {
     context = with([&](auto& settings) { settings.in_memory = in_memory; });
     keeper = spawn_log_keeper(system, context);
@@ -163,7 +169,8 @@ TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with 
   CHECK(page_of(key).records.size() == 1);
   CHECK_FALSE(page_of(key).finished);
   auto packed = ask<log_summary>(keeper, close_atom_v, key, false).packed;
-  CHECK(ask<log_summary>(keeper, close_atom_v, key, false).packed == packed); // whoever did not hear the answer asks again
+  CHECK(ask<log_summary>(keeper, close_atom_v, key, false).packed
+        == packed); // whoever did not hear the answer asks again
   CHECK(page_of(key).finished);
   CHECK_FALSE(has_file(key));
   // Its outcome is stored: it is read from there, from any place on.
@@ -180,7 +187,8 @@ TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with 
   auto wait = self->request(keeper, 30s, read_atom_v, log_query{coming, 0, 4096, 20s});
   auto lease = ask<log_lease>(keeper, open_atom_v, coming);
   CHECK_FALSE(failure(keeper, batch_of(coming, lease, "now\n")));
-  std::move(wait).receive([&](const log_page& first) { CHECK(first.records.size() == 1); }, [](const caf::error& e) { FAIL(text_of(e)); });
+  std::move(wait).receive([&](const log_page& first) { CHECK(first.records.size() == 1); },
+                          [](const caf::error& e) { FAIL(text_of(e)); });
   // A keeper that ends leaves nothing in memory alone.
   CHECK_FALSE(has_file(coming));
   kill();
@@ -209,7 +217,9 @@ TEST_CASE_METHOD(fixture, "a small log is in memory until the store has it with 
   caf::anon_send_exit(store, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
+TEST_CASE_METHOD(
+  fixture,
+  "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
   auto keeper = spawn_log_keeper(system, context);
   auto kill = [&] {
     caf::anon_send_exit(keeper, caf::exit_reason::kill);
@@ -229,7 +239,8 @@ TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small
   keeper = spawn_log_keeper(system, context);
   for (std::size_t i = 0; i < keys.size(); ++i) {
     CHECK(ask<log_summary>(keeper, close_atom_v, keys[i], false).out.bytes == sizes[i]);
-    CHECK(ask<log_summary>(keeper, close_atom_v, keys[i], false).out.bytes == sizes[i]); // whoever did not hear the answer asks again
+    CHECK(ask<log_summary>(keeper, close_atom_v, keys[i], false).out.bytes
+          == sizes[i]); // whoever did not hear the answer asks again
   }
   kill();
   auto logs = context->settings.log_folder();
@@ -250,7 +261,8 @@ TEST_CASE_METHOD(fixture, "logs that have ended would outlast a power cut, small
   CHECK_FALSE(store::log_exists(store::log_path(logs, keys.back())));
 }
 
-TEST_CASE_METHOD(fixture, "a small log has no file for a sink's sake: the sink reads it from memory, or else from the store") {
+TEST_CASE_METHOD(fixture,
+                 "a small log has no file for a sink's sake: the sink reads it from memory, or else from the store") {
   auto store = spawn_store_keeper(system, context);
   context = with([](auto& settings) {
     settings.in_memory = 1h;
@@ -265,8 +277,9 @@ TEST_CASE_METHOD(fixture, "a small log has no file for a sink's sake: the sink r
   self->send(keeper, wire_atom_v, addresses);
   auto told = [&](const attempt_key& key) {
     std::optional<std::uint64_t> size;
-    self->receive([&](open_atom, const attempt_key& which, std::uint64_t there) { size = which == key ? there : 999'999; },
-                  caf::after(10s) >> [] {});
+    self->receive(
+      [&](open_atom, const attempt_key& which, std::uint64_t there) { size = which == key ? there : 999'999; },
+      caf::after(10s) >> [] {});
     return size;
   };
   attempt_key key{uuid::make_v7(), 1};
@@ -279,7 +292,9 @@ TEST_CASE_METHOD(fixture, "a small log has no file for a sink's sake: the sink r
   CHECK_FALSE(store::log_exists(store::log_path(context->settings.log_folder(), key)));
   self->send(keeper, finish_atom_v, key);
   // The store has nothing yet, so this comes from memory.
-  auto read = [&](const std::string& sink, std::uint64_t offset = 0) { return ask<log_page>(keeper, ship_atom_v, sink, log_query{key, offset, 4096, 0s}); };
+  auto read = [&](const std::string& sink, std::uint64_t offset = 0) {
+    return ask<log_page>(keeper, ship_atom_v, sink, log_query{key, offset, 4096, 0s});
+  };
   CHECK(read("one").finished);
   CHECK(read("two").records.size() == 1);
   // All have read it: it is gone, and known to be missing.
@@ -363,7 +378,8 @@ TEST_CASE("logs that sinks have not read are kept within a bound, the newest lon
   CHECK_FALSE(kept.find(keys.back()));
 }
 
-TEST_CASE_METHOD(fixture, "a reader that waits is served by the next record, by the end, or let go when its time is over") {
+TEST_CASE_METHOD(fixture,
+                 "a reader that waits is served by the next record, by the end, or let go when its time is over") {
   auto keeper = spawn_log_keeper(system, context);
   attempt_key key{uuid::make_v7(), 1};
   auto lease = ask<log_lease>(keeper, open_atom_v, key);
@@ -404,6 +420,8 @@ TEST_CASE_METHOD(fixture, "a log keeper that is started anew goes on with the lo
   auto totals = ask<log_summary>(keeper, close_atom_v, key, false);
   CHECK(totals.dropped > 0);
   auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 65536, 0s});
-  CHECK(std::count_if(page.records.begin(), page.records.end(), [](const log_record& one) { return one.stream == log_stream::note; }) == 1);
+  CHECK(std::count_if(page.records.begin(), page.records.end(),
+                      [](const log_record& one) { return one.stream == log_stream::note; })
+        == 1);
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }

@@ -48,17 +48,23 @@ TEST_CASE("what davit stopped is cancelled or timed out, whatever has become of 
       facts.wanted = why;
       facts.stopped_by_davit = true;
       auto how = judge_container(facts);
-      CHECK(how.outcome == (why == ending::cancelled ? outcome::cancelled : why == ending::timed_out ? outcome::timed_out : outcome::agent_lost));
+      CHECK(how.outcome
+            == (why == ending::cancelled   ? outcome::cancelled
+                : why == ending::timed_out ? outcome::timed_out
+                                           : outcome::agent_lost));
       CHECK(how.exit_code.has_value() == (code == 3));
     }
 }
 
 TEST_CASE("a 5xx is the engine's own trouble or tells what can't be done") {
-  for (auto own : {"mkdir /var/lib/docker/overlay2/x: no space left on device", "failed to create shim task: context deadline exceeded",
-                   "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock\"", "the daemon is shutting down"})
+  for (auto own :
+       {"mkdir /var/lib/docker/overlay2/x: no space left on device",
+        "failed to create shim task: context deadline exceeded",
+        "connection error: desc = \"transport: error while dialing: dial unix /run/containerd/containerd.sock\"",
+        "the daemon is shutting down"})
     CHECK(is_engines_own(own));
-  for (auto other : {"mkdir /etc/passwd: not a directory", "stat /loop: too many levels of symbolic links", "source is not directory",
-                     "Cannot mkdir: /bin/sh is not a directory"})
+  for (auto other : {"mkdir /etc/passwd: not a directory", "stat /loop: too many levels of symbolic links",
+                     "source is not directory", "Cannot mkdir: /bin/sh is not a directory"})
     CHECK_FALSE(is_engines_own(other));
 }
 
@@ -69,7 +75,10 @@ TEST_CASE("after an engine restart 0, 137, 143 and 255 need corroboration") {
     CHECK(judge_container(facts).outcome == outcome::engine_lost);
     CHECK_FALSE(judge_container(facts).exit_code);
     facts.live_restore = true; // the shims have kept the code; 255 is what the engine says where they have not
-    CHECK(judge_container(facts).outcome == (code == 0 ? outcome::succeeded : code == 255 ? outcome::engine_lost : outcome::failed));
+    CHECK(judge_container(facts).outcome
+          == (code == 0     ? outcome::succeeded
+              : code == 255 ? outcome::engine_lost
+                            : outcome::failed));
     facts.live_restore = false;
     facts.start_remembered = true;
     CHECK(judge_container(facts).outcome == (code == 0 ? outcome::succeeded : outcome::failed));
@@ -91,14 +100,22 @@ TEST_CASE("a container that did not start: the command's fault, the engine's, or
   CHECK_FALSE(judge_start_failure(status, "no such user", false).exit_code);
   CHECK(judge_start_failure(status, "already exists", true).outcome == outcome::engine_lost);
   // What was asked for, and what an engine in need says in the same breath.
-  const std::string runtime = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: ";
-  for (auto own : {"unable to apply caps: operation not permitted: unknown", "error during container init: error mounting \"/x/resolv.conf\" to rootfs at \"/etc/resolv.conf\": read-only file system: unknown",
-                   "error during container init: open /proc/sys/net/x: no such file or directory: unknown", "error during container init: error setting rlimit type 7: invalid argument: unknown"})
+  const std::string runtime
+    = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: ";
+  for (auto own : {"unable to apply caps: operation not permitted: unknown",
+                   "error during container init: error mounting \"/x/resolv.conf\" to rootfs at \"/etc/resolv.conf\": "
+                   "read-only file system: unknown",
+                   "error during container init: open /proc/sys/net/x: no such file or directory: unknown",
+                   "error during container init: error setting rlimit type 7: invalid argument: unknown"})
     CHECK(is_tasks_own(runtime + own));
-  for (auto engines : {"error during container init: write /x: no space left on device", "can't get final child's PID from pipe: EOF: unknown", "waiting for init preliminary setup: read init-p: connection reset by peer",
-                       "unable to apply cgroup configuration: no such file or directory", "can't copy bootstrap data to pipe: write init-p: broken pipe: unknown"})
+  for (auto engines : {"error during container init: write /x: no space left on device",
+                       "can't get final child's PID from pipe: EOF: unknown",
+                       "waiting for init preliminary setup: read init-p: connection reset by peer",
+                       "unable to apply cgroup configuration: no such file or directory",
+                       "can't copy bootstrap data to pipe: write init-p: broken pipe: unknown"})
     CHECK_FALSE(is_tasks_own(runtime + engines));
-  CHECK_FALSE(is_tasks_own("failed to create shim task: OCI runtime create failed: runc did not terminate successfully: signal: killed: unknown"));
+  CHECK_FALSE(is_tasks_own("failed to create shim task: OCI runtime create failed: runc did not terminate "
+                           "successfully: signal: killed: unknown"));
   CHECK(is_tasks_own("uids and gids must be in range 0-2147483647"));
 }
 

@@ -34,8 +34,8 @@ public:
   result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) override {
     return to_->finished_before(before, limit);
   }
-  result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count,
-                       const std::string& bytes) override {
+  result<void>
+  put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) override {
     return to_->put_log(key, index, count, bytes);
   }
   result<log_block> get_log(const attempt_key& key, std::uint32_t index) override { return to_->get_log(key, index); }

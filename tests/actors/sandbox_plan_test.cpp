@@ -42,16 +42,22 @@ TEST_CASE("two tasks are of a kind if they differ in nothing that is fixed when 
     [](task_spec& s) { s.resources.cpus = 2; },
     [](task_spec& s) { s.resources.pids = 9; },
     [](task_spec& s) { s.network = "bridge"; },
-    [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/x", false, {}}); },
+    [](task_spec& s) {
+      s.mounts.push_back({mount_type::tmpfs, "", "/x", false, {}});
+    },
     [](task_spec& s) { s.read_only = true; },
     [](task_spec& s) { s.cap_add = {"NET_ADMIN"}; },
     [](task_spec& s) { s.cap_drop = {"ALL"}; },
     [](task_spec& s) { s.privileged = true; },
     [](task_spec& s) { s.security_opt = {"seccomp=unconfined"}; },
-    [](task_spec& s) { s.ulimits = {{"nofile", "10"}}; },
+    [](task_spec& s) {
+      s.ulimits = {{"nofile", "10"}};
+    },
     [](task_spec& s) { s.hostname = "h"; },
     [](task_spec& s) { s.group_add = {"7"}; },
-    [](task_spec& s) { s.sysctls = {{"net.x", "1"}}; },
+    [](task_spec& s) {
+      s.sysctls = {{"net.x", "1"}};
+    },
     [](task_spec& s) { s.devices = {"/dev/fuse"}; },
     [](task_spec& s) { s.runtime = "runsc"; },
     [](task_spec& s) { s.ipc = "host"; },
@@ -85,7 +91,9 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   CHECK(plan.name == "davit-sandbox-n1");
   CHECK_FALSE(key_of_name(plan.name));
   CHECK(key_of_name(of_task.name));
-  CHECK(plan.labels == std::map<std::string, std::string>{{"davit.sandbox", "n1"}, {"davit.sandbox.words", "2"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+  CHECK(plan.labels
+        == std::map<std::string, std::string>{
+          {"davit.sandbox", "n1"}, {"davit.sandbox.words", "2"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
   CHECK(plan.resources.pids == 6);
   CHECK(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);
@@ -109,7 +117,10 @@ TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why")
   CHECK(why([](task_spec& s) { s.tty = true; }) == "it has a terminal");
   CHECK(why([](task_spec& s) { s.at_most_once = true; }).starts_with("it runs at most once"));
   CHECK(why([](task_spec& s) { s.pid = "host"; }).find("(pid)") != std::string::npos);
-  CHECK(why([](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}}); }) == "it mounts /.davit");
+  CHECK(why([](task_spec& s) {
+          s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}});
+        })
+        == "it mounts /.davit");
   auto none = settings;
   none.sandboxes = 0;
   CHECK(why_cold(fine, none, engine).find("sandboxes = 0") != std::string::npos);
@@ -117,7 +128,8 @@ TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why")
   CHECK(why_cold(fine, settings, engine).find("s390x") != std::string::npos);
 }
 
-TEST_CASE("a network is made ahead for tasks that differ in nothing that concerns it, and what goes with it is asked of it alone") {
+TEST_CASE("a network is made ahead for tasks that differ in nothing that concerns it, and what goes with it is asked "
+          "of it alone") {
   task_spec spec;
   spec.image = "alpine";
   spec.network = "bridge";
@@ -146,8 +158,13 @@ TEST_CASE("a network is made ahead for tasks that differ in nothing that concern
   other.dns.clear();
   CHECK(sandbox_kind(network_plan(plan_of(other))) != sandbox_kind(network));
   for (auto change : std::initializer_list<void (*)(task_spec&)>{
-         [](task_spec& s) { s.network = "none"; }, [](task_spec& s) { s.network = "host"; }, [](task_spec& s) { s.network = "container:x"; },
-         [](task_spec& s) { s.sysctls = {{"net.x", "1"}}; }, [](task_spec& s) { s.runtime = "runsc"; }, [](task_spec& s) { s.userns_mode = "host"; }, [](task_spec& s) { s.uts = "host"; }}) {
+         [](task_spec& s) { s.network = "none"; }, [](task_spec& s) { s.network = "host"; },
+         [](task_spec& s) { s.network = "container:x"; },
+         [](task_spec& s) {
+           s.sysctls = {{"net.x", "1"}};
+         },
+         [](task_spec& s) { s.runtime = "runsc"; }, [](task_spec& s) { s.userns_mode = "host"; },
+         [](task_spec& s) { s.uts = "host"; }}) {
     auto changed = spec;
     change(changed);
     CHECK_FALSE(can_join(plan_of(changed)));
@@ -219,9 +236,15 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   engine_info engine;
   engine.architecture = std::string{init::architecture()};
   CHECK(why_no_init(spec, engine).empty());
-  for (auto change : std::initializer_list<void (*)(task_spec&)>{[](task_spec& s) { s.init = false; }, [](task_spec& s) { s.pid = "host"; }, [](task_spec& s) { s.pid = "container:x"; },
-                                                                 [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}}); },
-                                                                 [](task_spec& s) { s.mounts.push_back({mount_type::tmpfs, "", "/x/..//.davit/init/", false, {}}); }}) {
+  for (auto change : std::initializer_list<void (*)(task_spec&)>{
+         [](task_spec& s) { s.init = false; }, [](task_spec& s) { s.pid = "host"; },
+         [](task_spec& s) { s.pid = "container:x"; },
+         [](task_spec& s) {
+           s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}});
+         },
+         [](task_spec& s) {
+           s.mounts.push_back({mount_type::tmpfs, "", "/x/..//.davit/init/", false, {}});
+         }}) {
     auto changed = spec;
     change(changed);
     CHECK_FALSE(why_no_init(changed, engine).empty());

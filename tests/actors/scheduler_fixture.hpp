@@ -11,7 +11,6 @@ namespace davit::test {
 
 using namespace std::chrono_literals;
 
-
 /// What was asked of the store, and what it answers: at once, or when the test says so.
 struct store_script {
   std::vector<claim_request> claims;
@@ -147,10 +146,12 @@ struct scheduler_fixture : actor_fixture {
         auto script = std::make_shared<executor_script>();
         script->work = std::move(work);
         script->actor = parent->spawn([script](caf::event_based_actor* self) -> caf::behavior {
-          return {[self](ended_atom) { self->quit(); }, [script](cancel_atom) { script->told.push_back("cancel"); },
+          return {[self](ended_atom) { self->quit(); },
+                  [script](cancel_atom) { script->told.push_back("cancel"); },
                   [script](stop_atom) { script->told.push_back("stop"); },
                   [script](fence_atom, bool clear) { script->told.push_back(clear ? "fence and clear" : "fence"); },
-                  [](const engine_status&) {}, [](wire_atom, const executor_handles&) {}};
+                  [](const engine_status&) {},
+                  [](wire_atom, const executor_handles&) {}};
         });
         executors.push_back(script);
         return caf::actor_cast<executor_actor>(script->actor);

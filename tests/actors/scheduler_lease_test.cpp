@@ -6,8 +6,8 @@
 using namespace davit;
 using namespace davit::test;
 
-TEST_CASE_METHOD(scheduler_fixture,
-  "without a lease nothing is claimed; when it runs out, what runs is fenced, and taken over again once that has ended") {
+TEST_CASE_METHOD(scheduler_fixture, "without a lease nothing is claimed; when it runs out, what runs is fenced, and "
+                                    "taken over again once that has ended") {
   spawn(true);
   store.fail_beats = true;
   wire();
@@ -40,7 +40,8 @@ TEST_CASE_METHOD(scheduler_fixture,
   CHECK(executors.size() == 2);
 }
 
-TEST_CASE_METHOD(scheduler_fixture,
+TEST_CASE_METHOD(
+  scheduler_fixture,
   "an executor that was about to be started again when its attempt was fenced is not, and its container goes") {
   started(true);
   store.queue = {attempt_of()};

@@ -6,7 +6,8 @@
 using namespace davit;
 using namespace davit::test;
 
-TEST_CASE_METHOD(scheduler_fixture,
+TEST_CASE_METHOD(
+  scheduler_fixture,
   "a scheduler asks first for what was left to it, with no offer, and then for what its engines have room for") {
   spawn();
   store.left = {attempt_of(true)};
@@ -57,7 +58,8 @@ TEST_CASE_METHOD(scheduler_fixture, "a claim whose answer is lost is asked again
   CHECK(store.claims.size() == asked); // nothing is in doubt any more
 }
 
-TEST_CASE_METHOD(scheduler_fixture, "a store keeper that dies with a claim is asked again as soon as another is there") {
+TEST_CASE_METHOD(scheduler_fixture,
+                 "a store keeper that dies with a claim is asked again as soon as another is there") {
   started();
   store.hold_claims = true;
   wake();
@@ -72,7 +74,8 @@ TEST_CASE_METHOD(scheduler_fixture, "a store keeper that dies with a claim is as
   CHECK(executors.size() == 1);
 }
 
-TEST_CASE_METHOD(scheduler_fixture, "an attempt that two answers hold has one executor, and one that is being ended has none") {
+TEST_CASE_METHOD(scheduler_fixture,
+                 "an attempt that two answers hold has one executor, and one that is being ended has none") {
   started(true);
   pass(30s); // the lease has been held for its own length
   REQUIRE_FALSE(store.adoptions.empty());
@@ -101,8 +104,8 @@ TEST_CASE_METHOD(scheduler_fixture, "an attempt that two answers hold has one ex
   CHECK(store.ends[1].token.key == late.token.key);
 }
 
-TEST_CASE_METHOD(scheduler_fixture,
-  "a scheduler that is started again while its agent drains claims nothing, and is drained when what was left has ended") {
+TEST_CASE_METHOD(scheduler_fixture, "a scheduler that is started again while its agent drains claims nothing, and is "
+                                    "drained when what was left has ended") {
   started();
   store.queue = {attempt_of(), attempt_of(), attempt_of()};
   wake();
@@ -189,8 +192,8 @@ TEST_CASE_METHOD(scheduler_fixture, "of all tasks that wait for their time there
   CHECK(store.claims.size() > asked);
 }
 
-TEST_CASE_METHOD(scheduler_fixture,
-  "an executor that fails is started again after a while, from what the store says; one that fails again and again is given up") {
+TEST_CASE_METHOD(scheduler_fixture, "an executor that fails is started again after a while, from what the store says; "
+                                    "one that fails again and again is given up") {
   started();
   store.queue = {attempt_of()};
   wake();
@@ -222,7 +225,8 @@ TEST_CASE_METHOD(scheduler_fixture,
   CHECK(*drain());
 }
 
-TEST_CASE_METHOD(scheduler_fixture, "an end that was not stored leaves the attempt open: the next claim brings it again") {
+TEST_CASE_METHOD(scheduler_fixture,
+                 "an end that was not stored leaves the attempt open: the next claim brings it again") {
   started();
   auto work = attempt_of();
   store.queue = {work};

@@ -29,7 +29,7 @@ struct world : std::enable_shared_from_this<world> {
   std::deque<std::function<void()>> held;
   std::size_t asked = 0, most_asked = 0; ///< Lookups and reads that wait for an answer.
   std::size_t reads = 0;
-  caf::error failure;             ///< Of reads and searches.
+  caf::error failure; ///< Of reads and searches.
 
   /// Whether a reader waits for more.
   bool waits(const log_query& query) {
@@ -66,17 +66,18 @@ caf::behavior log_keeper_dummy(caf::event_based_actor* self, std::shared_ptr<wor
     [](const continuation& work) { work.run(); },
     [=](ship_atom, const std::string&, const log_query& query) {
       ++all->reads;
-      return all->answer<log_page>(self, all->waits(query) ? query.wait : duration{0}, [=]() -> caf::expected<log_page> {
-        auto log = all->logs.find(query.key);
-        if (all->failure)
-          return all->failure;
-        if (log == all->logs.end())
-          return make_failure(log_errc::missing, "it is not here");
-        auto page = log->second->read(query.offset, query.max_bytes);
-        if (!page)
-          return make_failure(page.error().code, page.error().message);
-        return std::move(*page);
-      });
+      return all->answer<log_page>(self, all->waits(query) ? query.wait : duration{0},
+                                   [=]() -> caf::expected<log_page> {
+                                     auto log = all->logs.find(query.key);
+                                     if (all->failure)
+                                       return all->failure;
+                                     if (log == all->logs.end())
+                                       return make_failure(log_errc::missing, "it is not here");
+                                     auto page = log->second->read(query.offset, query.max_bytes);
+                                     if (!page)
+                                       return make_failure(page.error().code, page.error().message);
+                                     return std::move(*page);
+                                   });
     },
     [=](since_atom, timestamp) -> caf::result<std::vector<attempt_key>> {
       if (all->failure)
@@ -114,7 +115,8 @@ struct place : sink_outlet {
   std::map<std::string, std::vector<std::string>> lines; ///< By task.
   std::size_t tries = 0, under_way = 0, most_under_way = 0;
 
-  void send(std::shared_ptr<const shipping::log_names> names, records_ptr records, std::function<void(delivery)> done) override {
+  void send(std::shared_ptr<const shipping::log_names> names, records_ptr records,
+            std::function<void(delivery)> done) override {
     ++tries;
     most_under_way = std::max(most_under_way, ++under_way);
     auto end = [this, names, records, done] {
@@ -207,7 +209,8 @@ struct fixture : actor_fixture {
     auto asked = test->request(sink, caf::infinite, ping_atom_v);
     run_all();
     sink_status found;
-    std::move(asked).receive([&](const sink_status& now) { found = now; }, [](const caf::error& e) { FAIL(text_of(e)); });
+    std::move(asked).receive([&](const sink_status& now) { found = now; },
+                             [](const caf::error& e) { FAIL(text_of(e)); });
     return found;
   }
 
@@ -242,7 +245,8 @@ TEST_CASE_METHOD(fixture, "a sink sends each log whole, in order, as it is writt
   CHECK(status().records == 4);
 }
 
-TEST_CASE_METHOD(fixture, "no more than 64 logs are asked for at once, also after a restart with many, and 8 are delivered at once") {
+TEST_CASE_METHOD(
+  fixture, "no more than 64 logs are asked for at once, also after a restart with many, and 8 are delivered at once") {
   sink_positions positions;
   positions.at = std::chrono::system_clock::now();
   for (int i = 0; i < 500; ++i) {
@@ -302,7 +306,8 @@ TEST_CASE_METHOD(fixture, "a place that says how long it wants to be left alone 
   CHECK(to->tries == 2);
 }
 
-TEST_CASE_METHOD(fixture, "while the place takes nothing little is read; beyond max-backlog the oldest go, and are counted") {
+TEST_CASE_METHOD(fixture,
+                 "while the place takes nothing little is read; beyond max-backlog the oldest go, and are counted") {
   to->answer = busy;
   settings.max_backlog = byte_size{5000};
   start();
@@ -340,7 +345,8 @@ TEST_CASE_METHOD(fixture, "what the place will never take is dropped and counted
   CHECK(status().dropped == 12);
 }
 
-TEST_CASE_METHOD(fixture, "after a crash a sink goes on where it was last written down, and finds what it was never told of") {
+TEST_CASE_METHOD(fixture,
+                 "after a crash a sink goes on where it was last written down, and finds what it was never told of") {
   start();
   auto open = add_log(3, false), over = add_log(2);
   tell(open);
@@ -440,13 +446,15 @@ TEST_CASE_METHOD(fixture, "a log that goes back while it is read or sent loses n
     run_all();
     auto lines = sent(key);
     REQUIRE(lines.size() >= 3);
-    CHECK(std::vector<std::string>(lines.end() - 3, lines.end()) == std::vector<std::string>{"other 1", "again 1", "again 2"});
+    CHECK(std::vector<std::string>(lines.end() - 3, lines.end())
+          == std::vector<std::string>{"other 1", "again 1", "again 2"});
     CHECK(status().backlog == 0);
     stop();
   }
 }
 
-TEST_CASE_METHOD(fixture, "a log whose place is not a record's is sent from its beginning once; one that is nowhere is forgotten") {
+TEST_CASE_METHOD(
+  fixture, "a log whose place is not a record's is sent from its beginning once; one that is nowhere is forgotten") {
   auto key = add_log(3), gone = add_log(1);
   all.logs.erase(gone);
   sink_positions positions;

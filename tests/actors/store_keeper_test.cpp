@@ -43,7 +43,7 @@ struct plan {
 class planned_store final : public passing_store {
 public:
   planned_store(std::unique_ptr<store::task_store> to, std::shared_ptr<plan> how)
-      : passing_store(std::move(to)), plan_(std::move(how)) {}
+    : passing_store(std::move(to)), plan_(std::move(how)) {}
 
   store::result<void> batch(const std::function<void()>& work) override {
     auto number = plan_->batches++;
@@ -293,8 +293,8 @@ TEST_CASE_METHOD(
   }
   thief.steal_every(0);
   for (;;) {
-    auto answer =
-      ask<claim_answer>(keeper, claim_atom_v, request_of(incarnation, {at_work.begin(), at_work.end()}, 64));
+    auto answer
+      = ask<claim_answer>(keeper, claim_atom_v, request_of(incarnation, {at_work.begin(), at_work.end()}, 64));
     REQUIRE(answer);
     for (const auto& one : answer->attempts) {
       CHECK(begun.insert(one.token.key).second);

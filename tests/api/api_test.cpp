@@ -27,7 +27,9 @@ struct parsed {
     REQUIRE(read.has_value());
     root = *read;
   }
-  std::string text(std::string_view pointer) const { return std::string{root.at_pointer(pointer).get_string().value()}; }
+  std::string text(std::string_view pointer) const {
+    return std::string{root.at_pointer(pointer).get_string().value()};
+  }
   json::parser parser;
   json::element root;
 };
@@ -63,9 +65,13 @@ struct field_names {
   std::set<std::string> names;
 
   template <class... Fields>
-  bool fields(Fields...) { return true; }
+  bool fields(Fields...) {
+    return true;
+  }
   template <class T>
-  field_names& object(T&) { return *this; }
+  field_names& object(T&) {
+    return *this;
+  }
   template <class T>
   int field(std::string_view name, T&) {
     names.emplace(name);
@@ -131,11 +137,14 @@ TEST_CASE("every mistake of a client is a problem document that names what is wr
          {"POST", "/v1/tasks", "{", 400, "not valid JSON"},
          {"POST", "/v1/tasks", "[]", 400, "an array"},
          {"POST", "/v1/tasks", R"({"command":["a"]})", 400, "image"},
-         {"POST", "/v1/tasks", R"({"image":"a","resources":{"memroy":1}})", 400, R"(resources.memroy: unknown field, did you mean \"memory\"?)"},
+         {"POST", "/v1/tasks", R"({"image":"a","resources":{"memroy":1}})", 400,
+          R"(resources.memroy: unknown field, did you mean \"memory\"?)"},
          {"POST", "/v1/tasks", R"({"image":"a","timeout":"soon"})", 400, "timeout"},
-         {"POST", "/v1/tasks", R"({"image":"a","priviledged":true})", 400, R"(priviledged: unknown field, did you mean \"privileged\"?)"},
+         {"POST", "/v1/tasks", R"({"image":"a","priviledged":true})", 400,
+          R"(priviledged: unknown field, did you mean \"privileged\"?)"},
          {"POST", "/v1/tasks", R"({"image":"a","privileged":true})", 403, "rule privileged"},
-         {"POST", "/v1/tasks", R"({"image":"a","mounts":[{"type":"bind","source":"/","target":"/host"}]})", 403, "mounts.engine-socket"},
+         {"POST", "/v1/tasks", R"({"image":"a","mounts":[{"type":"bind","source":"/","target":"/host"}]})", 403,
+          "mounts.engine-socket"},
          {"POST", "/v1/tasks", R"({"image":"a","network":"bridge"})", 403, "networks.allow"},
          {"GET", "/v1/tasks?state=sleeping", "", 400, "state"},
          {"GET", "/v1/tasks?limit=0", "", 400, "limit"},
@@ -243,7 +252,9 @@ TEST_CASE("a stream of events that was cut is taken up with Last-Event-ID: none 
   first.resize(3);
   auto five_more = agent.submit(busybox("true")); // while nobody listened
   agent.cancel(five_more);
-  auto rest = lines_of(agent.stream("/v1/events", {{"Last-Event-ID", first.back()}}, [](const std::string& all) { return lines_of(all, "id: ").size() >= 4; }), "id: ");
+  auto rest = lines_of(agent.stream("/v1/events", {{"Last-Event-ID", first.back()}},
+                                    [](const std::string& all) { return lines_of(all, "id: ").size() >= 4; }),
+                       "id: ");
   first.insert(first.end(), rest.begin(), rest.end());
   CHECK(first == std::vector<std::string>{"1", "2", "3", "4", "5", "6", "7"});
 }
@@ -280,7 +291,8 @@ TEST_CASE("the metrics have the names and units that the documentation gives the
   CHECK(agent.metric("davit_tasks{state=\"queued\"}") == 1);
   CHECK(agent.metric("davit_http_requests_total{status=\"404\"}") == 1);
   auto all = agent.call("GET", "/metrics");
-  for (auto name : {"davit_build_info{version=", "davit_engine_up{engine=\"absent\"} 0", "davit_log_bytes_total", "davit_log_dropped_bytes_total"})
+  for (auto name : {"davit_build_info{version=", "davit_engine_up{engine=\"absent\"} 0", "davit_log_bytes_total",
+                    "davit_log_dropped_bytes_total"})
     CHECK(all.find(name) != std::string::npos);
 }
 
@@ -292,7 +304,8 @@ TEST_CASE("the OpenAPI document names what there is, and the task spec as it is"
   for (auto [path, operations] : fields_of(document.root["paths"].value()))
     for (auto [method, operation] : fields_of(operations)) {
       std::string target{path};
-      for (auto [from, to] : {std::pair{std::string{"{id}"}, id}, std::pair{std::string{"{name}"}, std::string{"test"}}})
+      for (auto [from, to] :
+           {std::pair{std::string{"{id}"}, id}, std::pair{std::string{"{name}"}, std::string{"test"}}})
         if (auto at = target.find(from); at != std::string::npos)
           target.replace(at, from.size(), to);
       if (target.ends_with("/wait"))
@@ -300,7 +313,8 @@ TEST_CASE("the OpenAPI document names what there is, and the task spec as it is"
       if (target.ends_with("/drain"))
         continue; // it would end the test
       INFO(method << ' ' << target);
-      auto status = agent.http(method == "get" ? "GET" : "POST", target, {}, method == "post" ? R"({"image":"a"})" : "").status;
+      auto status
+        = agent.http(method == "get" ? "GET" : "POST", target, {}, method == "post" ? R"({"image":"a"})" : "").status;
       CHECK(status != 404);
       CHECK(status != 405);
       CHECK_FALSE(operation["operationId"].get_string().value().empty());

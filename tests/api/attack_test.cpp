@@ -1,4 +1,5 @@
-// Attacks on a live agent's API: no token, the wrong one, too little of it; a web page; those who send too much, too slowly, or nothing.
+// Attacks on a live agent's API: no token, the wrong one, too little of it; a web page; those who send too much, too
+// slowly, or nothing.
 #include "api/tokens.hpp"
 #include "cli/client.hpp"
 #include "fixture/process.hpp"
@@ -57,7 +58,8 @@ struct raw_connection : raw_client {
 
 TEST_CASE("where there are tokens, nobody comes in without one, and each does what its scopes say") {
   token_file tokens;
-  auto reader = tokens.make("reader", "read"), submitter = tokens.make("ci", "submit,read"), canceller = tokens.make("stop", "cancel"), admin = tokens.make("root", "admin"),
+  auto reader = tokens.make("reader", "read"), submitter = tokens.make("ci", "submit,read"),
+       canceller = tokens.make("stop", "cancel"), admin = tokens.make("root", "admin"),
        old = tokens.make("old", "admin", {"--expires", "1ms"});
   auto listen = listen_address();
   test_agent agent{{}, [&](agent_settings& settings) {
@@ -71,10 +73,22 @@ TEST_CASE("where there are tokens, nobody comes in without one, and each does wh
   std::string task = "/v1/tasks/";
   agent.use_token(admin);
   task += to_string(agent.submit(busybox("true")));
-  for (const auto& wrong : {std::string{}, std::string{"davit_"}, std::string{"davit_x_y"}, "x" + admin, admin + "x", admin.substr(0, admin.size() - 1), old, reader.substr(0, 18) + admin.substr(18), std::string{"Basic x"}}) {
+  for (const auto& wrong :
+       {std::string{}, std::string{"davit_"}, std::string{"davit_x_y"}, "x" + admin, admin + "x",
+        admin.substr(0, admin.size() - 1), old, reader.substr(0, 18) + admin.substr(18), std::string{"Basic x"}}) {
     INFO(wrong);
-    for (auto [method, target] : std::vector<std::pair<std::string, std::string>>{{"GET", "/v1/tasks"}, {"POST", "/v1/tasks"}, {"GET", task}, {"POST", task + "/cancel"}, {"GET", task + "/logs"}, {"GET", "/v1/events"}, {"GET", "/v1/engines"},
-                                                                                {"GET", "/v1/agents"}, {"POST", "/v1/agents/test/drain"}, {"GET", "/metrics"}, {"GET", "/v1/nothing"}, {"DELETE", task}})
+    for (auto [method, target] : std::vector<std::pair<std::string, std::string>>{{"GET", "/v1/tasks"},
+                                                                                  {"POST", "/v1/tasks"},
+                                                                                  {"GET", task},
+                                                                                  {"POST", task + "/cancel"},
+                                                                                  {"GET", task + "/logs"},
+                                                                                  {"GET", "/v1/events"},
+                                                                                  {"GET", "/v1/engines"},
+                                                                                  {"GET", "/v1/agents"},
+                                                                                  {"POST", "/v1/agents/test/drain"},
+                                                                                  {"GET", "/metrics"},
+                                                                                  {"GET", "/v1/nothing"},
+                                                                                  {"DELETE", task}})
       CHECK(status(wrong, method, target) == 401);
     for (auto target : {"/healthz", "/openapi.json"})
       CHECK(status(wrong, "GET", target) == 200);
@@ -89,7 +103,9 @@ TEST_CASE("where there are tokens, nobody comes in without one, and each does wh
   CHECK(status(canceller, "GET", task) == 403);
   CHECK(status(canceller, "POST", task + "/cancel") == 200);
   agent.use_token(reader);
-  CHECK(agent.http("POST", "/v1/tasks", {}, a_task).body.find("this needs the scope submit; token reader from 127.0.0.1 has read") != std::string::npos);
+  CHECK(agent.http("POST", "/v1/tasks", {}, a_task)
+          .body.find("this needs the scope submit; token reader from 127.0.0.1 has read")
+        != std::string::npos);
   // A token that is revoked is worth nothing soon after, and a file that is damaged lets nobody in.
   REQUIRE(run_process({DAVIT_BINARY, "token", "revoke", "reader", "--tokens-file", tokens.path}).exit_code == 0);
   CHECK(eventually([&] { return status(reader, "GET", "/v1/tasks") == 401; }));
@@ -104,8 +120,13 @@ TEST_CASE("where there are tokens, nobody comes in without one, and each does wh
   CHECK(eventually([&] { return status(admin, "GET", "/v1/tasks") == 401; }));
   // Who did what is written down, and what the tokens are is not, anywhere.
   auto audit = read_file(agent.data() + "/audit.log");
-  CHECK(audit.find(R"("caller":"token ci from 127.0.0.1","method":"POST","path":"/v1/tasks","status":202,"location":"/v1/tasks/)") != std::string::npos);
-  CHECK(audit.find(R"("caller":"token stop from 127.0.0.1","method":"POST","path":")" + task + "/cancel\",\"status\":200") != std::string::npos);
+  CHECK(
+    audit.find(
+      R"("caller":"token ci from 127.0.0.1","method":"POST","path":"/v1/tasks","status":202,"location":"/v1/tasks/)")
+    != std::string::npos);
+  CHECK(
+    audit.find(R"("caller":"token stop from 127.0.0.1","method":"POST","path":")" + task + "/cancel\",\"status\":200")
+    != std::string::npos);
   CHECK(audit.find(R"("method":"DELETE")") != std::string::npos);
   for (const auto& one : {reader, submitter, canceller, admin})
     for (const auto& text : {audit, good}) {
@@ -116,7 +137,8 @@ TEST_CASE("where there are tokens, nobody comes in without one, and each does wh
 
 TEST_CASE("a token's profile is the widest that its tasks get") {
   token_file tokens;
-  auto narrow = tokens.make("narrow", "submit,read", {"--profile", "restricted"}), wide = tokens.make("wide", "submit,read");
+  auto narrow = tokens.make("narrow", "submit,read", {"--profile", "restricted"}),
+       wide = tokens.make("wide", "submit,read");
   test_agent agent{{}, [&](agent_settings& settings) {
                      settings.access.tokens_file = tokens.path;
                      settings.policy.profile = policy_profile::privileged;
@@ -158,10 +180,12 @@ TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of i
   auto port = listen.substr(listen.find(':'));
   auto request = [&](const std::string& method, const std::string& headers) {
     raw_connection connection{listen};
-    connection.send(method + " /v1/tasks HTTP/1.1\r\nConnection: close\r\nContent-Length: " + std::to_string(std::string{a_task}.size()) + "\r\n" + headers + "\r\n" + a_task);
+    connection.send(method + " /v1/tasks HTTP/1.1\r\nConnection: close\r\nContent-Length: "
+                    + std::to_string(std::string{a_task}.size()) + "\r\n" + headers + "\r\n" + a_task);
     return connection.read().substr(9, 3);
   };
-  for (auto host : {"evil.example", "evil.example:7300", "localhost.evil.example", "127.0.0.1.evil.example", "169.254.169.254", "10.0.0.1", "0x7f.1", "", "[::2]", "localhost@evil.example"}) {
+  for (auto host : {"evil.example", "evil.example:7300", "localhost.evil.example", "127.0.0.1.evil.example",
+                    "169.254.169.254", "10.0.0.1", "0x7f.1", "", "[::2]", "localhost@evil.example"}) {
     INFO(host);
     for (auto method : {"POST", "GET"})
       CHECK(request(method, "Host: " + std::string{host} + "\r\n") == "403");
@@ -169,7 +193,8 @@ TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of i
   CHECK(request("POST", "") == "403");
   for (auto host : {"localhost", "127.0.0.1", "[::1]", "127.0.0.2"})
     CHECK(request("POST", "Host: " + std::string{host} + port + "\r\n") == "202");
-  for (auto origin : {"http://evil.example", "https://evil.example", "null", "http://localhost:1", "file://", "http://127.0.0.1"})
+  for (auto origin :
+       {"http://evil.example", "https://evil.example", "null", "http://localhost:1", "file://", "http://127.0.0.1"})
     CHECK(request("POST", "Host: 127.0.0.1" + port + "\r\nOrigin: " + origin + "\r\n") == "403");
   CHECK(request("POST", "Host: 127.0.0.1" + port + "\r\nOrigin: http://127.0.0.1" + port + "\r\n") == "202");
 }
@@ -183,8 +208,9 @@ TEST_CASE("a body is asked for after its header was authorized, and is not wante
                      settings.access.tokens_file = tokens.path;
                    }};
   auto header = [](const std::string& one) {
-    return "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nAuthorization: Bearer " + one
-           + "\r\nContent-Length: " + std::to_string(std::string_view{a_task}.size()) + "\r\n\r\n";
+    return "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nAuthorization: "
+           "Bearer "
+         + one + "\r\nContent-Length: " + std::to_string(std::string_view{a_task}.size()) + "\r\n\r\n";
   };
   for (auto [wrong, status] : {std::pair{std::string{"davit_x_y"}, "401"}, std::pair{reader, "403"}}) {
     raw_connection client{listen};
@@ -237,10 +263,13 @@ TEST_CASE("TLS and client certificates: whoever does not show the right one does
   std::filesystem::copy_file(authority.file(), folder / "certs/ca.pem");
   std::filesystem::copy_file(client.certificate, folder / "certs/cert.pem");
   std::filesystem::copy_file(client.key, folder / "certs/key.pem");
-  auto listed = run_process({DAVIT_BINARY, "ps", "--host", "https://" + listen}, {}, {"DAVIT_TOKEN=" + token, "DAVIT_CERT_PATH=" + (folder / "certs")});
+  auto listed = run_process({DAVIT_BINARY, "ps", "--host", "https://" + listen}, {},
+                            {"DAVIT_TOKEN=" + token, "DAVIT_CERT_PATH=" + (folder / "certs")});
   INFO(listed.err);
   CHECK(listed.exit_code == 0);
-  CHECK(run_process({DAVIT_BINARY, "ps", "--host", "https://" + listen}, {}, {"DAVIT_CERT_PATH=" + (folder / "certs")}).err.find("token") != std::string::npos);
+  CHECK(run_process({DAVIT_BINARY, "ps", "--host", "https://" + listen}, {}, {"DAVIT_CERT_PATH=" + (folder / "certs")})
+          .err.find("token")
+        != std::string::npos);
 }
 
 TEST_CASE("a certificate that is renewed is shown from the next connection on, and half a renewal breaks nothing") {
@@ -265,7 +294,8 @@ TEST_CASE("a certificate that is renewed is shown from the next connection on, a
   shell("true");
   CHECK(agent.http("GET", "/healthz").status == 200); // the key does not fit yet: the old pair serves on
   renew(second.key, first.key);
-  api_client fresh{*transport::parse_endpoint("https://" + std::string{"localhost:1"}, transport::tls_settings{after.file(), "", ""})};
+  api_client fresh{
+    *transport::parse_endpoint("https://" + std::string{"localhost:1"}, transport::tls_settings{after.file(), "", ""})};
   agent.trust(after.file());
   CHECK(agent.http("GET", "/healthz").status == 200);
 }
@@ -296,7 +326,9 @@ TEST_CASE("bodies, headers and paths that are made to do harm are refused, and t
     connection.send(request);
     return connection.read();
   };
-  auto post = [](const std::string& headers) { return "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + "\r\n"; };
+  auto post = [](const std::string& headers) {
+    return "POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers + "\r\n";
+  };
   CHECK(answer_to(post("Content-Length: 1000000000\r\n")).starts_with("HTTP/1.1 413"));
   CHECK(answer_to(post("Content-Length: 18446744073709551615\r\n")).starts_with("HTTP/1.1 4"));
   CHECK(answer_to(post("Content-Length: -1\r\n")).starts_with("HTTP/1.1 400"));
@@ -315,22 +347,28 @@ TEST_CASE("bodies, headers and paths that are made to do harm are refused, and t
   for (int i = 0; i < 5000; ++i)
     many += "X-" + std::to_string(i) + ": y\r\n";
   CHECK(answer_to(many + "\r\n").starts_with("HTTP/1.1 431"));
-  for (std::string target : {"/../etc/passwd", "/v1/tasks/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/tasks/..%2f..%2fetc%2fpasswd", "//etc/passwd", "/v1/tasks/%00", "/v1/tasks/%", "/v1/tasks/%zz", "http://evil/", "*", "/v1//tasks///x",
-                             "/v1/tasks/';DROP TABLE task;--", "/v1/tasks/%27%3BDROP%20TABLE%20task%3B--", "/v1/tasks/0%20OR%201=1"}) {
+  for (std::string target :
+       {"/../etc/passwd", "/v1/tasks/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/tasks/..%2f..%2fetc%2fpasswd",
+        "//etc/passwd", "/v1/tasks/%00", "/v1/tasks/%", "/v1/tasks/%zz", "http://evil/", "*", "/v1//tasks///x",
+        "/v1/tasks/';DROP TABLE task;--", "/v1/tasks/%27%3BDROP%20TABLE%20task%3B--", "/v1/tasks/0%20OR%201=1"}) {
     auto answer = answer_to("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     INFO(target << " " << answer.substr(0, 80));
     CHECK(answer.starts_with("HTTP/1.1 4"));
     CHECK(answer.find("root:") == std::string::npos);
   }
-  for (std::string request : {"", "\r\n\r\n", "\x16\x03\x01\x02\x01\x01", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "SSH-2.0-x\r\n"}) {
+  for (std::string request :
+       {"", "\r\n\r\n", "\x16\x03\x01\x02\x01\x01", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "SSH-2.0-x\r\n"}) {
     raw_connection connection{listen};
     connection.send(request);
     ::shutdown(connection.fd, SHUT_WR);
     auto answer = connection.read();
     CHECK((answer.empty() || answer.starts_with("HTTP/1.1 4")));
   }
-  for (std::string body : {std::string(3'000'000, '['), std::string(100'000, '{'), std::string{R"({"image":")"} + std::string(3'000'000, 'a') + "\"}", std::string{"{\"image\":\"\\ud800\"}"}, std::string{"\xff\xfe{}"}, std::string{"null"},
-                           std::string{R"({"image":"a","image":"b"})"}, std::string{R"({"image":"a","priority":1e999})"}, std::string{R"({"image":"a","env":{"A\u0000B":"x"}})"}}) {
+  for (std::string body :
+       {std::string(3'000'000, '['), std::string(100'000, '{'),
+        std::string{R"({"image":")"} + std::string(3'000'000, 'a') + "\"}", std::string{"{\"image\":\"\\ud800\"}"},
+        std::string{"\xff\xfe{}"}, std::string{"null"}, std::string{R"({"image":"a","image":"b"})"},
+        std::string{R"({"image":"a","priority":1e999})"}, std::string{R"({"image":"a","env":{"A\u0000B":"x"}})"}}) {
     auto status = agent.http("POST", "/v1/tasks", {}, body).status;
     INFO(body.substr(0, 40));
     CHECK((status == 400 || status == 403 || status == 413));
@@ -342,7 +380,8 @@ TEST_CASE("an address that can be reached from elsewhere needs TLS and tokens") 
   scratch_folder folder;
   auto file = folder / "davit.conf";
   auto check = [&](const std::string& api) {
-    std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << folder.path().string() << "\"\n  }\n  api {\n" << api << "  }\n}\n";
+    std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << folder.path().string() << "\"\n  }\n  api {\n"
+                        << api << "  }\n}\n";
     return run_process({DAVIT_BINARY, "check-config", file});
   };
   for (std::string listen : {"0.0.0.0:7300", "10.1.2.3:7300", "[::]:7300", "example.org:7300"}) {
@@ -352,11 +391,16 @@ TEST_CASE("an address that can be reached from elsewhere needs TLS and tokens") 
     CHECK(bare.err.find("needs TLS") != std::string::npos);
     CHECK(check("    listen = \"" + listen + "\"\n    tokens-file = \"t\"\n").exit_code == 2);
     CHECK(check("    listen = \"" + listen + "\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n").exit_code == 2);
-    CHECK(check("    listen = \"" + listen + "\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n    tokens-file = \"t\"\n").exit_code == 0);
+    CHECK(check("    listen = \"" + listen
+                + "\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n    tokens-file = \"t\"\n")
+            .exit_code
+          == 0);
   }
   CHECK(check("    tls-certificate = \"c\"\n").err.find("go together") != std::string::npos);
   CHECK(check("    tls-client-ca = \"c\"\n").err.find("need TLS") != std::string::npos);
-  CHECK(check("    listen = \"unix:///x\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n").err.find("no TLS on a unix socket") != std::string::npos);
+  CHECK(check("    listen = \"unix:///x\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n")
+          .err.find("no TLS on a unix socket")
+        != std::string::npos);
   CHECK(check("    local-scopes = [\"everything\"]\n").err.find("submit, read, cancel, admin") != std::string::npos);
 }
 
@@ -364,8 +408,12 @@ TEST_CASE("what somebody else wrote moves no cursor, colours nothing and reads a
   CHECK(printable("plain \xc3\xa4\xe2\x82\xac text") == "plain \xc3\xa4\xe2\x82\xac text");
   CHECK(printable("\x1b[2J\x1b]0;title\x07") == "\\x1b[2J\\x1b]0;title\\x07");
   CHECK(printable("a\nb\tc\rd") == "a b c\\x0dd");
-  CHECK(printable("\xc2\x9b" "31m") == "\\xc2\\x9b31m");
-  CHECK(printable("user\xe2\x80\xae" "gpj.exe") == "user\\xe2\\x80\\xaegpj.exe");
+  CHECK(printable("\xc2\x9b"
+                  "31m")
+        == "\\xc2\\x9b31m");
+  CHECK(printable("user\xe2\x80\xae"
+                  "gpj.exe")
+        == "user\\xe2\\x80\\xaegpj.exe");
   CHECK(printable("\xe2\x80\x8b\xe2\x81\xa6") == "\\xe2\\x80\\x8b\\xe2\\x81\\xa6");
   CHECK(printable("\xc2") == "\xc2");
 }

@@ -1,4 +1,5 @@
-// In place of davit's own: ends the process with SIGKILL where DAVIT_CRASH_AT says so; not before the file DAVIT_CRASH_IF is there, if it is named.
+// In place of davit's own: ends the process with SIGKILL where DAVIT_CRASH_AT says so; not before the file
+// DAVIT_CRASH_IF is there, if it is named.
 #include "actors/crash_point.hpp"
 
 #include <chrono>

@@ -21,7 +21,9 @@ struct engine_account {
   std::map<std::string, int> created, started;
 
   explicit engine_account(const test_engine& engine, const std::string& since) {
-    std::istringstream lines{engine.docker("events --since " + since + " --until \"$(date +%s.%N)\" --filter type=container --format '{{.Action}} {{.Actor.Attributes.name}}'")};
+    std::istringstream lines{engine.docker(
+      "events --since " + since
+      + " --until \"$(date +%s.%N)\" --filter type=container --format '{{.Action}} {{.Actor.Attributes.name}}'")};
     std::string action, name;
     while (lines >> action >> name) {
       if (action == "create")
@@ -92,12 +94,14 @@ bool of_networks(std::string_view point) {
 }
 
 bool of_sandboxes(std::string_view point) {
-  return of_networks(point) || point.starts_with("sandbox") || point == "hand-over asked" || point == "task handed over";
+  return of_networks(point) || point.starts_with("sandbox") || point == "hand-over asked"
+      || point == "task handed over";
 }
 
 /// Points that a task in a sandbox does not come by, unless an agent has died before.
 bool of_cold_starts(std::string_view point) {
-  return of_networks(point) || point == "sandbox given up" || point.starts_with("start a") || point.starts_with("container asked") || point == "container created" || point == "container started";
+  return of_networks(point) || point == "sandbox given up" || point.starts_with("start a")
+      || point.starts_with("container asked") || point == "container created" || point == "container started";
 }
 
 /// The agent dies on the way of this task, and starts again; a client that got no answer asks again.
@@ -112,7 +116,8 @@ task_id submit_and_crash(test_daemon& agent, const task_spec& spec, std::string_
   agent.start();
   if (!id.nil())
     return id;
-  CHECK(agent.http("GET", "/v1/tasks").body.find("\"name\"") != std::string::npos); // accepted is accepted, answered or not
+  CHECK(agent.http("GET", "/v1/tasks").body.find("\"name\"")
+        != std::string::npos); // accepted is accepted, answered or not
   return agent.submit(spec);
 }
 
@@ -151,7 +156,8 @@ void check_crash_in_network(const engine_with_network& on, std::string_view poin
   test_daemon agent{{on.settings()}, {"--davit.policy.networks.allow=[\"none\",\"n1\"]"}, DAVIT_CRASHING};
   agent.start({"DAVIT_CRASH_AT=" + std::string{point}, "DAVIT_CRASH_IF=" + (folder / "now")});
   agent.await_engine("a", engine_state::ready);
-  auto spec = busybox("for i in $(seq 8); do echo line $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 7");
+  auto spec = busybox(
+    "for i in $(seq 8); do echo line $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 7");
   spec.network = "n1";
   spec.at_most_once = true;
   agent.wait(agent.submit(spec)); // for the next ones a network is made
@@ -175,21 +181,25 @@ void check_crash_in_network(const engine_with_network& on, std::string_view poin
 
 } // namespace
 
-TEST_CASE("kill -9 of the agent at every point, with the task's container in a network that was made ahead: the same", "[crash][ahead]") {
+TEST_CASE("kill -9 of the agent at every point, with the task's container in a network that was made ahead: the same",
+          "[crash][ahead]") {
   engine_with_network on;
   for (auto point : crash_points)
     if (of_networks(point) || !of_sandboxes(point))
       check_crash_in_network(on, point);
 }
 
-TEST_CASE("kill -9 of the agent at every point: the task ends once, with its own code and its whole log, and nothing is left", "[crash]") {
+TEST_CASE(
+  "kill -9 of the agent at every point: the task ends once, with its own code and its whole log, and nothing is left",
+  "[crash]") {
   test_engine engine{"a"};
   for (auto point : crash_points)
     if (point != "start announced" && !of_sandboxes(point)) // only written for tasks that run at most once
       check_crash_at(engine, point, false);
 }
 
-TEST_CASE("kill -9 of the agent at every point, with the task in a sandbox: the same, and no sandbox is left", "[crash][warm]") {
+TEST_CASE("kill -9 of the agent at every point, with the task in a sandbox: the same, and no sandbox is left",
+          "[crash][warm]") {
   test_engine engine{"a"};
   for (auto point : crash_points)
     if (!of_cold_starts(point))
@@ -203,14 +213,16 @@ TEST_CASE("kill -9 of the agent at every point: a task that runs at most once is
       check_crash_at(engine, point, true);
 }
 
-TEST_CASE("kill -9 on the way of a command that can't be executed: the next agent says why it could not", "[crash][warm]") {
+TEST_CASE("kill -9 on the way of a command that can't be executed: the next agent says why it could not",
+          "[crash][warm]") {
   test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.sandboxes = 1;
   for (auto start : {start_mode::warm, start_mode::cold})
     for (auto point : crash_points) {
       // It prints nothing, and its end is told by its log or by the engine, whichever comes first.
-      if (of_networks(point) || point.starts_with("log ") || point == "container ended" || point == "start announced" || (start == start_mode::warm ? of_cold_starts(point) : of_sandboxes(point)))
+      if (of_networks(point) || point.starts_with("log ") || point == "container ended" || point == "start announced"
+          || (start == start_mode::warm ? of_cold_starts(point) : of_sandboxes(point)))
         continue;
       INFO("kill -9 at: " << point << ", " << to_string(start));
       test_daemon agent{{settings}, {}, DAVIT_CRASHING};
@@ -234,7 +246,9 @@ TEST_CASE("kill -9 on the way of a command that can't be executed: the next agen
     }
 }
 
-TEST_CASE("kill -9 twice, once before a sandbox has its task and once when it was given up: the task runs in the same attempt", "[crash][warm]") {
+TEST_CASE(
+  "kill -9 twice, once before a sandbox has its task and once when it was given up: the task runs in the same attempt",
+  "[crash][warm]") {
   test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.sandboxes = 1;
@@ -273,7 +287,8 @@ TEST_CASE("what a crash has left is gone when the next agent has drained, howeve
   CHECK(engine.docker("ps -aq") == "");
 }
 
-TEST_CASE("a task that ended in time while no agent was there is not timed out by the age of its sandbox", "[crash][warm]") {
+TEST_CASE("a task that ended in time while no agent was there is not timed out by the age of its sandbox",
+          "[crash][warm]") {
   test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.sandboxes = 1;
@@ -283,7 +298,8 @@ TEST_CASE("a task that ended in time while no agent was there is not timed out b
   agent.wait(agent.submit(busybox("true")));
   REQUIRE(eventually([&] { return agent.metric("davit_sandboxes{engine=\"a\"}") == 1; }));
   auto since = std::chrono::steady_clock::now();
-  eventually([&] { return std::chrono::steady_clock::now() - since > 2500ms; }); // the sandbox is older than the timeout
+  eventually(
+    [&] { return std::chrono::steady_clock::now() - since > 2500ms; }); // the sandbox is older than the timeout
   auto spec = busybox("sleep 0.5; echo done; exit 7");
   spec.timeout = 2s;
   auto id = agent.submit(spec);

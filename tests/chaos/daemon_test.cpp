@@ -102,7 +102,9 @@ TEST_CASE("a timeout that is over while no agent runs is kept by the next start"
   agent.start();
   auto ended = agent.wait(late);
   CHECK(ended.outcome == outcome::timed_out);
-  CHECK(eventually([&] { return engine.docker("ps -aq --filter label=davit.task=" + to_string(late)) == ""; })); // reported, then removed
+  CHECK(eventually([&] {
+    return engine.docker("ps -aq --filter label=davit.task=" + to_string(late)) == "";
+  })); // reported, then removed
   CHECK(agent.wait(in_time).exit_code == 3);
 }
 
@@ -145,27 +147,33 @@ TEST_CASE("a pull that hangs has its timeout counted over the agent's restart", 
   CHECK(ended.message.find("the pull took longer than 4s") != std::string::npos);
 }
 
-TEST_CASE("what is davit's and nobody's is removed; what only looks like it, and what is another agent's, is not touched", "[reaper]") {
+TEST_CASE(
+  "what is davit's and nobody's is removed; what only looks like it, and what is another agent's, is not touched",
+  "[reaper]") {
   test_engine engine{"a"};
   test_daemon agent{{engine.settings(4)}};
   agent.start();
   auto labels = [](const std::string& task, const std::string& agent, const std::string& fleet) {
-    return " --label davit.task=" + task + " --label davit.attempt=1 --label davit.agent=" + agent + " --label davit.fleet=" + fleet + " ";
+    return " --label davit.task=" + task + " --label davit.attempt=1 --label davit.agent=" + agent
+         + " --label davit.fleet=" + fleet + " ";
   };
-  auto make = [&](const std::string& name, const std::string& more) { engine.docker("run -d --network none --name " + name + more + " busybox:test sleep 600"); };
+  auto make = [&](const std::string& name, const std::string& more) {
+    engine.docker("run -d --network none --name " + name + more + " busybox:test sleep 600");
+  };
   const std::string nobody = "01a20d32-0000-7000-8000-000000000001";
   auto finished = agent.run(busybox("true"));
   auto running = agent.submit(busybox("sleep 60"));
   agent.await_state(running, task_state::running);
   agent.kill(); // or it would remove some of them before the next one counts
   make("unknown", labels(nobody, "test", "default"));
-  engine.docker("create --network none -v /data --name ended" + labels(to_string(finished.id), "test", "default") + " busybox:test true");
+  engine.docker("create --network none -v /data --name ended" + labels(to_string(finished.id), "test", "default")
+                + " busybox:test true");
   make("plain", " ");
-  make("davit-" + nobody + "-1", " ");                                // a name is no label
-  make("other-agent", labels(nobody, "test2", "default"));            // not worker-11 for worker-1
+  make("davit-" + nobody + "-1", " ");                     // a name is no label
+  make("other-agent", labels(nobody, "test2", "default")); // not worker-11 for worker-1
   make("other-fleet", labels(nobody, "test", "default2"));
   make("half", " --label davit.agent=test --label davit.fleet=default "); // says of no attempt
-  agent.start(); // looks at once, not in half a minute
+  agent.start();                                                          // looks at once, not in half a minute
   CHECK(eventually([&] {
     auto left = engine.docker("ps -a --format '{{.Names}}'");
     return left.find("unknown") == std::string::npos && left.find("ended") == std::string::npos;
@@ -175,8 +183,10 @@ TEST_CASE("what is davit's and nobody's is removed; what only looks like it, and
     CHECK(left.find(name) != std::string::npos);
   CHECK(left.find("davit-" + nobody) != std::string::npos);
   CHECK(left.find("davit-" + to_string(running)) != std::string::npos);
-  CHECK(engine.docker("volume ls -q | grep -v -x -e davit-engine -e 'davit-init-.*' || true") == ""); // its anonymous volume went with it
-  CHECK(eventually([&] { return agent.metric("davit_orphans_removed_total") == 2; })); // counted when the engine has answered
+  CHECK(engine.docker("volume ls -q | grep -v -x -e davit-engine -e 'davit-init-.*' || true")
+        == ""); // its anonymous volume went with it
+  CHECK(eventually(
+    [&] { return agent.metric("davit_orphans_removed_total") == 2; })); // counted when the engine has answered
   agent.cancel(running);
   CHECK(agent.wait(running).outcome == outcome::cancelled);
 }
@@ -210,18 +220,22 @@ TEST_CASE("CAF's own endpoint serves davit's metrics, and the actors' ones where
     return std::to_string(listener.port());
   }();
   test_daemon agent{{engine.settings(1)},
-                    {"--caf.middleman.prometheus-http.port=" + port, "--caf.middleman.prometheus-http.address=127.0.0.1", "--caf.metrics-filters.actors.includes=[\"*\"]"}};
+                    {"--caf.middleman.prometheus-http.port=" + port,
+                     "--caf.middleman.prometheus-http.address=127.0.0.1",
+                     "--caf.metrics-filters.actors.includes=[\"*\"]"}};
   agent.start();
   agent.run(busybox("true"));
   auto page = shell("curl -sf http://127.0.0.1:" + port + "/metrics");
   CHECK(page.find("davit_tasks_total{outcome=\"succeeded\"} 1") != std::string::npos);
   CHECK(page.find("davit_attempt_phase_seconds_count{phase=\"start\"} 1") != std::string::npos);
-  for (auto actor : {"supervisor", "scheduler", "executor", "engine_connection", "store_keeper", "log_keeper", "reaper", "api"})
+  for (auto actor :
+       {"supervisor", "scheduler", "executor", "engine_connection", "store_keeper", "log_keeper", "reaper", "api"})
     CHECK(page.find("caf_actor_mailbox_size{name=\"" + std::string{actor} + "\"}") != std::string::npos);
   CHECK(agent.http("GET", "/metrics").body.find("caf_actor_mailbox_size{name=\"scheduler\"}") != std::string::npos);
 }
 
-TEST_CASE("an engine short of disk loses images that davit pulled and nobody used for long; no others, and none in use", "[images]") {
+TEST_CASE("an engine short of disk loses images that davit pulled and nobody used for long; no others, and none in use",
+          "[images]") {
   test_engine engine{"a"};
   test_registry registry;
   test_daemon agent{{engine.settings(4)}, {"--davit.engines.a.image-gc-below=900000g"}};

@@ -56,7 +56,8 @@ struct taken_port {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
-    if (::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(socket, 1) == 0 && ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
+    if (::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(socket, 1) == 0
+        && ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0)
       number = ntohs(address.sin_port);
   }
   ~taken_port() { ::close(socket); }
@@ -71,12 +72,15 @@ engine_settings nobody(const scratch_folder& folder, const std::string& name) {
 
 } // namespace
 
-TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is stuck; nothing is accepted meanwhile", "[ending]") {
+TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is stuck; nothing is accepted meanwhile",
+          "[ending]") {
   auto stuck = GENERATE(as<std::string>{}, "", "stuck", "stuck-api");
   CAPTURE(stuck);
   scratch_folder folder;
-  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
-                                       << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data")
+                                       << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
+                                       << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://"
+                                       << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
   std::vector<std::string> words{DAVIT_FAILING, folder / "davit.conf", folder / "fail"};
   if (!stuck.empty())
     words.push_back(stuck);
@@ -85,7 +89,10 @@ TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is
   client.speak_to(folder / "api.sock");
   REQUIRE(eventually([&] { return client.status("GET", "/healthz") == 200; }));
   std::ofstream{folder / "fail"} << "now";
-  auto closed = eventually([&] { return agent.err().find("the agent ends") != std::string::npos || agent.out().find("the agent ends") != std::string::npos; });
+  auto closed = eventually([&] {
+    return agent.err().find("the agent ends") != std::string::npos
+        || agent.out().find("the agent ends") != std::string::npos;
+  });
   CHECK(closed);
   if (stuck == "stuck") { // it is still there
     CHECK(client.status("GET", "/healthz") != 200);
@@ -97,26 +104,35 @@ TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is
   auto ended = agent.wait(60s);
   CAPTURE(ended.out, ended.err);
   CHECK(ended.exit_code == 1);
-  CHECK((ended.out + ended.err).find(stuck == "stuck-api" ? "scheduler fails again and again" : "api fails again and again") != std::string::npos);
+  CHECK(
+    (ended.out + ended.err).find(stuck == "stuck-api" ? "scheduler fails again and again" : "api fails again and again")
+    != std::string::npos);
 }
 
 TEST_CASE("an agent whose port is taken ends at once with 1, and the last line says why", "[ending]") {
   scratch_folder folder;
-  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data")
+                                       << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://"
+                                       << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
   taken_port taken;
-  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"), "--davit.api.listen=\"tcp://127.0.0.1:" + std::to_string(taken.number) + "\""}};
+  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"),
+                 "--davit.api.listen=\"tcp://127.0.0.1:" + std::to_string(taken.number) + "\""}};
   auto ended = agent.wait(15s); // before the watchdog would end it
   CHECK(ended.exit_code == 1);
   auto lines = ended.out + ended.err;
-  CHECK((std::filesystem::status(folder / "data").permissions() & std::filesystem::perms::others_all) == std::filesystem::perms::none);
+  CHECK((std::filesystem::status(folder / "data").permissions() & std::filesystem::perms::others_all)
+        == std::filesystem::perms::none);
   CHECK(lines.substr(lines.rfind('\n', lines.size() - 2) + 1).find("Address already in use") != std::string::npos);
 }
 
 TEST_CASE("a file at the place of the API's socket is left as it is", "[ending]") {
   scratch_folder folder;
-  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://" << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data")
+                                       << "\"\n  }\n  engines {\n    e {\n      endpoint = \"unix://"
+                                       << (folder / "no.sock") << "\"\n    }\n  }\n}\n";
   std::ofstream{folder / "precious"} << "precious";
-  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"), "--davit.api.listen=\"unix://" + (folder / "precious") + "\""}};
+  process agent{{DAVIT_BINARY, "agent", "--config-file=" + (folder / "davit.conf"),
+                 "--davit.api.listen=\"unix://" + (folder / "precious") + "\""}};
   auto ended = agent.wait(15s);
   CHECK(ended.exit_code == 1);
   CHECK((ended.out + ended.err).find("no socket") != std::string::npos);
@@ -124,7 +140,9 @@ TEST_CASE("a file at the place of the API's socket is left as it is", "[ending]"
   CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "precious");
 }
 
-TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an engine's connection or sandbox keeper makes that engine down", "[ending]") {
+TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an engine's connection or sandbox keeper "
+          "makes that engine down",
+          "[ending]") {
   scratch_folder folder;
   test_agent agent{{nobody(folder, "e"), nobody(folder, "f")}, [&](agent_settings& settings) {
                      sink_settings sink;
@@ -133,16 +151,27 @@ TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an eng
                      settings.logs.sinks.push_back(sink);
                    }};
   std::string why;
-  fail_again_and_again(agent, [](const directory& all) { return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second); });
+  fail_again_and_again(agent, [](const directory& all) {
+    return all.sinks.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.sinks.begin()->second);
+  });
   CHECK(agent.process().alive(why));
-  CHECK(eventually([&] { return agent.http("GET", "/v1/sinks").body.find("sink s fails again and again") != std::string::npos; }));
+  CHECK(eventually(
+    [&] { return agent.http("GET", "/v1/sinks").body.find("sink s fails again and again") != std::string::npos; }));
   CHECK(agent.metric("davit_suspended{subtree=\"sink s\"}") == 1);
   fail_again_and_again(agent, [](const directory& all) { return caf::actor_cast<caf::actor>(all.reaper); });
   CHECK(agent.process().alive(why));
-  fail_again_and_again(agent, [](const directory& all) { return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second); });
-  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("engine_connection e fails again and again") != std::string::npos; }));
-  fail_again_and_again(agent, [](const directory& all) { return all.sandboxes.count("f") == 0 ? caf::actor{} : caf::actor_cast<caf::actor>(all.sandboxes.at("f")); });
-  CHECK(eventually([&] { return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails again and again") != std::string::npos; }));
+  fail_again_and_again(agent, [](const directory& all) {
+    return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second);
+  });
+  CHECK(eventually([&] {
+    return agent.http("GET", "/v1/engines").body.find("engine_connection e fails again and again") != std::string::npos;
+  }));
+  fail_again_and_again(agent, [](const directory& all) {
+    return all.sandboxes.count("f") == 0 ? caf::actor{} : caf::actor_cast<caf::actor>(all.sandboxes.at("f"));
+  });
+  CHECK(eventually([&] {
+    return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails again and again") != std::string::npos;
+  }));
   CHECK(agent.process().alive(why));
   CHECK(agent.http("GET", "/healthz").status == 200);
 }

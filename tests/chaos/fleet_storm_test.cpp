@@ -1,5 +1,6 @@
-// The promises of a fleet under random faults: three agents, three engines of which each agent reaches two, one PostgreSQL. Agents, engines and the
-// database are killed and frozen, and agents are cut off from the database and from each other. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose.
+// The promises of a fleet under random faults: three agents, three engines of which each agent reaches two, one
+// PostgreSQL. Agents, engines and the database are killed and frozen, and agents are cut off from the database and from
+// each other. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose.
 //
 //     agent a --- engine 0          each agent --- its own way to the database,
 //          \   /                                   which can be cut
@@ -32,14 +33,20 @@ struct ship {
   cutting_proxy peers{own_port};
   std::unique_ptr<test_daemon> agent;
 
-  ship(const std::string& name, std::vector<engine_settings> engines, const test_database& server, const std::string& database, const certificate_authority& authority)
+  ship(const std::string& name, std::vector<engine_settings> engines, const test_database& server,
+       const std::string& database, const certificate_authority& authority)
     : proxy(server.socket()) {
     auto files = authority.issue(name);
     auto port = [](std::uint16_t number) { return "=\"127.0.0.1:" + std::to_string(number) + "\""; };
     std::filesystem::create_symlink(proxy.socket(), folder / ".s.PGSQL.5432");
-    agent = std::make_unique<test_daemon>(std::move(engines), std::vector<std::string>{"--davit.agent.name=\"" + name + "\"", "--davit.agent.drain-timeout=200ms", "--davit.fleet.lease=6s", "--davit.fleet.listen" + port(own_port), "--davit.fleet.advertise" + port(peers.port()),
-                                                                                       "--davit.fleet.tls-ca=\"" + authority.file() + "\"", "--davit.fleet.tls-certificate=\"" + files.certificate + "\"", "--davit.fleet.tls-key=\"" + files.key + "\"",
-                                                                                       "--davit.store.url=\"postgresql://davit@/" + database + "?host=" + folder.path().string() + "&port=5432\""});
+    agent = std::make_unique<test_daemon>(
+      std::move(engines),
+      std::vector<std::string>{
+        "--davit.agent.name=\"" + name + "\"", "--davit.agent.drain-timeout=200ms", "--davit.fleet.lease=6s",
+        "--davit.fleet.listen" + port(own_port), "--davit.fleet.advertise" + port(peers.port()),
+        "--davit.fleet.tls-ca=\"" + authority.file() + "\"",
+        "--davit.fleet.tls-certificate=\"" + files.certificate + "\"", "--davit.fleet.tls-key=\"" + files.key + "\"",
+        "--davit.store.url=\"postgresql://davit@/" + database + "?host=" + folder.path().string() + "&port=5432\""});
   }
 };
 
@@ -47,7 +54,8 @@ class fleet_storm {
 public:
   explicit fleet_storm(unsigned seed) : random_(seed) {
     for (int i = 0; i < 3; ++i) {
-      engines_.push_back(std::make_unique<test_engine>("e" + std::to_string(i), i == 0 ? std::vector<std::string>{"--live-restore"} : std::vector<std::string>{}));
+      engines_.push_back(std::make_unique<test_engine>(
+        "e" + std::to_string(i), i == 0 ? std::vector<std::string>{"--live-restore"} : std::vector<std::string>{}));
       witnesses_.push_back(std::make_unique<witness>(*engines_.back()));
     }
     for (std::size_t i = 0; i < 3; ++i) {
@@ -55,14 +63,21 @@ public:
       first.sandboxes = second.sandboxes = 2;
       first.grace = second.grace = 60s;
       first.log_files = engines_[i]->containers(); // whoever takes its tasks over asks the engine
-      ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)), std::vector<engine_settings>{first, second}, server_, database_, authority_));
+      ships_.push_back(std::make_unique<ship>(std::string(1, static_cast<char>('a' + i)),
+                                              std::vector<engine_settings>{first, second}, server_, database_,
+                                              authority_));
       ships_.back()->agent->start();
     }
   }
 
   void round(tally& count) {
-    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "database killed", "database frozen", "agent cut from the database", "agents cut from one", "agents deaf to one", "agent and engine killed"};
-    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, any_agent()); }, [&](const std::string& fault) { strike(fault); });
+    const std::vector<std::string> faults{
+      "agent killed",        "agent frozen",       "agent drained",          "engine killed",
+      "engine frozen",       "database killed",    "database frozen",        "agent cut from the database",
+      "agents cut from one", "agents deaf to one", "agent and engine killed"};
+    auto tasks = rough_round(
+      random_, count, faults, [&] { return submit_for_certain(random_, any_agent()); },
+      [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
       judge(any_agent(), one, count, said());
     ++count.rounds;
@@ -156,7 +171,9 @@ private:
 
 } // namespace
 
-TEST_CASE("random faults in a fleet: every accepted task ends once, with its own code and its whole log, in one container per attempt, and nothing is left", "[random-fleet]") {
+TEST_CASE("random faults in a fleet: every accepted task ends once, with its own code and its whole log, in one "
+          "container per attempt, and nothing is left",
+          "[random-fleet]") {
   auto seed = number_of("DAVIT_CHAOS_SEED", 1), rounds = number_of("DAVIT_CHAOS_ROUNDS", 2);
   INFO("seed " << seed);
   tally count;

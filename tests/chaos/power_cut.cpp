@@ -1,6 +1,6 @@
-// Preloaded into an agent: keeps a second set of its files, in which a file is as it was when it was last synced. That is what
-// a power cut leaves, at worst. DAVIT_POWER_CUT_FROM names the folder, DAVIT_POWER_CUT_TO where the second set is kept.
-// DAVIT_SLOW_SYNC: each sync takes so many milliseconds longer, as on a disk that others keep busy.
+// Preloaded into an agent: keeps a second set of its files, in which a file is as it was when it was last synced. That
+// is what a power cut leaves, at worst. DAVIT_POWER_CUT_FROM names the folder, DAVIT_POWER_CUT_TO where the second set
+// is kept. DAVIT_SLOW_SYNC: each sync takes so many milliseconds longer, as on a disk that others keep busy.
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -29,7 +29,8 @@ void keep(int fd) {
   auto kept = std::string{to} + '/' + name.substr(folder.size()), partial = kept + ".part";
   std::error_code ec;
   std::filesystem::create_directories(std::filesystem::path{kept}.parent_path(), ec);
-  auto in = ::open(path, O_RDONLY | O_CLOEXEC), out = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  auto in = ::open(path, O_RDONLY | O_CLOEXEC),
+       out = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   static char buffer[1 << 20];
   bool good = in >= 0 && out >= 0;
   for (ssize_t count; good && (count = ::read(in, buffer, sizeof buffer)) > 0;)

@@ -1,5 +1,6 @@
-// The promises under random faults: tasks that print numbered lines and end with known codes, while the agent and its engines
-// are killed, frozen and restarted. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose; scripts/chaos runs it for long.
+// The promises under random faults: tasks that print numbered lines and end with known codes, while the agent and its
+// engines are killed, frozen and restarted. DAVIT_CHAOS_SEED and DAVIT_CHAOS_ROUNDS choose; scripts/chaos runs it for
+// long.
 #include "chaos/storm.hpp"
 #include "fixture/test_daemon.hpp"
 
@@ -30,9 +31,12 @@ public:
   }
 
   void round(tally& count) {
-    const std::vector<std::string> faults{"agent killed", "agent frozen", "agent drained", "engine killed", "engine frozen", "agent and engine killed", "containers paused",
-                                          "a container renamed", "a flood of events"};
-    auto tasks = rough_round(random_, count, faults, [&] { return submit_for_certain(random_, agent_, "n1"); }, [&](const std::string& fault) { strike(fault); });
+    const std::vector<std::string> faults{"agent killed",      "agent frozen",        "agent drained",
+                                          "engine killed",     "engine frozen",       "agent and engine killed",
+                                          "containers paused", "a container renamed", "a flood of events"};
+    auto tasks = rough_round(
+      random_, count, faults, [&] { return submit_for_certain(random_, agent_, "n1"); },
+      [&](const std::string& fault) { strike(fault); });
     for (const auto& one : tasks)
       judge(agent_, one, count, agent_.said());
     ++count.rounds;
@@ -82,9 +86,12 @@ private:
       pause(100, 4000);
       meddle(engine, "for c in $(docker ps -q --filter status=paused); do docker unpause $c; done");
     } else if (fault == "a container renamed") {
-      meddle(engine, "n=$(docker ps --format '{{.Names}}' | grep -E '^davit-[0-9a-f]{8}-.*-[0-9]+$' | shuf -n1); docker rename $n stranger-$RANDOM-$n");
+      meddle(engine, "n=$(docker ps --format '{{.Names}}' | grep -E '^davit-[0-9a-f]{8}-.*-[0-9]+$' | shuf -n1); "
+                     "docker rename $n stranger-$RANDOM-$n");
     } else if (fault == "a flood of events") {
-      meddle(engine, "for i in $(seq 150); do echo '{\"Name\":\"other'$i'\"}'; done | xargs -P2 -I{} curl -s -o /dev/null --unix-socket ${DOCKER_HOST#unix://} -H 'Content-Type: application/json' -d {} http://d/volumes/create; docker volume prune -f -a || docker volume prune -f");
+      meddle(engine, "for i in $(seq 150); do echo '{\"Name\":\"other'$i'\"}'; done | xargs -P2 -I{} curl -s -o "
+                     "/dev/null --unix-socket ${DOCKER_HOST#unix://} -H 'Content-Type: application/json' -d {} "
+                     "http://d/volumes/create; docker volume prune -f -a || docker volume prune -f");
     } else {
       agent_.kill();
       engine.kill();
@@ -108,16 +115,20 @@ private:
   std::vector<std::unique_ptr<test_engine>> engines_ = [this] {
     std::vector<std::unique_ptr<test_engine>> list;
     list.push_back(std::make_unique<test_engine>("plain", std::vector<std::string>{}, around_[0].prefix()));
-    list.push_back(std::make_unique<test_engine>("restoring", std::vector<std::string>{"--live-restore"}, around_[1].prefix()));
+    list.push_back(
+      std::make_unique<test_engine>("restoring", std::vector<std::string>{"--live-restore"}, around_[1].prefix()));
     return list;
   }();
   std::vector<std::unique_ptr<witness>> witnesses_;
-  test_daemon agent_{{patient(*engines_[0], false), patient(*engines_[1], true)}, {"--davit.agent.drain-timeout=200ms", "--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
+  test_daemon agent_{{patient(*engines_[0], false), patient(*engines_[1], true)},
+                     {"--davit.agent.drain-timeout=200ms", "--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
 };
 
 } // namespace
 
-TEST_CASE("random faults: every accepted task ends once, with its own code and its whole log, in one container per attempt, and nothing is left", "[random]") {
+TEST_CASE("random faults: every accepted task ends once, with its own code and its whole log, in one container per "
+          "attempt, and nothing is left",
+          "[random]") {
   auto seed = number_of("DAVIT_CHAOS_SEED", 1), rounds = number_of("DAVIT_CHAOS_ROUNDS", 2);
   INFO("seed " << seed);
   tally count;

@@ -49,7 +49,8 @@ std::string read_file(const std::string& name) {
 
 } // namespace
 
-TEST_CASE("a store that is damaged is refused at the start, left as it is, and the message says how to restore it", "[store]") {
+TEST_CASE("a store that is damaged is refused at the start, left as it is, and the message says how to restore it",
+          "[store]") {
   test_daemon agent{{nowhere()}};
   agent.start();
   for (int i = 0; i < 200; ++i)
@@ -96,14 +97,17 @@ TEST_CASE("a full disk: nothing is accepted and nothing that was is lost; with r
   std::vector<task_id> accepted;
   bool refused = false;
   for (int i = 0; i < 200 && !refused; ++i) {
-    auto answer = agent.http("POST", "/v1/tasks", {}, R"({"image":"busybox:test","command":["true"],"env":{"A":")" + std::string(4000, 'x') + R"("}})");
+    auto answer
+      = agent.http("POST", "/v1/tasks", {},
+                   R"({"image":"busybox:test","command":["true"],"env":{"A":")" + std::string(4000, 'x') + R"("}})");
     if (answer.status == 202) {
       uuid id;
       REQUIRE(from_string(answer.body.substr(answer.body.find("\"id\":\"") + 6, 36), id));
       accepted.push_back(id);
     } else {
       CHECK(answer.status == 503);
-      CHECK((answer.body.find("can't be written") != std::string::npos || answer.body.find("min-free-disk") != std::string::npos));
+      CHECK((answer.body.find("can't be written") != std::string::npos
+             || answer.body.find("min-free-disk") != std::string::npos));
       refused = true;
     }
   }
@@ -122,7 +126,9 @@ TEST_CASE("a full disk: nothing is accepted and nothing that was is lost; with r
     CHECK(agent.wait(id).outcome == outcome::succeeded);
 }
 
-TEST_CASE("an agent that is killed on a full disk starts again: it shows and serves what it has, accepts nothing, finishes what ends", "[store]") {
+TEST_CASE("an agent that is killed on a full disk starts again: it shows and serves what it has, accepts nothing, "
+          "finishes what ends",
+          "[store]") {
   test_engine engine{"a"};
   test_daemon agent{{engine.settings(2)}, {"--davit.agent.min-free-disk=1m"}};
   small_disk disk{agent.data(), "6m"};
@@ -146,7 +152,9 @@ TEST_CASE("an agent that is killed on a full disk starts again: it shows and ser
   CHECK(agent.logs(before.id).out.starts_with("before\n"));
   CHECK(agent.http("GET", "/healthz").status == 200);
   CHECK(eventually([&] { return agent.http("GET", "/readyz").status == 503; }));
-  auto refused = agent.http("POST", "/v1/tasks", {}, R"({"image":"busybox:test","command":["true"],"env":{"A":")" + std::string(4000, 'x') + R"("}})");
+  auto refused
+    = agent.http("POST", "/v1/tasks", {},
+                 R"({"image":"busybox:test","command":["true"],"env":{"A":")" + std::string(4000, 'x') + R"("}})");
   CHECK(refused.status == 503);
   auto engines = run_process({DAVIT_BINARY, "engines", "--host", "unix://" + agent.socket()});
   CHECK(engines.out.find("min-free-disk") != std::string::npos);
@@ -162,7 +170,9 @@ TEST_CASE("a store that is locked for a while makes writers wait, not fail", "[s
   test_daemon agent{{nowhere()}};
   agent.start();
   auto first = agent.submit(busybox("true"));
-  process locker{{"/bin/sh", "-c", "(echo 'BEGIN IMMEDIATE;'; echo '.shell echo locked'; sleep 3; echo 'ROLLBACK;') | sqlite3 " + agent.data() + "/davit.db"}};
+  process locker{{"/bin/sh", "-c",
+                  "(echo 'BEGIN IMMEDIATE;'; echo '.shell echo locked'; sleep 3; echo 'ROLLBACK;') | sqlite3 "
+                    + agent.data() + "/davit.db"}};
   REQUIRE(locker.await_out("locked"));
   auto second = agent.submit(busybox("true"));
   CHECK(agent.find(first).state == task_state::queued);
@@ -180,7 +190,8 @@ TEST_CASE("a disk whose every sync takes a second: writes share the waits, and n
   for (std::size_t i = 0; i < accepted.size(); ++i)
     submitters.emplace_back([&, i] {
       // Each a client of its own, as users are.
-      auto answer = run_process({DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none", "busybox:test", "--", "sh", "-c",
+      auto answer = run_process({DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none",
+                                 "busybox:test", "--", "sh", "-c",
                                  "echo task " + std::to_string(i) + "; exit " + std::to_string(i % 7)});
       if (answer.exit_code == 0)
         from_string(answer.out.substr(0, 36), accepted[i]);
@@ -204,7 +215,8 @@ TEST_CASE("a power cut: whatever was answered before it is there, though all tha
   for (int round = 0; round < 8; ++round) {
     test_daemon agent{{nowhere()}};
     scratch_folder synced;
-    agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(), "DAVIT_POWER_CUT_TO=" + synced.path().string()});
+    agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(),
+                 "DAVIT_POWER_CUT_TO=" + synced.path().string()});
     std::vector<task_id> accepted;
     std::thread cut{[&, wait = 150 * (round + 1)] {
       std::this_thread::sleep_for(std::chrono::milliseconds{wait}); // the moment is what is tried
@@ -237,7 +249,8 @@ TEST_CASE("a power cut: the log of every task whose end was told is whole, small
   test_engine engine{"e"};
   test_daemon agent{{engine.settings(8)}};
   scratch_folder synced;
-  agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(), "DAVIT_POWER_CUT_TO=" + synced.path().string()});
+  agent.start({"LD_PRELOAD=" DAVIT_POWER_CUT, "DAVIT_POWER_CUT_FROM=" + agent.data(),
+               "DAVIT_POWER_CUT_TO=" + synced.path().string()});
   std::vector<std::pair<task_id, std::string>> tasks;
   for (int i = 0; i < 12; ++i) {
     std::string text = "task " + std::to_string(i) + "\n";

@@ -13,8 +13,9 @@ using namespace std::chrono_literals;
 
 void witness::watch() {
   past_ += follower_ ? follower_->out() : "";
-  follower_ = std::make_unique<process>(std::vector<std::string>{"/usr/bin/env", "docker", "-H", "unix://" + engine_.socket(), "events", "--since", "0", "--filter", "type=container",
-                                                                 "--format", "{{.Action}} {{.Actor.Attributes.name}}"});
+  follower_ = std::make_unique<process>(
+    std::vector<std::string>{"/usr/bin/env", "docker", "-H", "unix://" + engine_.socket(), "events", "--since", "0",
+                             "--filter", "type=container", "--format", "{{.Action}} {{.Actor.Attributes.name}}"});
 }
 
 std::map<std::string, int> witness::count(const std::string& wanted) const {
@@ -52,9 +53,11 @@ planned plan_task(dice& random, const std::string& network) {
   one.lines = draw(random, 1, 30);
   one.code = draw(random, 0, 3) == 0 ? 0 : draw(random, 1, 120);
   auto nap = draw(random, 0, 2) == 0 ? std::string{} : " sleep 0.0" + std::to_string(draw(random, 1, 9)) + ";";
-  one.spec = busybox("for i in $(seq " + std::to_string(one.lines) + "); do echo line $i;" + nap + " done; exit " + std::to_string(one.code));
+  one.spec = busybox("for i in $(seq " + std::to_string(one.lines) + "); do echo line $i;" + nap + " done; exit "
+                     + std::to_string(one.code));
   one.spec.at_most_once = draw(random, 0, 4) == 0;
-  one.spec.start = std::array{start_mode::automatic, start_mode::automatic, start_mode::warm, start_mode::cold}[static_cast<std::size_t>(draw(random, 0, 3))];
+  one.spec.start = std::array{start_mode::automatic, start_mode::automatic, start_mode::warm,
+                              start_mode::cold}[static_cast<std::size_t>(draw(random, 0, 3))];
   if (one.spec.at_most_once && one.spec.start == start_mode::warm)
     one.spec.start = start_mode::automatic;
   if (!network.empty() && draw(random, 0, 1))
@@ -79,7 +82,8 @@ planned submit_for_certain(dice& random, agent_client& agent, const std::string&
   return one;
 }
 
-std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults, const std::function<planned()>& submit,
+std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults,
+                                 const std::function<planned()>& submit,
                                  const std::function<void(const std::string&)>& strike) {
   std::vector<planned> tasks;
   auto begin = [&] {
@@ -100,14 +104,16 @@ std::vector<planned> rough_round(dice& random, tally& count, const std::vector<s
 
 void judge(agent_client& agent, const planned& one, tally& count, const std::string& said) {
   std::string why;
-  auto finished = eventually([&] {
-    try {
-      return agent.find(one.id).state == task_state::finished;
-    } catch (const std::exception& e) {
-      why = e.what();
-      return false;
-    }
-  }, 180s);
+  auto finished = eventually(
+    [&] {
+      try {
+        return agent.find(one.id).state == task_state::finished;
+      } catch (const std::exception& e) {
+        why = e.what();
+        return false;
+      }
+    },
+    180s);
   auto text = agent.http("GET", "/v1/tasks/" + to_string(one.id)).body;
   INFO(text << "\n" << said);
   REQUIRE(finished);

@@ -59,7 +59,8 @@ planned plan_task(dice& random, const std::string& network = "");
 planned submit_for_certain(dice& random, agent_client& agent, const std::string& network = "");
 
 /// A round: tasks are submitted before and between some faults, drawn from `faults`. Gives the tasks.
-std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults, const std::function<planned()>& submit,
+std::vector<planned> rough_round(dice& random, tally& count, const std::vector<std::string>& faults,
+                                 const std::function<planned()>& submit,
                                  const std::function<void(const std::string&)>& strike);
 
 /// Promises 1, 3 and 4 for one task, as the agent tells of it; `said` is printed if one does not hold.

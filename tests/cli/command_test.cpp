@@ -13,7 +13,8 @@ using namespace std::chrono_literals;
 namespace {
 
 /// davit without anything of this machine's environment.
-process_result run_davit(std::vector<std::string> arguments, const scratch_folder& home, std::vector<std::string> environment = {}) {
+process_result
+run_davit(std::vector<std::string> arguments, const scratch_folder& home, std::vector<std::string> environment = {}) {
   environment.push_back("XDG_STATE_HOME=" + home.path().string());
   environment.push_back("DOCKER_HOST=unix://" + (home / "no-docker.sock"));
   arguments.insert(arguments.begin(), DAVIT_BINARY);
@@ -30,13 +31,17 @@ std::string read_file(const std::string& name) {
 
 TEST_CASE("what is not understood ends with code 2 and says so on stderr; stdout stays empty") {
   scratch_folder home;
-  for (const auto& arguments : std::vector<std::vector<std::string>>{{"frobnicate"}, {"ps", "--colour"}, {"logs"}, {}}) {
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"frobnicate"}, {"ps", "--colour"}, {"logs"}, {}}) {
     auto result = run_davit(arguments, home);
     CHECK(result.exit_code == 2);
     CHECK(result.out.empty());
     CHECK_FALSE(result.err.empty());
   }
-  for (const auto& arguments : std::vector<std::vector<std::string>>{{"run"}, {"run", "--timeout", "soon", "a"}, {"run", "--memory", "much", "a"}, {"run", "--env-file", "/nowhere", "a"}}) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"run"},
+                                                                     {"run", "--timeout", "soon", "a"},
+                                                                     {"run", "--memory", "much", "a"},
+                                                                     {"run", "--env-file", "/nowhere", "a"}}) {
     auto result = run_davit(arguments, home);
     CHECK(result.exit_code == 125); // as docker run does it
     CHECK(result.err.starts_with("davit: "));
@@ -114,7 +119,9 @@ TEST_CASE("explain-policy tells what is refused, added and allowed, and by which
   CHECK(wide.exit_code == 0);
   CHECK(wide.out.find(R"("allowed":true)") != std::string::npos);
   CHECK(wide.out.find(R"("least_profile":"privileged")") != std::string::npos);
-  std::ofstream{home / "davit.conf"} << "davit {\n  policy {\n    profile = \"privileged\"\n  }\n  engines {\n    a {\n      endpoint = \"unix:///x\"\n      profile = \"restricted\"\n    }\n  }\n}\n";
+  std::ofstream{home / "davit.conf"}
+    << "davit {\n  policy {\n    profile = \"privileged\"\n  }\n  engines {\n    a {\n      endpoint = \"unix:///x\"\n "
+       "     profile = \"restricted\"\n    }\n  }\n}\n";
   auto by_engine = run_davit({"explain-policy", spec, "--config-file", home / "davit.conf", "--json"}, home);
   INFO(by_engine.err);
   CHECK(by_engine.exit_code == 1);

@@ -72,7 +72,8 @@ caf {
     max-threads = 3
   }
 }
-)", {"--davit.agent.name=a2", "--davit.engines.host.slots=2"});
+)",
+                     {"--davit.agent.name=a2", "--davit.engines.host.slots=2"});
   for (const auto& one : config.mistakes)
     FAIL_CHECK(one.text());
   const auto& agent = config.agent;
@@ -91,8 +92,10 @@ caf {
 }
 
 TEST_CASE("every mistake is named with its line and option") {
-  auto config = read("davit {\n  agent {\n    nmae = \"x\"\n  }\n  engines {\n    a {\n      slots = \"many\"\n      endpoint = \"nonsense\"\n    }\n  }\n"
-                     "  api {\n    listen = \"0.0.0.0:7300\"\n  }\n  policy {\n    images {\n      allow = [\"(\"]\n    }\n  }\n}\ncaf {\n  no-such = 1\n}\n");
+  auto config = read("davit {\n  agent {\n    nmae = \"x\"\n  }\n  engines {\n    a {\n      slots = \"many\"\n      "
+                     "endpoint = \"nonsense\"\n    }\n  }\n"
+                     "  api {\n    listen = \"0.0.0.0:7300\"\n  }\n  policy {\n    images {\n      allow = [\"(\"]\n   "
+                     " }\n  }\n}\ncaf {\n  no-such = 1\n}\n");
   CHECK(names(config, "davit.conf:3: davit.agent.nmae: unknown option, did you mean \"name\"?"));
   CHECK(names(config, "davit.conf:7: davit.engines.a.slots: must be a whole number"));
   CHECK(names(config, "davit.conf:8: davit.engines.a.endpoint:"));
@@ -172,7 +175,9 @@ TEST_CASE("placement and sinks arrive; what is wrong with them is named") {
   CHECK(names(wrong, "davit.conf:7: davit.logs.sinks.a: write where it is"));
   CHECK(names(wrong, "davit.conf:10: davit.logs.sinks.b: a file needs a path"));
   CHECK(names(wrong, "davit.conf:16: davit.logs.sinks.c.group: {tusk} is none of"));
-  CHECK(names(wrong, "davit.conf:19: davit.logs.sinks.d.type: must be one of file, stdout, cloudwatch, loki, otlp, not \"smoke\""));
+  CHECK(names(
+    wrong,
+    "davit.conf:19: davit.logs.sinks.d.type: must be one of file, stdout, cloudwatch, loki, otlp, not \"smoke\""));
   CHECK(names(wrong, "davit.conf:20: davit.logs.sinks.d.tpye: unknown option, did you mean \"type\"?"));
 }
 
@@ -191,12 +196,16 @@ TEST_CASE("an address that can't work is refused, in words of what is expected t
     if (option == "engine")
       return "davit {\n  engines {\n    e {\n      endpoint = \"" + value + "\"\n    }\n  }\n}\n";
     if (option == "sink")
-      return "davit {\n  logs {\n    sinks {\n      s {\n        type = \"loki\"\n        url = \"" + value + "\"\n      }\n    }\n  }\n}\n";
+      return "davit {\n  logs {\n    sinks {\n      s {\n        type = \"loki\"\n        url = \"" + value
+           + "\"\n      }\n    }\n  }\n}\n";
     return "davit {\n  api {\n    listen = \"" + value + "\"\n  }\n}\n";
   };
-  const std::pair<std::string, std::string> schemes[] = {{"engine", "tcp://"}, {"sink", "http://"}, {"sink", "https://"}, {"api", ""}};
+  const std::pair<std::string, std::string> schemes[]
+    = {{"engine", "tcp://"}, {"sink", "http://"}, {"sink", "https://"}, {"api", ""}};
   for (const auto& [option, scheme] : schemes) {
-    for (std::string bad : {"loki:99999", "loki:0", "loki:-1", "loki:", "loki:80x", "lo ki:80", "lo/ki:80x", "user@loki:80", "[::1:80", "[nonsense]:80", "[::1]80", ":80", "", "a:b:80", "loki:80?x", "lo\\tki:80"}) {
+    for (std::string bad :
+         {"loki:99999", "loki:0", "loki:-1", "loki:", "loki:80x", "lo ki:80", "lo/ki:80x", "user@loki:80", "[::1:80",
+          "[nonsense]:80", "[::1]80", ":80", "", "a:b:80", "loki:80?x", "lo\\tki:80"}) {
       if (option == "sink" && (bad == "loki:" || bad == "lo/ki:80x")) // the scheme's port, and a path
         continue;
       if (bad == "loki:" && option == "engine")
@@ -223,7 +232,9 @@ TEST_CASE("an address that can't work is refused, in words of what is expected t
       CAPTURE(option, bad);
       auto text = std::string{"davit {\n  fleet {\n    listen = \"127.0.0.1:7400\"\n  }\n}\n"};
       auto config = read(text, {std::string{"--davit.fleet."} + option + "=\"" + bad + "\""});
-      CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) { return one.text().find("is not a valid host:port") != std::string::npos; }));
+      CHECK(std::any_of(config.mistakes.begin(), config.mistakes.end(), [](const auto& one) {
+        return one.text().find("is not a valid host:port") != std::string::npos;
+      }));
     }
 }
 
@@ -237,16 +248,22 @@ TEST_CASE("half a file is not taken for a whole one, wherever it is cut") {
     INFO(whole.substr(std::max<std::size_t>(cut, 80) - 80, 80));
     CHECK_FALSE(read(whole.substr(0, cut)).mistakes.empty());
   }
-  CHECK(names(read("davit {\n  engines {\n    a {\n    url = \"unix:///x\"\n"), "davit.conf:3: the { of \"a\" is not closed"));
+  CHECK(names(read("davit {\n  engines {\n    a {\n    url = \"unix:///x\"\n"),
+              "davit.conf:3: the { of \"a\" is not closed"));
   CHECK(names(read("davit.policy.images.allow = [ \"a\""), "davit.conf:1: this [ is not closed"));
-  CHECK(names(read("davit { x = }"), "davit.conf:1: can't be read as a CAF configuration file: unexpected character in column 13"));
+  CHECK(names(read("davit { x = }"),
+              "davit.conf:1: can't be read as a CAF configuration file: unexpected character in column 13"));
   CHECK_FALSE(read_configuration("/tmp", {}).mistakes.empty());
 }
 
 TEST_CASE("what could never work is refused before an agent starts with it") {
   const std::string engine = "engines {\n a {\n endpoint = \"unix:///x\"\n }\n }\n";
-  for (auto text : {"store {\n retention = -1h\n }", "store {\n retention = \"-1h\"\n }", "policy {\n defaults {\n cpus = -1.0\n }\n }", "policy {\n defaults {\n pids = 0\n }\n }", "policy {\n ceilings {\n memory = \"1\"\n }\n }",
-                    "policy {\n defaults {\n memory = \"2g\"\n }\n ceilings {\n memory = \"1g\"\n }\n }", "policy {\n networks {\n allow = [\"none\"]\n default = \"bridge\"\n }\n }", "api {\n rate-limit = -5\n }"}) {
+  for (auto text :
+       {"store {\n retention = -1h\n }", "store {\n retention = \"-1h\"\n }",
+        "policy {\n defaults {\n cpus = -1.0\n }\n }", "policy {\n defaults {\n pids = 0\n }\n }",
+        "policy {\n ceilings {\n memory = \"1\"\n }\n }",
+        "policy {\n defaults {\n memory = \"2g\"\n }\n ceilings {\n memory = \"1g\"\n }\n }",
+        "policy {\n networks {\n allow = [\"none\"]\n default = \"bridge\"\n }\n }", "api {\n rate-limit = -5\n }"}) {
     INFO(text);
     CHECK_FALSE(read("davit {\n" + engine + text + "\n}\n").mistakes.empty());
   }

@@ -202,8 +202,8 @@ TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
 }
 
 TEST_CASE("a mistake on the command line is not looked for in the file") {
-  auto config =
-    read_configuration("", {"--davit.engines.a.slots=0", "--caf.scheduler.max-thread=2", "--davit.fleet.lease=1s"});
+  auto config
+    = read_configuration("", {"--davit.engines.a.slots=0", "--caf.scheduler.max-thread=2", "--davit.fleet.lease=1s"});
   std::vector<std::string> said;
   for (const auto& one : config.mistakes)
     said.push_back(one.text());

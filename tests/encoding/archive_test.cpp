@@ -28,7 +28,8 @@ struct tar_maker {
   }
   ~tar_maker() { archive_write_free(to); }
 
-  tar_maker& add(const std::string& name, unsigned type, const std::string& content, const std::function<void(archive_entry*)>& more = {}, int mode = 0644) {
+  tar_maker& add(const std::string& name, unsigned type, const std::string& content,
+                 const std::function<void(archive_entry*)>& more = {}, int mode = 0644) {
     auto entry = archive_entry_new();
     archive_entry_set_pathname(entry, name.c_str());
     archive_entry_set_filetype(entry, type);
@@ -42,7 +43,9 @@ struct tar_maker {
     archive_entry_free(entry);
     return *this;
   }
-  tar_maker& file(const std::string& name, const std::string& content = "x", int mode = 0644) { return add(name, AE_IFREG, content, {}, mode); }
+  tar_maker& file(const std::string& name, const std::string& content = "x", int mode = 0644) {
+    return add(name, AE_IFREG, content, {}, mode);
+  }
   tar_maker& link(const std::string& name, const std::string& target) {
     return add(name, AE_IFLNK, "", [&](archive_entry* e) { archive_entry_set_symlink(e, target.c_str()); });
   }
@@ -83,7 +86,13 @@ std::string refusal(tar_maker& maker, const archive_limits& limits = {}) {
 TEST_CASE("an archive is unpacked as it is: folders, files, links that stay inside, modes without set-id") {
   scratch_folder folder;
   tar_maker maker;
-  maker.add("out/", AE_IFDIR, "").file("out/report.txt", "all good\n").file("out/deep/er/run.sh", "#!/bin/sh\n", 06777).link("out/latest", "deep/er/run.sh").link("out/deep/up", "../report.txt").hard_link("again", "out/report.txt").file("./plain", std::string(1'000'000, 'p'));
+  maker.add("out/", AE_IFDIR, "")
+    .file("out/report.txt", "all good\n")
+    .file("out/deep/er/run.sh", "#!/bin/sh\n", 06777)
+    .link("out/latest", "deep/er/run.sh")
+    .link("out/deep/up", "../report.txt")
+    .hard_link("again", "out/report.txt")
+    .file("./plain", std::string(1'000'000, 'p'));
   auto done = unpack(maker.tar(), folder.path());
   if (!done)
     FAIL(done.error().message);

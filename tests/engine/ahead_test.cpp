@@ -37,7 +37,9 @@ const std::string made_ahead = "; its network was made ahead";
 TEST_CASE("a container joins a network that was made before its task came; each is one task's alone", "[ahead]") {
   engine_with_network on;
   test_agent agent{{on.settings()}, allow};
-  const std::string look = "hostname -i; ip addr show eth0 | grep -o 'inet 10.213.77.[0-9]*'; ls /sys/class/net | wc -l; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; cat /etc/resolv.conf | wc -l; exit 4";
+  const std::string look
+    = "hostname -i; ip addr show eth0 | grep -o 'inet 10.213.77.[0-9]*'; ls /sys/class/net | wc -l; ping -c1 -W5 "
+      "10.213.77.1 >/dev/null && echo reached; cat /etc/resolv.conf | wc -l; exit 4";
   auto own = agent.run(with_network(look));
   CHECK(own.exit_code == 4);
   CHECK_FALSE(way(own).ends_with(made_ahead));
@@ -102,14 +104,16 @@ TEST_CASE("networks that somebody stops, kills or removes cost no task anything"
   }
 }
 
-TEST_CASE("an agent that is killed goes on with a task in a network that was made ahead; nothing of it is left", "[ahead]") {
+TEST_CASE("an agent that is killed goes on with a task in a network that was made ahead; nothing of it is left",
+          "[ahead]") {
   engine_with_network on;
   test_daemon agent{{on.settings()}, {"--davit.policy.networks.allow=[\"none\",\"n1\"]"}};
   agent.start();
   agent.await_engine("a", engine_state::ready);
   agent.wait(agent.submit(with_network("true")));
   REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
-  auto id = agent.submit(with_network("for i in $(seq 40); do echo $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 3"));
+  auto id = agent.submit(with_network(
+    "for i in $(seq 40); do echo $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 3"));
   REQUIRE(eventually([&] { return agent.logs(id).out.find("5\n") != std::string::npos; }));
   REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
   auto waits = on.networks_that_wait();
@@ -122,7 +126,8 @@ TEST_CASE("an agent that is killed goes on with a task in a network that was mad
   CHECK(agent.logs(id).out.ends_with("40\nreached\n"));
   CHECK(eventually([&] { return on.engine.docker("ps -aq --filter name=" + to_string(id)).empty(); }));
   // Those that waited for the agent's former life are gone.
-  auto gone = eventually([&] { return on.engine.docker("ps -aq --no-trunc").find(waits.substr(0, 64)) == std::string::npos; });
+  auto gone
+    = eventually([&] { return on.engine.docker("ps -aq --no-trunc").find(waits.substr(0, 64)) == std::string::npos; });
   INFO(on.engine.docker("ps -a --no-trunc") << waits << agent.said());
   CHECK(gone);
   agent.signal(SIGTERM);
@@ -156,8 +161,8 @@ TEST_CASE("an engine whose slots are all taken pulls what the next tasks need", 
   auto one = agent.submit(next("one:1")), again = agent.submit(next("one:1")), three = agent.submit(next("three:1"));
   CHECK(eventually([&] { return there("one:1"); }));
   CHECK(agent.find(one).state == task_state::queued);
-  CHECK_FALSE(there("four:1")); // never to be pulled
-  CHECK_FALSE(there("two:1"));  // only with the task's own credentials
+  CHECK_FALSE(there("four:1"));  // never to be pulled
+  CHECK_FALSE(there("two:1"));   // only with the task's own credentials
   CHECK_FALSE(there("three:1")); // further behind than the four that are looked at
   agent.cancel(waits);
   CHECK(eventually([&] { return there("three:1"); }));

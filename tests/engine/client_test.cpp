@@ -28,7 +28,8 @@ call_options soon() {
 
 /// Runs one coroutine after the other on a client.
 struct caller {
-  explicit caller(const engine_settings& settings) : client(std::make_shared<engine_client>(context, *endpoint_of(settings))) {
+  explicit caller(const engine_settings& settings)
+    : client(std::make_shared<engine_client>(context, *endpoint_of(settings))) {
     info = get(client->connect(soon()));
   }
 
@@ -96,7 +97,8 @@ awaitable<result<std::string>> read_all(hijacked_stream stream, std::string inpu
   }
 }
 
-awaitable<result<std::string>> attach_start_read(std::shared_ptr<engine_client> client, std::string id, std::string input) {
+awaitable<result<std::string>>
+attach_start_read(std::shared_ptr<engine_client> client, std::string id, std::string input) {
   auto attached = co_await client->attach(id, true, soon());
   if (!attached)
     co_return attached.error();
@@ -197,13 +199,15 @@ void check_calls(const any_engine& engine) {
   SECTION("archives go in and out as they are") {
     auto id = on.get(client->create_container(plan("files", {"true"}), soon()));
     scratch_folder folder;
-    shell("head -c 3000000 /dev/urandom > " + (folder / "data") + " && tar -C " + folder.path().string() + " -cf " + (folder / "in.tar") + " data");
+    shell("head -c 3000000 /dev/urandom > " + (folder / "data") + " && tar -C " + folder.path().string() + " -cf "
+          + (folder / "in.tar") + " data");
     std::ifstream in{folder / "in.tar", std::ios::binary};
     std::string tar{std::istreambuf_iterator<char>{in}, {}};
     on.get(client->upload_archive(id, "/tmp", tar, soon()));
     auto back = on.get(client->download_archive(id, "/tmp/data", soon()));
     std::ofstream{folder / "out.tar", std::ios::binary} << back;
-    shell("mkdir " + (folder / "out") + " && tar -C " + (folder / "out") + " -xf " + (folder / "out.tar") + " && cmp " + (folder / "data") + " " + (folder / "out/data"));
+    shell("mkdir " + (folder / "out") + " && tar -C " + (folder / "out") + " -xf " + (folder / "out.tar") + " && cmp "
+          + (folder / "data") + " " + (folder / "out/data"));
     auto limited = soon();
     limited.max_body = 1000;
     CHECK(on.fail(client->download_archive(id, "/tmp/data", limited)).code == engine_errc::protocol);
@@ -257,32 +261,45 @@ TEST_CASE("docker:dind over TLS: the engine client speaks all of the API that da
   check_calls(engine);
 }
 
-TEST_CASE("an image is pulled from a registry, with progress, and with credentials where they are asked for", "[client][pull]") {
+TEST_CASE("an image is pulled from a registry, with progress, and with credentials where they are asked for",
+          "[client][pull]") {
   test_engine engine{"a"};
   caller on{engine.settings()};
   SECTION("an open one") {
     test_registry registry;
     auto name = registry.image("busybox:1");
-    engine.docker("tag busybox:test " + name + " && docker -H unix://" + engine.socket() + " push -q " + name + " && docker -H unix://" + engine.socket() + " rmi " + name + " busybox:test");
+    engine.docker("tag busybox:test " + name + " && docker -H unix://" + engine.socket() + " push -q " + name
+                  + " && docker -H unix://" + engine.socket() + " rmi " + name + " busybox:test");
     std::uint64_t most = 0;
     std::uint32_t layers = 0, done = 0;
-    on.get(on.client->pull_image(name, {}, [&](const pull_progress& now) {
-      most = std::max(most, now.bytes_total);
-      layers = std::max(layers, now.layers);
-      done = std::max(done, now.layers_done);
-    }, soon()));
+    on.get(on.client->pull_image(
+      name, {},
+      [&](const pull_progress& now) {
+        most = std::max(most, now.bytes_total);
+        layers = std::max(layers, now.layers);
+        done = std::max(done, now.layers_done);
+      },
+      soon()));
     CHECK(layers == 1);
     CHECK(done == 1);
     CHECK(most > 0);
     CHECK(on.get(on.client->inspect_image(name, soon())).id.starts_with("sha256:"));
-    CHECK(on.fail(on.client->pull_image(registry.image("busybox:2"), {}, [](const pull_progress&) {}, soon())).message.find("not found") != std::string::npos);
+    CHECK(on.fail(on.client->pull_image(
+                    registry.image("busybox:2"), {}, [](const pull_progress&) {}, soon()))
+            .message.find("not found")
+          != std::string::npos);
   }
   SECTION("one that asks for a password") {
     test_registry registry{"secret"};
     auto name = registry.image("busybox:1");
-    engine.docker("tag busybox:test " + name + " && docker -H unix://" + engine.socket() + " --config " + on.client->where().path + ".config login -u user -p secret " + registry.image("")
-                  + " && docker -H unix://" + engine.socket() + " --config " + on.client->where().path + ".config push -q " + name + " && docker -H unix://" + engine.socket() + " rmi " + name);
-    auto pull = [&](std::string header) { return on.client->pull_image(name, {std::move(header)}, [](const pull_progress&) {}, soon()); };
+    engine.docker("tag busybox:test " + name + " && docker -H unix://" + engine.socket() + " --config "
+                  + on.client->where().path + ".config login -u user -p secret " + registry.image("")
+                  + " && docker -H unix://" + engine.socket() + " --config " + on.client->where().path
+                  + ".config push -q " + name + " && docker -H unix://" + engine.socket() + " rmi " + name);
+    auto pull = [&](std::string header) {
+      return on.client->pull_image(
+        name, {std::move(header)}, [](const pull_progress&) {}, soon());
+    };
     CHECK(on.fail(pull("")).message.find("no basic auth credentials") != std::string::npos);
     auto credentials = [](const std::string& password) {
       auto text = encoding::base64_encode(R"({"username":"user","password":")" + password + "\"}");

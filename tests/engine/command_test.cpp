@@ -33,8 +33,12 @@ struct shell_user {
     arguments.insert(arguments.begin(), DAVIT_BINARY);
     return arguments;
   }
-  process_result davit(std::vector<std::string> arguments, std::string input = {}) const { return run_process(words(std::move(arguments)), std::move(input), environment()); }
-  std::unique_ptr<process> start(std::vector<std::string> arguments) const { return std::make_unique<process>(words(std::move(arguments)), "", environment()); }
+  process_result davit(std::vector<std::string> arguments, std::string input = {}) const {
+    return run_process(words(std::move(arguments)), std::move(input), environment());
+  }
+  std::unique_ptr<process> start(std::vector<std::string> arguments) const {
+    return std::make_unique<process>(words(std::move(arguments)), "", environment());
+  }
 };
 
 std::vector<std::string> run(std::vector<std::string> flags, std::string script) {
@@ -53,11 +57,15 @@ void check_commands(const shell_user& user) {
     CHECK(result.err == "err\n");
   }
   SECTION("flags reach the container") {
-    auto result = user.davit(run({"-e", "A=1", "-e", "B=two words", "-w", "/tmp", "-u", "1000", "--memory", "64m", "-l", "x=y"}, "echo $A $B; pwd; id -u"));
+    auto result
+      = user.davit(run({"-e", "A=1", "-e", "B=two words", "-w", "/tmp", "-u", "1000", "--memory", "64m", "-l", "x=y"},
+                       "echo $A $B; pwd; id -u"));
     CHECK(result.out == "1 two words\n/tmp\n1000\n");
   }
   SECTION("output that nobody reads, or that can't be written, ends the command and is told") {
-    auto shell = [&](const std::string& line) { return run_process({"/bin/bash", "-c", line}, "", user.environment()); };
+    auto shell = [&](const std::string& line) {
+      return run_process({"/bin/bash", "-c", line}, "", user.environment());
+    };
     auto davit = std::string{DAVIT_BINARY} + " run --network none --stop-timeout 1s ";
     auto head = shell(davit + "busybox:test -- yes | head -2; echo ${PIPESTATUS[0]}");
     CHECK(head.out == "y\ny\n130\n");
@@ -88,25 +96,34 @@ void check_commands(const shell_user& user) {
       auto result = run_process({"/bin/sh", "-c", words + closed}, "", user.environment());
       CHECK(result.exit_code == 4);
       CHECK(result.err.empty() == (std::string_view{closed}.find("2>") != std::string_view::npos));
-      CHECK(shell("find " + user.home.path().string() + " -name '*.lock' -o -name '*.alive' | xargs -r cat").find("MARKER") == std::string::npos);
-      CHECK(run_process({"/bin/sh", "-c", words + closed + " || true; '" DAVIT_BINARY "' version >&-"}, "", user.environment()).exit_code == 125);
+      CHECK(
+        shell("find " + user.home.path().string() + " -name '*.lock' -o -name '*.alive' | xargs -r cat").find("MARKER")
+        == std::string::npos);
+      CHECK(run_process({"/bin/sh", "-c", words + closed + " || true; '" DAVIT_BINARY "' version >&-"}, "",
+                        user.environment())
+              .exit_code
+            == 125);
     }
   }
   SECTION("an entrypoint of nothing hides the image's") {
-    shell("printf 'FROM busybox:test\\nENTRYPOINT [\"echo\",\"ENTRY\"]\\n' | DOCKER_BUILDKIT=0 docker -H unix://" + user.engine.socket() + " build -q -t entry:test - 2>/dev/null");
+    shell("printf 'FROM busybox:test\\nENTRYPOINT [\"echo\",\"ENTRY\"]\\n' | DOCKER_BUILDKIT=0 docker -H unix://"
+          + user.engine.socket() + " build -q -t entry:test - 2>/dev/null");
     CHECK(user.davit({"run", "--network", "none", "entry:test", "echo", "x"}).out == "ENTRY echo x\n");
     for (auto init : {"--init", "--init=false"})
       CHECK(user.davit({"run", "--network", "none", init, "--entrypoint", "", "entry:test", "echo", "x"}).out == "x\n");
   }
   SECTION("a terminal that is given input sees its end") {
     for (auto input : {"abc\n", "abc", ""}) {
-      auto result = run_process({"/usr/bin/timeout", "60", DAVIT_BINARY, "run", "--network", "none", "-it", "busybox:test", "cat"}, input, user.environment());
+      auto result = run_process(
+        {"/usr/bin/timeout", "60", DAVIT_BINARY, "run", "--network", "none", "-it", "busybox:test", "cat"}, input,
+        user.environment());
       CHECK(result.exit_code == 0);
       CHECK((result.out.find("abc") != std::string::npos) == (*input != 0));
     }
   }
   SECTION("an entrypoint of nothing is none, however it is written") {
-    for (std::vector<std::string> form : {std::vector<std::string>{"--entrypoint", ""}, std::vector<std::string>{"--entrypoint="}}) {
+    for (std::vector<std::string> form :
+         {std::vector<std::string>{"--entrypoint", ""}, std::vector<std::string>{"--entrypoint="}}) {
       std::vector<std::string> words{"run", "--network", "none"};
       words.insert(words.end(), form.begin(), form.end());
       for (auto word : {"busybox:test", "echo", "--x=", "-e="})
@@ -152,7 +169,11 @@ void check_commands(const shell_user& user) {
     CHECK(user.engine.docker("ps -q") == "");
   }
   SECTION("the second one leaves at once") {
-    std::vector<std::string> stubborn{"run", "--network", "none", "--stop-timeout", "60s", "busybox:test", "--", "sh", "-c", "trap '' TERM; echo up; while true; do sleep 1; done"};
+    std::vector<std::string> stubborn{"run",  "--network",
+                                      "none", "--stop-timeout",
+                                      "60s",  "busybox:test",
+                                      "--",   "sh",
+                                      "-c",   "trap '' TERM; echo up; while true; do sleep 1; done"};
     auto running = user.start(stubborn);
     REQUIRE(running->await_out("up\n"));
     running->signal(SIGINT);
@@ -167,7 +188,8 @@ void check_commands(const shell_user& user) {
     CHECK(result.exit_code == 127);
   }
   SECTION("what ends after a reader has gone still ends") {
-    auto result = shell("XDG_STATE_HOME=" + user.home.path().string() + " DOCKER_HOST=unix://" + user.engine.socket() + (user.more.empty() ? "" : " " + user.more.front())
+    auto result = shell("XDG_STATE_HOME=" + user.home.path().string() + " DOCKER_HOST=unix://" + user.engine.socket()
+                        + (user.more.empty() ? "" : " " + user.more.front())
                         + " " DAVIT_BINARY " run --network none busybox:test -- sh -c 'seq 1000000' | head -n 2");
     CHECK(result.starts_with("1\n2\n"));
   }
@@ -181,7 +203,8 @@ TEST_CASE("davit run without an agent", "[command]") {
   check_commands(user);
 }
 
-TEST_CASE("a davit run that was killed leaves its container to the next one, which cancels and removes it", "[command]") {
+TEST_CASE("a davit run that was killed leaves its container to the next one, which cancels and removes it",
+          "[command]") {
   test_engine engine{"a"};
   shell_user user{engine, {}, {}};
   auto first = user.start(run({}, "echo up; sleep 600"));
@@ -209,8 +232,11 @@ TEST_CASE("on a terminal a line tells what a task is at, and is gone when the ta
   test_agent agent{{engine.settings(1)}};
   auto blocker = agent.submit(busybox("sleep 2"));
   agent.await_state(blocker, task_state::running);
-  auto screen = shell("DAVIT_HOST=unix://" + agent.socket() + " script -qec '" DAVIT_BINARY " run --network none busybox:test -- echo hello' /dev/null < /dev/null");
-  auto queued = screen.find("queued; engine a all its 1 slots are taken"), erased = screen.rfind("\r\x1b[K"), hello = screen.find("hello");
+  auto screen
+    = shell("DAVIT_HOST=unix://" + agent.socket()
+            + " script -qec '" DAVIT_BINARY " run --network none busybox:test -- echo hello' /dev/null < /dev/null");
+  auto queued = screen.find("queued; engine a all its 1 slots are taken"), erased = screen.rfind("\r\x1b[K"),
+       hello = screen.find("hello");
   CHECK(queued != std::string::npos);
   REQUIRE(hello != std::string::npos);
   CHECK(erased < hello);
@@ -221,7 +247,8 @@ TEST_CASE("submit, logs, wait, inspect, ps, events, engines, agents tell of the 
   test_engine engine{"a"};
   test_agent agent{{engine.settings(1)}};
   shell_user user{engine, {}, {"DAVIT_HOST=unix://" + agent.socket()}};
-  auto submitted = user.davit({"submit", "--network", "none", "--name", "build", "busybox:test", "--", "sh", "-c", "echo one; echo two >&2; exit 3"});
+  auto submitted = user.davit({"submit", "--network", "none", "--name", "build", "busybox:test", "--", "sh", "-c",
+                               "echo one; echo two >&2; exit 3"});
   REQUIRE(submitted.exit_code == 0);
   auto id = submitted.out.substr(0, submitted.out.find('\n'));
   CHECK(user.davit({"wait", id}).exit_code == 3);
@@ -240,7 +267,13 @@ TEST_CASE("submit, logs, wait, inspect, ps, events, engines, agents tell of the 
   CHECK(user.davit({"doctor"}).exit_code == 0);
   // A task that waits says why.
   auto first = user.davit({"submit", "--network", "none", "busybox:test", "--", "sleep", "600"}).out;
-  agent.await_state([&] { uuid read; from_string(first.substr(0, 36), read); return read; }(), task_state::running);
+  agent.await_state(
+    [&] {
+      uuid read;
+      from_string(first.substr(0, 36), read);
+      return read;
+    }(),
+    task_state::running);
   auto second = user.davit({"submit", "--network", "none", "busybox:test", "--", "true"}).out.substr(0, 36);
   CHECK(user.davit({"inspect", second}).out.find("all its 1 slots are taken") != std::string::npos);
   CHECK(user.davit({"wait", "--timeout", "100ms", second}).exit_code == 124);
@@ -257,12 +290,13 @@ TEST_CASE("a follower that is cut off in the middle goes on with Last-Event-ID: 
   std::string all, last;
   auto read = [&](std::size_t records) {
     auto path = "/v1/tasks/" + to_string(id) + "/logs?follow=1";
-    auto text = agent.stream(path, last.empty() ? test_agent::headers{} : test_agent::headers{{"Last-Event-ID", last}}, [&](const std::string& got) {
-      std::size_t count = 0;
-      for (std::size_t at = 0; (at = got.find("\n\n", at)) != std::string::npos; at += 2)
-        ++count;
-      return count >= records;
-    });
+    auto text = agent.stream(path, last.empty() ? test_agent::headers{} : test_agent::headers{{"Last-Event-ID", last}},
+                             [&](const std::string& got) {
+                               std::size_t count = 0;
+                               for (std::size_t at = 0; (at = got.find("\n\n", at)) != std::string::npos; at += 2)
+                                 ++count;
+                               return count >= records;
+                             });
     // Only whole events count, and only so many: the rest is read again.
     std::size_t at = 0;
     for (std::size_t i = 0; i < records; ++i) {
@@ -276,7 +310,8 @@ TEST_CASE("a follower that is cut off in the middle goes on with Last-Event-ID: 
       if (auto where = event.find("id: "); where != std::string::npos) {
         last = event.substr(where + 4, event.find('\n', where) - where - 4);
         auto data = event.find("\"text\":\"");
-        all += event.substr(data + 8, event.find('"', data + 8) - data - 8) + (event.find("base64\":\"bGFzdCD/\"") != std::string::npos ? "+base64" : "");
+        all += event.substr(data + 8, event.find('"', data + 8) - data - 8)
+             + (event.find("base64\":\"bGFzdCD/\"") != std::string::npos ? "+base64" : "");
       }
     }
     return true;
@@ -293,7 +328,8 @@ namespace {
 
 /// `docker create` and `davit submit` are given the same words. Each flag that both have, in every way to write it.
 std::vector<std::string> random_words(std::minstd_rand& random) {
-  auto pick = [&](std::initializer_list<const char*> from) { return std::string{*(from.begin() + random() % from.size())}; };
+  auto pick
+    = [&](std::initializer_list<const char*> from) { return std::string{*(from.begin() + random() % from.size())}; };
   std::vector<std::string> words;
   auto give = [&](const std::string& brief, const std::string& name, const std::string& value) {
     switch (random() % (brief.empty() ? 2 : 4)) {
@@ -346,7 +382,8 @@ std::vector<std::string> random_words(std::minstd_rand& random) {
     words.push_back("--");
   words.push_back("busybox:test");
   for (auto count = 1 + random() % 4; count > 0; --count)
-    words.push_back(pick({"echo", "-e", "--env", "--env=A=2", "-", "a b", "", "--help", "-it", "x=y", "--entrypoint="}));
+    words.push_back(
+      pick({"echo", "-e", "--env", "--env=A=2", "-", "a b", "", "--help", "-it", "x=y", "--entrypoint="}));
   return words;
 }
 
@@ -371,8 +408,10 @@ TEST_CASE("docker create and davit submit make the same of the same words", "[co
     for (const auto& one : words)
       shown += "[" + one + "] ";
     CAPTURE(shown);
-    auto docker = std::vector<std::string>{"/usr/bin/env", "docker", "-H", "unix://" + engine.socket(), "create", "--network", "none"};
-    auto davit = std::vector<std::string>{DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none"};
+    auto docker = std::vector<std::string>{"/usr/bin/env", "docker",    "-H",  "unix://" + engine.socket(),
+                                           "create",       "--network", "none"};
+    auto davit
+      = std::vector<std::string>{DAVIT_BINARY, "submit", "--host", "unix://" + agent.socket(), "--network", "none"};
     docker.insert(docker.end(), words.begin(), words.end());
     davit.insert(davit.end(), words.begin(), words.end());
     auto theirs = run_process(docker), ours = run_process(davit);
@@ -384,7 +423,9 @@ TEST_CASE("docker create and davit submit make the same of the same words", "[co
       continue;
     auto id = theirs.out.substr(0, 64);
     json::parser parser, other;
-    auto inspected = parser.parse(run_process({"/usr/bin/env", "docker", "-H", "unix://" + engine.socket(), "inspect", "-f", "{{json .}}", id}).out);
+    auto inspected = parser.parse(
+      run_process({"/usr/bin/env", "docker", "-H", "unix://" + engine.socket(), "inspect", "-f", "{{json .}}", id})
+        .out);
     auto told = other.parse(agent.call("GET", "/v1/tasks/" + ours.out.substr(0, 36)));
     REQUIRE(inspected.has_value());
     REQUIRE(told.has_value());
@@ -400,7 +441,8 @@ TEST_CASE("docker create and davit submit make the same of the same words", "[co
       std::string_view value;
       return root[name].get(value) == simdjson::SUCCESS ? std::string{value} : std::string{};
     };
-    json::element config = (*inspected)["Config"].value(), host = (*inspected)["HostConfig"].value(), spec = (*told)["spec"].value();
+    json::element config = (*inspected)["Config"].value(), host = (*inspected)["HostConfig"].value(),
+                  spec = (*told)["spec"].value();
     auto command = list(config, "Cmd"), entrypoint = list(config, "Entrypoint");
     auto plan = list(spec, "command");
     if (!command.empty() && plan.empty())

@@ -43,7 +43,8 @@ struct two_crews {
       for (auto phase : {"create", "start", "collect"})
         spent[phase].push_back(phases.at(phase));
     }
-    // The sick engine is still away. No phase shows that anything was waited for: none is far from the others, however slow the machine.
+    // The sick engine is still away. No phase shows that anything was waited for: none is far from the others, however
+    // slow the machine.
     for (auto& [phase, seconds] : spent) {
       std::sort(seconds.begin(), seconds.end());
       INFO(phase);
@@ -111,7 +112,8 @@ TEST_CASE("a frozen engine that stays so: after the grace its tasks are lost, wi
   bad.thaw();
 }
 
-TEST_CASE("an engine with live-restore is restarted: the container goes on, its log and code are whole", "[isolation]") {
+TEST_CASE("an engine with live-restore is restarted: the container goes on, its log and code are whole",
+          "[isolation]") {
   test_engine engine{"a", {"--live-restore"}};
   test_agent agent{{engine.settings(4)}};
   auto id = agent.submit(on(engine, "for i in $(seq 60); do echo line $i; sleep 0.1; done; exit 5"));
@@ -131,9 +133,12 @@ TEST_CASE("an engine with live-restore is restarted: the container goes on, its 
     CHECK(output.out == expected);
 }
 
-TEST_CASE("one of three engines swallows every packet: the others' tasks do not notice, its own wait and are not run twice", "[isolation][network]") {
+TEST_CASE(
+  "one of three engines swallows every packet: the others' tasks do not notice, its own wait and are not run twice",
+  "[isolation][network]") {
   test_network far;
-  test_engine first{"first"}, second{"second"}, third{"third", {"-H", "tcp://" + far.address() + ":2375", "--tls=false"}, far.prefix()};
+  test_engine first{"first"}, second{"second"},
+    third{"third", {"-H", "tcp://" + far.address() + ":2375", "--tls=false"}, far.prefix()};
   auto distant = third.settings(4);
   distant.endpoint = "tcp://" + far.address() + ":2375";
   distant.grace = 5min;
@@ -157,7 +162,9 @@ TEST_CASE("one of three engines swallows every packet: the others' tasks do not 
   }
 }
 
-TEST_CASE("an engine is upgraded from 20.10 to 26 on its data: what waited runs on the new one, and nothing is believed that it can't know", "[isolation][upgrade]") {
+TEST_CASE("an engine is upgraded from 20.10 to 26 on its data: what waited runs on the new one, and nothing is "
+          "believed that it can't know",
+          "[isolation][upgrade]") {
   if (!dind_engine::available())
     SKIP("DAVIT_DIND_ROOT names no file system with the newer engine (scripts/test makes one)");
   test_engine engine{"a"};
@@ -314,7 +321,8 @@ TEST_CASE("an agent that ends and starts again takes its containers up where the
   for (int i = 1; i <= 40; ++i)
     expected += "line " + std::to_string(i) + "\n";
   for (int i = 0; i < 4; ++i)
-    tasks.push_back(agent.submit(busybox("for i in $(seq 40); do echo line $i; sleep 0.1; done; exit " + std::to_string(i + 1))));
+    tasks.push_back(
+      agent.submit(busybox("for i in $(seq 40); do echo line $i; sleep 0.1; done; exit " + std::to_string(i + 1))));
   for (auto id : tasks)
     agent.await_state(id, task_state::running);
   agent.restart();
@@ -327,7 +335,8 @@ TEST_CASE("an agent that ends and starts again takes its containers up where the
   }
 }
 
-TEST_CASE("another engine answers at the address: nothing is believed of it, and the task is tried again there", "[isolation]") {
+TEST_CASE("another engine answers at the address: nothing is believed of it, and the task is tried again there",
+          "[isolation]") {
   test_engine first{"first"}, second{"second"};
   cutting_proxy proxy{first.socket()};
   auto settings = first.settings(4);
@@ -350,7 +359,9 @@ TEST_CASE("another engine answers at the address: nothing is believed of it, and
   CHECK(agent.wait(once).outcome == outcome::engine_lost);
 }
 
-TEST_CASE("an engine is shut down as a service manager does it: what it ended is lost and tried again, no failure of the task's", "[isolation]") {
+TEST_CASE("an engine is shut down as a service manager does it: what it ended is lost and tried again, no failure of "
+          "the task's",
+          "[isolation]") {
   test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.grace = 60s;
@@ -368,7 +379,8 @@ TEST_CASE("an engine is shut down as a service manager does it: what it ended is
   CHECK(ended.attempts[0].outcome == outcome::engine_lost);
 }
 
-TEST_CASE("a container that somebody kills through the engine has failed, and the evidence says whose doing it was not", "[isolation]") {
+TEST_CASE("a container that somebody kills through the engine has failed, and the evidence says whose doing it was not",
+          "[isolation]") {
   test_engine engine{"a"};
   test_agent agent{{engine.settings(4)}};
   auto id = agent.submit(busybox(std::vector<std::string>{"sleep", "600"}));
@@ -380,7 +392,9 @@ TEST_CASE("a container that somebody kills through the engine has failed, and th
   CHECK(ended.attempts.back().evidence.note.find("not davit") != std::string::npos);
 }
 
-TEST_CASE("an engine that dies while nothing runs there is given nothing, and its tasks go to others or wait with the reason", "[isolation]") {
+TEST_CASE(
+  "an engine that dies while nothing runs there is given nothing, and its tasks go to others or wait with the reason",
+  "[isolation]") {
   test_engine good{"good"}, bad{"bad"};
   test_agent agent{{good.settings(2), bad.settings(2)}};
   agent.await_engine("bad", engine_state::ready);
@@ -413,7 +427,8 @@ TEST_CASE("a lost answer never makes a second container, and never runs one twic
   CHECK(eventually([&] { return engine.docker("ps -aq").empty(); }));
 }
 
-TEST_CASE("an engine that answers everything with 500 for a while: nothing is lost, nothing runs twice", "[isolation][streams]") {
+TEST_CASE("an engine that answers everything with 500 for a while: nothing is lost, nothing runs twice",
+          "[isolation][streams]") {
   test_engine engine{"a"};
   cutting_proxy proxy{engine.socket()};
   auto settings = engine.settings(4);
@@ -422,7 +437,8 @@ TEST_CASE("an engine that answers everything with 500 for a while: nothing is lo
   test_agent agent{{settings}};
   std::vector<task_id> tasks;
   for (int i = 0; i < 3; ++i)
-    tasks.push_back(agent.submit(busybox("echo begin; sleep " + std::to_string(3 * i + 1) + "; echo end; exit " + std::to_string(i + 1))));
+    tasks.push_back(agent.submit(
+      busybox("echo begin; sleep " + std::to_string(3 * i + 1) + "; echo end; exit " + std::to_string(i + 1))));
   for (auto id : tasks)
     agent.await_state(id, task_state::running);
   proxy.fail(true);
@@ -440,7 +456,9 @@ TEST_CASE("an engine that answers everything with 500 for a while: nothing is lo
   CHECK(eventually([&] { return engine.docker("ps -aq").empty(); }));
 }
 
-TEST_CASE("a test's engine leaves no process, no mount and no folder behind, also when it was killed with a container running", "[fixture]") {
+TEST_CASE(
+  "a test's engine leaves no process, no mount and no folder behind, also when it was killed with a container running",
+  "[fixture]") {
   std::string folder;
   {
     test_engine engine{"a"};

@@ -1,4 +1,5 @@
-// Logs that are followed in the engine's own files: the same bytes, and the engine is asked wherever a file will not do.
+// Logs that are followed in the engine's own files: the same bytes, and the engine is asked wherever a file will not
+// do.
 #include "cli/doctor.hpp"
 #include "engine/suites.hpp"
 #include "fixture/test_agent.hpp"
@@ -38,7 +39,8 @@ engine_settings with_files(const test_engine& engine, std::uint32_t sandboxes = 
 }
 
 /// Prints for a while: both streams, lines that are cut, bytes that are no text, and at last no newline.
-const std::string talkative = "sleep 0.4; seq 50000; echo warned >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; printf 'a\\000b\\377\\n'; sleep 0.3; seq 3 >&2; printf end";
+const std::string talkative = "sleep 0.4; seq 50000; echo warned >&2; head -c 40000 /dev/zero | tr '\\0' x; echo; "
+                              "printf 'a\\000b\\377\\n'; sleep 0.3; seq 3 >&2; printf end";
 
 std::string talk() {
   std::string text;
@@ -69,7 +71,10 @@ followed follow(const engine_settings& settings, follow_options options) {
   options.credit = 1 << 30;
   auto follower = std::make_shared<log_follower>(
     client, std::move(options),
-    [&](std::vector<log_record> records, std::uint64_t) { all.records.insert(all.records.end(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end())); },
+    [&](std::vector<log_record> records, std::uint64_t) {
+      all.records.insert(all.records.end(), std::make_move_iterator(records.begin()),
+                         std::make_move_iterator(records.end()));
+    },
     [&](result<void> outcome, log_ending ending) {
       all.trouble = ending.file_trouble;
       if (!outcome)
@@ -123,7 +128,8 @@ TEST_CASE("a log that is followed in the engine's file is the same to the byte",
 TEST_CASE("an agent that starts again goes on in the engine's file where its log ends", "[restart][log-files]") {
   test_engine engine{"a"};
   test_agent agent{{with_files(engine)}};
-  auto id = agent.submit(busybox("for i in $(seq 3000); do echo line $i; echo to stderr $i >&2; [ $((i % 100)) != 0 ] || sleep 0.1; done"));
+  auto id = agent.submit(
+    busybox("for i in $(seq 3000); do echo line $i; echo to stderr $i >&2; [ $((i % 100)) != 0 ] || sleep 0.1; done"));
   for (int i = 0; i < 3; ++i) {
     CHECK(eventually([&] { return open_files() == 1; }));
     std::this_thread::sleep_for(300ms);
@@ -141,7 +147,9 @@ TEST_CASE("an agent that starts again goes on in the engine's file where its log
   CHECK(output.notes == "");
 }
 
-TEST_CASE("where an engine's log file can't be read, or is not what it should be, the engine is asked, and nothing is lost", "[output][log-files]") {
+TEST_CASE(
+  "where an engine's log file can't be read, or is not what it should be, the engine is asked, and nothing is lost",
+  "[output][log-files]") {
   test_engine engine{"a"};
   scratch_folder folder;
   auto settings = with_files(engine, 2);
@@ -198,7 +206,9 @@ TEST_CASE("an engine's file gives the records that its API gives, from any place
   }
   CAPTURE(engine.docker("version -f '{{.Server.Version}}'"));
   // The last line is not a cut one: of such the API does not tell how they end.
-  auto id = engine.docker("run -d --network none --log-driver local --log-opt max-file=1 --log-opt compress=false busybox:test sh -c \"seq 500; head -c 70000 /dev/zero | tr '\\\\0' y; echo; echo err >&2; echo; printf 'last'\"");
+  auto id = engine.docker(
+    "run -d --network none --log-driver local --log-opt max-file=1 --log-opt compress=false busybox:test sh -c \"seq "
+    "500; head -c 70000 /dev/zero | tr '\\\\0' y; echo; echo err >&2; echo; printf 'last'\"");
   id = id.substr(0, id.find('\n'));
   engine.docker("wait " + id);
   auto settings = engine.settings();

@@ -146,7 +146,8 @@ void check_outcomes(const any_engine& engine) {
     CHECK(exit_code_of(ended) == 1);
   }
   SECTION("limits, environment, user and working directory reach the container") {
-    auto spec = busybox("echo $GREETING; pwd; id -u; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; cat");
+    auto spec = busybox("echo $GREETING; pwd; id -u; cat /sys/fs/cgroup/memory/memory.limit_in_bytes "
+                        "/sys/fs/cgroup/memory.max 2>/dev/null; cat");
     spec.env["GREETING"] = "hello = world";
     spec.workdir = "/tmp";
     spec.user = "1000";

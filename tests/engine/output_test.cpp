@@ -122,7 +122,8 @@ TEST_CASE("300 containers that print and exit at once lose nothing", "[output][m
   test_agent agent{{engine.settings(16)}};
   std::vector<task_id> tasks;
   for (int i = 0; i < 300; ++i)
-    tasks.push_back(agent.submit(busybox("echo out " + std::to_string(i) + "; echo err " + std::to_string(i) + " >&2; printf end")));
+    tasks.push_back(
+      agent.submit(busybox("echo out " + std::to_string(i) + "; echo err " + std::to_string(i) + " >&2; printf end")));
   for (int i = 0; i < 300; ++i) {
     auto ended = agent.wait(tasks[static_cast<std::size_t>(i)], 10min);
     REQUIRE(ended.outcome == outcome::succeeded);

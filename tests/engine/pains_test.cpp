@@ -7,7 +7,8 @@ using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
 
-TEST_CASE("agents whose names begin alike leave each other's containers alone, whoever of them is restarted", "[pains]") {
+TEST_CASE("agents whose names begin alike leave each other's containers alone, whoever of them is restarted",
+          "[pains]") {
   test_engine engine{"a"};
   std::vector<std::unique_ptr<test_agent>> agents;
   std::vector<task_id> tasks;
@@ -15,7 +16,8 @@ TEST_CASE("agents whose names begin alike leave each other's containers alone, w
   for (int i = 1; i <= 11; ++i)
     names.push_back("worker-" + std::to_string(i));
   for (const auto& name : names) {
-    agents.push_back(std::make_unique<test_agent>(std::vector{engine.settings(1)}, [&](agent_settings& settings) { settings.name = name; }));
+    agents.push_back(std::make_unique<test_agent>(std::vector{engine.settings(1)},
+                                                  [&](agent_settings& settings) { settings.name = name; }));
     tasks.push_back(agents.back()->submit(busybox("until test -e /tmp/go; do sleep 0.1; done; echo went")));
   }
   for (std::size_t i = 0; i < agents.size(); ++i)
@@ -38,8 +40,9 @@ TEST_CASE("agents whose names begin alike leave each other's containers alone, w
 
 TEST_CASE("an image's volumes go with the container, however it ended", "[pains]") {
   test_engine engine{"a"};
-  engine.docker("create --name base --network none busybox:test true && docker -H unix://" + engine.socket() + " commit -c 'VOLUME /data /more' base volumes:test && docker -H unix://"
-                + engine.socket() + " rm base");
+  engine.docker("create --name base --network none busybox:test true && docker -H unix://" + engine.socket()
+                + " commit -c 'VOLUME /data /more' base volumes:test && docker -H unix://" + engine.socket()
+                + " rm base");
   test_agent agent{{engine.settings(4)}};
   auto with_volumes = [](std::string script) {
     auto spec = busybox(std::move(script));
@@ -61,7 +64,8 @@ TEST_CASE("an image's volumes go with the container, however it ended", "[pains]
   CHECK(engine.docker("volume ls -q | grep -vxc -e davit-engine -e \"davit-init-.*\"") == "2\n");
   agent.cancel(cancelled);
   CHECK(agent.wait(cancelled).outcome == outcome::cancelled);
-  CHECK(eventually([&] { return engine.docker("volume ls -q | grep -vx -e davit-engine -e \"davit-init-.*\" || true") == ""; }));
+  CHECK(eventually(
+    [&] { return engine.docker("volume ls -q | grep -vx -e davit-engine -e \"davit-init-.*\" || true") == ""; }));
   CHECK(engine.docker("ps -aq") == "");
 }
 

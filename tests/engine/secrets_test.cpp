@@ -21,18 +21,24 @@ const std::string token = "tok-3n!Zq/\"x+y";
 
 /// What of the text `grep` finds below the folder, in compressed files too.
 std::string found_below(const std::string& folder, const std::string& text) {
-  return shell("cd " + folder + "; grep -rlFa -e '" + text + "' . || true; for f in $(find . -name '*.zst'); do zstd -dcq $f | grep -qFa -e '" + text + "' && echo $f; done; true");
+  return shell("cd " + folder + "; grep -rlFa -e '" + text
+               + "' . || true; for f in $(find . -name '*.zst'); do zstd -dcq $f | grep -qFa -e '" + text
+               + "' && echo $f; done; true");
 }
 
 } // namespace
 
-TEST_CASE("a secret reaches the task, and is seen nowhere else: not in its log, the API, the data directory or the process list", "[secrets]") {
+TEST_CASE("a secret reaches the task, and is seen nowhere else: not in its log, the API, the data directory or the "
+          "process list",
+          "[secrets]") {
   test_engine engine{"a"};
   test_daemon daemon{{engine.settings(4)}};
   daemon.start();
-  auto spec = busybox("echo \"$TOKEN\"; echo \"$TOKEN\" >&2; echo -n \"$TOKEN\" | base64; echo -n \"user:$TOKEN\" | base64; "
-                      "i=0; while [ $i -lt ${#TOKEN} ]; do printf %s \"${TOKEN:$i:1}\"; i=$((i+1)); done; echo; printf %s \"${TOKEN%?}\"; sleep 0.3; printf '%s\\n' \"${TOKEN#${TOKEN%?}}\"; "
-                      "echo \"size ${#TOKEN}\"; for i in $(seq 3000); do echo \"line $i $TOKEN\"; done; printf 'end %s' \"$TOKEN\"");
+  auto spec = busybox(
+    "echo \"$TOKEN\"; echo \"$TOKEN\" >&2; echo -n \"$TOKEN\" | base64; echo -n \"user:$TOKEN\" | base64; "
+    "i=0; while [ $i -lt ${#TOKEN} ]; do printf %s \"${TOKEN:$i:1}\"; i=$((i+1)); done; echo; printf %s "
+    "\"${TOKEN%?}\"; sleep 0.3; printf '%s\\n' \"${TOKEN#${TOKEN%?}}\"; "
+    "echo \"size ${#TOKEN}\"; for i in $(seq 3000); do echo \"line $i $TOKEN\"; done; printf 'end %s' \"$TOKEN\"");
   spec.secrets["TOKEN"] = {token, false};
   auto id = daemon.submit(spec);
   auto ended = daemon.wait(id);
@@ -43,7 +49,8 @@ TEST_CASE("a secret reaches the task, and is seen nowhere else: not in its log, 
   CHECK(log.out.starts_with("***\n***"));
   CHECK(log.out.find("\n***\n***\nsize 14\nline 1 ***\n") != std::string::npos);
   CHECK(log.out.ends_with("line 3000 ***\nend ***"));
-  for (auto target : {"/v1/tasks", "/v1/tasks/{}", "/v1/tasks/{}/wait", "/v1/tasks/{}/events", "/v1/tasks/{}/logs", "/metrics"}) {
+  for (auto target :
+       {"/v1/tasks", "/v1/tasks/{}", "/v1/tasks/{}/wait", "/v1/tasks/{}/events", "/v1/tasks/{}/logs", "/metrics"}) {
     std::string path = target;
     if (auto at = path.find("{}"); at != std::string::npos)
       path.replace(at, 2, to_string(id));
@@ -67,7 +74,8 @@ TEST_CASE("davit run takes secrets from its environment or a file, never from it
   test_engine engine{"a"};
   scratch_folder folder;
   std::ofstream{folder / "key"} << "file-secret";
-  std::vector<std::string> environment{"DOCKER_HOST=unix://" + engine.socket(), "XDG_STATE_HOME=" + (folder / "state"), "TOKEN=env-secret", "OTHER=other-secret"};
+  std::vector<std::string> environment{"DOCKER_HOST=unix://" + engine.socket(), "XDG_STATE_HOME=" + (folder / "state"),
+                                       "TOKEN=env-secret", "OTHER=other-secret"};
   auto run = [&](std::vector<std::string> flags, const std::string& script) {
     std::vector<std::string> words{DAVIT_BINARY, "run", "--network", "none"};
     words.insert(words.end(), flags.begin(), flags.end());
@@ -76,7 +84,8 @@ TEST_CASE("davit run takes secrets from its environment or a file, never from it
     words.push_back(script);
     return run_process(words, "", environment);
   };
-  auto good = run({"--secret", "TOKEN", "--secret", "id=KEY,src=" + (folder / "key"), "--secret", "id=B,env=OTHER"}, "echo $TOKEN $KEY $B; [ ${#TOKEN}${#KEY}${#B} = 101112 ]");
+  auto good = run({"--secret", "TOKEN", "--secret", "id=KEY,src=" + (folder / "key"), "--secret", "id=B,env=OTHER"},
+                  "echo $TOKEN $KEY $B; [ ${#TOKEN}${#KEY}${#B} = 101112 ]");
   INFO(good.err);
   CHECK(good.exit_code == 0);
   CHECK(good.out == "*** *** ***\n");
@@ -91,7 +100,8 @@ TEST_CASE("a secret stays masked when the agent is killed in the middle of it", 
   test_engine engine{"a"};
   test_daemon daemon{{engine.settings(4)}};
   daemon.start();
-  auto spec = busybox("for i in 1 2 3 4 5 6; do printf %s \"${TOKEN%??????}\"; sleep 0.7; printf '%s %s\\n' \"${TOKEN#????????}\" $i; done");
+  auto spec = busybox("for i in 1 2 3 4 5 6; do printf %s \"${TOKEN%??????}\"; sleep 0.7; printf '%s %s\\n' "
+                      "\"${TOKEN#????????}\" $i; done");
   spec.secrets["TOKEN"] = {token, false};
   auto id = daemon.submit(spec);
   daemon.await_state(id, task_state::running);
@@ -127,7 +137,9 @@ TEST_CASE("a task whose secrets were sealed with a key that is gone is rejected,
   CHECK(ended.message.find("put that key back") != std::string::npos);
 }
 
-TEST_CASE("a private image is pulled with the agent's credentials, a helper's, or the task's own; without any it is unavailable", "[secrets][pull]") {
+TEST_CASE("a private image is pulled with the agent's credentials, a helper's, or the task's own; without any it is "
+          "unavailable",
+          "[secrets][pull]") {
   test_engine engine{"a"};
   test_registry registry{"sesame-open"};
   scratch_folder folder;
@@ -136,7 +148,9 @@ TEST_CASE("a private image is pulled with the agent's credentials, a helper's, o
   engine.docker("login -u user -p sesame-open " + host);
   registry.push(engine, "app:1");
   engine.docker("logout " + host);
-  auto with_auth = [&](const std::string& password) { return R"({"auths":{")" + host + R"(":{"username":"user","password":")" + password + R"("}}})"; };
+  auto with_auth = [&](const std::string& password) {
+    return R"({"auths":{")" + host + R"(":{"username":"user","password":")" + password + R"("}}})";
+  };
   auto config = folder / "config.json";
   std::ofstream{config} << with_auth("sesame-open");
   auto spec = busybox("echo ran");

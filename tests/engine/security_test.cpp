@@ -8,19 +8,23 @@ using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
 
-TEST_CASE("a restricted container has no root, no capability, nothing to write but its tmpfs, and no network", "[security]") {
+TEST_CASE("a restricted container has no root, no capability, nothing to write but its tmpfs, and no network",
+          "[security]") {
   test_engine engine{"a"};
   test_agent agent{{engine.settings(2)}};
-  auto spec = busybox("id -u; id -g; grep CapEff /proc/self/status; grep CapBnd /proc/self/status; grep NoNewPrivs /proc/self/status; touch /x 2>/dev/null || echo sealed; touch /tmp/x && echo tmp; "
+  auto spec = busybox("id -u; id -g; grep CapEff /proc/self/status; grep CapBnd /proc/self/status; grep NoNewPrivs "
+                      "/proc/self/status; touch /x 2>/dev/null || echo sealed; touch /tmp/x && echo tmp; "
                       "ls /sys/class/net");
   spec.profile = policy_profile::restricted;
   auto ended = agent.run(spec);
   INFO(ended.message);
   CHECK(ended.outcome == outcome::succeeded);
-  CHECK(agent.logs(ended.id).out == "65534\n65534\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nsealed\ntmp\nlo\n");
+  CHECK(agent.logs(ended.id).out
+        == "65534\n65534\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\nsealed\ntmp\nlo\n");
 }
 
-TEST_CASE("an engine with a wider profile gets the tasks that need it, and the others' tasks wait for theirs", "[security]") {
+TEST_CASE("an engine with a wider profile gets the tasks that need it, and the others' tasks wait for theirs",
+          "[security]") {
   test_engine narrow{"narrow"}, wide{"wide"};
   auto open = wide.settings(2);
   open.profile = policy_profile::privileged;
@@ -51,7 +55,9 @@ TEST_CASE("an engine with a wider profile gets the tasks that need it, and the o
   wide.thaw();
 }
 
-TEST_CASE("every field of the container that a privileged task may set reaches the engine as docker run would have set it", "[security]") {
+TEST_CASE(
+  "every field of the container that a privileged task may set reaches the engine as docker run would have set it",
+  "[security]") {
   test_engine engine{"a"};
   auto settings = engine.settings(2);
   settings.profile = policy_profile::privileged;
@@ -73,8 +79,11 @@ TEST_CASE("every field of the container that a privileged task may set reaches t
   auto id = agent.submit(spec);
   agent.await_state(id, task_state::running);
   auto inspected = engine.docker("inspect $(docker -H unix://" + engine.socket() + " ps -q)");
-  for (auto part : {R"("Hostname": "builder")", R"("10.9.8.7")", R"("db:10.0.0.5")", R"("27")", R"("PathInContainer": "/dev/nothing")", R"("CgroupPermissions": "r")", R"("seccomp=unconfined")", R"("no-new-privileges")",
-                    R"("PidMode": "host")", R"("IpcMode": "host")", R"("CgroupnsMode": "private")", R"("Soft": 77)", R"("Hard": 88)", R"("ReadonlyRootfs": true)", R"("Source": "/etc/hostname")", R"("Privileged": false)"}) {
+  for (auto part : {R"("Hostname": "builder")", R"("10.9.8.7")", R"("db:10.0.0.5")", R"("27")",
+                    R"("PathInContainer": "/dev/nothing")", R"("CgroupPermissions": "r")", R"("seccomp=unconfined")",
+                    R"("no-new-privileges")", R"("PidMode": "host")", R"("IpcMode": "host")",
+                    R"("CgroupnsMode": "private")", R"("Soft": 77)", R"("Hard": 88)", R"("ReadonlyRootfs": true)",
+                    R"("Source": "/etc/hostname")", R"("Privileged": false)"}) {
     INFO(part);
     CHECK(inspected.find(part) != std::string::npos);
   }
@@ -86,15 +95,20 @@ TEST_CASE("every field of the container that a privileged task may set reaches t
   CHECK(agent.logs(ended.id).out != "CapEff:\t00000000a80425fb\n");
 }
 
-TEST_CASE("a task that tries to reach the engine finds neither its socket nor its port, by whatever way it asks", "[security]") {
+TEST_CASE("a task that tries to reach the engine finds neither its socket nor its port, by whatever way it asks",
+          "[security]") {
   const auto port = std::to_string(free_port());
   test_engine engine{"a", {"-H", "tcp://127.0.0.1:" + port, "--tls=false"}};
   test_agent agent{{engine.settings(2)}};
   // The engine does listen there.
   REQUIRE(shell("curl -s http://127.0.0.1:" + port + "/_ping") == "OK");
-  auto spec = busybox("for s in /var/run/docker.sock /run/docker.sock " + engine.socket() + " /proc/1/root" + engine.socket() + "; do [ -e $s ] && echo found $s; done; "
-                      "for h in 127.0.0.1 localhost ::1 172.17.0.1 host.docker.internal; do wget -q -T 2 -O - http://$h:" + port + "/_ping 2>/dev/null && echo reached $h; done; "
-                      "find / -xdev -type s 2>/dev/null; env | grep -i docker; echo end");
+  auto spec
+    = busybox("for s in /var/run/docker.sock /run/docker.sock " + engine.socket() + " /proc/1/root" + engine.socket()
+              + "; do [ -e $s ] && echo found $s; done; "
+                "for h in 127.0.0.1 localhost ::1 172.17.0.1 host.docker.internal; do wget -q -T 2 -O - http://$h:"
+              + port
+              + "/_ping 2>/dev/null && echo reached $h; done; "
+                "find / -xdev -type s 2>/dev/null; env | grep -i docker; echo end");
   auto ended = agent.run(spec);
   INFO(ended.message);
   CHECK(agent.logs(ended.id).out == "end\n");
@@ -108,7 +122,8 @@ TEST_CASE("a task that tries to reach the engine finds neither its socket nor it
   auto mounts = spec;
   mounts.mounts = {{mount_type::bind, engine.socket(), "/docker.sock", false, {}}};
   refused(mounts, "mounts.engine-socket");
-  mounts.mounts = {{mount_type::bind, std::filesystem::path{engine.socket()}.parent_path().string(), "/folder", true, {}}};
+  mounts.mounts
+    = {{mount_type::bind, std::filesystem::path{engine.socket()}.parent_path().string(), "/folder", true, {}}};
   refused(mounts, "mounts.bind");
   auto host = spec;
   host.network = "host";

@@ -1,4 +1,5 @@
-// Logs that are sent elsewhere: whole, in order, over a service that is away and an agent that is killed; and never in a task's way.
+// Logs that are sent elsewhere: whole, in order, over a service that is away and an agent that is killed; and never in
+// a task's way.
 #include "fixture/log_receiver.hpp"
 #include "fixture/process.hpp"
 #include "fixture/test_daemon.hpp"
@@ -49,7 +50,9 @@ TEST_CASE("a file sink has a line of JSON for each line that tasks print, and is
   auto ended = agent.run(printing(3000));
   CHECK(ended.outcome == outcome::succeeded);
   CHECK(eventually([&] { return shell("cat " + (folder / "logs*json") + " | wc -l") == "3000\n"; }));
-  CHECK(shell("cat $(ls -r " + (folder / "logs*json") + ") | jq -r 'select(.task == \"" + to_string(ended.id) + "\") | .line' | sort -n -k2 | uniq | wc -l") == "3000\n");
+  CHECK(shell("cat $(ls -r " + (folder / "logs*json") + ") | jq -r 'select(.task == \"" + to_string(ended.id)
+              + "\") | .line' | sort -n -k2 | uniq | wc -l")
+        == "3000\n");
   CHECK(shell("ls " + (folder / "logs*json") + " | wc -l") != "1\n");
   CHECK(agent.call("GET", "/v1/sinks").find(R"("dropped":0,"failures":0,"backlog":0)") != std::string::npos);
   CHECK(agent.metric("davit_sink_bytes_total{sink=\"out\"}") > 20'000);
@@ -83,7 +86,8 @@ TEST_CASE("kill -9 of the agent: every line reaches the service, those around th
   agent.kill();
   shell("sleep 1");
   agent.start();
-  auto quick = agent.run(busybox("echo quick")); // ended before the kill below, and perhaps not written down by the sink
+  auto quick
+    = agent.run(busybox("echo quick")); // ended before the kill below, and perhaps not written down by the sink
   agent.kill();
   agent.start();
   CHECK(agent.wait(id).outcome == outcome::succeeded);
@@ -128,11 +132,14 @@ TEST_CASE("the submitter's trace goes to the task and to its logs", "[sinks]") {
   test_daemon agent{{engine.settings(4)}, sink("otlp", "url=\"" + collector.url() + "\"")};
   agent.start();
   const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-  auto answer = agent.http("POST", "/v1/tasks", {{"traceparent", trace}}, R"({"image":"busybox:test","network":"none","command":["sh","-c","echo $TRACEPARENT"]})");
+  auto answer = agent.http("POST", "/v1/tasks", {{"traceparent", trace}},
+                           R"({"image":"busybox:test","network":"none","command":["sh","-c","echo $TRACEPARENT"]})");
   REQUIRE(answer.status == 202);
   CHECK(eventually([&] { return collector.lines() == std::vector<std::string>{trace}; }));
   CHECK(collector.requests().at(0).body.find(R"("traceId":"0af7651916cd43dd8448eb211c80319c")") != std::string::npos);
   // A header that is none is to be ignored; a field is not.
-  CHECK(agent.http("POST", "/v1/tasks", {{"traceparent", "nonsense"}}, R"({"image":"busybox:test","command":["true"]})").status == 202);
+  CHECK(agent.http("POST", "/v1/tasks", {{"traceparent", "nonsense"}}, R"({"image":"busybox:test","command":["true"]})")
+          .status
+        == 202);
   CHECK(agent.http("POST", "/v1/tasks", {}, R"({"image":"busybox:test","traceparent":"nonsense"})").status == 400);
 }

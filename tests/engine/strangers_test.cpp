@@ -1,4 +1,5 @@
-// Engines that others use as well: many events, other people's hands on davit's containers, requests that no engine can fulfil.
+// Engines that others use as well: many events, other people's hands on davit's containers, requests that no engine can
+// fulfil.
 #include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 #include "json/write.hpp"
@@ -26,8 +27,10 @@ namespace {
 
 /// More events than an engine remembers, of other people's volumes.
 void make_busy(const test_engine& engine) {
-  shell("for i in $(seq 150); do curl -s --unix-socket " + engine.socket() + " -H 'Content-Type: application/json' -d '{\"Name\":\"other'$i'\"}' http://d/volumes/create"
-        " --next -s --unix-socket " + engine.socket() + " -X DELETE http://d/volumes/other$i || exit 1; done");
+  shell("for i in $(seq 150); do curl -s --unix-socket " + engine.socket()
+        + " -H 'Content-Type: application/json' -d '{\"Name\":\"other'$i'\"}' http://d/volumes/create"
+          " --next -s --unix-socket "
+        + engine.socket() + " -X DELETE http://d/volumes/other$i || exit 1; done");
 }
 
 engine_settings with_sandboxes(const test_engine& engine, start_mode start) {
@@ -38,7 +41,8 @@ engine_settings with_sandboxes(const test_engine& engine, start_mode start) {
 
 } // namespace
 
-TEST_CASE("an agent that starts again on a busy engine still knows that the engine was never away", "[strangers][restart]") {
+TEST_CASE("an agent that starts again on a busy engine still knows that the engine was never away",
+          "[strangers][restart]") {
   static const test_engine engine{"a"};
   auto start = GENERATE(start_mode::cold, start_mode::warm);
   CAPTURE(to_string(start));
@@ -79,7 +83,8 @@ TEST_CASE("with a grace of nothing, a healthy engine's tasks end as they do", "[
   CHECK(ended.exit_code == 3);
 }
 
-TEST_CASE("what the engine can't make is the task's failure, at once and in the engine's words", "[strangers][outcomes]") {
+TEST_CASE("what the engine can't make is the task's failure, at once and in the engine's words",
+          "[strangers][outcomes]") {
   static const test_engine engine{"a"};
   auto settings = engine.settings(4);
   settings.grace = 10min; // whoever waits for it does not end
@@ -137,7 +142,8 @@ TEST_CASE("a sandbox that a stranger has paused keeps no task, and none runs twi
   CHECK(agent.wait(running, 30s).outcome == outcome::cancelled);
 }
 
-TEST_CASE("a container that a stranger restarts has ended for davit, in both ways; nothing waits for it", "[strangers]") {
+TEST_CASE("a container that a stranger restarts has ended for davit, in both ways; nothing waits for it",
+          "[strangers]") {
   test_engine engine{"a"};
   auto start = GENERATE(start_mode::cold, start_mode::warm);
   auto away = GENERATE(false, true);
@@ -180,7 +186,8 @@ TEST_CASE("a container that a stranger removes is run again, unless it may run o
   CHECK(ended.attempts.size() == (spec.at_most_once ? 1 : 2));
 }
 
-TEST_CASE("a container that a stranger renames is found, by an agent that stays and by one that comes again", "[strangers][restart]") {
+TEST_CASE("a container that a stranger renames is found, by an agent that stays and by one that comes again",
+          "[strangers][restart]") {
   test_engine engine{"a"};
   auto start = GENERATE(start_mode::cold, start_mode::warm);
   auto away = GENERATE(false, true);
@@ -227,7 +234,9 @@ namespace {
 /// Speaks HTTP to the engine itself.
 struct raw_engine : agent_client {
   explicit raw_engine(const test_engine& engine) { speak_to(engine.socket()); }
-  transport::http_response post(const std::string& path, json::object body) { return http("POST", path, {{"Content-Type", "application/json"}}, json::write(json::value(std::move(body)))); }
+  transport::http_response post(const std::string& path, json::object body) {
+    return http("POST", path, {{"Content-Type", "application/json"}}, json::write(json::value(std::move(body))));
+  }
 };
 
 /// Pieces of names, put together at random: good ones, bad ones, and such as are good in other places.
@@ -245,7 +254,8 @@ int cases_of(int standard) {
 
 } // namespace
 
-TEST_CASE("what davit takes for an image's or a volume's name, the engine takes too; and the other way round", "[strangers]") {
+TEST_CASE("what davit takes for an image's or a volume's name, the engine takes too; and the other way round",
+          "[strangers]") {
   test_engine engine{"a"};
   raw_engine raw{engine};
   auto seed = std::random_device{}();
@@ -255,13 +265,52 @@ TEST_CASE("what davit takes for an image's or a volume's name, the engine takes 
   std::minstd_rand random{seed};
   const std::string hex(64, 'a'), many(120, 'b');
   SECTION("images") {
-    const std::vector<std::string> pieces{"a", "b1", "alpine", "A", "Z", "/", "/", "/", ":", "@", ".", "_", "__", "-", "--", "..", "localhost", "ghcr.io", "x:5000", "5000", "sha256:", "sha256:" + hex, "@sha256:" + hex, "@sha256:ab", "@sha512:" + hex + hex, "@md5:" + std::string(32, 'a'), hex, many,
-                                          std::string(128, 't'), " ", "\t", "[::1]", "docker.io", "index.docker.io", "library/", "ü", "%", "*", "latest"};
+    const std::vector<std::string> pieces{"a",
+                                          "b1",
+                                          "alpine",
+                                          "A",
+                                          "Z",
+                                          "/",
+                                          "/",
+                                          "/",
+                                          ":",
+                                          "@",
+                                          ".",
+                                          "_",
+                                          "__",
+                                          "-",
+                                          "--",
+                                          "..",
+                                          "localhost",
+                                          "ghcr.io",
+                                          "x:5000",
+                                          "5000",
+                                          "sha256:",
+                                          "sha256:" + hex,
+                                          "@sha256:" + hex,
+                                          "@sha256:ab",
+                                          "@sha512:" + hex + hex,
+                                          "@md5:" + std::string(32, 'a'),
+                                          hex,
+                                          many,
+                                          std::string(128, 't'),
+                                          " ",
+                                          "\t",
+                                          "[::1]",
+                                          "docker.io",
+                                          "index.docker.io",
+                                          "library/",
+                                          "ü",
+                                          "%",
+                                          "*",
+                                          "latest"};
     for (int i = 0; i < cases_of(1500); ++i) {
       auto name = random_name(random, pieces, 6);
       auto answer = raw.post("/containers/create", {{"Image", name}});
-      // No such image: its name is one. And "a" may be the beginning of an id of one that is there, which has no command.
-      auto taken = answer.status == 404 || answer.status == 201 || answer.body.find("No command specified") != std::string::npos;
+      // No such image: its name is one. And "a" may be the beginning of an id of one that is there, which has no
+      // command.
+      auto taken
+        = answer.status == 404 || answer.status == 201 || answer.body.find("No command specified") != std::string::npos;
       CAPTURE(name, answer.status, answer.body);
       auto normal = normalise_image(name);
       // Engines before 25 count the registry too. What davit leaves to them is told in their words.
@@ -269,21 +318,25 @@ TEST_CASE("what davit takes for an image's or a volume's name, the engine takes 
         continue;
       // Later ones take a first part with capital letters, or an IPv6 address, for a registry.
       auto first = name.substr(0, name.find('/'));
-      if (normal && !taken && name.find('/') != std::string::npos && first.find_first_of(".:") == std::string::npos && first.find_first_of("AZ") != std::string::npos)
+      if (normal && !taken && name.find('/') != std::string::npos && first.find_first_of(".:") == std::string::npos
+          && first.find_first_of("AZ") != std::string::npos)
         continue;
       if (normal && !taken && name.starts_with("["))
         continue;
       // It takes for a registry what could be a part of a path, although no host can have the name.
-      if (!normal && taken && name.find('/') != std::string::npos && first.find_first_of(".:") != std::string::npos && first.find('_') != std::string::npos)
+      if (!normal && taken && name.find('/') != std::string::npos && first.find_first_of(".:") != std::string::npos
+          && first.find('_') != std::string::npos)
         continue;
-      // An engine takes 64 hexadecimal digits for an image's id, which is not the name that was judged: davit has sha256:... for that.
+      // An engine takes 64 hexadecimal digits for an image's id, which is not the name that was judged: davit has
+      // sha256:... for that.
       if (name == hex)
         continue;
       CHECK(normal.has_value() == taken);
     }
   }
   SECTION("volumes") {
-    const std::vector<std::string> pieces{"a", "B", "7", ".", "-", "_", "/", " ", "ü", ":", "\\", many, std::string(15, 'c')};
+    const std::vector<std::string> pieces{
+      "a", "B", "7", ".", "-", "_", "/", " ", "ü", ":", "\\", many, std::string(15, 'c')};
     std::string wrong;
     auto rules = policy::make({}, wrong);
     for (int i = 0; i < cases_of(1500); ++i) {
@@ -306,10 +359,13 @@ TEST_CASE("what davit takes for an image's or a volume's name, the engine takes 
 TEST_CASE("followers that take every connection keep neither tasks nor others' logs from their files", "[strangers]") {
   test_engine engine{"a"};
   scratch_folder folder;
-  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data") << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
-                                       << "\"\n  }\n  policy {\n    networks {\n      default = \"none\"\n    }\n  }\n  engines {\n    a {\n      endpoint = \"unix://" << engine.socket()
-                                       << "\"\n    }\n  }\n}\n";
-  process agent{{"/bin/sh", "-c", "ulimit -n 256; exec " DAVIT_BINARY " agent --config-file=" + (folder / "davit.conf")}};
+  std::ofstream{folder / "davit.conf"} << "davit {\n  agent {\n    data-dir = \"" << (folder / "data")
+                                       << "\"\n  }\n  api {\n    listen = \"unix://" << (folder / "api.sock")
+                                       << "\"\n  }\n  policy {\n    networks {\n      default = \"none\"\n    }\n  }\n "
+                                          " engines {\n    a {\n      endpoint = \"unix://"
+                                       << engine.socket() << "\"\n    }\n  }\n}\n";
+  process agent{
+    {"/bin/sh", "-c", "ulimit -n 256; exec " DAVIT_BINARY " agent --config-file=" + (folder / "davit.conf")}};
   struct client : agent_client {
     using agent_client::speak_to;
   } first, second;
@@ -354,9 +410,12 @@ TEST_CASE("followers that take every connection keep neither tasks nor others' l
   CHECK(agent.wait().exit_code == 0);
 }
 
-TEST_CASE("two engines that report one id are two: no task of one is taken for the other's, and a pruned volume changes nothing", "[strangers][restart]") {
+TEST_CASE("two engines that report one id are two: no task of one is taken for the other's, and a pruned volume "
+          "changes nothing",
+          "[strangers][restart]") {
   test_engine first{"a"}, second{"b"};
-  auto key = [](const test_engine& engine) { return std::filesystem::path{engine.socket()}.parent_path() / "key.json"; };
+  auto key
+    = [](const test_engine& engine) { return std::filesystem::path{engine.socket()}.parent_path() / "key.json"; };
   second.stop();
   std::filesystem::copy_file(key(first), key(second), std::filesystem::copy_options::overwrite_existing);
   second.start();
@@ -390,5 +449,6 @@ TEST_CASE("two engines that report one id are two: no task of one is taken for t
   after.engine.labels = {"a"};
   CHECK(agent.run(after).attempts.front().engine_id == agent.find(running[0]).attempts.front().engine_id);
   // One engine behind the other's address is another.
-  CHECK(first.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine") != second.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine"));
+  CHECK(first.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine")
+        != second.docker("volume inspect -f '{{index .Labels \"davit.engine\"}}' davit-engine"));
 }

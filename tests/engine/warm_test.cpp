@@ -37,9 +37,11 @@ engine_settings with_sandboxes(const any_engine& engine, std::uint32_t sandboxes
 }
 
 /// Makes an image of one program, busybox under this name, and a file /mark.
-void make_image(const test_engine& engine, const std::string& name, const std::string& program, const std::string& mark, const std::string& change = "CMD [\"x\"]") {
-  shell("d=$(mktemp -d) && mkdir -p $d/bin && cp /bin/busybox $d/bin/" + program + " && echo " + mark + " > $d/mark && tar -C $d -c . | docker -H unix://" + engine.socket() + " import -c '" + change
-        + "' - " + name + " >/dev/null && rm -rf $d");
+void make_image(const test_engine& engine, const std::string& name, const std::string& program, const std::string& mark,
+                const std::string& change = "CMD [\"x\"]") {
+  shell("d=$(mktemp -d) && mkdir -p $d/bin && cp /bin/busybox $d/bin/" + program + " && echo " + mark
+        + " > $d/mark && tar -C $d -c . | docker -H unix://" + engine.socket() + " import -c '" + change + "' - " + name
+        + " >/dev/null && rm -rf $d");
 }
 
 /// None of these containers is there any more.
@@ -53,7 +55,8 @@ bool all_gone(const test_engine& engine, const std::string& ids) {
 }
 
 std::size_t count_of(const std::string& lines) {
-  return static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) + (lines.empty() || lines.ends_with('\n') ? 0 : 1);
+  return static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n'))
+       + (lines.empty() || lines.ends_with('\n') ? 0 : 1);
 }
 
 } // namespace
@@ -83,7 +86,8 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
     CHECK(next.exit_code == 5);
     CHECK(next.attempts.size() == 1);
     CHECK(next.attempts.back().message.find("exit code 5") == 0);
-    CHECK(next.attempts.back().evidence.note.starts_with("told by the container's init: exit code 5")); // not waited for the engine's word
+    CHECK(next.attempts.back().evidence.note.starts_with(
+      "told by the container's init: exit code 5")); // not waited for the engine's word
     auto text = agent.logs(next.id).out;
     CHECK(text.ends_with("/mark\n"));
     CHECK(hosts.insert(text).second); // another container each time
@@ -112,15 +116,19 @@ TEST_CASE("a task in a sandbox finds what it would find in a container of its ow
     CHECK(one.err == two.err);
     return ended;
   };
-  auto spec = busybox("pwd; id; umask; echo $PATH $HOME $A; ulimit -n; cat /etc/hosts; grep -E '^(Cap|NoNewPrivs|Sig)' /proc/self/status; ls /proc/self/fd | wc -l; cat; ip addr 2>/dev/null | grep -c LOOPBACK,UP");
+  auto spec = busybox("pwd; id; umask; echo $PATH $HOME $A; ulimit -n; cat /etc/hosts; grep -E '^(Cap|NoNewPrivs|Sig)' "
+                      "/proc/self/status; ls /proc/self/fd | wc -l; cat; ip addr 2>/dev/null | grep -c LOOPBACK,UP");
   spec.env = {{"A", "b c"}};
   spec.workdir = "/new/folder";
   spec.user = "12:34";
   spec.stdin_text = "from stdin\nwithout an end";
   spec.ulimits = {{"nofile", "321"}};
   both(spec);
-  // The network `none`, which the engine does not make here: as it makes it itself (for a root that is read-only) all the same.
-  spec = busybox("cat; readlink /proc/self/fd/0; grep -c . /etc/hosts; grep localhost /etc/hosts; ping -c1 -W1 localhost >/dev/null && echo reached; ping -c1 -W1 127.0.0.7 >/dev/null && echo reached; ls /sys/class/net");
+  // The network `none`, which the engine does not make here: as it makes it itself (for a root that is read-only) all
+  // the same.
+  spec
+    = busybox("cat; readlink /proc/self/fd/0; grep -c . /etc/hosts; grep localhost /etc/hosts; ping -c1 -W1 localhost "
+              ">/dev/null && echo reached; ping -c1 -W1 127.0.0.7 >/dev/null && echo reached; ls /sys/class/net");
   auto made_by_davit = agent.logs(both(spec).id).out;
   spec.read_only = true;
   CHECK(agent.logs(both(spec).id).out == made_by_davit);
@@ -207,7 +215,8 @@ TEST_CASE("sandboxes that somebody stops, kills, removes, restarts or freezes co
     CHECK(ended.attempts.size() == 1);
   }
   // Even the volume of their init may be pruned.
-  engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket() + " rm -f || true"); // the agent removes some itself
+  engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket()
+                + " rm -f || true"); // the agent removes some itself
   engine.docker("volume prune -f || true");
   engine.docker("volume ls -q | xargs -r docker -H unix://" + engine.socket() + " volume rm");
   agent.run(busybox("true"));
@@ -229,7 +238,8 @@ TEST_CASE("a timeout and a cancel reach a task in a sandbox, kindly first", "[wa
   CHECK(way(ended).starts_with("warm"));
 }
 
-TEST_CASE("an agent that starts again takes its tasks in sandboxes up again, and leaves no sandbox of its former life", "[warm]") {
+TEST_CASE("an agent that starts again takes its tasks in sandboxes up again, and leaves no sandbox of its former life",
+          "[warm]") {
   test_engine engine{"a"};
   test_daemon agent{{with_sandboxes(engine, 2)}};
   agent.start();
@@ -326,7 +336,9 @@ TEST_CASE("tasks that come together on a new engine all find the init, which is 
       CHECK(way(ended).starts_with("warm"));
     }
     auto happened = [&](const std::string& event, const std::string& more) {
-      return engine.docker("events --since " + since.substr(0, since.find('\n')) + " --until $(date +%s.%N) --filter type=container --filter event=" + event + more + " --format '{{.Actor.Attributes.name}}'");
+      return engine.docker("events --since " + since.substr(0, since.find('\n'))
+                           + " --until $(date +%s.%N) --filter type=container --filter event=" + event + more
+                           + " --format '{{.Actor.Attributes.name}}'");
     };
     CHECK(count_of(happened("create", " --filter label=davit.sandbox=init")) == 1);
     // The engine takes them down by itself, and is not made to kill what ends anyhow.
@@ -343,7 +355,8 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
   test_agent agent{{with_sandboxes(engine, 1)}};
   CHECK(agent.run(warm("exit 3")).exit_code == 3);
   REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
-  auto folder = engine.docker("volume inspect -f '{{.Mountpoint}}' $(docker -H unix://" + engine.socket() + " volume ls -q | grep davit-init)");
+  auto folder = engine.docker("volume inspect -f '{{.Mountpoint}}' $(docker -H unix://" + engine.socket()
+                              + " volume ls -q | grep davit-init)");
   folder = folder.substr(0, folder.find('\n'));
   /// Another program in place of the init; the one that runs keeps its own.
   auto replace = [&](const std::string& source) {
@@ -353,7 +366,8 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
   SECTION("soon, whether or not it was given by then: it is told why there is none, and the next one is mended") {
     auto milliseconds = GENERATE(0, 5, 20, 300);
     INFO(milliseconds << " ms");
-    replace("#include <stdio.h>\n#include <unistd.h>\nint main(void) { perror(\"exec\"); usleep(" + std::to_string(1000 * milliseconds) + "); return 1; }");
+    replace("#include <stdio.h>\n#include <unistd.h>\nint main(void) { perror(\"exec\"); usleep("
+            + std::to_string(1000 * milliseconds) + "); return 1; }");
     spec.resources.memory = byte_size{77u << 20}; // of another kind
     auto id = agent.submit(spec);
     auto ended = agent.wait(id);
@@ -370,7 +384,8 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
       return way(again).starts_with("warm");
     }));
   }
-  SECTION("nor does one in a container that was made for it: its init is mended, and the task runs in the same attempt") {
+  SECTION(
+    "nor does one in a container that was made for it: its init is mended, and the task runs in the same attempt") {
     spec.start = start_mode::cold;
     replace("int main(void) { return 1; }");
     auto mended = agent.run(spec);
@@ -381,7 +396,8 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
     CHECK(agent.logs(mended.id).out == "out\n");
     CHECK(agent.logs(mended.id).err == "");
     replace("int main(void) { return 1; }"); // and again, as often as it is mended
-    auto stranger = std::make_unique<process>(std::vector<std::string>{"/bin/sh", "-c", "cd " + folder + " && cp init bad && while :; do cp bad next && mv -f next init; done"});
+    auto stranger = std::make_unique<process>(std::vector<std::string>{
+      "/bin/sh", "-c", "cd " + folder + " && cp init bad && while :; do cp bad next && mv -f next init; done"});
     for (int i = 0; i < 3; ++i) {
       auto ended = agent.run(spec);
       INFO(ended.message << ' ' << way(ended));
@@ -393,7 +409,8 @@ TEST_CASE("a sandbox that ends by itself never ends as its task", "[warm]") {
   SECTION("killed while it waits, and given before that is known") {
     for (int round = 0; round < 5; ++round) {
       REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
-      auto pid = engine.docker("inspect -f '{{.State.Pid}}' $(docker -H unix://" + engine.socket() + " ps -q --filter name=davit-sandbox)");
+      auto pid = engine.docker("inspect -f '{{.State.Pid}}' $(docker -H unix://" + engine.socket()
+                               + " ps -q --filter name=davit-sandbox)");
       ::kill(std::stoi(pid), SIGKILL); // the engine hears of it some milliseconds later
       auto id = agent.submit(spec);
       auto ended = agent.wait(id);

@@ -18,14 +18,17 @@ namespace {
 /// A daemon of a fleet.
 class member : public test_daemon {
 public:
-  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store, std::vector<std::string> more = {}, std::string binary = DAVIT_BINARY)
+  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store,
+         std::vector<std::string> more = {}, std::string binary = DAVIT_BINARY)
     : test_daemon(std::move(engines), options(name, store, std::move(more)), std::move(binary)) {
     start();
   }
 
 private:
-  static std::vector<std::string> options(const std::string& name, const std::string& store, std::vector<std::string> more) {
-    more.insert(more.begin(), {"--davit.agent.name=\"" + name + "\"", "--davit.store.url=\"" + store + "\"", "--davit.fleet.lease=9s"});
+  static std::vector<std::string>
+  options(const std::string& name, const std::string& store, std::vector<std::string> more) {
+    more.insert(more.begin(), {"--davit.agent.name=\"" + name + "\"", "--davit.store.url=\"" + store + "\"",
+                               "--davit.fleet.lease=9s"});
     return more;
   }
 };
@@ -60,7 +63,9 @@ task_spec for_engine(task_spec spec, const std::string& label) {
 
 /// How many containers of the task's the engine has started.
 int started(const test_engine& engine, task_id id) {
-  return std::stoi(engine.docker("events --since 1h --until 0s --filter type=container --filter event=start --filter label=davit.task=" + to_string(id) + " | wc -l"));
+  return std::stoi(
+    engine.docker("events --since 1h --until 0s --filter type=container --filter event=start --filter label=davit.task="
+                  + to_string(id) + " | wc -l"));
 }
 
 const std::string lines = "for i in $(seq 100); do echo line $i; sleep 0.12; done; exit 7";
@@ -74,7 +79,9 @@ std::string hundred_lines() {
 
 } // namespace
 
-TEST_CASE("a task that is submitted at one agent runs at another that has its engine; waiting and cancelling work at both", "[fleet]") {
+TEST_CASE(
+  "a task that is submitted at one agent runs at another that has its engine; waiting and cancelling work at both",
+  "[fleet]") {
   fleet_store store;
   test_engine x{"x"}, y{"y"};
   member a{"a", {labelled(x)}, store.url}, b{"b", {labelled(y)}, store.url};
@@ -93,7 +100,9 @@ TEST_CASE("a task that is submitted at one agent runs at another that has its en
   CHECK(agents.find(R"("name":"b")") != std::string::npos);
 }
 
-TEST_CASE("an agent is killed: another on the same engine takes its task over; the same attempt, its whole log, its own code", "[fleet][adoption]") {
+TEST_CASE(
+  "an agent is killed: another on the same engine takes its task over; the same attempt, its whole log, its own code",
+  "[fleet][adoption]") {
   fleet_store store;
   test_engine engine{"e"};
   member a{"a", {engine.settings(4)}, store.url}, b{"b", {}, store.url};
@@ -118,7 +127,8 @@ TEST_CASE("an agent is killed: another on the same engine takes its task over; t
   CHECK(a.find(id).attempts.size() == 1);
 }
 
-TEST_CASE("an agent is killed together with its engine: the task runs again elsewhere, unless it may run only once", "[fleet][adoption]") {
+TEST_CASE("an agent is killed together with its engine: the task runs again elsewhere, unless it may run only once",
+          "[fleet][adoption]") {
   fleet_store store;
   test_engine lost{"lost"}, other{"other"};
   member a{"a", {lost.settings(4)}, store.url};
@@ -137,13 +147,16 @@ TEST_CASE("an agent is killed together with its engine: the task runs again else
   CHECK(ended.message.find("no other agent reaches the engine lost") != std::string::npos);
   CHECK(eventually([&] {
     auto now = b.find(again);
-    return now.attempts.size() == 2 && now.state == task_state::running && now.attempts.back().agent == "b" && now.attempts.front().outcome == outcome::agent_lost;
+    return now.attempts.size() == 2 && now.state == task_state::running && now.attempts.back().agent == "b"
+        && now.attempts.front().outcome == outcome::agent_lost;
   }));
   b.cancel(again);
   CHECK(b.wait(again).outcome == outcome::cancelled);
 }
 
-TEST_CASE("an agent that is frozen for longer than its lease: its task is another's, and what it says afterwards does not count", "[fleet][fencing]") {
+TEST_CASE("an agent that is frozen for longer than its lease: its task is another's, and what it says afterwards does "
+          "not count",
+          "[fleet][fencing]") {
   fleet_store store;
   test_engine engine{"e"};
   member a{"a", {engine.settings(4)}, store.url};
@@ -157,7 +170,8 @@ TEST_CASE("an agent that is frozen for longer than its lease: its task is anothe
   INFO(ended.message);
   CHECK(ended.attempts.back().agent == "b");
   CHECK(ended.state == task_state::finished);
-  // It ends with its own code; or, if the frozen agent made an end of it when it woke, as lost and tried again: never twice at once.
+  // It ends with its own code; or, if the frozen agent made an end of it when it woke, as lost and tried again: never
+  // twice at once.
   if (ended.attempts.size() == 1) {
     CHECK(ended.exit_code == 7);
     CHECK(b.logs(id).out == hundred_lines());
@@ -166,7 +180,9 @@ TEST_CASE("an agent that is frozen for longer than its lease: its task is anothe
   CHECK(a.run(busybox("true")).outcome == outcome::succeeded);
 }
 
-TEST_CASE("an agent that can't reach the store stops its containers before others take its tasks over, and comes back by itself", "[fleet][fencing]") {
+TEST_CASE("an agent that can't reach the store stops its containers before others take its tasks over, and comes back "
+          "by itself",
+          "[fleet][fencing]") {
   fleet_store store;
   cut_store way{store};
   test_engine engine{"e"}, other{"o"};
@@ -211,12 +227,16 @@ TEST_CASE("an agent that is drained hands over what still runs, at once", "[flee
 }
 
 // DAVIT_OLDER names an older davit to begin with; without it an agent is followed by its like.
-TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and each task ends once, at its first attempt, with its whole log", "[fleet][drain][upgrade]") {
+TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and each task ends once, at its first "
+          "attempt, with its whole log",
+          "[fleet][drain][upgrade]") {
   auto older = std::getenv("DAVIT_OLDER") ? std::string{std::getenv("DAVIT_OLDER")} : DAVIT_BINARY;
   fleet_store store;
   test_engine x{"x"}, y{"y"};
   std::vector<std::string> patience{"--davit.agent.drain-timeout=3s"};
-  member a{"a", {x.settings(4)}, store.url, patience, older}, b{"b", {x.settings(4), y.settings(4)}, store.url, patience, older}, c{"c", {y.settings(4)}, store.url, patience, older};
+  member a{"a", {x.settings(4)}, store.url, patience, older},
+    b{"b", {x.settings(4), y.settings(4)}, store.url, patience, older},
+    c{"c", {y.settings(4)}, store.url, patience, older};
   std::vector<member*> all{&a, &b, &c};
   struct expected {
     task_id id;
@@ -232,7 +252,10 @@ TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and
         auto code = static_cast<int>(tasks.size() % 5);
         auto text = "task " + std::to_string(tasks.size()) + "\n";
         // At the other two: while one goes, tasks keep coming.
-        tasks.push_back({all[(next + 1 + i % 2) % 3]->submit(busybox("sleep " + std::to_string(i % 3) + "; echo task " + std::to_string(tasks.size()) + "; exit " + std::to_string(code))), code, text});
+        tasks.push_back({all[(next + 1 + i % 2) % 3]->submit(busybox("sleep " + std::to_string(i % 3) + "; echo task "
+                                                                     + std::to_string(tasks.size()) + "; exit "
+                                                                     + std::to_string(code))),
+                         code, text});
       }
     };
     submit(6);
@@ -263,16 +286,22 @@ TEST_CASE("a second agent of a name is refused what the first one has, and says 
   member a{"a", {engine.settings(4)}, store.url};
   CHECK(a.run(busybox("true")).outcome == outcome::succeeded);
   member impostor{"a", {engine.settings(4)}, store.url};
-  CHECK(eventually([&] { return impostor.http("GET", "/readyz").body.find("another agent of the name a works with the store") != std::string::npos; }));
+  CHECK(eventually([&] {
+    return impostor.http("GET", "/readyz").body.find("another agent of the name a works with the store")
+        != std::string::npos;
+  }));
   auto id = a.submit(busybox("true"));
   CHECK(a.wait(id).outcome == outcome::succeeded);
   CHECK(impostor.metric("davit_tasks_total{outcome=\"succeeded\"}") == 0);
 }
 
-TEST_CASE("the database is killed and comes back: what runs goes on, nothing that was accepted is lost, and each task ends once", "[fleet][store]") {
+TEST_CASE("the database is killed and comes back: what runs goes on, nothing that was accepted is lost, and each task "
+          "ends once",
+          "[fleet][store]") {
   fleet_store store;
   test_engine engine{"e"};
-  member a{"a", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}}, b{"b", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}};
+  member a{"a", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}},
+    b{"b", {engine.settings(3)}, store.url, {"--davit.fleet.lease=600s"}};
   std::vector<task_id> ids;
   for (int i = 0; i < 10; ++i)
     ids.push_back((i % 2 ? a : b).submit(busybox("sleep 1; echo done; exit 5")));

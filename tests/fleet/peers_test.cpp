@@ -1,4 +1,5 @@
-// Agents that speak to each other: with the right certificates alone, of the same fleet alone, and whatever comes at the port.
+// Agents that speak to each other: with the right certificates alone, of the same fleet alone, and whatever comes at
+// the port.
 #include "actors/agent_context.hpp"
 #include "configuration/configuration.hpp"
 #include "fixture/certificates.hpp"
@@ -35,8 +36,10 @@ struct peer_place {
 /// A daemon that listens for peers.
 class member : public test_daemon {
 public:
-  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store, const certificate_authority& authority, peer_place place, std::vector<std::string> more = {})
-    : test_daemon(std::move(engines), options(name, store, authority, place, std::move(more))), where(std::move(place)) {
+  member(const std::string& name, std::vector<engine_settings> engines, const std::string& store,
+         const certificate_authority& authority, peer_place place, std::vector<std::string> more = {})
+    : test_daemon(std::move(engines), options(name, store, authority, place, std::move(more))),
+      where(std::move(place)) {
     start();
   }
   peer_place where;
@@ -48,8 +51,12 @@ public:
   }
 
 private:
-  static std::vector<std::string> options(const std::string& name, const std::string& store, const certificate_authority& authority, const peer_place& place, std::vector<std::string> more) {
-    auto set = [&](const std::string& option, const std::string& value) { more.insert(more.begin(), "--davit." + option + "=\"" + value + "\""); };
+  static std::vector<std::string> options(const std::string& name, const std::string& store,
+                                          const certificate_authority& authority, const peer_place& place,
+                                          std::vector<std::string> more) {
+    auto set = [&](const std::string& option, const std::string& value) {
+      more.insert(more.begin(), "--davit." + option + "=\"" + value + "\"");
+    };
     set("agent.name", name);
     set("store.url", store);
     set("fleet.listen", place.address());
@@ -75,7 +82,10 @@ struct fleet_fixture {
 
 } // namespace
 
-TEST_CASE_METHOD(fleet_fixture, "agents find each other by the store; a live log is followed at another agent, and after its end at any", "[fleet][peers]") {
+TEST_CASE_METHOD(
+  fleet_fixture,
+  "agents find each other by the store; a live log is followed at another agent, and after its end at any",
+  "[fleet][peers]") {
   test_engine engine{"e"};
   member a{"a", {engine.settings(4)}, url, authority, place(authority)}, b{"b", {}, url, authority, place(authority)};
   CHECK(b.said_that("agent a (davit"));
@@ -83,7 +93,8 @@ TEST_CASE_METHOD(fleet_fixture, "agents find each other by the store; a live log
   auto id = b.submit(busybox("echo first; sleep 3; echo second; seq 20000"));
   b.await_state(id, task_state::running);
   // The first line is there while the task runs.
-  auto text = b.stream("/v1/tasks/" + to_string(id) + "/logs?follow=1", {{"Accept", "text/event-stream"}}, [](const std::string& all) { return all.find("first") != std::string::npos; });
+  auto text = b.stream("/v1/tasks/" + to_string(id) + "/logs?follow=1", {{"Accept", "text/event-stream"}},
+                       [](const std::string& all) { return all.find("first") != std::string::npos; });
   CHECK(text.find("first") != std::string::npos);
   CHECK(b.find(id).state == task_state::running);
   auto ended = b.wait(id);
@@ -100,10 +111,16 @@ TEST_CASE_METHOD(fleet_fixture, "agents find each other by the store; a live log
   CHECK(b.said_that("agent a is no peer any more"));
 }
 
-TEST_CASE_METHOD(fleet_fixture, "a peer is found by a name alone, where the store does not tell of it", "[fleet][peers]") {
+TEST_CASE_METHOD(fleet_fixture, "a peer is found by a name alone, where the store does not tell of it",
+                 "[fleet][peers]") {
   member a{"a", {}, url, authority, place(authority)};
   auto elsewhere = server.url(server.create());
-  member b{"b", {}, elsewhere, authority, place(authority), {"--davit.fleet.peers=[\"localhost:" + std::to_string(a.where.port) + "\", \"no-such-name.invalid:7301\"]"}};
+  member b{"b",
+           {},
+           elsewhere,
+           authority,
+           place(authority),
+           {"--davit.fleet.peers=[\"localhost:" + std::to_string(a.where.port) + "\", \"no-such-name.invalid:7301\"]"}};
   CHECK(b.said_that("agent a (davit"));
   CHECK(a.said_that("agent b (davit"));
   CHECK(b.said_that("no-such-name.invalid:7301 is not a peer: its name can't be resolved"));
@@ -118,32 +135,42 @@ TEST_CASE_METHOD(fleet_fixture, "an agent is drained through another", "[fleet][
   CHECK(b.http("POST", "/v1/agents/nobody/drain").status == 404);
 }
 
-TEST_CASE_METHOD(fleet_fixture, "who has another authority's certificate, or is of another fleet, is no peer, and both sides say why", "[fleet][peers]") {
+TEST_CASE_METHOD(fleet_fixture,
+                 "who has another authority's certificate, or is of another fleet, is no peer, and both sides say why",
+                 "[fleet][peers]") {
   certificate_authority other{folder.path().string(), "other"};
   member a{"a", {}, url, authority, place(authority)};
   member stranger{"stranger", {}, url, other, place(other)};
   CHECK(stranger.said_that("the TLS handshake failed"));
   auto elsewhere = server.url(server.create());
-  member foreigner{"foreigner", {}, elsewhere, authority, place(authority), {"--davit.fleet.name=other", "--davit.fleet.peers=[\"" + a.where.address() + "\"]"}};
+  member foreigner{
+    "foreigner",      {},
+    elsewhere,        authority,
+    place(authority), {"--davit.fleet.name=other", "--davit.fleet.peers=[\"" + a.where.address() + "\"]"}};
   CHECK(foreigner.said_that("is of the fleet"));
   CHECK(a.said_that("turned away: agent foreigner is of the fleet \"other\""));
   CHECK(a.said().find("is a peer now") == std::string::npos);
 }
 
-TEST_CASE_METHOD(fleet_fixture, "an agent that speaks an older version of the protocol is turned away, and both sides say why", "[fleet][peers]") {
+TEST_CASE_METHOD(fleet_fixture,
+                 "an agent that speaks an older version of the protocol is turned away, and both sides say why",
+                 "[fleet][peers]") {
   member a{"a", {}, url, authority, place(authority)};
   CHECK(a.said_that("peers find this agent"));
   auto old = place(authority);
-  auto option = [](const std::string& name, const std::string& value) { return "--davit." + name + "=\"" + value + "\""; };
-  auto config = read_configuration("", {option("store.url", url), option("fleet.listen", old.address()), option("fleet.tls-ca", authority.file()), option("fleet.tls-certificate", old.files.certificate),
-                                        option("fleet.tls-key", old.files.key)});
+  auto option
+    = [](const std::string& name, const std::string& value) { return "--davit." + name + "=\"" + value + "\""; };
+  auto config = read_configuration(
+    "", {option("store.url", url), option("fleet.listen", old.address()), option("fleet.tls-ca", authority.file()),
+         option("fleet.tls-certificate", old.files.certificate), option("fleet.tls-key", old.files.key)});
   REQUIRE(config.mistakes.empty());
   caf::actor_system system{*config.caf};
   auto remote = caf::openssl::remote_actor<peer_actor>(system, "127.0.0.1", a.where.port);
   REQUIRE(remote);
   caf::scoped_actor self{system};
   std::string answer = "it was let in";
-  self->request(*remote, 10s, hello_atom_v, peer_hello{0, "default", "old", "0.0.1"}, caf::strong_actor_ptr{}).receive([](const peer_hello&) {}, [&](const caf::error& e) { answer = text_of(e); });
+  self->request(*remote, 10s, hello_atom_v, peer_hello{0, "default", "old", "0.0.1"}, caf::strong_actor_ptr{})
+    .receive([](const peer_hello&) {}, [&](const caf::error& e) { answer = text_of(e); });
   CHECK(answer.find("agent old (davit 0.0.1) speaks version 0 of the agents' protocol") != std::string::npos);
   CHECK(answer.find("upgrade the older one") != std::string::npos);
   CHECK(a.said_that("turned away: agent old (davit 0.0.1) speaks version 0"));

@@ -10,7 +10,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   static const auto outer = fs::path{"/dev/shm/davit-fuzz-archive-" + std::to_string(::getpid())};
   fs::remove_all(outer);
   fs::create_directories(outer / "in" / "side");
-  auto done = davit::encoding::unpack({reinterpret_cast<const char*>(data), size}, outer / "in" / "side", {1 << 20, 64, 8});
+  auto done
+    = davit::encoding::unpack({reinterpret_cast<const char*>(data), size}, outer / "in" / "side", {1 << 20, 64, 8});
   if (done && done->bytes > (1 << 20))
     std::abort();
   for (const auto& one : fs::directory_iterator{outer})

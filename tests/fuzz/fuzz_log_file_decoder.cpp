@@ -18,7 +18,13 @@ outcome decode(std::string_view bytes, std::size_t step) {
   log_file_decoder decoder;
   outcome all;
   for (std::size_t at = 0; at < bytes.size() && all.good; at += step)
-    all.good = decoder.feed(bytes.substr(at, step), [&](log_record record) { all.text += to_string(record.stream) + std::to_string(record.at.time_since_epoch().count()) + record.bytes; }).has_value();
+    all.good = decoder
+                 .feed(bytes.substr(at, step),
+                       [&](log_record record) {
+                         all.text += to_string(record.stream) + std::to_string(record.at.time_since_epoch().count())
+                                   + record.bytes;
+                       })
+                 .has_value();
   return all;
 }
 

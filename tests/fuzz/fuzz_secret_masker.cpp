@@ -11,7 +11,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   auto length = static_cast<std::size_t>(data[1] % 12) + 4;
   if (size < 2 + length)
     return 0;
-  std::string secret{reinterpret_cast<const char*>(data) + 2, length}, text{reinterpret_cast<const char*>(data) + 2 + length, size - 2 - length};
+  std::string secret{reinterpret_cast<const char*>(data) + 2, length},
+    text{reinterpret_cast<const char*>(data) + 2 + length, size - 2 - length};
   auto trimmed = secret.substr(0, secret.find_last_not_of("\r\n") + 1);
   if (trimmed.size() < secrets::least_secret || trimmed.find("***") != std::string::npos)
     return 0;

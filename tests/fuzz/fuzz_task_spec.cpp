@@ -1,4 +1,5 @@
-// What a client submits: read, written, read again, judged by every profile. The strictest verdict holds whatever was asked.
+// What a client submits: read, written, read again, judged by every profile. The strictest verdict holds whatever was
+// asked.
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "messages/task.hpp"
@@ -12,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     std::string error;
     return policy::make({}, error);
   }();
-  auto spec = json::read<task_spec>(std::string_view{reinterpret_cast<const char*>(data), size}, json::unknown_fields::refuse);
+  auto spec
+    = json::read<task_spec>(std::string_view{reinterpret_cast<const char*>(data), size}, json::unknown_fields::refuse);
   if (!spec)
     return 0;
   auto text = json::write(*spec);

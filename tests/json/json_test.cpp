@@ -16,11 +16,14 @@ std::string complaint(std::string_view text) {
 } // namespace
 
 TEST_CASE("a mistake in a task spec is named by the field's path, with what was meant") {
-  CHECK(complaint(R"({"image":"a","resources":{"memroy":"1g"}})") == "resources.memroy: unknown field, did you mean \"memory\"?");
-  CHECK(complaint(R"({"image":"a","resources":{"memory":"much"}})") == "resources.memory: \"much\" is not a size such as 512m, 1g or 1048576");
+  CHECK(complaint(R"({"image":"a","resources":{"memroy":"1g"}})")
+        == "resources.memroy: unknown field, did you mean \"memory\"?");
+  CHECK(complaint(R"({"image":"a","resources":{"memory":"much"}})")
+        == "resources.memory: \"much\" is not a size such as 512m, 1g or 1048576");
   CHECK(complaint(R"({"image":"a","command":["a",2]})") == "command[1]: must be a string, not a number");
   CHECK(complaint(R"({"image":"a","timeout":"soon"})").starts_with("timeout: \"soon\" is not a duration"));
-  CHECK(complaint(R"({"image":"a","retry":{"on":["engine_lots"]}})").substr(0, 52) == "retry.on[0]: \"engine_lots\" is not one of succeeded, ");
+  CHECK(complaint(R"({"image":"a","retry":{"on":["engine_lots"]}})").substr(0, 52)
+        == "retry.on[0]: \"engine_lots\" is not one of succeeded, ");
   CHECK(complaint(R"({"image":"a","priviledged":true})").starts_with("priviledged: unknown field"));
   CHECK(complaint(R"({"image":"a","tty":1})") == "tty: must be true or false, not a number");
   CHECK(complaint(R"({"image":"a","priority":9999999999})") == "priority: the number 9999999999 is out of range");
@@ -32,7 +35,8 @@ TEST_CASE("a mistake in a task spec is named by the field's path, with what was 
 }
 
 TEST_CASE("a task spec reads back as it was written") {
-  auto text = R"({"image":"alpine:3.20","command":["sh","-c","echo hi"],"entrypoint":["/x"],"env":{"K":"V"},"workdir":"/src","user":"1000:1000",
+  auto text
+    = R"({"image":"alpine:3.20","command":["sh","-c","echo hi"],"entrypoint":["/x"],"env":{"K":"V"},"workdir":"/src","user":"1000:1000",
     "stdin":"in","tty":true,"resources":{"cpus":1.5,"memory":"512m","pids":256,"shm":"64m"},"timeout":"10m","stop_timeout":"10s","network":"none",
     "mounts":[{"type":"tmpfs","target":"/t","size":"1m"}],"pull":"always","labels":{"a":"b"},"engine":{"labels":["dind"]},"priority":-3,
     "retry":{"attempts":2,"on":["engine_lost"],"backoff":"2s..3m"},"validator":{"type":"outputRegex","regex":".*OK.*"},"name":"n","dedupe_key":"d"})";
@@ -46,7 +50,8 @@ TEST_CASE("a task spec reads back as it was written") {
 }
 
 TEST_CASE("what is given as empty reads back as empty, not as absent") {
-  for (auto text : {R"({"image":"a","entrypoint":[]})", R"({"image":"a","stdin":""})", R"({"image":"a","init":false})", R"({"image":"a","init":true})"}) {
+  for (auto text : {R"({"image":"a","entrypoint":[]})", R"({"image":"a","stdin":""})", R"({"image":"a","init":false})",
+                    R"({"image":"a","init":true})"}) {
     INFO(text);
     auto spec = json::read<task_spec>(std::string_view{text}, json::unknown_fields::refuse);
     REQUIRE(spec.has_value());

@@ -46,7 +46,8 @@ TEST_CASE("timestamps keep their nanoseconds") {
   CHECK(format_timestamp(*at) == "2026-11-24T03:35:55.730753637Z");
   CHECK(parse_timestamp("2026-11-24T04:35:55.730753637+01:00") == at);
   CHECK(parse_timestamp("2026-11-24T03:35:55Z"));
-  for (auto wrong : {"", "2026-11-24", "0001-01-01T00:00:00Z", "2026-13-24T03:35:55Z", "2026-11-24T25:35:55Z", "2026-11-24T03:35:55", "2026-11-24T03:35:55.Z"})
+  for (auto wrong : {"", "2026-11-24", "0001-01-01T00:00:00Z", "2026-13-24T03:35:55Z", "2026-11-24T25:35:55Z",
+                     "2026-11-24T03:35:55", "2026-11-24T03:35:55.Z"})
     CHECK_FALSE(parse_timestamp(wrong));
 }
 

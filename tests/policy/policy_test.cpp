@@ -69,7 +69,8 @@ TEST_CASE("what baseline refuses, each with the rule's name") {
     return spec;
   };
   CHECK(broken_rule(*rules, mounted(mount_type::bind, "/var/run/docker.sock", "/s")) == "mounts.engine-socket");
-  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/run/containerd/containerd.sock", "/s")) == "mounts.engine-socket");
+  CHECK(broken_rule(*rules, mounted(mount_type::bind, "/run/containerd/containerd.sock", "/s"))
+        == "mounts.engine-socket");
   CHECK(broken_rule(*rules, mounted(mount_type::bind, "/", "/host")) == "mounts.engine-socket");
   CHECK(broken_rule(*rules, mounted(mount_type::bind, "/etc", "/host")) == "mounts.bind");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "/etc", "/host")) == "mounts.volume-name");
@@ -78,7 +79,10 @@ TEST_CASE("what baseline refuses, each with the rule's name") {
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/a/../..")) == "mounts.target");
   CHECK(broken_rule(*rules, mounted(mount_type::volume, "cache", "/cache")) == "");
   CHECK(broken_rule(*rules, mounted(mount_type::tmpfs, "", "/tmp")) == "");
-  for (auto [network, rule] : {std::pair{"host", "network"}, {"container:abc", "network"}, {"my-net", "networks.allow"}, {"", "networks.allow"}}) {
+  for (auto [network, rule] : {std::pair{"host", "network"},
+                               {"container:abc", "network"},
+                               {"my-net", "networks.allow"},
+                               {"", "networks.allow"}}) {
     auto spec = with_image("alpine");
     spec.network = network;
     CHECK(broken_rule(*rules, spec) == rule);
@@ -181,7 +185,11 @@ TEST_CASE("what no engine could run is refused with the field's name") {
   CHECK(changed([](task_spec& s) { s.ulimits = {{"nofile", "64:-1"}, {"core", "0"}}; }) == "");
   for (auto never : {outcome::succeeded, outcome::cancelled, outcome::rejected})
     CHECK(changed([=](task_spec& s) { s.retry.on = {outcome::failed, never}; }) == "retry.on");
-  CHECK(changed([](task_spec& s) { s.retry.on = {outcome::failed, outcome::timed_out, outcome::oom_killed, outcome::image_unavailable, outcome::engine_lost, outcome::agent_lost}; }) == "");
+  CHECK(changed([](task_spec& s) {
+          s.retry.on = {outcome::failed,      outcome::timed_out, outcome::oom_killed, outcome::image_unavailable,
+                        outcome::engine_lost, outcome::agent_lost};
+        })
+        == "");
 }
 
 TEST_CASE("what can't be run in a sandbox can't insist on one") {

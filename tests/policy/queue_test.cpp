@@ -48,8 +48,8 @@ struct memory : queue_reader {
     std::map<std::pair<std::string, std::string>, queue_lane> found;
     for (const auto& one : tasks) {
       queue_place here{one.priority, one.turn, ""};
-      auto [entry, added] =
-        found.try_emplace({one.pinned, placement_of(one)}, queue_lane{one.pinned, placement_of(one), one.wanted, here});
+      auto [entry, added] = found.try_emplace({one.pinned, placement_of(one)},
+                                              queue_lane{one.pinned, placement_of(one), one.wanted, here});
       if (!added && goes_before(here, entry->second.first))
         entry->second.first = here;
     }
@@ -65,10 +65,10 @@ struct memory : queue_reader {
     std::vector<queued_row> found;
     for (const auto& one : tasks) {
       auto kept = std::find(full.owners.begin(), full.owners.end(), one.owner) != full.owners.end()
-                  || std::any_of(full.labels.begin(), full.labels.end(), [&](const auto& label) {
-                       auto there = one.labels.find(label.first);
-                       return there != one.labels.end() && there->second == label.second;
-                     });
+               || std::any_of(full.labels.begin(), full.labels.end(), [&](const auto& label) {
+                    auto there = one.labels.find(label.first);
+                    return there != one.labels.end() && there->second == label.second;
+                  });
       if (one.pinned != lane.pinned || placement_of(one) != lane.placement || kept
           || (after && !goes_before(*after, place_of(one))))
         continue;
@@ -96,8 +96,8 @@ struct memory : queue_reader {
 
   const std::vector<std::string>& holders(const std::string& image) override { return images[image]; }
 
-  claim_plan plan(const std::vector<engine_offer>& offers, const placement_rules& rules = {},
-                  const running_counts& running = {}) {
+  claim_plan
+  plan(const std::vector<engine_offer>& offers, const placement_rules& rules = {}, const running_counts& running = {}) {
     return plan_claim(lanes(), offers, rules, limit_usage{rules, running}, now, *this);
   }
 };
@@ -127,7 +127,7 @@ pairs by_hand(memory& from, std::vector<engine_offer> offers, const placement_ru
     for (const auto& limit : rules.label_limits)
       for (const auto& [name, value] : one.labels)
         kept |= name == limit.name && (limit.value.empty() || limit.value == value)
-                && running.labels[{name, value}] >= limit.most;
+             && running.labels[{name, value}] >= limit.most;
     if (kept)
       continue;
     const auto& holders = from.images[one.image];
@@ -174,10 +174,10 @@ TEST_CASE("two owners that submit by turns are claimed by turns, whoever submits
   std::map<std::string, std::int64_t> last;
   auto submit = [&](const std::string& owner, const std::string& id) {
     auto first = queue.tasks.empty()
-                   ? 0
-                   : std::min_element(queue.tasks.begin(), queue.tasks.end(), [](const auto& a, const auto& b) {
-                       return a.turn < b.turn;
-                     })->turn;
+                 ? 0
+                 : std::min_element(queue.tasks.begin(), queue.tasks.end(), [](const auto& a, const auto& b) {
+                     return a.turn < b.turn;
+                   })->turn;
     last[owner] = next_turn(last[owner], first);
     queue.tasks.push_back({id, 0, last[owner], "", owner, "alpine", {}, {}, now});
   };

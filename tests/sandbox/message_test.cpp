@@ -51,7 +51,8 @@ process_result run_init(const std::string& input, std::vector<std::string> envir
   return one.wait();
 }
 
-std::string message(std::vector<std::string> arguments, std::map<std::string, std::string> variables = {}, bool input = false) {
+std::string
+message(std::vector<std::string> arguments, std::map<std::string, std::string> variables = {}, bool input = false) {
   return init::hand_over_message(arguments, variables, {}, input).value();
 }
 
@@ -59,7 +60,8 @@ std::string message(std::vector<std::string> arguments, std::map<std::string, st
 
 TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and nothing else is") {
   SECTION("behind a whole line, and behind one without an end") {
-    auto plain = sift({{log_stream::out, {}, "hello\n"}, {log_stream::out, {}, last}, {log_stream::err, {}, "no end" + last}});
+    auto plain
+      = sift({{log_stream::out, {}, "hello\n"}, {log_stream::out, {}, last}, {log_stream::err, {}, "no end" + last}});
     CHECK(plain.out == "hello\n");
     CHECK(plain.err == "no end");
     CHECK(plain.whole);
@@ -84,8 +86,9 @@ TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and n
     CHECK(bytes.report);
   }
   SECTION("what only looks like it stays") {
-    for (std::string text : {"davit-init abc", "davit-init abc ", "davit-init abc exited", "davit-init abc sang 3 0;\n", "davit-init abc exited 3;\n", "davit-init abc exited x 0;\n",
-                             "davit-init xyz exited 3 0;\n"}) {
+    for (std::string text :
+         {"davit-init abc", "davit-init abc ", "davit-init abc exited", "davit-init abc sang 3 0;\n",
+          "davit-init abc exited 3;\n", "davit-init abc exited x 0;\n", "davit-init xyz exited 3 0;\n"}) {
       auto other = sift({{log_stream::out, {}, text}});
       CHECK(other.out == text);
       CHECK_FALSE(other.report);
@@ -98,10 +101,11 @@ TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and n
     CHECK_FALSE(unknown.report->oom_kills);
   }
   SECTION("the word that the task begins, and what came before it") {
-    log_record complaint{log_stream::err, {}, "exec failed\n"}, own{log_stream::out, {}, "own\n"}, end{log_stream::out, {}, last};
+    log_record complaint{log_stream::err, {}, "exec failed\n"}, own{log_stream::out, {}, "own\n"},
+      end{log_stream::out, {}, last};
     log_record word{log_stream::out, {}, begun};
     CHECK(sift({word, own, end}, true).out == "own\n");
-    CHECK(sift({word, own, end}).out == "own\n"); // a reader that came later may see it too
+    CHECK(sift({word, own, end}).out == "own\n");                     // a reader that came later may see it too
     CHECK(sift({complaint, word, own}, true).err == "exec failed\n"); // the streams are not in order
     CHECK(sift({complaint}, true).err.empty());
     CHECK(sift({complaint}).err == "exec failed\n");
@@ -109,7 +113,10 @@ TEST_CASE("a sandbox's report is taken out of the log, wherever it is cut, and n
     CHECK(sift({complaint, own}, true).out == "own\n");
     CHECK(sift(std::vector<log_record>(100, complaint), true).err.size() == 100 * complaint.bytes.size());
     CHECK(sift({{log_stream::err, {}, begun}}).err == begun); // it is said on standard output
-    auto unused = sift({complaint, {log_stream::out, {}, "davit-init abc unused 0 0;\n"}, {log_stream::err, {}, "davit-init abc unused 0 0;\n"}}, true);
+    auto unused = sift({complaint,
+                        {log_stream::out, {}, "davit-init abc unused 0 0;\n"},
+                        {log_stream::err, {}, "davit-init abc unused 0 0;\n"}},
+                       true);
     CHECK(unused.whole);
     CHECK(unused.report->word == sandbox_word::unused);
     CHECK(unused.err.empty());
@@ -166,10 +173,12 @@ TEST_CASE("the init runs what it is given, says how it ended, and ends the same"
   CHECK(killed.out.starts_with(begun + "davit-init abc signaled 9 "));
 
   // Variables: its own before the container's; standard input: what follows, or nothing.
-  auto variables = run_init(message({"sh", "-c", "echo $A $B; cat"}, {{"A", "mine"}}, true) + "from stdin", {"A=theirs", "B=there"});
+  auto variables
+    = run_init(message({"sh", "-c", "echo $A $B; cat"}, {{"A", "mine"}}, true) + "from stdin", {"A=theirs", "B=there"});
   CHECK(variables.out.starts_with(begun + "mine there\nfrom stdin"));
   CHECK(run_init(message({"cat"})).exit_code == 0);
-  CHECK(run_init(message({"hello"}, {{"PATH", "/nowhere:/"}})).out.starts_with(begun + "davit-init abc exec " + std::to_string(ENOENT) + " "));
+  CHECK(run_init(message({"hello"}, {{"PATH", "/nowhere:/"}}))
+          .out.starts_with(begun + "davit-init abc exec " + std::to_string(ENOENT) + " "));
 }
 
 TEST_CASE("the init says why it could not execute a command") {

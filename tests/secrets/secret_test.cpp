@@ -40,12 +40,14 @@ std::string masked(const std::string& secret, const std::string& text) {
 } // namespace
 
 TEST_CASE("a secret is masked wherever the output is cut") {
-  const std::string secret = "hunter2-aab-aaab", text = "a hunter2-aab-aaab! hunter2-aab-aaabhunter2-aab-aaab, hunter2-aab-aaa";
+  const std::string secret = "hunter2-aab-aaab",
+                    text = "a hunter2-aab-aaab! hunter2-aab-aaabhunter2-aab-aaab, hunter2-aab-aaa";
   const std::string expected = "a ***! ***, hunter2-aab-aaa";
   CHECK(masked(secret, text) == expected);
   for (std::size_t first = 0; first <= text.size(); ++first)
     for (std::size_t second = first; second <= text.size(); ++second)
-      CHECK(masked(texts{secret}, texts{text.substr(0, first), text.substr(first, second - first), text.substr(second)}) == expected);
+      CHECK(masked(texts{secret}, texts{text.substr(0, first), text.substr(first, second - first), text.substr(second)})
+            == expected);
   std::vector<std::string> bytes;
   for (char c : text)
     bytes.emplace_back(1, c);
@@ -74,11 +76,15 @@ TEST_CASE("a secret is masked in base64 of any phase, in URLs, JSON and hexadeci
   CHECK(masked(secret, R"({"p":"p@ss w\"rd/\\+&<1>"})") == R"({"p":"***"})");
   CHECK(masked(secret, R"({"p":"p@ss w\"rd\/\\+\u0026\u003c1\u003e"})") == R"({"p":"***"})");
   CHECK(masked(secret, "70407373207722"
-                       "72642f5c2b263c313e.") == "***.");
+                       "72642f5c2b263c313e.")
+        == "***.");
 }
 
 TEST_CASE("base64 that is wrapped into lines does not hide a secret") {
-  const std::string secret = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n-----END KEY-----\n";
+  const std::string secret
+    = "-----BEGIN "
+      "KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEfYyjiWA4R4/"
+      "M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n-----END KEY-----\n";
   for (std::size_t phase = 0; phase < 80; ++phase)
     for (const std::string end : {"\n", "\r\n"}) {
       auto encoded = base64_encode(std::string(phase, 'x') + secret + "tail of the file");

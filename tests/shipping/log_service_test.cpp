@@ -1,4 +1,5 @@
-// Logs on their way to other places: templates, bodies, CloudWatch's limits, AWS's signatures and credentials, and what is done when a service says no.
+// Logs on their way to other places: templates, bodies, CloudWatch's limits, AWS's signatures and credentials, and what
+// is done when a service says no.
 #include "fixture/log_receiver.hpp"
 #include "fixture/test_engine.hpp"
 #include "json/read.hpp"
@@ -23,7 +24,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const log_names names{"ci", "a1", "dind", "01a20d32-0000-7000-8000-000000000001", "2", "build", "alice", "alpine:3.20", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", {{"team", "red"}}};
+const log_names names{"ci",
+                      "a1",
+                      "dind",
+                      "01a20d32-0000-7000-8000-000000000001",
+                      "2",
+                      "build",
+                      "alice",
+                      "alpine:3.20",
+                      "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                      {{"team", "red"}}};
 
 timestamp at(std::int64_t seconds) {
   return timestamp{std::chrono::seconds{seconds}};
@@ -56,7 +66,9 @@ delivery send(const sink_settings& settings, std::vector<log_record> records) {
   boost::asio::io_context context;
   auto service = make_log_service(context.get_executor(), settings, from_environment);
   REQUIRE(service.has_value());
-  return run(context, (*service)->send(std::make_shared<log_names>(names), std::make_shared<std::vector<log_record>>(std::move(records)), {within(10s), {}, 1 << 20}));
+  return run(context, (*service)->send(std::make_shared<log_names>(names),
+                                       std::make_shared<std::vector<log_record>>(std::move(records)),
+                                       {within(10s), {}, 1 << 20}));
 }
 
 sink_settings settings_of(sink_type type, const log_receiver& to) {
@@ -68,13 +80,15 @@ sink_settings settings_of(sink_type type, const log_receiver& to) {
 }
 
 server_response aws_error(const std::string& kind, int status = 400) {
-  return {status, "application/x-amz-json-1.1", R"({"__type":"com.amazonaws.logs#)" + kind + R"(","message":"said so"})", {}};
+  return {
+    status, "application/x-amz-json-1.1", R"({"__type":"com.amazonaws.logs#)" + kind + R"(","message":"said so"})", {}};
 }
 
 } // namespace
 
 TEST_CASE("a template names the attempt's own names, and a wrong one is told") {
-  CHECK(expand("{fleet}/{agent}/{engine}/{task}/{attempt}/{name}/{owner}/{image}", names) == "ci/a1/dind/01a20d32-0000-7000-8000-000000000001/2/build/alice/alpine:3.20");
+  CHECK(expand("{fleet}/{agent}/{engine}/{task}/{attempt}/{name}/{owner}/{image}", names)
+        == "ci/a1/dind/01a20d32-0000-7000-8000-000000000001/2/build/alice/alpine:3.20");
   CHECK(expand("x-{label:team}-{label:no}-y", names) == "x-red-none-y");
   CHECK(wrong_template("{task}/{label:a}").empty());
   CHECK(wrong_template("{tusk}").find("none of") != std::string::npos);
@@ -129,7 +143,9 @@ TEST_CASE("CloudWatch batches keep to size, count, span and order") {
     CHECK(pieces == 3);
     CHECK(joined == text);
   }
-  SECTION("an empty line is an event too") { CHECK(next_cloudwatch_batch({line("\n")}, 0).events == R"([{"timestamp":1700000000000,"message":" "}])"); }
+  SECTION("an empty line is an event too") {
+    CHECK(next_cloudwatch_batch({line("\n")}, 0).events == R"([{"timestamp":1700000000000,"message":" "}])");
+  }
 }
 
 TEST_CASE("Signature Version 4 gives what AWS has published") {
@@ -142,15 +158,19 @@ TEST_CASE("Signature Version 4 gives what AWS has published") {
   std::map<std::string, std::string> host{{"host", "example.amazonaws.com"}};
   CHECK(signature({"GET", "/", "", host, ""}) == "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");
   CHECK(signature({"POST", "/", "", host, ""}) == "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b");
-  CHECK(signature({"GET", "/", "Param2=value2&Param1=value1", host, ""}) == "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");
+  CHECK(signature({"GET", "/", "Param2=value2&Param1=value1", host, ""})
+        == "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");
   auto more = host;
   more["my-header1"] = "VALUE1";
   CHECK(signature({"POST", "/", "", more, ""}) == "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d");
   auto whole = aws_sign({"GET", "/", "", host, ""}, suite, "us-east-1", "service", when);
-  CHECK(whole.at("Authorization").starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, Signature="));
+  CHECK(whole.at("Authorization")
+          .starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+                       "SignedHeaders=host;x-amz-date, Signature="));
   CHECK(whole.at("X-Amz-Date") == "20150830T123600Z");
   suite.session_token = "temporary";
-  CHECK(aws_sign({"GET", "/", "", host, ""}, suite, "us-east-1", "service", when).at("X-Amz-Security-Token") == "temporary");
+  CHECK(aws_sign({"GET", "/", "", host, ""}, suite, "us-east-1", "service", when).at("X-Amz-Security-Token")
+        == "temporary");
 }
 
 TEST_CASE("AWS credentials are found where AWS's own tools find them, in their order") {
@@ -163,7 +183,9 @@ TEST_CASE("AWS credentials are found where AWS's own tools find them, in their o
   scratch_folder folder;
   log_receiver served{[](const server_request& request) -> std::optional<server_response> {
     if (request.path == "/latest/api/token")
-      return request.method == "PUT" && !request.header("x-aws-ec2-metadata-token-ttl-seconds").empty() ? server_response{200, "text/plain", "T", {}} : server_response{400, "text/plain", "", {}};
+      return request.method == "PUT" && !request.header("x-aws-ec2-metadata-token-ttl-seconds").empty()
+             ? server_response{200, "text/plain", "T", {}}
+             : server_response{400, "text/plain", "", {}};
     if (request.path.starts_with("/latest") && request.header("x-aws-ec2-metadata-token") != "T")
       return server_response{401, "text/plain", "", {}};
     if (request.path.find("/role") == std::string::npos && request.path.starts_with("/latest"))
@@ -171,11 +193,22 @@ TEST_CASE("AWS credentials are found where AWS's own tools find them, in their o
     if (request.path == "/task" && request.header("authorization") != "Bearer C")
       return server_response{403, "text/plain", "", {}};
     auto who = request.path == "/task" ? "CONTAINER" : "INSTANCE";
-    return server_response{200, "application/json", std::string{R"({"AccessKeyId":")"} + who + R"(","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})", {}};
+    return server_response{200,
+                           "application/json",
+                           std::string{R"({"AccessKeyId":")"} + who
+                             + R"(","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})",
+                           {}};
   }};
-  std::ofstream{folder / "credentials"} << "[default]\naws_access_key_id = NO\naws_secret_access_key=no\n\n[ci]\naws_access_key_id = FILE\naws_secret_access_key = s\n";
-  environment = {{"AWS_ACCESS_KEY_ID", "ENV"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_SHARED_CREDENTIALS_FILE", folder / "credentials"}, {"AWS_PROFILE", "ci"},
-                 {"AWS_CONTAINER_CREDENTIALS_FULL_URI", served.url() + "/task"}, {"AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer C"}, {"AWS_EC2_METADATA_SERVICE_ENDPOINT", served.url()}};
+  std::ofstream{folder / "credentials"}
+    << "[default]\naws_access_key_id = NO\naws_secret_access_key=no\n\n[ci]\naws_access_key_id = "
+       "FILE\naws_secret_access_key = s\n";
+  environment = {{"AWS_ACCESS_KEY_ID", "ENV"},
+                 {"AWS_SECRET_ACCESS_KEY", "s"},
+                 {"AWS_SHARED_CREDENTIALS_FILE", folder / "credentials"},
+                 {"AWS_PROFILE", "ci"},
+                 {"AWS_CONTAINER_CREDENTIALS_FULL_URI", served.url() + "/task"},
+                 {"AWS_CONTAINER_AUTHORIZATION_TOKEN", "Bearer C"},
+                 {"AWS_EC2_METADATA_SERVICE_ENDPOINT", served.url()}};
   CHECK(who() == "ENV");
   environment.erase("AWS_ACCESS_KEY_ID");
   CHECK(who() == "FILE");
@@ -190,7 +223,8 @@ TEST_CASE("AWS credentials are found where AWS's own tools find them, in their o
   environment["AWS_EC2_METADATA_DISABLED"] = "true";
   auto none = find();
   REQUIRE_FALSE(none.has_value());
-  CHECK(none.error().message.find("none in the environment, none in " + (folder / "credentials") + " [nobody]") != std::string::npos);
+  CHECK(none.error().message.find("none in the environment, none in " + (folder / "credentials") + " [nobody]")
+        != std::string::npos);
   std::ofstream{folder / "config"} << "[profile nobody]\nregion = eu-central-1\n";
   environment["AWS_CONFIG_FILE"] = folder / "config";
   CHECK(find_aws_region(from_environment) == "eu-central-1");
@@ -225,15 +259,19 @@ TEST_CASE("an OTLP collector gets the submitter's trace with each line") {
   CHECK(send(settings_of(sink_type::otlp, collector), {line("one\n")}).how == delivery::verdict::taken);
   auto request = collector.requests().at(0);
   CHECK(request.path == "/v1/logs");
-  CHECK(request.body.find(R"("traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331")") != std::string::npos);
-  CHECK(request.body.find(R"({"key":"davit.task.id","value":{"stringValue":"01a20d32-0000-7000-8000-000000000001"}})") != std::string::npos);
+  CHECK(request.body.find(R"("traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331")")
+        != std::string::npos);
+  CHECK(request.body.find(R"({"key":"davit.task.id","value":{"stringValue":"01a20d32-0000-7000-8000-000000000001"}})")
+        != std::string::npos);
   CHECK(collector.lines() == std::vector<std::string>{"one"});
 }
 
 TEST_CASE("what a service says decides whether the same is sent again") {
   log_receiver service;
   auto answer = [&](int status) {
-    service.become([=](const server_request&) { return server_response{status, "text/plain", "said so", {{"Retry-After", "7"}}}; });
+    service.become([=](const server_request&) {
+      return server_response{status, "text/plain", "said so", {{"Retry-After", "7"}}};
+    });
     return send(settings_of(sink_type::loki, service), {line("x")});
   };
   for (auto status : {429, 500, 503, 401, 404}) {
@@ -249,7 +287,8 @@ TEST_CASE("what a service says decides whether the same is sent again") {
   CHECK(send(settings, {line("x")}).how == delivery::verdict::again);
 }
 
-TEST_CASE("CloudWatch: group and stream are made when they are missing, throttling is waited for, each request is signed") {
+TEST_CASE(
+  "CloudWatch: group and stream are made when they are missing, throttling is waited for, each request is signed") {
   environment = {{"AWS_ACCESS_KEY_ID", "AKID"}, {"AWS_SECRET_ACCESS_KEY", "s"}, {"AWS_REGION", "eu-central-1"}};
   std::set<std::string> made;
   bool busy = true;
@@ -276,11 +315,16 @@ TEST_CASE("CloudWatch: group and stream are made when they are missing, throttli
   CHECK(made == std::set<std::string>{"Logs_20140328.CreateLogGroup", "Logs_20140328.CreateLogStream"});
   auto last = aws.requests().back();
   CHECK(last.header("authorization").starts_with("AWS4-HMAC-SHA256 Credential=AKID/"));
-  CHECK(last.header("authorization").find("/eu-central-1/logs/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, ") != std::string::npos);
+  CHECK(last.header("authorization")
+          .find("/eu-central-1/logs/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, ")
+        != std::string::npos);
   CHECK(last.body.starts_with(R"({"logGroupName":"/davit/ci","logStreamName":"build_2","logEvents":[{"timestamp":)"));
   aws.become([](const server_request&) { return aws_error("InvalidParameterException"); });
   CHECK(send(settings, {line("one\n")}).how == delivery::verdict::never);
-  aws.become([](const server_request&) { return server_response{200, "application/x-amz-json-1.1", R"({"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1}})", {}}; });
+  aws.become([](const server_request&) {
+    return server_response{
+      200, "application/x-amz-json-1.1", R"({"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1}})", {}};
+  });
   CHECK(send(settings, {line("one\n")}).refused == 1);
   // Without a region there is nowhere to send to.
   environment.erase("AWS_REGION");

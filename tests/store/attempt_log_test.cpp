@@ -52,7 +52,10 @@ TEST_CASE("a log reads back as it was written: in any page size, open, closed an
   auto records = some_records(3000);
   auto writer = std::move(*log_writer::open(path, 0));
   for (std::size_t i = 0; i < records.size(); i += 100)
-    REQUIRE(writer->append({records.begin() + static_cast<std::ptrdiff_t>(i), records.begin() + static_cast<std::ptrdiff_t>(i + 100)}).has_value());
+    REQUIRE(writer
+              ->append({records.begin() + static_cast<std::ptrdiff_t>(i),
+                        records.begin() + static_cast<std::ptrdiff_t>(i + 100)})
+              .has_value());
   bool finished = true;
   CHECK(read_all(path, 5000, finished) == records);
   CHECK_FALSE(finished);
@@ -202,7 +205,8 @@ TEST_CASE("nothing comes after the remark on the limit, however the log is cut i
     for (int batch = 0; batch < 8; ++batch) {
       std::vector<log_record> records;
       for (auto count = pick(4); count > 0; --count) {
-        log_record one{pick(2) ? log_stream::out : log_stream::err, at(static_cast<int>(given.size())), std::string(1 + pick(60), static_cast<char>('a' + pick(26)))};
+        log_record one{pick(2) ? log_stream::out : log_stream::err, at(static_cast<int>(given.size())),
+                       std::string(1 + pick(60), static_cast<char>('a' + pick(26)))};
         over |= kept.size() + one.bytes.size() > limit;
         if (over)
           dropped += one.bytes.size();
@@ -239,7 +243,8 @@ TEST_CASE("the tail is the end of both streams, whatever the log's length") {
   scratch_folder folder;
   auto writer = std::move(*log_writer::open(folder.path() / "1", 0));
   for (int i = 0; i < 50; ++i)
-    REQUIRE(writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
+    REQUIRE(
+      writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
   REQUIRE(writer->append({{log_stream::err, at(99), "the end"}}).has_value());
   auto tail = writer->tail(1000);
   CHECK(tail.size() == 1000);
@@ -251,7 +256,8 @@ TEST_CASE("the tail of a long log costs no more than its end, also of one that w
   auto path = folder.path() / "1";
   auto writer = std::move(*log_writer::open(path, 0));
   for (int i = 0; i < 100; ++i)
-    REQUIRE(writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
+    REQUIRE(
+      writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
   if (GENERATE(false, true))
     writer = std::move(*log_writer::open(path, 0));
   // What is before the end can't be read any more: nobody notices.
@@ -329,7 +335,8 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
         std::filesystem::resize_file(name, pick(size + 1));
         break;
       case 1: // a byte, often one of a header or of the ledger
-        file.seekp(static_cast<std::streamoff>(pick(2) == 0 ? pick(size + 1) : size - std::min<std::uint64_t>(size, pick(120))));
+        file.seekp(
+          static_cast<std::streamoff>(pick(2) == 0 ? pick(size + 1) : size - std::min<std::uint64_t>(size, pick(120))));
         file.put(static_cast<char>(random()));
         break;
       case 2:

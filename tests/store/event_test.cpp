@@ -26,16 +26,21 @@ TEST_CASE_METHOD(store_fixture, "what is new is told once, as the events have it
   auto first = accept();
   auto work = claim({{"e", "id", {}, 1, 1}}).front();
   ask();
-  CHECK_FALSE(store->batch([&] {
-    accept();
-    throw std::runtime_error("no");
-  }).has_value());
+  CHECK_FALSE(store
+                ->batch([&] {
+                  accept();
+                  throw std::runtime_error("no");
+                })
+                .has_value());
   auto second = accept();
-  CHECK(store->batch([&] {
-    CHECK(store->finish(result_of(work, outcome::failed)).has_value());
-    CHECK_FALSE(store->finish(result_of(work, outcome::failed)).has_value()); // refused, and nothing of it is told
-    accept();
-  }).has_value());
+  CHECK(store
+          ->batch([&] {
+            CHECK(store->finish(result_of(work, outcome::failed)).has_value());
+            CHECK_FALSE(
+              store->finish(result_of(work, outcome::failed)).has_value()); // refused, and nothing of it is told
+            accept();
+          })
+          .has_value());
   ask();
   accept(); // told by the store that reads it, whoever wrote it
   ask();

@@ -19,7 +19,8 @@ TEST_CASE_METHOD(store_fixture, "what an agent left is taken over under a new in
   CHECK(take_over("a", next).empty());
 }
 
-TEST_CASE_METHOD(store_fixture, "what a dead agent has left goes to the agent that inherits it; what is pinned to it is cancelled") {
+TEST_CASE_METHOD(store_fixture,
+                 "what a dead agent has left goes to the agent that inherits it; what is pinned to it is cancelled") {
   auto running = accept(0, {}, "dead"), queued = accept(0, {}, "dead");
   auto free = accept();
   REQUIRE(claim({{"e", "id", {}, 1, 1}}, true, "dead").front().token.key.task == running);
@@ -41,7 +42,8 @@ TEST_CASE_METHOD(store_fixture, "what a dead agent has left goes to the agent th
   CHECK(store->finish(result).error().code == errc::fenced);
 }
 
-TEST_CASE_METHOD(store_fixture, "a lease is kept by heartbeats; one name is one agent, and comes back from its own place alone") {
+TEST_CASE_METHOD(store_fixture,
+                 "a lease is kept by heartbeats; one name is one agent, and comes back from its own place alone") {
   agent_status me;
   me.name = "a";
   me.home = uuid::make_v4();
@@ -64,7 +66,8 @@ TEST_CASE_METHOD(store_fixture, "a lease is kept by heartbeats; one name is one 
   CHECK(beats(stranger) == true);
 }
 
-TEST_CASE_METHOD(store_fixture, "what a dead agent has left goes to one who reaches its engine; what nobody reaches is given up; a living one's is left alone") {
+TEST_CASE_METHOD(store_fixture, "what a dead agent has left goes to one who reaches its engine; what nobody reaches is "
+                                "given up; a living one's is left alone") {
   agent_status dead, heir, other;
   dead.name = "dead";
   heir.name = "heir";
@@ -80,7 +83,9 @@ TEST_CASE_METHOD(store_fixture, "what a dead agent has left goes to one who reac
   for (int i = 0; i < 3; ++i)
     accept();
   incarnation = dead.incarnation;
-  auto shared = claim({{"e1", "shared-id", {}, 1, 1}}, false, "dead").front(), others = claim({{"e2", "other-id", {}, 1, 1}}, false, "dead").front(), lost = claim({{"e3", "lost-id", {}, 1, 1}}, false, "dead").front();
+  auto shared = claim({{"e1", "shared-id", {}, 1, 1}}, false, "dead").front(),
+       others = claim({{"e2", "other-id", {}, 1, 1}}, false, "dead").front(),
+       lost = claim({{"e3", "lost-id", {}, 1, 1}}, false, "dead").front();
   adopt_request request{"heir", heir.incarnation, heir.engines, 0ms};
   auto nothing = store->adopt(request);
   REQUIRE(nothing.has_value());

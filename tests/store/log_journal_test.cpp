@@ -57,7 +57,8 @@ std::string read(const std::filesystem::path& path) {
 } // namespace
 
 TEST_CASE_METHOD(fixture, "logs that a power cut took from the disk come back from the journal") {
-  auto gone = add("gone\n"), empty = add("empty\n"), half = add("half\n"), other = add("other\n"), whole = add("whole\n"), removed = add("removed\n");
+  auto gone = add("gone\n"), empty = add("empty\n"), half = add("half\n"), other = add("other\n"),
+       whole = add("whole\n"), removed = add("removed\n");
   REQUIRE(journal->sync().has_value());
   journal->remove(removed.task);
   REQUIRE(journal->sync().has_value());

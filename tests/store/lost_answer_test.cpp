@@ -180,13 +180,15 @@ TEST_CASE("a page of tasks costs the same number of statements, however many tas
   robbed_store robbed;
   auto& store = *robbed.store;
   std::vector<task_id> ids;
-  REQUIRE(store.batch([&] {
-    for (int i = 0; i < 1000; ++i) {
-      auto made = plain_task();
-      REQUIRE(store.accept(made).has_value());
-      ids.push_back(made.id);
-    }
-  }).has_value());
+  REQUIRE(store
+            .batch([&] {
+              for (int i = 0; i < 1000; ++i) {
+                auto made = plain_task();
+                REQUIRE(store.accept(made).has_value());
+                ids.push_back(made.id);
+              }
+            })
+            .has_value());
   auto claimed = store.claim({"a", uuid::make_v4(), {{"e", "id", {}, 300, 300}}}, false);
   REQUIRE(claimed->attempts.size() == 300);
   std::reverse(ids.begin(), ids.end()); // newest first

@@ -121,7 +121,10 @@ TEST_CASE_METHOD(store_fixture, "a retry takes its place again when its time has
   REQUIRE(answer->attempts.size() == 1);
   CHECK(answer->attempts[0].token.key.task == other);
   REQUIRE(answer->next_due);
-  std::this_thread::sleep_until(std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(answer->next_due->time_since_epoch())} + 2ms);
+  std::this_thread::sleep_until(
+    std::chrono::system_clock::time_point{
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(answer->next_due->time_since_epoch())}
+    + 2ms);
   accept();
   auto again = ask({"a", incarnation, one_engine}, false);
   REQUIRE(again->attempts.size() == 2);
@@ -149,7 +152,9 @@ TEST_CASE_METHOD(store_fixture, "owners take turns, however many tasks one of th
   CHECK(store->get(late)->owner == "late");
 }
 
-TEST_CASE_METHOD(store_fixture, "of a label's tasks no more run at once than the fleet's limit; the others go by, and it is told why one waits") {
+TEST_CASE_METHOD(
+  store_fixture,
+  "of a label's tasks no more run at once than the fleet's limit; the others go by, and it is told why one waits") {
   auto labelled = [&](const std::string& name, const std::string& value, const std::string& owner = "") {
     new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now(), {}, owner};
     made.spec.image = "alpine";
@@ -175,14 +180,18 @@ TEST_CASE_METHOD(store_fixture, "of a label's tasks no more run at once than the
   for (const auto& one : got)
     for (const auto& [name, value] : one.task.spec.labels)
       groups.insert(name + '=' + value);
-  CHECK(groups == std::multiset<std::string>{"deploy=prod", "deploy=test", "team=blue", "team=blue", "team=blue", "team=red", "team=red"});
+  CHECK(groups
+        == std::multiset<std::string>{"deploy=prod", "deploy=test", "team=blue", "team=blue", "team=blue", "team=red",
+                                      "team=red"});
   CHECK(claim(100).empty());
   auto waiting = store->list({task_state::queued, {}, "", {}, 100})->tasks;
   auto why = store->limits_reached(waiting.back(), rules);
   REQUIRE(why.has_value());
   CHECK(*why == std::vector<std::string>{"1 tasks with the label deploy=prod run, and no more than 1 may at once"});
   // One ends: the next has its turn, and no more than that.
-  auto prod = std::find_if(got.begin(), got.end(), [](const auto& one) { return one.task.spec.labels.contains("deploy") && one.task.spec.labels.at("deploy") == "prod"; });
+  auto prod = std::find_if(got.begin(), got.end(), [](const auto& one) {
+    return one.task.spec.labels.contains("deploy") && one.task.spec.labels.at("deploy") == "prod";
+  });
   REQUIRE(store->finish(result_of(*prod, outcome::succeeded)).has_value());
   CHECK(claim(100).size() == 1);
 }
@@ -202,12 +211,16 @@ TEST_CASE_METHOD(store_fixture, "of an owner's tasks no more run at once than th
 TEST_CASE_METHOD(store_fixture, "a task waits a little for an engine that has its image, and never for long") {
   placement_rules rules;
   rules.image_patience = 400ms;
-  std::vector<engine_offer> both{{"cold", "cold-id", {}, 8, 8}, {"warm", "warm-id", {}, 8, 1}}, cold{{"cold", "cold-id", {}, 8, 8}};
-  auto claim = [&](const std::vector<engine_offer>& offers) { return *ask({"a", incarnation, offers, {"cold-id", "warm-id"}, rules}, false); };
+  std::vector<engine_offer> both{{"cold", "cold-id", {}, 8, 8}, {"warm", "warm-id", {}, 8, 1}},
+    cold{{"cold", "cold-id", {}, 8, 8}};
+  auto claim = [&](const std::vector<engine_offer>& offers) {
+    return *ask({"a", incarnation, offers, {"cold-id", "warm-id"}, rules}, false);
+  };
   // An attempt with a container is how davit learns of images that it has not pulled itself.
   accept();
   auto first = claim({{"warm", "warm-id", {}, 8, 8}}).attempts.at(0);
-  REQUIRE(store->record({first.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()}).has_value());
+  REQUIRE(
+    store->record({first.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()}).has_value());
   REQUIRE(store->finish(result_of(first, outcome::succeeded)).has_value());
   CHECK(store->images_unused("warm-id", std::chrono::system_clock::now() + 1h)->empty()); // which it may not remove
   accept();
@@ -222,7 +235,10 @@ TEST_CASE_METHOD(store_fixture, "a task waits a little for an engine that has it
   auto goes = claim(cold).attempts;
   REQUIRE(goes.size() == 1);
   CHECK(goes[0].token.key.task == other.id);
-  std::this_thread::sleep_until(std::chrono::system_clock::time_point{std::chrono::duration_cast<std::chrono::system_clock::duration>(waits.next_due->time_since_epoch())} + 5ms);
+  std::this_thread::sleep_until(
+    std::chrono::system_clock::time_point{
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(waits.next_due->time_since_epoch())}
+    + 5ms);
   CHECK(claim(cold).attempts.size() == 1);
   // An engine that nobody reaches any more is not waited for.
   accept();

@@ -11,7 +11,8 @@ using namespace davit;
 using namespace davit::store;
 using namespace davit::test;
 
-TEST_CASE("ten agents that start together on an empty database: it is set up once, and each task is claimed once", "[postgresql]") {
+TEST_CASE("ten agents that start together on an empty database: it is set up once, and each task is claimed once",
+          "[postgresql]") {
   auto& server = test::test_database::common();
   auto url = server.url(server.create());
   std::vector<std::thread> agents;
@@ -37,7 +38,8 @@ TEST_CASE("ten agents that start together on an empty database: it is set up onc
       }
       auto incarnation = uuid::make_v4();
       for (int idle = 0; idle < 20;) {
-        auto answer = store.claim({"a" + std::to_string(i), incarnation, {{"e", "id" + std::to_string(i), {}, 3, 3}}}, false);
+        auto answer
+          = store.claim({"a" + std::to_string(i), incarnation, {{"e", "id" + std::to_string(i), {}, 3, 3}}}, false);
         std::lock_guard guard{mutex};
         if (!answer) {
           failures.push_back(answer.error().message);
@@ -63,10 +65,12 @@ TEST_CASE("ten agents that start together on an empty database: it is set up onc
   CHECK(claimed.size() == 10 * tasks_each);
   for (const auto& [id, times] : claimed)
     CHECK(times == 1);
-  CHECK(server.sql(url.substr(url.rfind('/') + 1), "SELECT COUNT(*) FROM task_hot") == "0\n"); // what is finished has left the queue's table
+  CHECK(server.sql(url.substr(url.rfind('/') + 1), "SELECT COUNT(*) FROM task_hot")
+        == "0\n"); // what is finished has left the queue's table
 }
 
-TEST_CASE("a write that meets another session's on the same task is done again on what that one has left", "[postgresql]") {
+TEST_CASE("a write that meets another session's on the same task is done again on what that one has left",
+          "[postgresql]") {
   auto& server = test::test_database::common();
   auto name = server.create();
   auto store = std::move(*task_store::open(server.url(name)));
@@ -79,7 +83,8 @@ TEST_CASE("a write that meets another session's on the same task is done again o
   // Finishes the task, which moves its row to another partition, and takes its time to commit.
   auto meanwhile = [&](task_id id) {
     std::thread other{[&server, name, id] {
-      server.sql(name, "BEGIN; UPDATE task SET state = 'finished', outcome = 'succeeded', finished_at = 1 WHERE id = '" + to_string(id) + "'; SELECT pg_sleep(1); COMMIT");
+      server.sql(name, "BEGIN; UPDATE task SET state = 'finished', outcome = 'succeeded', finished_at = 1 WHERE id = '"
+                         + to_string(id) + "'; SELECT pg_sleep(1); COMMIT");
     }};
     while (server.sql(name, "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0\n")
       std::this_thread::sleep_for(10ms);
@@ -154,7 +159,9 @@ TEST_CASE("a database that is killed is asked again when it is back: what was an
   CHECK(task_store::open("postgresql://me:sesame@127.0.0.1:1/x").error().message.find("sesame") == std::string::npos);
 }
 
-TEST_CASE_METHOD(store_fixture, "agents that write of the same owners and images, in any order, never wait for each other in a circle") {
+TEST_CASE_METHOD(
+  store_fixture,
+  "agents that write of the same owners and images, in any order, never wait for each other in a circle") {
   const int agents = 4, tasks = 60;
   std::atomic<int> finished{0};
   std::atomic<bool> good{true};
@@ -173,14 +180,17 @@ TEST_CASE_METHOD(store_fixture, "agents that write of the same owners and images
               made.spec.image = "image-" + which;
               good = mine->accept(made).has_value() && good;
             }
-          auto answer = mine->claim({name, incarnation, {{"e", "engine-" + std::to_string(agent / 2), {}, 8, 8}}, {}, {}}, false);
+          auto answer
+            = mine->claim({name, incarnation, {{"e", "engine-" + std::to_string(agent / 2), {}, 8, 8}}, {}, {}}, false);
           work = answer ? std::move(answer->attempts) : std::vector<claimed_attempt>{};
         });
         if (agent % 2 == 0)
           std::reverse(work.begin(), work.end());
         auto ended = mine->batch([&] {
           for (const auto& one : work) {
-            good = mine->record({one.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()}).has_value() && good;
+            good = mine->record({one.token, task_state::running, "c", "sha256:1", std::chrono::system_clock::now()})
+                     .has_value()
+                && good;
             good = mine->finish(result_of(one, outcome::succeeded)).has_value() && good;
           }
         });
@@ -199,7 +209,8 @@ TEST_CASE_METHOD(store_fixture, "agents that write of the same owners and images
     std::string circles;
     for (int i = 0; i < 5; ++i) { // its statistics come late
       std::this_thread::sleep_for(200ms);
-      circles = test::test_database::common().sql(name, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()");
+      circles = test::test_database::common().sql(
+        name, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()");
     }
     INFO(circles);
     CHECK(circles.find_first_of("123456789") == std::string::npos);

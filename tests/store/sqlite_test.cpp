@@ -67,7 +67,8 @@ int rounds(int standard) {
 
 } // namespace
 
-TEST_CASE("a write-ahead log that was cut off anywhere: all commits are there, or the store is refused and says what is missing") {
+TEST_CASE("a write-ahead log that was cut off anywhere: all commits are there, or the store is refused and says what "
+          "is missing") {
   auto seed = new_seed();
   CAPTURE(seed);
   std::minstd_rand random{seed};
@@ -155,7 +156,10 @@ TEST_CASE("a reader that holds a snapshot is told of, and the write-ahead log do
   auto store = open_store(file, limits);
   REQUIRE(accept(*store, "first").has_value());
   CHECK(store->warning().empty());
-  test::process reader{{"/bin/sh", "-c", "(echo 'BEGIN;'; echo 'SELECT COUNT(*) FROM task;'; echo '.shell echo reading'; sleep 1000) | exec sqlite3 " + file}};
+  test::process reader{
+    {"/bin/sh", "-c",
+     "(echo 'BEGIN;'; echo 'SELECT COUNT(*) FROM task;'; echo '.shell echo reading'; sleep 1000) | exec sqlite3 "
+       + file}};
   REQUIRE(reader.await_out("reading"));
   std::string refusal;
   int accepted = 0;

@@ -74,8 +74,8 @@ struct store_fixture {
         at_work.push_back(one.token.key);
     return answer;
   }
-  std::vector<claimed_attempt> claim(std::vector<engine_offer> offers, bool private_only = false,
-                                     std::string agent = "a") {
+  std::vector<claimed_attempt>
+  claim(std::vector<engine_offer> offers, bool private_only = false, std::string agent = "a") {
     auto answer = ask({std::move(agent), incarnation, std::move(offers)}, private_only);
     REQUIRE(answer.has_value());
     return answer->attempts;

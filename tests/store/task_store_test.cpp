@@ -85,9 +85,11 @@ TEST_CASE_METHOD(store_fixture, "pages and filters") {
   query.before = page->next;
   CHECK(store->list(query)->tasks.size() == 2);
   CHECK_FALSE(store->list(query)->next);
-  CHECK(store->list({.state = {}, .labels = {{"team", "it's"}}, .name = "", .before = {}, .limit = 10})->tasks.size() == 1);
+  CHECK(store->list({.state = {}, .labels = {{"team", "it's"}}, .name = "", .before = {}, .limit = 10})->tasks.size()
+        == 1);
   CHECK(store->list({.state = {}, .labels = {{"team", ""}}, .name = "", .before = {}, .limit = 10})->tasks.size() == 1);
-  CHECK(store->list({.state = task_state::running, .labels = {}, .name = "", .before = {}, .limit = 10})->tasks.empty());
+  CHECK(
+    store->list({.state = task_state::running, .labels = {}, .name = "", .before = {}, .limit = 10})->tasks.empty());
   CHECK(store->counts()->queued == 6);
 }
 
@@ -95,10 +97,12 @@ TEST_CASE_METHOD(store_fixture, "a batch happens as a whole or not at all") {
   task_id id;
   REQUIRE(store->batch([&] { id = accept(); }).has_value());
   CHECK(store->get(id).has_value());
-  CHECK_FALSE(store->batch([&] {
-                id = accept();
-                throw std::runtime_error("the power is cut");
-              }).has_value());
+  CHECK_FALSE(store
+                ->batch([&] {
+                  id = accept();
+                  throw std::runtime_error("the power is cut");
+                })
+                .has_value());
   CHECK_FALSE(store->get(id).has_value());
   CHECK(store->events(0, {}, 100)->size() == 1);
 }
@@ -115,7 +119,8 @@ TEST_CASE_METHOD(store_fixture, "what is no text of the database's is kept as on
 TEST_CASE("a store that can't be used is refused with the reason, and left as it is") {
   scratch_folder folder;
   CHECK(task_store::open("mysql://x").error().message.find("sqlite:///") != std::string::npos);
-  CHECK(task_store::open("sqlite://" + (folder / "no/such/folder.db")).error().message.find("is not there") != std::string::npos);
+  CHECK(task_store::open("sqlite://" + (folder / "no/such/folder.db")).error().message.find("is not there")
+        != std::string::npos);
   auto path = folder / "garbage.db";
   std::ofstream{path} << std::string(10'000, 'x');
   auto e = task_store::open("sqlite://" + path).error();
@@ -130,7 +135,8 @@ TEST_CASE_METHOD(store_fixture, "a database of the schema before is brought up t
   auto pinned = accept(0, {}, "a"), free = accept();
   REQUIRE(claim({{"e", "id", {}, 1, 1}}).size() == 1);
   store.reset();
-  auto sql = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
+  auto sql
+    = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
   REQUIRE(sql("PRAGMA user_version") == "8\n");
   sql("DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) WHERE state = 'queued';"
       " CREATE INDEX task_active ON task (state) WHERE state <> 'finished'; PRAGMA user_version = 7");

@@ -24,7 +24,8 @@ std::string framed(const std::string& message) {
 }
 
 /// `last`: a part of a line that was cut, and whether it is the last one.
-std::string entry(const std::string& source, const std::string& line, std::optional<bool> last = {}, std::int64_t at = stamp) {
+std::string
+entry(const std::string& source, const std::string& line, std::optional<bool> last = {}, std::int64_t at = stamp) {
   std::string bytes;
   protozero::pbf_writer fields{bytes};
   fields.add_string(1, source);
@@ -44,7 +45,8 @@ std::string entry(const std::string& source, const std::string& line, std::optio
 std::vector<log_record> decode(log_file_decoder& decoder, const std::string& bytes, std::size_t step) {
   std::vector<log_record> records;
   for (std::size_t at = 0; at < bytes.size(); at += step) {
-    auto fed = decoder.feed(std::string_view{bytes}.substr(at, step), [&](log_record record) { records.push_back(std::move(record)); });
+    auto fed = decoder.feed(std::string_view{bytes}.substr(at, step),
+                            [&](log_record record) { records.push_back(std::move(record)); });
     INFO((fed ? "" : fed.error().message));
     REQUIRE(fed.has_value());
   }
@@ -61,7 +63,8 @@ std::string refused(const std::string& bytes) {
 
 TEST_CASE("an engine's log file is read as its API tells it, however it is cut") {
   const std::string every = std::string("\0\xff\r", 3), part(16 * 1024, 'x');
-  auto bytes = entry("stdout", "one") + entry("stderr", every) + entry("stdout", part, false) + entry("stdout", "rest", true) + entry("stdout", "") + entry("stdout", "no newline", false);
+  auto bytes = entry("stdout", "one") + entry("stderr", every) + entry("stdout", part, false)
+             + entry("stdout", "rest", true) + entry("stdout", "") + entry("stdout", "no newline", false);
   for (std::size_t step : {1ul, 2ul, 3ul, 5ul, 100ul, 4096ul, bytes.size()}) {
     log_file_decoder decoder;
     auto records = decode(decoder, bytes, step);
@@ -108,7 +111,8 @@ TEST_CASE("what is no log file of an engine is refused") {
   auto good = entry("stdout", "one");
   CHECK(refused(good + std::string(8, '\0')).find("claims to have 0 bytes") != std::string::npos);
   CHECK(refused(good + "garbage!").find("claims to have") != std::string::npos);
-  auto torn = good.substr(0, good.size() - 10) + good; // the engine was killed in the middle of an entry, and wrote on behind it
+  auto torn = good.substr(0, good.size() - 10)
+            + good; // the engine was killed in the middle of an entry, and wrote on behind it
   CHECK_FALSE(refused(torn).empty());
   CHECK(refused(entry("stdin", "x")).find("no stream") != std::string::npos);
   CHECK(refused(entry("stdout", "x", {}, 0)).find("no time") != std::string::npos);

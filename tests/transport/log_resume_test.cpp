@@ -1,5 +1,5 @@
-// Logs at random, read as davit reads them: cut at every byte, gone on with by each of its ways, from engines that keep and
-// that lose newlines. What was written is the oracle. DAVIT_LOG_SEED and DAVIT_LOG_CASES choose.
+// Logs at random, read as davit reads them: cut at every byte, gone on with by each of its ways, from engines that keep
+// and that lose newlines. What was written is the oracle. DAVIT_LOG_SEED and DAVIT_LOG_CASES choose.
 #include "transport/log_parser.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -33,7 +33,8 @@ struct generator {
   engine_log make() {
     engine_log log;
     log.loses_newlines = one_in(3);
-    std::map<log_stream, int> left{{log_stream::out, one_in(4) ? 0 : draw(1, 5)}, {log_stream::err, one_in(4) ? 0 : draw(1, 5)}};
+    std::map<log_stream, int> left{{log_stream::out, one_in(4) ? 0 : draw(1, 5)},
+                                   {log_stream::err, one_in(4) ? 0 : draw(1, 5)}};
     if (one_in(8))
       left[one_in(2) ? log_stream::out : log_stream::err] += draw(10, 40);
     std::map<log_stream, timestamp> now;
@@ -43,14 +44,18 @@ struct generator {
     now[log_stream::err] = begin + std::chrono::nanoseconds{draw(-2, 2)};
     int number = 0;
     while (left[log_stream::out] + left[log_stream::err] > 0) {
-      auto stream = left[log_stream::out] == 0 ? log_stream::err : left[log_stream::err] == 0 ? log_stream::out : one_in(2) ? log_stream::out : log_stream::err;
+      auto stream = left[log_stream::out] == 0 ? log_stream::err
+                  : left[log_stream::err] == 0 ? log_stream::out
+                  : one_in(2)                  ? log_stream::out
+                                               : log_stream::err;
       --left[stream];
       auto& at = now[stream];
-      // The same again, a little later, or what a clock does that is set: by less than the two seconds that `since` allows
-      // for. A stamp that is left does not come back.
+      // The same again, a little later, or what a clock does that is set: by less than the two seconds that `since`
+      // allows for. A stamp that is left does not come back.
       if (!used[stream].empty() && !one_in(3)) {
         do
-          at = one_in(2) ? at + std::chrono::nanoseconds{draw(1, 3)} : begin + std::chrono::nanoseconds{draw(-900'000'000, 900'000'000)};
+          at = one_in(2) ? at + std::chrono::nanoseconds{draw(1, 3)}
+                         : begin + std::chrono::nanoseconds{draw(-900'000'000, 900'000'000)};
         while (used[stream].contains(at));
       }
       used[stream].insert(at);
@@ -140,7 +145,8 @@ struct reader {
 
   /// The last records alone, if they are enough.
   bool read_tail(const std::vector<log_record>& there, std::size_t count) {
-    std::vector<log_record> last(there.end() - static_cast<std::ptrdiff_t>(std::min(count, there.size())), there.end()), tail;
+    std::vector<log_record> last(there.end() - static_cast<std::ptrdiff_t>(std::min(count, there.size())), there.end()),
+      tail;
     log_parser parser{false};
     REQUIRE(parser.feed(wire_of(last), [&](log_record record) { tail.push_back(std::move(record)); }).has_value());
     log_resume resume{cursor};
@@ -163,21 +169,23 @@ struct reader {
 private:
   static timestamp parse_since(const std::string& text) {
     auto dot = text.find('.');
-    return timestamp{std::chrono::seconds{std::stoll(text.substr(0, dot))} + std::chrono::nanoseconds{std::stoll(text.substr(dot + 1))}};
+    return timestamp{std::chrono::seconds{std::stoll(text.substr(0, dot))}
+                     + std::chrono::nanoseconds{std::stoll(text.substr(dot + 1))}};
   }
 };
 
 std::string story(const engine_log& log) {
   std::string text;
   for (const auto& one : log.records)
-    text += format_timestamp(one.at) + ' ' + to_string(one.stream) + ' ' + std::to_string(one.bytes.size()) + ' ' + one.bytes.substr(0, 12)
-            + (one.bytes.ends_with('\n') ? "" : "~\n");
+    text += format_timestamp(one.at) + ' ' + to_string(one.stream) + ' ' + std::to_string(one.bytes.size()) + ' '
+          + one.bytes.substr(0, 12) + (one.bytes.ends_with('\n') ? "" : "~\n");
   return text;
 }
 
 } // namespace
 
-TEST_CASE("a log that is cut anywhere and gone on with in any way is what was written: nothing lost, doubled or moved") {
+TEST_CASE(
+  "a log that is cut anywhere and gone on with in any way is what was written: nothing lost, doubled or moved") {
   auto number = [](const char* name, unsigned standard) {
     auto text = std::getenv(name);
     return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : standard;
@@ -191,7 +199,9 @@ TEST_CASE("a log that is cut anywhere and gone on with in any way is what was wr
     std::size_t there = 0;
     auto reads = random.draw(1, 4);
     for (int read = 0; read < reads; ++read) {
-      there = read + 1 == reads ? log.records.size() : static_cast<std::size_t>(random.draw(static_cast<int>(there), static_cast<int>(log.records.size())));
+      there = read + 1 == reads
+              ? log.records.size()
+              : static_cast<std::size_t>(random.draw(static_cast<int>(there), static_cast<int>(log.records.size())));
       std::vector<log_record> visible(log.records.begin(), log.records.begin() + static_cast<std::ptrdiff_t>(there));
       auto last = read + 1 == reads;
       auto way = random.draw(0, 2);
@@ -202,11 +212,14 @@ TEST_CASE("a log that is cut anywhere and gone on with in any way is what was wr
         auto tail = way == 1 && one.read_tail(visible, static_cast<std::size_t>(random.draw(1, 12)));
         ways += tail ? " tail" : " since";
         if (!tail)
-          one.read_since(visible, last ? std::string::npos : static_cast<std::size_t>(random.draw(0, static_cast<int>(wire_of(visible).size()))));
+          one.read_since(visible,
+                         last ? std::string::npos
+                              : static_cast<std::size_t>(random.draw(0, static_cast<int>(wire_of(visible).size()))));
       }
       ways += '(' + std::to_string(there) + ')' + std::to_string(one.kept.size());
     }
-    INFO("DAVIT_LOG_SEED=" << seed + i << ways << (log.loses_newlines ? " without newlines" : "") << '\n' << story(log));
+    INFO("DAVIT_LOG_SEED=" << seed + i << ways << (log.loses_newlines ? " without newlines" : "") << '\n'
+                           << story(log));
     for (auto stream : {log_stream::out, log_stream::err}) {
       auto expected = log.written[stream], got = one.text(stream);
       if (log.unclear[stream] && expected.ends_with('\n') && !got.ends_with('\n'))

@@ -68,7 +68,8 @@ struct helper_folder {
 } // namespace
 
 TEST_CASE("an image's registry is found as docker finds it") {
-  for (auto image : {"alpine", "alpine:3", "library/alpine", "docker.io/alpine", "index.docker.io/library/alpine:3", "me/app@sha256:0"})
+  for (auto image : {"alpine", "alpine:3", "library/alpine", "docker.io/alpine", "index.docker.io/library/alpine:3",
+                     "me/app@sha256:0"})
     CHECK(registry_credentials::registry_of(image) == "https://index.docker.io/v1/");
   CHECK(registry_credentials::registry_of("localhost/app") == "localhost");
   CHECK(registry_credentials::registry_of("127.0.0.1:5000/app:1") == "127.0.0.1:5000");
@@ -76,11 +77,14 @@ TEST_CASE("an image's registry is found as docker finds it") {
 }
 
 TEST_CASE("credentials are read in every form that docker login writes") {
-  auto known = parse(R"({"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3OjE="},"ghcr.io":{"username":"me","password":"p"},"https://r.example:5000/v2/":{"auth":"dTpw","identitytoken":"idt"},
+  auto known = parse(
+    R"({"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3OjE="},"ghcr.io":{"username":"me","password":"p"},"https://r.example:5000/v2/":{"auth":"dTpw","identitytoken":"idt"},
                          "empty.example":{}},"HttpHeaders":{"User-Agent":"x"},"detachKeys":"ctrl-e"})");
-  CHECK(auth(known, "alpine") == R"({"serveraddress":"https://index.docker.io/v1/","username":"hub","password":"pw:1"})");
+  CHECK(auth(known, "alpine")
+        == R"({"serveraddress":"https://index.docker.io/v1/","username":"hub","password":"pw:1"})");
   CHECK(auth(known, "ghcr.io/me/app:1") == R"({"serveraddress":"ghcr.io","username":"me","password":"p"})");
-  CHECK(auth(known, "r.example:5000/app") == R"({"serveraddress":"r.example:5000","identitytoken":"idt","username":"u","password":"p"})");
+  CHECK(auth(known, "r.example:5000/app")
+        == R"({"serveraddress":"r.example:5000","identitytoken":"idt","username":"u","password":"p"})");
   for (auto none : {"empty.example/app", "quay.io/app", "r.example/app", "localhost/x"})
     CHECK(auth(known, none).empty());
   CHECK(auth({}, "alpine").empty());
@@ -99,7 +103,8 @@ TEST_CASE("a config.json that is none is an error that names the place and quote
   complaint("[]");
   CHECK(complaint(R"({"auths":{"a.example":{"auth":7}}})").find("auth") != std::string::npos);
   CHECK(complaint(R"({"auths":{"a.example":{"auth":"c2VjcmV0"}}})").find("auths[a.example].auth") != std::string::npos);
-  CHECK(complaint(R"({"credHelpers":{"a.example":"../../bin/sh"}})").find("credHelpers[a.example]") != std::string::npos);
+  CHECK(complaint(R"({"credHelpers":{"a.example":"../../bin/sh"}})").find("credHelpers[a.example]")
+        != std::string::npos);
   CHECK(complaint(R"({"credsStore":"x; rm"})").find("credsStore") != std::string::npos);
   CHECK(registry_credentials::load("/nowhere/config.json").has_error());
   CHECK(registry_credentials::load("").has_value());
@@ -114,8 +119,12 @@ TEST_CASE("credential helpers are asked, and their trouble is told without what 
   helpers.add("odd", "echo s3cret");
   helpers.add("hanging", "sleep 600 & sleep 600");
   helpers.add("endless", "yes");
-  auto with = [](const std::string& helper) { return parse(R"({"auths":{"a.example":{"auth":"dTpw"}},"credHelpers":{"b.example":")" + helper + R"("},"credsStore":"good"})"); };
-  CHECK(auth(with("token"), "c.example/app") == R"({"serveraddress":"c.example","username":"get","password":"s3cret"})");
+  auto with = [](const std::string& helper) {
+    return parse(R"({"auths":{"a.example":{"auth":"dTpw"}},"credHelpers":{"b.example":")" + helper
+                 + R"("},"credsStore":"good"})");
+  };
+  CHECK(auth(with("token"), "c.example/app")
+        == R"({"serveraddress":"c.example","username":"get","password":"s3cret"})");
   CHECK(auth(with("token"), "a.example/app").find(R"("username":"u")") != std::string::npos);
   CHECK(auth(with("token"), "b.example/app") == R"({"serveraddress":"b.example","identitytoken":"idt"})");
   CHECK(auth(with("none"), "b.example/app").empty());

@@ -42,7 +42,8 @@ std::string joined(const std::vector<log_record>& records, log_stream stream) {
 } // namespace
 
 TEST_CASE("log records keep stream, time and bytes, however the stream is cut") {
-  auto bytes = frame(1, stamp + "out\n") + frame(2, stamp + std::string("\0\xff", 2)) + frame(1, stamp) + frame(1, stamp + "end");
+  auto bytes = frame(1, stamp + "out\n") + frame(2, stamp + std::string("\0\xff", 2)) + frame(1, stamp)
+             + frame(1, stamp + "end");
   for (std::size_t step = 1; step <= bytes.size(); ++step) {
     auto records = parse(bytes, false, step);
     REQUIRE(joined(records, log_stream::out).starts_with("out\n"));
@@ -138,7 +139,8 @@ TEST_CASE("a log's last records are enough if they begin before the place that w
   auto at = [](int seconds) { return timestamp{std::chrono::seconds{1'000'000 + seconds}}; };
   auto out = [&](int second) { return log_record{log_stream::out, at(second), "out"}; };
   auto err = [&](int second) { return log_record{log_stream::err, at(second), "err"}; };
-  auto news = [&](const log_cursor& cursor, const std::vector<log_record>& tail, bool whole = false) -> std::optional<std::size_t> {
+  auto news = [&](const log_cursor& cursor, const std::vector<log_record>& tail,
+                  bool whole = false) -> std::optional<std::size_t> {
     log_resume resume{cursor};
     if (!resume.reaches(tail, whole))
       return std::nullopt;
@@ -176,12 +178,15 @@ TEST_CASE("a log's last records are enough if they begin before the place that w
 }
 
 TEST_CASE("an HTTP answer is read in pieces of any size") {
-  std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nApi-Version: 1.41\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+  std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nApi-Version: 1.41\r\n\r\n5\r\nhello\r\n6\r\n "
+                        "world\r\n0\r\n\r\n";
   for (std::size_t step = 1; step <= chunked.size(); ++step) {
     response_reader reader;
     std::string body;
     for (std::size_t at = 0; at < chunked.size(); at += step)
-      REQUIRE(reader.feed(std::string_view{chunked}.substr(at, step), [&](std::string_view piece) { body.append(piece); }).has_value());
+      REQUIRE(
+        reader.feed(std::string_view{chunked}.substr(at, step), [&](std::string_view piece) { body.append(piece); })
+          .has_value());
     REQUIRE(reader.done());
     REQUIRE(reader.keep_alive());
     REQUIRE(body == "hello world");
@@ -214,10 +219,13 @@ TEST_CASE("endpoints") {
   CHECK(parse_endpoint("tcp://dind")->port == 2375);
   CHECK(parse_endpoint("tcp://dind", tls_settings{})->port == 2376);
   CHECK(parse_endpoint("tcp://[::1]:99")->host == "::1");
-  for (auto wrong : {"", "dind:2375", "ssh://x", "unix://relative", "tcp://:1", "tcp://a:0", "tcp://a:70000", "tcp://a:b"})
+  for (auto wrong :
+       {"", "dind:2375", "ssh://x", "unix://relative", "tcp://:1", "tcp://a:0", "tcp://a:70000", "tcp://a:b"})
     CHECK_FALSE(parse_endpoint(wrong).has_value());
-  std::map<std::string, std::string> env{{"DOCKER_HOST", "tcp://d:2376"}, {"DOCKER_TLS_VERIFY", "1"}, {"DOCKER_CERT_PATH", "/certs"}};
-  auto settings = engine_from_environment([&](const char* name) { return env.contains(name) ? env[name].c_str() : nullptr; });
+  std::map<std::string, std::string> env{
+    {"DOCKER_HOST", "tcp://d:2376"}, {"DOCKER_TLS_VERIFY", "1"}, {"DOCKER_CERT_PATH", "/certs"}};
+  auto settings
+    = engine_from_environment([&](const char* name) { return env.contains(name) ? env[name].c_str() : nullptr; });
   CHECK(settings.endpoint == "tcp://d:2376");
   CHECK(settings.tls_ca == "/certs/ca.pem");
   CHECK(endpoint_of(settings)->tls->verify);
@@ -227,7 +235,8 @@ TEST_CASE("what the engine says is read, and what it should not say is an error"
   CHECK(read_message(R"({"message":"No such image"})") == "No such image");
   CHECK(read_message("plain\n") == "plain");
   CHECK_FALSE(read_container("{}").has_value());
-  auto status = read_container(R"({"Id":"x","Name":"/n","Image":"i","State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2026-11-24T03:35:55Z",
+  auto status = read_container(
+    R"({"Id":"x","Name":"/n","Image":"i","State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"StartedAt":"2026-11-24T03:35:55Z",
     "FinishedAt":"0001-01-01T00:00:00Z"},"Config":{"Tty":false,"Labels":null}})");
   REQUIRE(status.has_value());
   CHECK(status->ended());
@@ -248,7 +257,8 @@ TEST_CASE("no host mount, no privilege and no docker.sock leave davit by mistake
   plan.network = "none";
   plan.resources = {1.5, byte_size{64 << 20}, 10, {}};
   auto body = create_body(plan);
-  for (auto part : {"\"NanoCpus\":1500000000", "\"Memory\":67108864", "\"MemorySwap\":67108864", "\"PidsLimit\":10", "no-new-privileges", "\"AutoRemove\":false"})
+  for (auto part : {"\"NanoCpus\":1500000000", "\"Memory\":67108864", "\"MemorySwap\":67108864", "\"PidsLimit\":10",
+                    "no-new-privileges", "\"AutoRemove\":false"})
     CHECK(body.find(part) != std::string::npos);
   for (auto part : {"Privileged", "Binds", "CapAdd"})
     CHECK(body.find(part) == std::string::npos);
