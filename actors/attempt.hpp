@@ -3,7 +3,7 @@
 // attempt.hpp          the steps, and `next`
 // attempt_words.hpp    what is asked, what can happen, what is to be done
 // attempt_machine.hpp  the transitions, as one overload per step and event
-// attempt.cpp          what is alike in all steps: trouble with the engine, cancel, fence
+// attempt_machine.cpp  what is alike in all steps: trouble with the engine, cancel, fence
 // attempt_begin.cpp    judging and recovering
 // attempt_prepare.cpp  pulling, preparing, creating
 // attempt_start.cpp    starting

@@ -142,7 +142,7 @@ private:
     return false;
   }
 
-  // -- what all steps hear alike; attempt.cpp
+  // -- what all steps hear alike; attempt_machine.cpp
   // --------------------------------------------------------------------------
 
   void heard(const begun&);

@@ -147,12 +147,12 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     return only("GET", [&] {
       // Nothing from elsewhere, nothing inline, no frame around it.
       server_response response{200, std::string{asset.type}, std::string{asset.bytes}, {}};
-      response.headers = {
-        {"Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
-                                    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-        {"X-Content-Type-Options", "nosniff"},
-        {"Referrer-Policy", "no-referrer"},
-        {"Cache-Control", "no-cache"}};
+      response.headers = {{"Content-Security-Policy",
+                           "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+                           "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
+                          {"X-Content-Type-Options", "nosniff"},
+                          {"Referrer-Policy", "no-referrer"},
+                          {"Cache-Control", "no-cache"}};
       respond(self, client, std::move(response));
     });
   if (path.size() == 1 && path[0] == "healthz")
