@@ -91,7 +91,7 @@ void attempt_machine::on(recovering&, const reply<ask::inspect>& found) {
     run_.made.nonce = marked == status.labels.end() ? std::string{} : marked->second;
     run_.made.says_begun = !run_.made.nonce.empty() && !run_.spec.tty;
     if (run_.evidence.start.empty() && run_.work.resumed)
-      run_.evidence.start = "cold: its container was there when the attempt was taken up";
+      run_.evidence.start = "cold: its container already existed when the attempt was recovered";
   }
   if (ours && !run_.spec.network.value_or("").starts_with("container:"))
     run_.network = status.joined;
@@ -102,7 +102,7 @@ void attempt_machine::on(recovering& now, const refusal& one) {
   switch (one.what) {
     case asked::inspect:
       if (one.why.engine != engine_errc::not_found)
-        fail(outcome::engine_lost, "the engine can't tell of the container: " + one.why.text);
+        fail(outcome::engine_lost, "the engine can't describe the container: " + one.why.text);
       else if (now.at == recovering::looking::by_name)
         find_renamed(now);
       else
@@ -205,7 +205,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
         fail(outcome::agent_lost, "the agent that ran it is gone, and so is the container; how it ended is not known");
       } else {
         run_.evidence.note = "the container was started and is gone";
-        fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended");
+        fail(outcome::engine_lost, "the container is gone from the engine; how it ended is not known");
       }
   }
 }

@@ -54,7 +54,7 @@ void attempt_machine::end_early(const sandbox_report& report) {
   act_on(act::crash{"container ended"});
   run_.made.ended_early = true;
   run_.evidence.note
-    = "told by the container's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
+    = "reported by the container's init: exit code " + std::to_string(report.number) + ", no process killed for memory";
   auto& now = enter(collecting{});
   now.ended.id = run_.made.id;
   now.ended.image_id = run_.made.image_id;
@@ -91,8 +91,7 @@ void attempt_machine::read_rest(collecting& now) {
     case log_rest::forgone:
       run_.made.rest = log_rest::read;
       now.at = collecting::doing::noting_missing;
-      ask_note(
-        "the task was cancelled: what it had printed and was not read yet when its container had ended is not kept");
+      ask_note("the task was cancelled: output that was unread when its container had ended is not kept");
       break;
     case log_rest::to_read:
       now.at = collecting::doing::opening;

@@ -470,7 +470,7 @@ bool attempt_machine::heard_of_lasting(const refusal& one) {
       run_.evidence.note = "standard input: " + one.why.text;
       return true;
     case asked::record_start: // the container is found by its name after a crash
-      say(act::level::warning, "its start was not written down: " + one.why.text);
+      say(act::level::warning, "its start was not recorded: " + one.why.text);
       return true;
     default:
       return false;

@@ -166,7 +166,7 @@ void attempt_machine::on(preparing& now, const refusal& one) {
   const auto& why = one.why;
   switch (now.at) {
     case preparing::doing::sandbox:
-      be_cold("no sandbox could be had: " + why.text);
+      be_cold("no sandbox was available: " + why.text);
       if (why.engine == engine_errc::conflict)
         recover(); // there is a container of the attempt's name
       else

@@ -197,7 +197,7 @@ void attempt_machine::on(running& now, const refusal& one) {
   switch (one.what) {
     case asked::inspect:
       run_.evidence.note = "the container vanished while it ran: somebody else removed it, or the engine lost it";
-      fail(outcome::engine_lost, "the container is gone from the engine, and with it how it ended: " + one.why.text);
+      fail(outcome::engine_lost, "the container is gone from the engine; how it ended is not known: " + one.why.text);
       break;
     case asked::open_log:
       say(act::level::error, "its log can't be written: " + one.why.text);

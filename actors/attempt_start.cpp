@@ -75,7 +75,7 @@ void attempt_machine::hand_over() {
   auto plan = plan_container(*run_.settings, run_.key(), run_.spec, run_.secrets);
   auto message = init::hand_over_message(run_.made.arguments, plan.env, plan.secrets, run_.spec.stdin_text.has_value());
   if (!message) {
-    be_cold("its command or its variables can't be told to a sandbox");
+    be_cold("its command or its variables can't be sent to a sandbox");
     forget_sandbox(run_.made.id);
     return;
   }
@@ -98,7 +98,7 @@ void attempt_machine::handed_over() {
 void attempt_machine::on(starting& now, const refusal& one) {
   switch (now.at) {
     case starting::doing::prove:
-      fail(outcome::engine_lost, "the engine does not tell what it did with the container: " + one.why.text);
+      fail(outcome::engine_lost, "the engine does not say what it did with the container: " + one.why.text);
       break;
     case starting::doing::announce:
       if (one.why.store == store_errc::fenced) {

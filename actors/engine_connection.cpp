@@ -33,7 +33,7 @@ caf::result<std::string> make_sandbox(self_pointer self, const container_plan& p
 awaitable<result<void>>
 write_message(std::shared_ptr<transport::byte_stream> line, std::string message, call_options options) {
   if (!line->idle_and_alive())
-    co_return transport::error{engine_errc::not_found, 0, "the engine has closed the line to the sandbox's init"};
+    co_return transport::error{engine_errc::not_found, 0, "the engine has closed the connection to the sandbox's init"};
   auto written = co_await line->write(message, options.until);
   if (!written)
     co_return written.error();
@@ -44,7 +44,7 @@ caf::result<void> hand_over(self_pointer self, const std::string& id, const std:
   auto& state = self->state;
   auto found = state.lines.find(id);
   if (found == state.lines.end())
-    return make_failure(engine_errc::not_found, "there is no line to the sandbox's init any more");
+    return make_failure(engine_errc::not_found, "the connection to the sandbox's init is closed");
   auto line = found->second;
   if (!more)
     state.lines.erase(found);

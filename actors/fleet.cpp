@@ -41,7 +41,7 @@ std::string why_stranger(const peer_hello& mine, const peer_hello& theirs) {
          + " of the agents' protocol, this one (davit " + mine.version + ") " + std::to_string(mine.protocol)
          + "; upgrade the older one";
   if (theirs.agent == mine.agent)
-    return "another agent of the name " + theirs.agent;
+    return "another agent named " + theirs.agent;
   return {};
 }
 
@@ -65,7 +65,7 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
     [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) -> caf::result<peer_hello> {
       auto mine = hello_of(context);
       if (auto why = why_stranger(mine, theirs); !why.empty()) {
-        spdlog::error("turned away: {}", why);
+        spdlog::error("refused a peer: {}", why);
         return make_failure(fleet_errc::stranger, why);
       }
       self->send(self->state.fleet, hello_atom_v, theirs, there);
@@ -229,8 +229,8 @@ void prove_closed(self_pointer self, const place& where) {
   self->request(self->system().middleman().actor_handle(), 5s, caf::connect_atom_v, host, where.port)
     .then(
       [self, port = where.port](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
-        spdlog::critical("the fleet's port takes peers without certificates, which is not safe: it is closed, and this "
-                         "agent has no peers until it is started again");
+        spdlog::critical("the fleet's port accepts peers without certificates, which is not safe: davit closes it, and "
+                         "this agent has no peers until it restarts");
         self->state.closed = true;
         close_port(self->system(), port);
         self->unlink_from(self->state.own);
@@ -250,7 +250,7 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto one = self->state.peers.begin(); one != self->state.peers.end(); ++one)
       if (one->second.address() == down.source) {
-        spdlog::warn("agent {} is no peer any more: {}", one->first, caf::to_string(down.reason));
+        spdlog::warn("agent {} is not a peer any more: {}", one->first, caf::to_string(down.reason));
         self->state.peers.erase(one);
         break;
       }

@@ -183,7 +183,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto& logs = self->state.open;
       auto found = logs.find(batch.key);
       if (found == logs.end() || found->second.source != batch.source)
-        return make_failure(log_errc::stale, "the log is written from elsewhere by now");
+        return make_failure(log_errc::stale, "another writer has the log now");
       auto& writer = *found->second.writer;
       auto dropped = writer.summary().dropped;
       if (auto written = writer.append(batch.records); !written)

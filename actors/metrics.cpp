@@ -34,28 +34,28 @@ metrics::metrics(caf::actor_system& system) {
   reconnects_
     = registry.counter_family("davit", "engine-connects", {"engine"}, "Connections made to the engine.", "1", true);
   pulls_ = registry.counter_family("davit", "image-pulls", {"result"}, "Image pulls, by result.", "1", true);
-  restarts_ = registry.counter_family("davit", "actor-restarts", {"actor"},
-                                      "Actors that failed and were started again.", "1", true);
-  suspended_
-    = registry.gauge_family("davit", "suspended", {"subtree"},
-                            "1 while a part of the agent has failed again and again, and waits to be tried again.");
+  restarts_ = registry.counter_family("davit", "actor-restarts", {"actor"}, "Actors that failed and were restarted.",
+                                      "1", true);
+  suspended_ = registry.gauge_family("davit", "suspended", {"subtree"},
+                                     "1 while a part of the agent has failed repeatedly and waits for a retry.");
   http_
     = registry.counter_family("davit", "http-requests", {"status"}, "Answers of the HTTP API, by status.", "1", true);
   log_bytes_ = registry.counter_singleton("davit", "log", "Bytes of output that were written to logs.", "bytes", true);
   log_dropped_
     = registry.counter_singleton("davit", "log-dropped", "Bytes of output over the log limit.", "bytes", true);
-  orphans_ = registry.counter_singleton("davit", "orphans-removed",
-                                        "Containers of davit's that no attempt owned any more.", "1", true);
-  images_removed_
-    = registry.counter_singleton("davit", "images-removed", "Images that were removed for want of disk.", "1", true);
+  orphans_ = registry.counter_singleton("davit", "orphans-removed", "Containers of this agent that no attempt owned.",
+                                        "1", true);
+  images_removed_ = registry.counter_singleton("davit", "images-removed",
+                                               "Images removed because the engine's disk was short.", "1", true);
   resumed_ = registry.counter_singleton("davit", "attempts-resumed",
-                                        "Running containers that were taken up again after a restart.", "1", true);
-  adopted_ = registry.counter_singleton("davit", "attempts-adopted",
-                                        "Attempts that were taken over from agents that were gone.", "1", true);
+                                        "Running or ended containers that were recovered after a restart.", "1", true);
+  adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts adopted from agents that were gone.",
+                                        "1", true);
   memory_kills_ = registry.counter_singleton(
-    "davit", "attempts-memory-kills", "Attempts in which the kernel killed a process for the memory limit.", "1", true);
+    "davit", "attempts-memory-kills", "Attempts in which the kernel killed a process because of the memory limit.", "1",
+    true);
   commits_ = registry.histogram_singleton<double>("davit", "store-commit", request_buckets,
-                                                  "Time that the store took to commit what had gathered.", "seconds");
+                                                  "Duration of a store commit, with its sync.", "seconds");
   disk_free_ = registry.gauge_singleton("davit", "disk-free", "Free space in the agent's data directory.", "bytes");
   sink_bytes_
     = registry.counter_family("davit", "sink", {"sink"}, "Bytes of output that a sink has taken.", "bytes", true);
@@ -65,11 +65,11 @@ metrics::metrics(caf::actor_system& system) {
     = registry.counter_family("davit", "sink-failures", {"sink"}, "Deliveries to a sink that failed.", "1", true);
   sink_backlog_
     = registry.gauge_family("davit", "sink-backlog", {"sink"}, "Output that waits to be sent to a sink.", "bytes");
-  sandboxes_ = registry.gauge_family("davit", "sandboxes", {"engine"}, "Containers that are up and wait for a task.");
+  sandboxes_ = registry.gauge_family("davit", "sandboxes", {"engine"}, "Containers that run and wait for a task.");
   starts_ = registry.counter_family("davit", "attempt-starts", {"start"},
-                                    "Attempts that began, warm (in a sandbox that waited) or cold.", "1", true);
+                                    "Attempts that started, warm (in a waiting sandbox) or cold.", "1", true);
   queue_wait_ = registry.histogram_singleton<double>("davit", "queue-wait", phase_buckets,
-                                                     "Time from when a task could first run to its claim.", "seconds");
+                                                     "Time from the moment a task can run to its claim.", "seconds");
   task_start_ = registry.histogram_singleton<double>(
     "davit", "task-start", phase_buckets, "Time from a task's acceptance to the start of its first container.",
     "seconds");

@@ -46,7 +46,7 @@ public:
   /// From acceptance to the start of the first container.
   void task_start(double seconds);
   void disk_free(std::int64_t bytes);
-  /// Of a subtree of the supervisor's: whether it has failed again and again, and waits to be tried again.
+  /// For a subtree of the supervisor: whether it has failed repeatedly and waits for a retry.
   void suspended(std::string_view subtree, bool now);
   /// Of an engine: sandboxes that wait for tasks.
   void sandboxes(std::string_view engine, std::int64_t waiting);

@@ -61,7 +61,7 @@ verdict judge_container(const container_facts& facts) {
         ? "the connection was lost, but the engine still remembers the container's start: it was not restarted"
       : facts.live_restore
         ? "the engine may have been restarted; live-restore has kept the exit code"
-        : "the engine may have been restarted; exit code " + code + " is none that a restart produces";
+        : "the engine may have been restarted; exit code " + code + " is not one that a restart produces";
   if (status.oom_killed && status.exit_code != 0) {
     result.outcome = outcome::oom_killed;
     result.message = "the kernel killed a process of the container for its memory limit (exit code " + code + ")";

@@ -118,7 +118,7 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
           empty(self, found->second);
           found->second.image = image;
         }
-        answer(task, "the image's name stands for another image by now");
+        answer(task, "the image's name now stands for another image");
       },
       [=](const caf::error& e) mutable {
         remove(self, one.container);

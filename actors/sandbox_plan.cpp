@@ -35,15 +35,15 @@ std::string why_cold(const task_spec& spec, const engine_settings& settings, con
   if (spec.tty)
     return "it has a terminal";
   if (spec.at_most_once)
-    return "it runs at most once: only of a container of its own can it be proven that it was never started";
+    return "it runs at most once: only its own container can prove that it was never started";
   return why_no_init(spec, engine);
 }
 
 std::string why_no_init(const task_spec& spec, const engine_info& engine) {
   if (!spec.init.value_or(true))
-    return "its command is to be its container's first process (init: false)";
+    return "its command must be its container's first process (init: false)";
   if (!spec.pid.empty() && spec.pid != "private")
-    return "it does not have its processes to itself (pid)";
+    return "it shares its process namespace (pid)";
   if (engine.architecture != init::architecture())
     return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
   for (const auto& one : spec.mounts)

@@ -72,9 +72,9 @@ void claimed(scheduler_pointer self, claim_answer& answer, bool first) {
   auto open
     = std::count_if(answer.attempts.begin(), answer.attempts.end(), [](const auto& one) { return one.resumed; });
   if (open != 0 && first)
-    spdlog::info("{} attempts were under way when the agent ended last; going on with them", open);
+    spdlog::info("{} attempts were running when the agent last stopped; resuming them", open);
   else if (open != 0)
-    spdlog::warn("{} attempts were given to this agent in an answer that was lost; going on with them", open);
+    spdlog::warn("{} attempts were given to this agent in an answer that was lost; resuming them", open);
   if (answer.attempts.size() != static_cast<std::size_t>(open))
     crash_point("attempt claimed");
   for (auto& one : answer.attempts)

@@ -46,7 +46,7 @@ void restart_executor(scheduler_pointer self, const attempt_token& token) {
         start_executor(self, *entry);
       },
       [self, token](const caf::error& e) {
-        spdlog::error("the store does not tell of task {}: {}", to_string(token.key.task), text_of(e));
+        spdlog::error("the store does not return task {}: {}", to_string(token.key.task), text_of(e));
         if (auto entry = waiting_for_restart(self->state, token)) {
           entry->work.resumed = true;
           start_executor(self, *entry);
@@ -78,7 +78,7 @@ void store_end(scheduler_pointer self, const attempt_result& result) {
       [self, key](const caf::error& e) {
         self->state.ending.erase(key);
         self->state.answer_lost = true; // if the attempt is still open, the next claim brings it
-        spdlog::warn("the end of task {} was not written down: {}", to_string(key.task), text_of(e));
+        spdlog::warn("the end of task {} was not recorded: {}", to_string(key.task), text_of(e));
       });
 }
 
@@ -101,16 +101,16 @@ void executor_down(scheduler_pointer self, const caf::down_msg& down) {
     return give_up();
   state.context->metrics->actor_restarted("executor");
   if (auto wait = entry.budget.spend(self->clock().now())) {
-    spdlog::warn("the executor of task {} failed ({}); another goes on", to_string(token.key.task),
+    spdlog::warn("the executor of task {} failed ({}); another one continues", to_string(token.key.task),
                  caf::to_string(down.reason));
     self->run_delayed(*wait, [self, token] { restart_executor(self, token); });
     return;
   }
-  spdlog::error("the executor of task {} fails again and again; its attempt is given up", to_string(token.key.task));
+  spdlog::error("the executor of task {} fails repeatedly; its attempt is given up", to_string(token.key.task));
   attempt_result lost;
   lost.token = token;
   lost.outcome = outcome::agent_lost;
-  lost.message = "the executor failed again and again: " + caf::to_string(down.reason);
+  lost.message = "the executor failed repeatedly: " + caf::to_string(down.reason);
   lost.finished_at = std::chrono::system_clock::now();
   store_end(self, lost);
   give_up();

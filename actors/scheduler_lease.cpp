@@ -16,7 +16,7 @@ void fence(scheduler_pointer self) {
   auto over = state.lease.over(self->clock().now());
   spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up {}",
                 format_duration(state.context->settings.lease * 2 / 3), state.live.size(),
-                over ? "to whoever has them by now" : "before others take them over");
+                over ? "to the agents that have them now" : "before others take them over");
   state.lease.lose();
   state.caught_up = false;
   state.incarnation = uuid::make_v4();
@@ -61,9 +61,8 @@ void beat(scheduler_pointer self) {
         }
         state.lease.answered(good, now, self->clock().now());
         if (!good) {
-          spdlog::error(
-            "another agent of the name {} works with the store; give this one a name of its own (davit.agent.name)",
-            state.context->settings.name);
+          spdlog::error("another agent named {} uses the store; give this agent its own name (davit.agent.name)",
+                        state.context->settings.name);
           if (state.lease.held())
             fence(self);
         } else if (!state.caught_up) {
@@ -72,7 +71,7 @@ void beat(scheduler_pointer self) {
       },
       [self](const caf::error& e) {
         self->state.lease.unanswered();
-        spdlog::warn("the store took no heartbeat: {}", text_of(e));
+        spdlog::warn("the store did not take the heartbeat: {}", text_of(e));
       });
 }
 
@@ -106,7 +105,7 @@ void adopt(scheduler_pointer self) {
       [self](const caf::error& e) {
         self->state.adopting = false;
         self->state.answer_lost = true;
-        spdlog::warn("the store did not tell what agents have left: {}", text_of(e));
+        spdlog::warn("the store did not say which attempts other agents left: {}", text_of(e));
       });
 }
 

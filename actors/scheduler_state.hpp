@@ -62,8 +62,8 @@ struct scheduler_state {
     if (draining)
       return "the agent is draining";
     if (shared() && !lease.held())
-      return lease.refused() ? "another agent of the name " + context->settings.name + " works with the store"
-                             : "the agent has no lease in the store: it can't reach it, or has just come back";
+      return lease.refused() ? "another agent named " + context->settings.name + " uses the store"
+                             : "the agent has no lease in the store: it can't reach the store, or has just come back";
     return !blocked.empty() ? blocked : engines.full_disk(engine);
   }
 

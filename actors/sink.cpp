@@ -344,7 +344,7 @@ void sink_state::sent(const read_page& one, const delivery& outcome) {
     ++status.failures;
     metrics.sink_failed(name);
     if (status.message != outcome.message)
-      spdlog::warn("sink {}: {}; it is tried again", name, outcome.message);
+      spdlog::warn("sink {}: {}; davit retries", name, outcome.message);
     status.message = outcome.message;
     if (!not_before || *not_before <= now()) // what was under way beside it fails for the same reason
       backoff = std::clamp(backoff * 2, least_backoff, most_backoff);

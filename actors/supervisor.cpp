@@ -165,18 +165,18 @@ void child_failed(self_pointer self, std::size_t index, const caf::error& reason
   auto& one = state.children[index];
   auto& tree = subtree_of(state, one);
   auto wait = one.budget.spend(self->clock().now());
-  auto why = one.plan.name + " fails again and again: " + text_of(reason);
+  auto why = one.plan.name + " fails repeatedly: " + text_of(reason);
   if (!wait && tree.plan.core)
     return give_up(self, std::move(why));
   state.context->metrics->actor_restarted(actor_name(one));
   if (index + 1 == state.children.size())
     answer(state.starting, reason);
   if (!wait) {
-    spdlog::critical("{}; it is tried again in {}", why, format_duration(suspension));
+    spdlog::critical("{}; davit retries in {}", why, format_duration(suspension));
     one.state = child_state::absent;
     return suspend(self, tree, std::move(why));
   }
-  spdlog::error("{} failed ({}); it is started again", one.plan.name, text_of(reason));
+  spdlog::error("{} failed ({}); it is restarted", one.plan.name, text_of(reason));
   one.state = child_state::waiting;
   self->run_delayed(*wait, [self, index, life = one.starts] {
     const auto& one = self->state.children[index];

@@ -102,7 +102,7 @@ access_control::verdict access_control::admit(const server_request& request) {
   if (has_token && list) {
     auto found = list->find(std::string_view{authorization}.substr(bearer.size()), std::chrono::system_clock::now());
     if (!found) {
-      result.refusal = turn_away(401, "this token is not known, or has expired");
+      result.refusal = turn_away(401, "this token is unknown or has expired");
       return result;
     }
     who.name = "token " + found->name + " from " + who.name;
@@ -115,9 +115,8 @@ access_control::verdict access_control::admit(const server_request& request) {
     return result;
   }
   if (!peer.local && !settings_.tokens_file.empty()) {
-    result.refusal = turn_away(
-      401,
-      "a token is needed: Authorization: Bearer ... (for davit itself: DAVIT_TOKEN); davit token create makes one");
+    result.refusal = turn_away(401, "this needs a token: send Authorization: Bearer ... (the davit command reads "
+                                    "DAVIT_TOKEN); davit token create makes one");
     return result;
   }
   // Without a token it counts where a request comes from. A web page that runs in a browser on this machine comes from
@@ -126,13 +125,13 @@ access_control::verdict access_control::admit(const server_request& request) {
     if (auto host = host_of(request.header("host")); !is_loopback_name(host)) {
       result.refusal = turn_away(
         403, "the Host \"" + host
-               + "\" is none of this machine's own names (localhost, 127.0.0.1, [::1]); use one of them, or a token");
+               + "\" is not a name of this machine (localhost, 127.0.0.1, [::1]); use one of them, or a token");
       return result;
     }
     if (auto origin = request.header("origin");
         !origin.empty()
         && (!origin.starts_with("http") || origin.substr(origin.find("://") + 3) != request.header("host"))) {
-      result.refusal = turn_away(403, "a web page from " + origin + " is not this API's own");
+      result.refusal = turn_away(403, "a web page from " + origin + " may not call this API");
       return result;
     }
   }

@@ -102,8 +102,9 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
     return;
   }
   if (name != self->state.context->settings.name)
-    return respond(self, client,
-                   problem(404, "this agent is " + self->state.context->settings.name + "; it knows no agent " + name));
+    return respond(
+      self, client,
+      problem(404, "this agent is " + self->state.context->settings.name + "; it does not know an agent " + name));
   self->state.draining = true;
   // Answered at once: the end of it can be seen in the agent's slots.
   self->send(self->state.addresses.supervisor, drain_atom_v);

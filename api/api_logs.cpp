@@ -138,7 +138,8 @@ void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& strea
     return;
   spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), why);
   if (auto bytes
-      = render(*stream, {log_stream::note, std::chrono::system_clock::now(), "the log can't be read on: " + why + "\n"},
+      = render(*stream,
+               {log_stream::note, std::chrono::system_clock::now(), "the rest of the log can't be read: " + why + "\n"},
                stream->offset);
       !bytes.empty())
     stream->client->write(std::move(bytes), nullptr);
@@ -166,8 +167,8 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
         log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}, !here};
         auto ask_peer = [=, agent = attempt.agent, ended = attempt.outcome.has_value()] {
           if (!self->state.addresses.fleet)
-            return retry_or_break_off(self, stream, ended,
-                                      "agent " + agent + " keeps it, and this agent has no peers (davit.fleet.listen)");
+            return retry_or_break_off(
+              self, stream, ended, "agent " + agent + " has it, and this agent has no peers (set davit.fleet.listen)");
           auto there = query;
           there.wait = wait;
           there.elsewhere = false;

@@ -139,7 +139,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   auto only = [&](const char* method, auto then) {
     if (is(method))
       return then();
-    auto response = problem(405, request.method + " is not allowed here; " + method + " is", "");
+    auto response = problem(405, request.method + " is not allowed here; use " + method, "");
     response.headers.emplace_back("Allow", method);
     respond(self, client, std::move(response));
   };
@@ -172,7 +172,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     if (path.size() >= 3 && path[1] == "tasks") {
       uuid id;
       if (!from_string(path[2], id))
-        return respond(self, client, problem(404, "\"" + path[2] + "\" is no task id; " + expected_text(id) + " is"));
+        return respond(self, client,
+                       problem(404, "\"" + path[2] + "\" is not a valid task id; write " + expected_text(id)));
       if (path.size() == 3)
         return only("GET", [&] { show(self, client, id); });
       if (path.size() == 4 && path[3] == "cancel")
@@ -199,7 +200,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     if (path.size() == 4 && path[1] == "agents" && path[3] == "drain")
       return only("POST", [&] { drain(self, client, path[2]); });
   }
-  respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json tells what there is"));
+  respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json lists what exists"));
 }
 
 api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_handles addresses) {

@@ -71,11 +71,12 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
     spec->dedupe_key = key;
   }
   if (!spec->traceparent.empty() && !is_traceparent(spec->traceparent))
-    return respond(self, client,
-                   problem(400,
-                           "traceparent: must be as W3C Trace Context has it, such as "
-                           "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-                           "traceparent"));
+    return respond(
+      self, client,
+      problem(
+        400,
+        "traceparent: must follow W3C Trace Context, such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "traceparent"));
   if (auto trace = request.header("traceparent");
       spec->traceparent.empty() && is_traceparent(trace)) // a malformed header is to be ignored
     spec->traceparent = trace;
@@ -98,7 +99,7 @@ void list(self_pointer self, exchange_ptr client) {
     } else if (name == "cursor") {
       uuid id;
       if (!from_string(value, id))
-        return respond(self, client, problem(400, "cursor: this is none that an earlier page has given", "cursor"));
+        return respond(self, client, problem(400, "cursor: must come from an earlier page", "cursor"));
       query.before = id;
     } else if (name == "limit") {
       auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), query.limit);
@@ -107,7 +108,7 @@ void list(self_pointer self, exchange_ptr client) {
     } else {
       return respond(
         self, client,
-        problem(400, name + ": there is no such parameter; known are state, label, name, cursor, limit", name));
+        problem(400, name + ": unknown parameter; the parameters are state, label, name, cursor, limit", name));
     }
   }
   self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
@@ -142,7 +143,7 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
   };
   auto settle_anyway = [settle](const caf::error&) { settle(); };
   if (found.not_before && *found.not_before > std::chrono::system_clock::now())
-    all->list.push_back(json::object{{"reason", "the next attempt is made at " + format_timestamp(*found.not_before)}});
+    all->list.push_back(json::object{{"reason", "the next attempt starts at " + format_timestamp(*found.not_before)}});
   const auto& addresses = self->state.addresses;
   self->request(addresses.scheduler, 5s, engines_atom_v)
     .then(
@@ -215,7 +216,7 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
         if (found.owner != who.owner && !allows(who.scopes, api_scope::admin))
           return respond(
             self, client,
-            problem(403, "this is a task of " + found.owner + "'s: only they, or an admin, may run it again"));
+            problem(403, "this task belongs to " + found.owner + "; only its owner or an admin may run it again"));
         auto spec = found.spec; // its secrets are sealed, and stay so
         spec.dedupe_key = client->request().header("idempotency-key");
         spec.traceparent.clear();
@@ -230,15 +231,15 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
     return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
   auto place = self->state.archives.take();
   if (!place)
-    return respond(self, client, problem(503, "this agent sends as many archives as it can hold in memory; try again"));
+    return respond(self, client,
+                   problem(503, "this agent already sends as many archives as it can hold in memory; try again later"));
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
         if (found.attempts.empty() || found.state != task_state::running)
           return respond(
             self, client,
-            problem(409, "the task is " + to_string(found.state)
-                           + ": its files can be read while it runs, for its container goes with its end"));
+            problem(409, "the task is " + to_string(found.state) + ": its files can be read only while it runs"));
         const auto& last = found.attempts.back();
         auto engine = self->state.addresses.engines.find(last.engine);
         if (engine == self->state.addresses.engines.end())

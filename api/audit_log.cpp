@@ -22,7 +22,7 @@ std::unique_ptr<spdlog::logger> open_file(const std::string& file) {
       [file](const std::string& what) { spdlog::error("the audit log {} can't be written: {}", file, what); });
     return opened;
   } catch (const spdlog::spdlog_ex& e) {
-    spdlog::error("there is no audit log: {}", e.what());
+    spdlog::error("the audit log can't be opened: {}", e.what());
     return nullptr;
   }
 }

@@ -61,7 +61,7 @@ bool read_log_request(const transport::server_request& request, log_stream_state
         stream.one_attempt = true;
       }
     } else {
-      why = "there is no such parameter; known are follow, since, stream, timestamps, tail, attempt";
+      why = "unknown parameter; the parameters are follow, since, stream, timestamps, tail, attempt";
       return false;
     }
   }

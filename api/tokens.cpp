@@ -25,7 +25,7 @@ namespace {
 std::string random_bytes(std::size_t count) {
   std::string bytes(count, '\0');
   if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1)
-    throw std::runtime_error("the system gives no random numbers");
+    throw std::runtime_error("the system provides no random numbers");
   return bytes;
 }
 
@@ -79,7 +79,7 @@ std::optional<token_list> token_list::load(const std::filesystem::path& file, st
     return std::nullopt;
   }
   if ((info.st_mode & (S_IWGRP | S_IWOTH | S_IROTH)) != 0) {
-    error = file.string() + " can be read by everybody or written by others than its owner; chmod 640 it";
+    error = file.string() + " can be read by everyone, or written by others than its owner; chmod 640 it";
     return std::nullopt;
   }
   std::ifstream in{file};
@@ -92,7 +92,7 @@ std::optional<token_list> token_list::load(const std::filesystem::path& file, st
   auto content = text.str();
   auto list = json::read<token_list>(std::string_view{content}, json::unknown_fields::refuse);
   if (!list) {
-    error = file.string() + " is no list of tokens: " + list.error().text();
+    error = file.string() + " is not a valid list of tokens: " + list.error().text();
     return std::nullopt;
   }
   return std::move(*list);

@@ -57,7 +57,7 @@ private:
     if (stop.stop_requested())
       return;
     // Not through spdlog: whoever is stuck may hold its lock.
-    auto text = "davit: " + why_ + ", but something does not end; the process is ended now\n";
+    auto text = "davit: " + why_ + ", but a part of it is stuck; the process exits now\n";
     [[maybe_unused]] auto written = ::write(STDERR_FILENO, text.data(), text.size());
     ::_exit(1);
   }
@@ -138,7 +138,7 @@ agent_process::start(configuration config, std::string& error, const api_factory
     return nullptr;
   }
   if (!settings.private_tasks && ::flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
-    error = "another agent runs on the data directory " + settings.data_dir.string() + " (it holds agent.lock)";
+    error = "another agent uses the data directory " + settings.data_dir.string() + " (it holds agent.lock)";
     ::close(s->lock);
     return nullptr;
   }
@@ -361,7 +361,7 @@ int run_agent(configuration config, const api_factory& make_api) {
       return 1;
     }
   auto limit = signal == SIGQUIT ? duration{std::chrono::hours{24 * 365}} : settings.drain_timeout;
-  spdlog::info("draining: no new tasks; what runs has {} to end (signal once more to leave at once)",
+  spdlog::info("draining: no new tasks; running tasks have {} to end (signal again to exit at once)",
                format_duration(limit));
   std::atomic<bool> drained{false};
   std::thread drainer{[&] { drained = process->drain(limit + stop_limit); }};
@@ -373,13 +373,13 @@ int run_agent(configuration config, const api_factory& make_api) {
   };
   wait(limit);
   if (!drained && !forced && process->alive(reason) && settings.drain_action == "stop") {
-    spdlog::warn("the time to drain is over: what still runs is stopped");
+    spdlog::warn("the drain timeout is over: running tasks are stopped");
     process->stop_tasks();
     wait(stop_limit);
   }
   if (!drained && process->alive(reason))
-    spdlog::warn("{}: what still runs is left running, and taken up again at the next start",
-                 forced ? "leaving at once" : "the time to drain is over");
+    spdlog::warn("{}: running tasks continue, and the next start recovers them",
+                 forced ? "leaving at once" : "the drain timeout is over");
   auto failed = !process->alive(reason);
   // Ending the scheduler ends the request that the drainer waits for.
   process->stop();

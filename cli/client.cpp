@@ -38,7 +38,7 @@ std::string api_client::call(const std::string& method, const std::string& targe
   context_.run();
   if (!answer)
     throw command_failure{answer.error().message
-                          + " (is a davit agent running there? --host and DAVIT_HOST say where)"};
+                          + " (is a davit agent running there? set its address with --host or DAVIT_HOST)"};
   if (answer->status >= 300)
     throw failure_of(answer->status, answer->body);
   return std::move(answer->body);

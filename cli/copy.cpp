@@ -15,7 +15,7 @@ void copy_files(api_client& client, const std::string& source, const std::string
     usage("cp: write TASK:/PATH, not \"" + source + "\"");
   std::error_code ec;
   if (folder != "-" && !std::filesystem::is_directory(folder, ec))
-    usage("cp: " + folder + " is no folder that is there");
+    usage("cp: " + folder + " is not an existing folder");
   auto tar = client.call("GET", "/v1/tasks/" + transport::url_encode(source.substr(0, colon))
                                   + "/files?path=" + transport::url_encode(source.substr(colon + 1)));
   if (folder == "-") {

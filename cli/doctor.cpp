@@ -43,7 +43,7 @@ std::vector<finding> examine(const engine_settings& engine) {
   };
   auto where = transport::endpoint_of(engine);
   if (!where) {
-    add("reachable", "failed", where.error().message, "mend the endpoint in the configuration");
+    add("reachable", "failed", where.error().message, "correct the endpoint in the configuration");
     return list;
   }
   boost::asio::io_context context{1};
@@ -60,7 +60,7 @@ std::vector<finding> examine(const engine_settings& engine) {
     transport::rethrow_escaped);
   context.run();
   if (!info) {
-    std::string fix = "see that the engine runs and that the endpoint is right";
+    std::string fix = "check that the engine runs and that the endpoint is correct";
     switch (info.error().code) {
       case engine_errc::permission:
         fix = "give davit the socket's group, as the message says";
@@ -80,21 +80,22 @@ std::vector<finding> examine(const engine_settings& engine) {
   add("reachable", "ok", transport::to_string(*where) + " is engine " + info->id + ", version " + info->version);
   if (!where->is_unix() && !where->tls)
     add("tls", "warning",
-        "there is no TLS: whoever reaches " + transport::to_string(*where) + " owns the engine and its host",
+        "there is no TLS: anyone who reaches " + transport::to_string(*where) + " controls the engine and its host",
         "start the engine with --tlsverify on port 2376, and set tls-ca, tls-certificate and tls-key");
   add("api", "ok", "the engine offers API " + info->api_range + ", davit speaks " + info->api_version);
   auto has_local = std::find(info->log_drivers.begin(), info->log_drivers.end(), "local") != info->log_drivers.end();
   if (has_local)
     add("log-driver", "ok", "logs can be read (driver local)");
   else
-    add("log-driver", "failed", "the engine has no log driver \"local\", which davit gives its containers",
-        "upgrade the engine: it is part of Docker since 18.09");
+    add("log-driver", "failed", "the engine has no log driver \"local\", which davit uses for its containers",
+        "upgrade the engine: Docker has it since 18.09");
   if (!engine.log_files.empty()) {
     if (::access(engine.log_files.c_str(), R_OK | X_OK) == 0)
       add("containers-folder", "ok", "logs are followed in " + engine.log_files);
     else
       add("containers-folder", "warning",
-          engine.log_files + " can't be read (" + std::strerror(errno) + "): the engine is asked for its logs instead",
+          engine.log_files + " can't be read (" + std::strerror(errno)
+            + "): davit asks the engine for its logs instead",
           "let the agent read the folder \"containers\" of the engine's data root, or take containers-folder away");
   }
   add("cgroup", info->cgroup_version.empty() ? "warning" : "ok",
@@ -125,7 +126,7 @@ std::vector<finding> examine(const engine_settings& engine) {
   }
   if (auto mtu = smallest_mtu(); mtu != 0 && mtu < 1500)
     add("mtu", "warning",
-        "this host's network has MTU " + std::to_string(mtu) + ", Docker's networks have 1500 unless told",
+        "this host's network has MTU " + std::to_string(mtu) + ", Docker's networks use 1500 by default",
         "start the engine with --mtu=" + std::to_string(mtu));
   else
     add("mtu", "ok", "no interface is below 1500");

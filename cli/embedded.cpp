@@ -60,7 +60,7 @@ std::filesystem::path state_folder() {
     return std::filesystem::path{text} / "davit";
   if (auto home = std::getenv("HOME"); home && *home)
     return std::filesystem::path{home} / ".local/state/davit";
-  usage("neither XDG_STATE_HOME nor HOME is set: there is no place for the embedded agent's store");
+  usage("neither XDG_STATE_HOME nor HOME is set: the embedded agent has no place for its store; set one of them");
 }
 
 /// Where docker's own command line has its credentials; empty if there is no such file.

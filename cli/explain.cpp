@@ -52,8 +52,7 @@ int explain_policy(const configuration& config, const std::string& text, std::op
   print_table(rows);
   std::cerr << (judged.violations.empty() ? "allowed" : "refused") << " by the profile "
             << to_string(*judged.effective.profile) << "; "
-            << (least ? "the strictest profile that has nothing against it is " + to_string(*least)
-                      : "no profile allows it")
+            << (least ? "the strictest profile that allows it is " + to_string(*least) : "no profile allows it")
             << '\n';
   return judged.violations.empty() ? 0 : 1;
 }

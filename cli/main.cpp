@@ -141,8 +141,8 @@ int dispatch(int argc, char** argv) {
         .add_subcommand("run", "Submit a task, follow it, exit with its code: davit run [flags] IMAGE [-- COMMAND...]")
         ->prefix_command();
   add_task_flags(*run_command, flags);
-  run_command->add_flag("-d,--detach", detach, "Print the task's id and leave (needs an agent)");
-  run_command->add_flag("-q,--quiet", quiet, "No progress and no closing remark");
+  run_command->add_flag("-d,--detach", detach, "Print the task's id and exit (needs an agent)");
+  run_command->add_flag("-q,--quiet", quiet, "Print no progress and no final message");
   auto submit_command
     = app
         .add_subcommand("submit",
@@ -153,67 +153,67 @@ int dispatch(int argc, char** argv) {
   auto ps_command = app.add_subcommand("ps", "List tasks, newest first");
   ps_command->add_option("--state", state, "queued, starting, running or finished");
   ps_command->add_option("-l,--label", label_filter, "Only tasks with the label NAME[=VALUE]")->allow_extra_args(false);
-  ps_command->add_option("--name", name, "Only tasks of this name");
-  ps_command->add_option("-n,--limit", limit, "How many at most")->capture_default_str();
+  ps_command->add_option("--name", name, "Only tasks with this name");
+  ps_command->add_option("-n,--limit", limit, "Maximum number of tasks")->capture_default_str();
   auto logs_command = app.add_subcommand("logs", "Print a task's output");
   logs_command->add_option("task", id)->required();
-  logs_command->add_flag("-f,--follow", follow, "Go on until the task ends");
+  logs_command->add_flag("-f,--follow", follow, "Follow the output until the task ends");
   logs_command->add_flag("-t,--timestamps", timestamps);
-  logs_command->add_option("--since", since, "A time, or a duration ago");
-  logs_command->add_option("--tail", tail, "Only the last so many lines");
+  logs_command->add_option("--since", since, "Only output since a time, or since a duration before now");
+  logs_command->add_option("--tail", tail, "Only this many of the last lines");
   logs_command->add_option("--stream", stream, "stdout or stderr");
   logs_command->add_option("--attempt", attempt, "Of this attempt");
   auto wait_command = app.add_subcommand("wait", "Wait for a task and exit with its code");
   wait_command->add_option("task", id)->required();
   wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
-  auto inspect_command = app.add_subcommand("inspect", "Everything about a task; of a queued one, why it waits");
+  auto inspect_command = app.add_subcommand("inspect", "Show everything about a task; for a queued task, why it waits");
   inspect_command->add_option("task", id)->required();
   auto cp_command = app.add_subcommand("cp", "Copy files out of a running task's container");
   cp_command->add_option("source", source, "TASK:/PATH")->required();
-  cp_command->add_option("folder", folder, "Where to: a folder that is there, or -, for a tar on stdout")->required();
+  cp_command->add_option("folder", folder, "Destination: an existing folder, or - for a tar on stdout")->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
   cancel_command->add_option("task", id)->required();
-  auto engines_command = app.add_subcommand("engines", "List the engines and how they fare");
+  auto engines_command = app.add_subcommand("engines", "List the engines and their state");
   auto agents_command = app.add_subcommand("agents", "List the agents");
-  auto drain_command = app.add_subcommand("drain", "Let an agent take no more tasks");
-  drain_command->add_option("agent", name, "Its name; the one that is spoken to, if none is given");
-  drain_command->add_flag("--wait", await_end, "Until nothing runs there any more");
+  auto drain_command = app.add_subcommand("drain", "Stop an agent from taking tasks");
+  drain_command->add_option("agent", name, "The agent's name; without it, the agent that davit talks to");
+  drain_command->add_flag("--wait", await_end, "Wait until nothing runs there");
   drain_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
   auto health_command
-    = app.add_subcommand("health", "Whether the agent lives; exit code 0 or 1 (for health checks and probes)");
-  health_command->add_flag("--ready", readiness, "Whether it can take tasks: if not, what is missing");
-  auto events_command = app.add_subcommand("events", "What happened to tasks");
-  events_command->add_option("task", id, "Only to this one");
-  auto check_command = app.add_subcommand("check-config", "Name every mistake of a configuration file");
+    = app.add_subcommand("health", "Check that the agent works; exit code 0 or 1 (for health checks and probes)");
+  health_command->add_flag("--ready", readiness, "Check that it can take tasks, or say what is missing");
+  auto events_command = app.add_subcommand("events", "Show what happened to tasks");
+  events_command->add_option("task", id, "Show only this task's events");
+  auto check_command = app.add_subcommand("check-config", "Check a configuration file and name every mistake");
   check_command->add_option("file", file);
   check_command->add_flag("--defaults", defaults, "Print every option with its default, as a configuration file");
   check_command->add_flag("--reference", reference, "Print every option with its default, as a page in Markdown");
-  auto explain_command
-    = app.add_subcommand("explain-policy", "What of a task spec would be allowed, refused and added, by which rule");
+  auto explain_command = app.add_subcommand(
+    "explain-policy", "Say what the policy allows, refuses and adds in a task spec, and by which rule");
   explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
   explain_command->add_option("--config-file", file, "The agent's configuration");
   explain_command->add_option("--profile", profile, "Judge by this profile: restricted, baseline or privileged");
-  auto token_command = app.add_subcommand("token", "Who may call an agent's API");
+  auto token_command = app.add_subcommand("token", "Manage the tokens that may call an agent's API");
   token_command->require_subcommand(1);
   auto create_token_command = token_command->add_subcommand("create", "Make a token and print it");
-  create_token_command->add_option("name", name, "For people, and for the audit log")->required();
+  create_token_command->add_option("name", name, "A name for people and for the audit log")->required();
   create_token_command
-    ->add_option("--scope", scopes, "What it is for: submit, read, cancel, admin; several with commas")
+    ->add_option("--scope", scopes, "What the token allows: submit, read, cancel, admin; separate several with commas")
     ->delimiter(',')
     ->required();
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
-  create_token_command->add_option("--expires", expires, "After this time, such as 720h");
+  create_token_command->add_option("--expires", expires, "Expire the token after this time, such as 720h");
   auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
-  auto revoke_token_command = token_command->add_subcommand("revoke", "Make a token worthless");
+  auto revoke_token_command = token_command->add_subcommand("revoke", "Revoke a token");
   revoke_token_command->add_option("name", name, "Its name or id")->required();
   for (auto command : {create_token_command, list_tokens_command, revoke_token_command}) {
     command->add_option("--tokens-file", tokens_file, "The file that the agent's api.tokens-file names");
-    command->add_option("--config-file", file, "The agent's configuration, which names it");
+    command->add_option("--config-file", file, "The agent's configuration, which names the tokens file");
   }
   json_option(list_tokens_command);
-  auto doctor_command = app.add_subcommand("doctor", "Look at every engine: what is wrong, and how to mend it");
+  auto doctor_command = app.add_subcommand("doctor", "Check every engine: what is wrong, and how to fix it");
   doctor_command->add_option("--config-file", file,
-                             "The agent's configuration; else DOCKER_HOST or the default socket");
+                             "The agent's configuration; without it, DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
   for (auto command :
        {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command,

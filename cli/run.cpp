@@ -313,7 +313,7 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
   client.context().run();
   state.progress.finish();
   if (!state.finished)
-    throw command_failure{"the task " + state.id + " was submitted, but how it goes is not known: " + state.failure};
+    throw command_failure{"the task " + state.id + " was submitted, but its state is unknown: " + state.failure};
   const auto& ended = *state.finished;
   if (!state.failure.empty())
     write_all(2, "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id

@@ -26,7 +26,7 @@ std::string read_all(std::istream& in, std::size_t most, const std::string& what
   while (in.read(piece, sizeof piece), in.gcount() > 0) {
     all.append(piece, static_cast<std::size_t>(in.gcount()));
     if (all.size() > most)
-      usage(what + ": longer than " + to_string(byte_size{most}) + ", the most that is taken");
+      usage(what + ": longer than " + to_string(byte_size{most}) + ", the maximum");
   }
   if (in.bad() || errno == EISDIR || errno == EIO)
     usage(what + ": can't be read: " + std::strerror(errno == 0 ? EIO : errno));
@@ -34,7 +34,7 @@ std::string read_all(std::istream& in, std::size_t most, const std::string& what
 }
 
 void add_task_flags(CLI::App& app, task_flags& flags) {
-  app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to take it from here")
+  app.add_option("-e,--env", flags.env, "Environment variable NAME=VALUE, or NAME to copy it from this environment")
     ->allow_extra_args(false);
   app.add_option("--env-file", flags.env_files, "File with a NAME=VALUE on each line")->allow_extra_args(false);
   app
@@ -46,29 +46,29 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("-u,--user", flags.user, "User[:group] in the container");
   app.add_option_function<std::string>(
     "--entrypoint", [&flags](const std::string& text) { flags.entrypoint = text; },
-    "Replaces the image's entrypoint; \"\": there is none");
+    "Replace the image's entrypoint; \"\" removes it");
   app.add_option("-m,--memory", flags.memory, "Memory limit, such as 512m");
   app.add_option("--shm-size", flags.shm, "Size of /dev/shm");
   app.add_option("--cpus", flags.cpus, "Processors, such as 1.5");
-  app.add_option("--pids-limit", flags.pids, "Processes and threads at most");
-  app.add_option("--network", flags.network, "none, bridge or host (as the policy allows)");
+  app.add_option("--pids-limit", flags.pids, "Maximum number of processes and threads");
+  app.add_option("--network", flags.network, "none, bridge or host (if the policy allows it)");
   app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")
     ->allow_extra_args(false);
   app.add_option("--tmpfs", flags.tmpfs, "PATH[:size=64m]")->allow_extra_args(false);
-  app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter one than the agent's");
+  app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter profile than the agent's");
   app.add_flag("--privileged", flags.privileged,
-               "As docker run has it (as the policy allows, like all that follows up to --dns)");
-  app.add_flag("--read-only", flags.read_only, "The root file system can't be written");
+               "As in docker run (if the policy allows it, like the flags below up to --dns)");
+  app.add_flag("--read-only", flags.read_only, "Make the root file system read-only");
   auto list = [&](const char* name, std::vector<std::string>& into, const char* help) {
     app.add_option(name, into, help)->allow_extra_args(false);
   };
-  list("--cap-add", flags.cap_add, "A capability to have");
-  list("--cap-drop", flags.cap_drop, "A capability not to have, or ALL");
+  list("--cap-add", flags.cap_add, "Add a capability");
+  list("--cap-drop", flags.cap_drop, "Drop a capability, or ALL");
   list("--device", flags.devices, "/dev/name[:/dev/name[:rwm]]");
   list("--security-opt", flags.security_opt, "Such as no-new-privileges");
   list("--sysctl", flags.sysctls, "NAME=VALUE");
   list("--ulimit", flags.ulimits, "NAME=SOFT[:HARD]");
-  list("--group-add", flags.group_add, "A group more");
+  list("--group-add", flags.group_add, "Add a group");
   list("--add-host", flags.add_hosts, "NAME:ADDRESS");
   list("--dns", flags.dns, "A name server's address");
   app.add_option("--pid", flags.pid, "PID namespace");
@@ -78,22 +78,21 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--cgroupns", flags.cgroupns, "Cgroup namespace");
   app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup");
   app.add_option("--runtime", flags.runtime, "Such as runc or runsc");
-  app.add_option("--hostname", flags.hostname, "The container's own name");
+  app.add_option("--hostname", flags.hostname, "The container's host name");
   app.add_option("-l,--label", flags.labels, "Label NAME=VALUE")->allow_extra_args(false);
-  app.add_option("--engine-label", flags.engine_labels, "The engine must carry this label")->allow_extra_args(false);
+  app.add_option("--engine-label", flags.engine_labels, "The engine must have this label")->allow_extra_args(false);
   app.add_option("--timeout", flags.timeout, "Stop the task after this time, such as 10m");
-  app.add_option("--stop-timeout", flags.stop_timeout, "From SIGTERM to SIGKILL, such as 10s");
-  app.add_option("--pull-timeout", flags.pull_timeout, "For pulling the image");
+  app.add_option("--stop-timeout", flags.stop_timeout, "Time between SIGTERM and SIGKILL, such as 10s");
+  app.add_option("--pull-timeout", flags.pull_timeout, "Limit for the image pull");
   app.add_option("--pull", flags.pull, "missing, always or never");
-  app.add_option("--start", flags.start, "auto, warm (in a container that waits for it) or cold (in one made for it)");
+  app.add_option("--start", flags.start, "auto, warm (in a sandbox) or cold (in a container made for the task)");
   app.add_option("--name", flags.name, "A name for people");
-  app.add_option("--priority", flags.priority, "Higher goes first");
-  app.add_option("--retry", flags.retry, "Attempts at most, the first included");
-  app.add_flag("-i,--interactive", flags.interactive, "Give standard input, to its end, to the task");
+  app.add_option("--priority", flags.priority, "Higher runs first");
+  app.add_option("--retry", flags.retry, "Maximum number of attempts, including the first");
+  app.add_flag("-i,--interactive", flags.interactive, "Pass all of standard input to the task");
   app.add_flag("-t,--tty", flags.tty, "Give the task a terminal");
-  app.add_flag(
-    "--init", flags.init,
-    "Run an init as the first process, which runs the command (default: true; --init=false: the command is the first)");
+  app.add_flag("--init", flags.init,
+               "Run the command under an init (default: true; --init=false: the command is the first process)");
   for (auto option : app.get_options()) // of a flag that is given twice the last one counts, as docker has it
     if (option->get_expected_max() == 1 && option->get_type_size() == 1
         && option->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
@@ -179,8 +178,8 @@ void add_secret(task_spec& spec, const std::string& text) {
       else if (key == "src" || key == "source")
         file = value;
       else
-        usage("--secret: write NAME, or id=NAME,env=VARIABLE or id=NAME,src=FILE; a secret itself would be seen by "
-              "every process");
+        usage("--secret: write NAME, or id=NAME,env=VARIABLE or id=NAME,src=FILE; every process could see the secret "
+              "itself");
     }
   }
   if (id.empty())
@@ -220,7 +219,7 @@ mount read_mount(const std::string& text) {
     } else if (key == "size" || key == "tmpfs-size") {
       result.size = read_size(value, "--mount size");
     } else {
-      usage("--mount: \"" + key + "\" is not known; type, source, target, readonly and size are");
+      usage("--mount: \"" + key + "\" is unknown; use type, source, target, readonly or size");
     }
   }
   return result;

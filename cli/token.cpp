@@ -72,12 +72,12 @@ int create_token(const std::filesystem::path& file, const std::string& name,
   file_lock lock{file};
   auto list = load(file, true);
   if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
-    usage("there is a token of the name " + name + " already; revoke it first, or take another name");
+    usage("there is already a token with the name " + name + "; revoke it first, or use another name");
   auto made = make_token(name, std::move(scopes), profile, expires_at);
   list.tokens.push_back(std::move(made.entry));
   save(list, file);
   std::cout << made.text << '\n';
-  std::cerr << "This is the one time that the token can be seen; " << file.string() << " has a hash of it.\n";
+  std::cerr << "The token is shown only once; " << file.string() << " has only its hash.\n";
   return 0;
 }
 
@@ -104,7 +104,7 @@ int revoke_token(const std::filesystem::path& file, const std::string& name) {
   file_lock lock{file};
   auto list = load(file, false);
   if (std::erase_if(list.tokens, [&](const api_token& one) { return one.name == name || one.id == name; }) == 0)
-    usage("there is no token of the name or id " + name);
+    usage("there is no token with the name or id " + name);
   save(list, file);
   return 0;
 }

@@ -41,7 +41,7 @@ void check_sink(const sink_settings& sink, mistake_list& mistakes) {
     mistakes.add(name, "no AWS region: set region, or AWS_REGION");
   if ((sink.type == sink_type::loki || sink.type == sink_type::otlp) && sink.url.empty()
       && !mistakes.has(name + ".url"))
-    mistakes.add(name, "write where it is: url = \"http://host:port\"");
+    mistakes.add(name, "it has no url; write url = \"http://host:port\"");
   check_file(name + ".token-file", sink.token_file, mistakes);
   check_file(name + ".tls-ca", sink.tls_ca, mistakes);
 }
@@ -95,7 +95,7 @@ void check_fleet(const agent_settings& agent, mistake_list& mistakes) {
   for (auto [name, file] : files) {
     if (file->empty())
       mistakes.add("davit.fleet.listen",
-                   std::string{"peers are spoken to with TLS and certificates on both sides: set davit.fleet."} + name);
+                   std::string{"peers use TLS with certificates on both sides: set davit.fleet."} + name);
     check_file(std::string{"davit.fleet."} + name, *file, mistakes);
   }
   if (agent.store_url.starts_with("sqlite:"))

@@ -68,7 +68,7 @@ void file_reader::read(const caf::settings& content, bool from_command_line) {
     else if (name == "caf")
       read_caf("caf", value);
     else if (groups.contains(name))
-      add(name, "belongs into the group davit: davit { " + name + " { ... } }");
+      add(name, "belongs in the group davit: davit { " + name + " { ... } }");
     else if (name != "config-file")
       add(name, "unknown group; known are davit and caf");
   }

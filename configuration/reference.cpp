@@ -87,41 +87,42 @@ std::string table(const std::vector<option<Settings>>& options) {
 std::string default_configuration() {
   group_writer writer;
   writer.text
-    = "# Every option of davit with its default. What is commented out is not set; in parentheses: what holds then.\n"
+    = "# Every option of davit with its default. An option that is commented out is not set; the text in parentheses\n"
+      "# says what applies then.\n"
       "# Written by: davit check-config --defaults\n\ndavit {\n";
   for (const auto& one : agent_options())
     writer.write(one, agent_settings{});
   // `logs` is the last group, and still open.
   writer.text
     += writer.indent()
-     + "# Where logs are sent beside the agent's own disk: one group for each place; its name is yours to choose.\n";
+     + "# Where davit sends logs, in addition to the agent's disk: one group for each sink. You choose its name.\n";
   writer.write_example("sinks", "loki", sink_options());
   writer.close();
-  writer.text
-    += "  # One group for each engine; its name is yours to choose. Without any: DOCKER_HOST, DOCKER_TLS_VERIFY and\n"
-       "  # DOCKER_CERT_PATH, or else the default socket.\n";
+  writer.text += "  # One group for each engine. You choose its name. Without a group, davit uses DOCKER_HOST, "
+                 "DOCKER_TLS_VERIFY\n"
+                 "  # and DOCKER_CERT_PATH, or the default socket.\n";
   writer.write_example("engines", "host", engine_options());
   return writer.text + "}\n";
 }
 
 std::string configuration_reference() {
   return "# Configuration\n"
-         "[config/davit.conf](../config/davit.conf) is a file with every option and its default; `davit check-config "
-         "FILE` names every mistake\n"
-         "in a file with its line. Options can be given on the command line too: `davit agent --config-file=FILE "
+         "[config/davit.conf](../config/davit.conf) lists every option and its default. `davit check-config "
+         "FILE` checks a file and names the line of each\n"
+         "mistake. You can also set options on the command line: `davit agent --config-file=FILE "
          "--davit.agent.name=a2`.\n"
-         "Durations are written as `30s`, `10min` or `2h`, sizes as `\"512m\"` or `\"4g\"` (powers of 1024), texts in "
+         "Write durations as `30s`, `10min` or `2h`, sizes as `\"512m\"` or `\"4g\"` (powers of 1024), and texts in "
          "quotes.\n"
-         "CAF's own options go into a group `caf` beside `davit`.\n\n"
-         "This page is written by `davit check-config --reference`.\n\n"
+         "Put CAF's own options into a group `caf` next to `davit`.\n\n"
+         "`davit check-config --reference` writes this page.\n\n"
          "## In the group `davit`\n"
        + table(agent_options())
-       + "\n## In the group `davit.engines.NAME`\nOne group for each engine; its name is yours to choose. Without "
-         "any: `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`,\n"
-         "or else the default socket.\n\n"
+       + "\n## In the group `davit.engines.NAME`\nOne group for each engine. You choose its name. Without "
+         "a group, davit uses `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and\n"
+         "`DOCKER_CERT_PATH`, or the default socket.\n\n"
        + table(engine_options())
-       + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each place that logs are sent to, beside the "
-         "agent's own disk; its name is yours to choose.\n\n"
+       + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each sink: a place where davit sends "
+         "logs, in addition to the agent's disk. You choose its name.\n\n"
        + table(sink_options());
 }
 

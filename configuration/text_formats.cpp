@@ -80,7 +80,7 @@ std::string wrong_name_template(const std::string& text) {
 }
 
 std::string wrong_label(const std::string& text) {
-  return text.starts_with("davit.") ? "labels that start with davit. are davit's own" : wrong_text(text);
+  return text.starts_with("davit.") ? "labels that start with davit. are reserved" : wrong_text(text);
 }
 
 std::string wrong_drain_action(const std::string& text) {

@@ -125,7 +125,7 @@ private:
   archive_error system(const char* what) const {
     return fail(name_, std::string{"can't be "} + what + ": "
                          + (errno == ELOOP || errno == EXDEV || errno == ENOTDIR
-                              ? "it goes through a symbolic link, or another thing that is no folder"
+                              ? "it goes through a symbolic link, or something that is not a folder"
                               : std::strerror(errno)));
   }
 
@@ -248,7 +248,7 @@ unpack(std::string_view tar, const std::filesystem::path& folder, const archive_
     if (got == ARCHIVE_EOF)
       return into.summary;
     if (got < ARCHIVE_WARN)
-      return archive_error{"the archive is damaged behind "
+      return archive_error{"the archive is damaged after "
                            + std::to_string(into.summary.files + into.summary.folders + into.summary.links)
                            + " entries"};
     if (auto taken = into.take(from.get(), entry); !taken)

@@ -33,13 +33,13 @@ const engine_offer* choose_engine(const std::vector<engine_offer>& offers, const
 std::string why_not(const task_spec& spec, const engine_status& engine) {
   for (const auto& label : spec.engine.labels)
     if (!carries(engine.labels, {label}))
-      return "does not carry the label \"" + label + "\"";
+      return "does not have the label \"" + label + "\"";
   if (auto least = least_profile(spec); !least || *least > engine.profile)
-    return "lets tasks ask for no more than the profile " + to_string(engine.profile) + " allows";
+    return "accepts only what the profile " + to_string(engine.profile) + " allows";
   if (engine.state != engine_state::ready)
     return "is " + to_string(engine.state) + (engine.message.empty() ? "" : ": " + engine.message);
   if (!engine.blocked.empty())
-    return "is given nothing: " + engine.blocked;
+    return "takes no tasks: " + engine.blocked;
   if (engine.busy >= engine.slots)
     return "all its " + std::to_string(engine.slots) + " slots are taken";
   return {};

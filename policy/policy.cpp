@@ -96,7 +96,7 @@ std::shared_ptr<const policy> policy::make(policy_settings settings, std::string
           }
           into.push_back(std::make_unique<RE2>(text, quiet()));
           if (!into.back()->ok()) {
-            error = std::string{option} + ": \"" + text + "\" is no RE2 pattern: " + into.back()->error();
+            error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
             return false;
           }
         }
@@ -137,8 +137,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   if (!normal) {
     refuse("image.reference", "image",
            "\"" + spec.image
-             + "\" is no image reference; write [registry/]name[:tag][@digest], the name in small letters and no "
-               "longer than 255");
+             + "\" is not a valid image reference; write [registry/]name[:tag][@digest], the name in lower case and at "
+               "most 255 long");
   } else {
     auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
       return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) {
@@ -157,7 +157,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     effective.pull = pull_policy::always;
     add("images.always-pull", "pull", "always");
   } else if (settings_.always_pull && effective.pull == pull_policy::never) {
-    refuse("images.always-pull", "pull", "images must be pulled, so that the registry judges who may use them");
+    refuse("images.always-pull", "pull", "images must be pulled, so the registry checks who may use them");
   }
   // -- network ---
   const auto& allowed = settings_.networks_allow;
@@ -199,7 +199,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
   limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
   if (spec.resources.pids && *spec.resources.pids > most_pids)
-    refuse("limits.pids", "resources.pids", "is more than a kernel can have, " + std::to_string(most_pids));
+    refuse("limits.pids", "resources.pids", "is over the kernel's maximum of " + std::to_string(most_pids));
   limit(&resource_limits::shm, "shm", byte_size{1}, size);
   if (!effective.timeout && (settings_.default_timeout || settings_.max_timeout)) {
     effective.timeout = settings_.default_timeout ? settings_.default_timeout : settings_.max_timeout;
@@ -223,28 +223,29 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
         || name.starts_with("DAVIT_"))
       refuse("secrets.name", "secrets",
              "\"" + name
-               + "\" can't be the name of a secret: it becomes an environment variable (DAVIT_... is davit's own)");
+               + "\" can't be the name of a secret: it becomes an environment variable (names that start with DAVIT_ "
+                 "are reserved)");
     if (spec.env.contains(name))
-      refuse("secrets.name", field, "env has a variable of this name too");
+      refuse("secrets.name", field, "env also has a variable with this name");
     if (hidden.sealed) // judged when it was given
       continue;
     secret_bytes += hidden.value.size();
     if (hidden.value == secret::shown)
-      refuse("secrets.value", field, "*** is what davit shows in a secret's place; give the secret itself");
+      refuse("secrets.value", field, "*** is only what davit shows instead of a secret; write the secret itself");
     else if (hidden.value.size() < 4)
-      refuse("secrets.value", field, "is shorter than 4 characters: it could not be kept out of the log");
+      refuse("secrets.value", field, "is shorter than 4 characters: davit could not mask it in the log");
     else if (hidden.value.find('\0') != std::string::npos)
       refuse("secrets.value", field, "has a NUL byte, which no environment variable can have");
   }
   if (secret_bytes > 64 * 1024)
-    refuse("secrets.value", "secrets", "can have 64 KiB together; put what is larger into a volume");
+    refuse("secrets.value", "secrets", "must not be over 64 KiB together; put larger data into a volume");
   if (!spec.workdir.empty() && !spec.workdir.starts_with('/'))
     refuse("workdir", "workdir", "must be an absolute path");
   if (spec.retry.attempts < 1 || spec.retry.attempts > 100)
     refuse("retry.attempts", "retry.attempts", "must be from 1 to 100");
   for (auto one : spec.retry.on)
     if (one == outcome::succeeded || one == outcome::cancelled || one == outcome::rejected)
-      refuse("retry.on", "retry.on", to_string(one) + " is never tried again");
+      refuse("retry.on", "retry.on", to_string(one) + " is never retried");
   auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
   for (auto words : {&spec.command, spec.entrypoint ? &*spec.entrypoint : nullptr})
     if (words && std::any_of(words->begin(), words->end(), has_nul))
@@ -252,7 +253,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
              "has a NUL byte, which no argument of a program can have");
   if (spec.validator)
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
-      refuse("validator.regex", "validator.regex", "is no RE2 pattern: " + complaint);
+      refuse("validator.regex", "validator.regex", "is not a valid RE2 pattern: " + complaint);
   return result;
 }
 

@@ -104,7 +104,7 @@ struct judge {
                  "the source \"" + one.source + "\" of a bind must be an absolute path of the engine's host");
         else if (reaches_engine(one.source))
           refuse("mounts.engine-socket", field,
-                 "mounting " + one.source + " would hand the task the engine, and with it the host");
+                 "mounting " + one.source + " would give the task control of the engine and its host");
         else if (at_most(policy_profile::baseline))
           refuse("mounts.bind", field, "mounting the host's " + one.source + " is not allowed; use a volume or tmpfs");
       }
@@ -112,10 +112,10 @@ struct judge {
       if (one.type == mount_type::volume && !one.source.empty() && !matches(one.source, volume_name))
         refuse("mounts.volume-name", field,
                "\"" + one.source
-                 + "\" is no name of a volume: from 2 to 255 letters, digits, dots, dashes and underscores, the first "
-                   "a letter or digit (a path would be a mount of the host)");
+                 + "\" is not a valid volume name; write 2 to 255 letters, digits, dots, dashes and underscores, "
+                   "beginning with a letter or digit (a path would mount the host)");
       if (one.type == mount_type::volume && one.source.starts_with("davit-"))
-        refuse("mounts.volume-name", field, "volumes whose names start with davit- are davit's own");
+        refuse("mounts.volume-name", field, "volume names that start with davit- are reserved");
       if (one.type == mount_type::tmpfs && !one.source.empty())
         refuse("mounts.tmpfs", field, "a tmpfs has no source");
       if (!one.target.starts_with('/') || std::filesystem::path{one.target}.lexically_normal() == "/"
@@ -128,17 +128,17 @@ struct judge {
         refuse("mounts.target", field, "another mount has the target \"" + one.target + "\" already");
       else if (at_most(policy_profile::baseline) && (is_below(one.target, "/proc") || is_below(one.target, "/sys")))
         refuse("mounts.target", field,
-               "the target \"" + one.target + "\" would cover what the engine hides of the kernel's files");
+               "the target \"" + one.target + "\" is below /proc or /sys, where the engine hides files of the kernel");
     }
   }
 
   void labels() {
     for (const auto& [name, value] : spec.labels)
       if (name == "davit" || name.starts_with("davit."))
-        refuse("labels.reserved", "labels." + name, "labels that start with davit. are davit's own");
+        refuse("labels.reserved", "labels." + name, "labels that start with davit. are reserved");
     for (const auto& label : spec.engine.labels)
       if (label.starts_with("davit."))
-        refuse("labels.reserved", "engine.labels", "labels that start with davit. are davit's own");
+        refuse("labels.reserved", "engine.labels", "labels that start with davit. are reserved");
   }
 
   // What an engine would not take, or take for something else.
@@ -152,18 +152,18 @@ struct judge {
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
       if (!matches(spec.devices[i], device) || spec.devices[i].find("/../") != std::string::npos)
         refuse("devices", "devices[" + std::to_string(i) + "]",
-               "\"" + spec.devices[i] + "\" is no device; write /dev/name[:/dev/name[:rwm]]");
+               "\"" + spec.devices[i] + "\" is not a valid device; write /dev/name[:/dev/name[:rwm]]");
     static const std::set<std::string> limits{"core",    "cpu",      "data",   "fsize",      "locks",
                                               "memlock", "msgqueue", "nice",   "nofile",     "nproc",
                                               "rss",     "rtprio",   "rttime", "sigpending", "stack"};
     for (const auto& [name, value] : spec.ulimits)
       if (!limits.contains(name))
         refuse("ulimits", "ulimits." + name,
-               "there is no such limit; known are core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, "
-               "nproc, rss, rtprio, rttime, sigpending and stack");
+               "unknown limit; the limits are core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, "
+               "rss, rtprio, rttime, sigpending and stack");
       else if (!matches(value, ulimit))
         refuse("ulimits", "ulimits." + name,
-               "\"" + value + "\" is no limit; write SOFT or SOFT:HARD, -1 for unlimited");
+               "\"" + value + "\" is not a valid limit; write SOFT or SOFT:HARD, -1 for unlimited");
       else if (soft_is_higher(value))
         refuse("ulimits", "ulimits." + name, "\"" + value + "\": the soft limit must not be higher than the hard one");
       else if (name == "nofile" && value != "-1" && !value.starts_with("-1:") && std::stoll(value) < 16)
@@ -171,24 +171,25 @@ struct judge {
                "must be at least 16: the engine's runtime opens files before the command does");
     for (const auto& one : spec.dns)
       if (!matches(one, address))
-        refuse("dns", "dns", "\"" + one + "\" is no address");
+        refuse("dns", "dns", "\"" + one + "\" is not a valid address");
     for (const auto& one : spec.extra_hosts)
       if (!matches(one, extra_host))
         refuse("extra-hosts", "extra_hosts",
                "\"" + one + "\" does not name a host and its address; write name:address");
     for (const auto& [name, value] : spec.sysctls)
       if (!matches(name, key) || value.find('\0') != std::string::npos)
-        refuse("sysctls", "sysctls." + name, "\"" + name + "\" is no kernel parameter");
+        refuse("sysctls", "sysctls." + name, "\"" + name + "\" is not a valid kernel parameter");
     if (!spec.hostname.empty() && (!matches(spec.hostname, host_name) || spec.hostname.size() > 64))
-      refuse("hostname", "hostname",
-             "\"" + spec.hostname
-               + "\" is no host name; letters, digits and hyphens, 63 at most between two dots and 64 in all");
+      refuse(
+        "hostname", "hostname",
+        "\"" + spec.hostname
+          + "\" is not a valid host name; use letters, digits and hyphens, at most 63 between two dots and 64 in all");
     for (const auto* names : {&spec.cap_add, &spec.cap_drop})
       for (const auto& one : *names) {
         static const RE2 form{"[A-Z_]{2,32}"};
         if (!matches(capability(one), form))
           refuse("capabilities", names == &spec.cap_add ? "cap_add" : "cap_drop",
-                 "\"" + one + "\" is no capability; write it as in capabilities(7), such as NET_BIND_SERVICE");
+                 "\"" + one + "\" is not a valid capability; write it as in capabilities(7), such as NET_BIND_SERVICE");
       }
   }
 
@@ -196,17 +197,15 @@ struct judge {
 
   void baseline() {
     if (spec.privileged)
-      refuse("privileged", "privileged", "a privileged container owns its host");
+      refuse("privileged", "privileged", "a privileged container controls its host");
     static const std::set<std::string> harmless{"AUDIT_WRITE", "CHOWN",  "DAC_OVERRIDE",     "FOWNER",  "FSETID",
                                                 "KILL",        "MKNOD",  "NET_BIND_SERVICE", "SETFCAP", "SETGID",
                                                 "SETPCAP",     "SETUID", "SYS_CHROOT"};
     for (const auto& one : spec.cap_add)
       if (!harmless.contains(capability(one)))
-        refuse("capabilities", "cap_add",
-               "the capability " + one
-                 + " is not among those that baseline lets a task have beside the engine's own choice");
+        refuse("capabilities", "cap_add", "the capability " + one + " is not one of those that baseline allows");
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
-      refuse("devices", "devices[" + std::to_string(i) + "]", "a device of the host's is the host's to use");
+      refuse("devices", "devices[" + std::to_string(i) + "]", "a task must not use a device of the host");
     auto own = [&](const char* field, const std::string& value, std::initializer_list<std::string_view> allowed) {
       if (!value.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end())
         refuse(std::string{"namespaces."} + field, field,
@@ -218,8 +217,7 @@ struct judge {
     own("userns_mode", spec.userns_mode, {"private"});
     own("cgroup", spec.cgroup, {"private"});
     if (!spec.cgroup_parent.empty())
-      refuse("cgroup-parent", "cgroup_parent",
-             "another parent would take the task out of the limits that were set for it");
+      refuse("cgroup-parent", "cgroup_parent", "another parent would free the task from its limits");
     static const std::set<std::string> harmless_options{
       "no-new-privileges",       "no-new-privileges:true", "no-new-privileges=true", "apparmor=docker-default",
       "apparmor:docker-default", "seccomp=builtin",        "seccomp:builtin"};
@@ -227,7 +225,7 @@ struct judge {
       if (!harmless_options.contains(one))
         refuse("security-opt", "security_opt",
                "\"" + one
-                 + "\" could take away what confines the task; no-new-privileges, apparmor=docker-default and "
+                 + "\" could remove what confines the task; no-new-privileges, apparmor=docker-default and "
                    "seccomp=builtin are allowed");
     static const std::set<std::string> safe{
       "kernel.shm_rmid_forced",       "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start",
@@ -239,18 +237,18 @@ struct judge {
       std::replace(dotted.begin(), dotted.end(), '/', '.');
       if (!safe.contains(dotted))
         refuse("sysctls", "sysctls." + name,
-               name + " is not among the kernel parameters that are a container's own and safe");
+               name + " is not one of the kernel parameters that are safe and separate for each container");
     }
     for (const auto& [name, value] : spec.ulimits)
       if (name == "nice" || name == "rtprio" || name == "rttime" || name == "msgqueue")
         refuse("ulimits", "ulimits." + name,
-               "this limit is about the host's scheduling or memory, not the container's own");
+               "this limit affects the host's scheduling or memory, not only the container's");
     if (!spec.runtime.empty())
-      refuse("runtime", "runtime", "another runtime confines in its own way, or not at all");
+      refuse("runtime", "runtime", "another runtime may confine the task differently, or not at all");
     if (spec.network
         && (*spec.network == "host" || spec.network->starts_with("container:") || spec.network->starts_with("ns:")))
       refuse("network", "network",
-             "\"" + *spec.network + "\" would put the task into a network namespace that is not its own");
+             "\"" + *spec.network + "\" would give the task a network namespace that is not its own");
     for (const auto& one : spec.extra_hosts)
       if (one.find("host-gateway") != std::string::npos)
         refuse("extra-hosts", "extra_hosts", "host-gateway leads to the engine's host");
@@ -263,16 +261,16 @@ struct judge {
     if (!spec.user.empty() && (!matches(spec.user, plain_user) || matches(spec.user, root)))
       refuse("user", "user",
              "\"" + spec.user
-               + "\" is or may be root; write UID or UID:GID, neither 0 (a name means whatever the image says)");
+               + "\" is or may be root; write UID or UID:GID, neither of them 0 (the image decides what a name means)");
     if (spec.read_only && !*spec.read_only)
       refuse("read-only", "read_only", "the root file system must not be writable; write to a tmpfs or a volume");
     for (const auto& one : spec.cap_add)
       if (capability(one) != "NET_BIND_SERVICE")
-        refuse("capabilities", "cap_add", "NET_BIND_SERVICE is the one capability that may be added");
+        refuse("capabilities", "cap_add", "NET_BIND_SERVICE is the only capability that may be added");
     for (const auto& one : spec.group_add) {
       static const RE2 plain_group{"0*[1-9][0-9]{0,9}"};
       if (!matches(one, plain_group))
-        refuse("group-add", "group_add", "\"" + one + "\" is or may be the group of root; write a number");
+        refuse("group-add", "group_add", "\"" + one + "\" is or may be the group of root; write a number other than 0");
     }
   }
 };

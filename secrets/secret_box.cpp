@@ -35,7 +35,7 @@ using cipher_context = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_
 std::string make_key_file(const std::filesystem::path& file) {
   std::string key(key_bytes, '\0');
   if (RAND_bytes(raw(key), key_bytes) != 1)
-    return "the system gives no random numbers";
+    return "the system provides no random numbers";
   auto text = encoding::base64_encode(key) + "\n";
   std::error_code ec;
   std::filesystem::create_directories(file.parent_path(), ec);
@@ -74,7 +74,7 @@ std::shared_ptr<const secret_box> secret_box::open(const std::filesystem::path& 
     return nullptr;
   }
   if ((info.st_mode & (S_IWGRP | S_IRWXO)) != 0) {
-    error = key_file.string() + ": others than its owner may write it, or everybody may read it; chmod 600 it";
+    error = key_file.string() + ": everyone may read it, or others than its owner may write it; chmod 600 it";
     return nullptr;
   }
   std::ifstream in{key_file};
@@ -82,7 +82,7 @@ std::shared_ptr<const secret_box> secret_box::open(const std::filesystem::path& 
   in >> text;
   auto key = encoding::base64_decode(text);
   if (!key || key->size() != key_bytes) {
-    error = key_file.string() + " holds no key: 32 bytes in base64 are expected (openssl rand -base64 32)";
+    error = key_file.string() + " has no valid key: it must be 32 bytes in base64 (openssl rand -base64 32)";
     return nullptr;
   }
   return std::shared_ptr<const secret_box>{new secret_box{std::move(*key)}};

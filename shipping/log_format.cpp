@@ -75,7 +75,7 @@ std::string wrong_template(std::string_view text) {
       auto is_known = std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.name == name; });
       if (!is_known && !(name.starts_with(label_prefix) && name.size() > label_prefix.size()))
         wrong = "{" + std::string{name}
-              + "} is none of fleet, agent, engine, task, attempt, name, owner, image and label:NAME";
+              + "} is not one of fleet, agent, engine, task, attempt, name, owner, image and label:NAME";
     });
   return closed ? wrong : "a { is not closed";
 }

@@ -175,7 +175,7 @@ private:
       auto said = json::read<put_answer>(std::string_view{answer->body.empty() ? "{}" : answer->body},
                                          json::unknown_fields::ignore);
       if (said && said->rejected) {
-        done.message = "events that were too old or too new were thrown away";
+        done.message = "events that were too old or too new were dropped";
         done.refused = 1;
       }
       co_return done;

@@ -204,8 +204,8 @@ private:
       throw std::runtime_error("its last commits are lost: it ends with event " + std::to_string(there) + ", and event "
                                + std::to_string(marked) + " was committed (" + mark_name()
                                + "). The file, or the -wal that belongs to it, was cut off, removed or replaced by an "
-                                 "older one. Keep a copy of both; bring back the right ones, or remove "
-                               + mark_name() + " to go on without what is missing");
+                                 "older one. Keep a copy of both; restore the right ones, or remove "
+                               + mark_name() + " to continue without the missing commits");
   }
 
   std::string path_;

@@ -137,8 +137,8 @@ std::string permission_hint(const std::string& path) {
     text += ": it belongs to group " + std::to_string(info.st_gid);
     if (auto group = ::getgrgid(info.st_gid))
       text += std::string{" ("} + group->gr_name + ")";
-    text += ", of which uid " + std::to_string(::getuid())
-          + " is no member; run davit with that group (docker run --group-add " + std::to_string(info.st_gid)
+    text += ", and uid " + std::to_string(::getuid())
+          + " is not a member; run davit with that group (docker run --group-add " + std::to_string(info.st_gid)
           + ", or usermod -aG)";
   }
   return text;
@@ -180,20 +180,19 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
   for (auto file : {&tls.ca, &tls.certificate, &tls.key})
     if (!file->empty() && !readable(*file))
       return error{engine_errc::tls, 0,
-                   *file + ": " + std::strerror(errno) + " (a TLS file that is not there yet is waited for)"};
+                   *file + ": " + std::strerror(errno) + " (davit waits for a TLS file that does not exist yet)"};
   if (tls.ca.empty())
     SSL_CTX_set_default_verify_paths(handle);
   else if (SSL_CTX_load_verify_locations(handle, tls.ca.c_str(), nullptr) != 1)
-    return error{engine_errc::tls, 0, tls.ca + " holds no certificate authority in PEM: " + openssl_reason()};
+    return error{engine_errc::tls, 0, tls.ca + " has no PEM certificate authority: " + openssl_reason()};
   if (!tls.certificate.empty()) {
     if (SSL_CTX_use_certificate_chain_file(handle, tls.certificate.c_str()) != 1)
-      return error{engine_errc::tls, 0, tls.certificate + " holds no certificate in PEM: " + openssl_reason()};
+      return error{engine_errc::tls, 0, tls.certificate + " has no PEM certificate: " + openssl_reason()};
     auto certificate = SSL_CTX_get0_certificate(handle);
     if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
       return error{engine_errc::tls, 0, "the client certificate " + tls.certificate + " has expired"};
     if (SSL_CTX_use_PrivateKey_file(handle, tls.key.c_str(), SSL_FILETYPE_PEM) != 1)
-      return error{engine_errc::tls, 0,
-                   tls.key + " holds no key that fits " + tls.certificate + ": " + openssl_reason()};
+      return error{engine_errc::tls, 0, tls.key + " has no key that fits " + tls.certificate + ": " + openssl_reason()};
   }
   context->set_verify_mode(tls.verify ? ssl::verify_peer : ssl::verify_none);
   return context;
@@ -218,7 +217,7 @@ std::string handshake_failure(error_code ec, const std::string& peer, tls_stream
          + " (does tls-ca name the authority that signed it, and is its name the one in the endpoint?)";
   if (text.find("wrong version number") != std::string::npos
       || text.find("packet length too long") != std::string::npos)
-    return peer + " does not speak TLS; a port without TLS (Docker's 2375) wants no tls-... options";
+    return peer + " does not speak TLS; a port without TLS (Docker's 2375) needs no tls-... options";
   return "TLS with " + peer + " failed: " + text;
 }
 

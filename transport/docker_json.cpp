@@ -226,7 +226,7 @@ result<engine_info> read_info(std::string_view body) {
   if (!raw)
     return raw.error();
   if (raw->ID.empty())
-    return error{engine_errc::protocol, 0, "the engine's answer is malformed: it tells no id of itself in /info"};
+    return error{engine_errc::protocol, 0, "the engine's answer is malformed: it reports no id in /info"};
   engine_info info;
   info.id = std::move(raw->ID);
   info.name = std::move(raw->Name);

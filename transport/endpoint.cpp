@@ -43,7 +43,8 @@ std::optional<host_and_port> parse_host_and_port(std::string_view text) {
 result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls, std::string_view advice) {
   auto bad = [&](std::string_view text, std::string_view why) {
     return error{engine_errc::refused, 0,
-                 "\"" + std::string{text} + "\" is no endpoint: " + std::string{why} + "; " + std::string{advice}};
+                 "\"" + std::string{text} + "\" is not a valid endpoint: " + std::string{why} + "; "
+                   + std::string{advice}};
   };
   auto colon = text.find("://");
   if (colon == std::string_view::npos)
@@ -61,7 +62,7 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
   if (scheme == "https" && !tls)
     tls.emplace();
   if (scheme != "tcp" && scheme != "http" && scheme != "https")
-    return bad(text, "the scheme is none of unix, tcp, http, https");
+    return bad(text, "the scheme must be unix, tcp, http or https");
   if (scheme == "http")
     tls.reset();
   while (!rest.empty() && rest.back() == '/')
@@ -73,10 +74,10 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
       return bad(text, "the bracket is not closed");
     result.host = rest.substr(1, close - 1);
     if (!is_ipv6(result.host))
-      return bad(text, "in the brackets there is no IPv6 address");
+      return bad(text, "the brackets do not contain an IPv6 address");
     auto after = rest.substr(close + 1);
     if (!after.empty() && after.front() != ':')
-      return bad(text, "a port goes behind a colon");
+      return bad(text, "write a colon before the port");
     port = after.empty() ? after : after.substr(1);
   } else {
     auto at = rest.rfind(':');
@@ -91,7 +92,7 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
   } else {
     auto number = parse_port(port);
     if (!number)
-      return bad(text, "the port is no number from 1 to 65535");
+      return bad(text, "the port must be a number from 1 to 65535");
     result.port = *number;
   }
   result.tls = std::move(tls);
@@ -106,11 +107,10 @@ result<service_url> parse_service_url(const std::string& url, const std::string&
     tls.emplace();
     tls->ca = tls_ca;
   }
-  constexpr auto advice
-    = "write http://host:port or https://host:port, with a path behind it if it is not the usual one";
+  constexpr auto advice = "write http://host:port or https://host:port, with a path if it is not the default";
   if (!url.starts_with("http://") && !url.starts_with("https://"))
     return error{engine_errc::refused, 0,
-                 "\"" + url + "\" is no address of a log service: it must start with http:// or https://"};
+                 "\"" + url + "\" is not a valid address of a log service: it must start with http:// or https://"};
   auto where = parse_endpoint(url.substr(0, slash), tls, advice);
   if (!where)
     return where.error();

@@ -36,7 +36,7 @@ result<std::string> choose_version(std::string_view engine_least, std::string_vi
       return !part.empty() && part.size() <= 4 && part.find_first_not_of("0123456789") == std::string_view::npos;
     };
     if (dot == std::string_view::npos || !digits(text.substr(0, dot)) || !digits(text.substr(dot + 1)))
-      return error{engine_errc::protocol, 0, "this is no Docker engine: it tells an API version that is none"};
+      return error{engine_errc::protocol, 0, "this is not a Docker engine: it reports an invalid API version"};
   }
   if (compare_versions(engine_most, least_api_version) < 0)
     return error{engine_errc::version, 0,
@@ -44,7 +44,7 @@ result<std::string> choose_version(std::string_view engine_least, std::string_vi
                    + std::string{least_api_version} + " (Docker 19.03) at least; upgrade the engine"};
   if (compare_versions(engine_least, most_api_version) > 0)
     return error{engine_errc::version, 0,
-                 "the engine wants API " + std::string{engine_least} + " at least, davit speaks "
+                 "the engine needs API " + std::string{engine_least} + " or newer, davit speaks "
                    + std::string{most_api_version} + " at most; upgrade davit"};
   return std::string{compare_versions(engine_most, most_api_version) < 0 ? engine_most : most_api_version};
 }
@@ -185,7 +185,8 @@ awaitable<result<engine_info>> engine_client::connect(call_options options) {
       most = text;
   }
   if (most.empty())
-    co_return error{engine_errc::protocol, 0, to_string(where()) + " is no Docker engine: it tells no API version"};
+    co_return error{engine_errc::protocol, 0,
+                    to_string(where()) + " is not a Docker engine: it reports no API version"};
   auto chosen = choose_version(least, most);
   if (!chosen)
     co_return chosen.error();

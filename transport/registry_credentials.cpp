@@ -33,7 +33,7 @@ bool inspect(Inspector& f, file_content& x) {
 }
 
 error wrong(const std::string& source, const std::string& what) {
-  return {engine_errc::refused, 0, source + " is no docker config.json: " + what};
+  return {engine_errc::refused, 0, source + " is not a valid Docker config.json: " + what};
 }
 
 /// Helpers are named by docker's own rule, so that no name leads to another program.
@@ -75,11 +75,11 @@ result<registry_credentials> registry_credentials::parse(std::string_view text, 
   }
   for (auto& [registry, helper] : content->helpers) {
     if (!is_helper_name(helper))
-      return wrong(source, "credHelpers[" + registry + "] is no name of a credential helper");
+      return wrong(source, "credHelpers[" + registry + "] is not a valid name of a credential helper");
     all.helpers_[place_of(registry)] = std::move(helper);
   }
   if (!content->store.empty() && !is_helper_name(content->store))
-    return wrong(source, "credsStore is no name of a credential helper");
+    return wrong(source, "credsStore is not a valid name of a credential helper");
   all.store_ = std::move(content->store);
   return all;
 }

@@ -62,14 +62,14 @@ result<void> response_reader::feed(std::string_view bytes, const std::function<v
     if (ec == http::error::need_more)
       break;
     if (ec)
-      return error{engine_errc::protocol, 0, "the answer is no HTTP: " + ec.message()};
+      return error{engine_errc::protocol, 0, "the answer is not valid HTTP: " + ec.message()};
     if (count == 0)
       break;
   }
   std::string rest{input.substr(used)};
   // A chunk's header line has no business being long; the parser would wait for its end for ever.
   if (!p.is_done() && p.is_header_done() && rest.size() > 64 * 1024)
-    return error{engine_errc::protocol, 0, "the answer is no HTTP: a chunk's header does not end"};
+    return error{engine_errc::protocol, 0, "the answer is not valid HTTP: a chunk's header does not end"};
   p.pending = std::move(rest);
   return {};
 }

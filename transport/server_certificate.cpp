@@ -43,12 +43,12 @@ result<std::shared_ptr<ssl::context>> server_certificate::load() const {
     return error{engine_errc::tls, 0, what + (reason ? std::string{": "} + reason : std::string{})};
   };
   if (SSL_CTX_use_certificate_chain_file(handle, settings_.certificate.c_str()) != 1)
-    return fail(settings_.certificate + " holds no certificate in PEM");
+    return fail(settings_.certificate + " has no PEM certificate");
   if (SSL_CTX_use_PrivateKey_file(handle, settings_.key.c_str(), SSL_FILETYPE_PEM) != 1)
-    return fail(settings_.key + " holds no key that fits " + settings_.certificate);
+    return fail(settings_.key + " has no key that fits " + settings_.certificate);
   if (!settings_.ca.empty()) {
     if (SSL_CTX_load_verify_locations(handle, settings_.ca.c_str(), nullptr) != 1)
-      return fail(settings_.ca + " holds no certificate authority in PEM");
+      return fail(settings_.ca + " has no PEM certificate authority");
     context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert);
   }
   return context;

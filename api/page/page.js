@@ -25,7 +25,7 @@ async function call(path, options = {}) {
     await new Promise((done) => setTimeout(done, 1000 * Math.min(10, Number(answer.headers.get("Retry-After")) || 1)));
     answer = await fetch(path, { ...options, headers });
   }
-  if (answer.status === 401) { askForToken("The agent lets nobody in without one."); throw new Refused("401"); }
+  if (answer.status === 401) { askForToken("This agent requires a token."); throw new Refused("401"); }
   if (!answer.ok) {
     let text = answer.status + " " + answer.statusText;
     try { text = (await answer.json()).detail || text; } catch { /* no JSON */ }
@@ -137,7 +137,7 @@ async function follow() {
     } catch (e) {
       if (e instanceof Refused) return;
     }
-    $("link").textContent = "The agent does not answer; what is shown is old";
+    $("link").textContent = "The agent does not answer; this page shows old data";
     $("link").className = "bad";
     await new Promise((done) => setTimeout(done, 1500));
     try { await loadFleet(); for (const task of (await get("/v1/tasks?limit=1000")).tasks) keep(task); draw(); } catch { /* again */ }
@@ -217,7 +217,7 @@ function drawNumbers() {
   for (const e of list) {
     const waiting = count((t) => t.state !== "finished" && t.state !== "queued" && last(t) && last(t).engine_id === e.id);
     if (e.state !== "ready") trouble.push(`Engine ${e.name} is ${e.state}${e.message ? ": " + e.message : ""}${waiting ? ` — ${waiting} tasks wait for it` : ""}`);
-    else if (e.blocked) trouble.push(`Engine ${e.name} is given nothing: ${e.blocked}`);
+    else if (e.blocked) trouble.push(`Engine ${e.name} takes no tasks: ${e.blocked}`);
   }
   for (const a of agents) if (a.state === "gone") trouble.push(`Agent ${a.name} is gone${a.heartbeat_at ? "; last heard of " + span(now - seconds(a.heartbeat_at)) + " ago" : ""}`);
   for (const a of agents) if (a.state === "draining") trouble.push(`Agent ${a.name} is draining: ${a.busy} tasks left`);
@@ -263,7 +263,7 @@ function drawLanes() {
     nodes.push(element("div", { class: "lane " + engine.state + (engine.blocked ? " blocked" : ""), role: "listitem" },
       element("button", { class: "who", type: "button", title: engine.message || engine.blocked || "Details", onclick: () => showEngine(engine.id) }, element("b", {}, engine.name), ` ${engine.busy}/${engine.slots} `, element("span", {}, engine.state === "ready" ? (engine.blocked || `on ${engine.agents.join(", ")}`) : engine.state + (engine.message ? ": " + engine.message : ""))), box));
   }
-  $("lanes").replaceChildren(...(nodes.length ? nodes : [element("p", {}, "No engine is known yet.")]));
+  $("lanes").replaceChildren(...(nodes.length ? nodes : [element("p", {}, "There is no engine yet.")]));
   $("lanes-axis").replaceChildren(...[1, .8, .6, .4, .2, 0].map((part) => element("span", {}, part ? "−" + span(width * part) : "now")));
 }
 
@@ -365,7 +365,7 @@ function drawEngine() {
   const info = engine.info || {}, now = Date.now() / 1000;
   $("detail-title").textContent = "Engine " + engine.name;
   $("detail-title").title = engine.id;
-  $("detail-state").replaceChildren(element("span", { class: "tag " + (engine.state === "ready" && !engine.blocked ? "succeeded" : "failed") }, engine.state), engine.message ? " · " + engine.message : "", engine.blocked ? " · is given nothing: " + engine.blocked : "");
+  $("detail-state").replaceChildren(element("span", { class: "tag " + (engine.state === "ready" && !engine.blocked ? "succeeded" : "failed") }, engine.state), engine.message ? " · " + engine.message : "", engine.blocked ? " · takes no tasks: " + engine.blocked : "");
   for (const one of ["detail-cancel", "detail-retry", "log-part"]) $(one).hidden = true;
   const here = [...tasks.values()].filter((t) => t.state !== "finished" && last(t) && last(t).engine_id === engine.id);
   const facts = [["id", engine.id], ["slots", `${engine.busy} of ${engine.slots} taken`], ["labels", engine.labels.join(", ")], ["Docker", info.version && `${info.version}, API ${info.api_version} (${info.api_range})`], ["system", info.operating_system && `${info.operating_system}, ${info.architecture}, ${info.cpus} CPUs, ${Math.round(info.memory / 2 ** 30)} GiB`],
@@ -401,7 +401,7 @@ function openLog() {
   logPending = [];
   logState = { classes: new Set() };
   $("log").replaceChildren();
-  if (!detail || !detail.attempts.length) { $("log").textContent = "Nothing has been printed: no container of it was made yet."; return; }
+  if (!detail || !detail.attempts.length) { $("log").textContent = "No output: the task has no container yet."; return; }
   const stop = logStop = new AbortController();
   readEvents(`/v1/tasks/${detail.id}/logs?follow=1&tail=${mostLogLines}&attempt=${$("log-attempt").value}`, {}, stop.signal, (event) => {
     if (event.event === "end" || stop.signal.aborted) return;

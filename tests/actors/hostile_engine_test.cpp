@@ -72,7 +72,7 @@ TEST_CASE("an engine that answers anything at all when it is asked who it is: it
        c.flood("a", gigabyte);
      },
      "header"},
-    {"no HTTP", "/_ping", [](auto& c) { c.send("SSH-2.0-OpenSSH_9.2\r\n"); }, "HTTP"},
+    {"not valid HTTP", "/_ping", [](auto& c) { c.send("SSH-2.0-OpenSSH_9.2\r\n"); }, "HTTP"},
     {"nothing", "/_ping", [](auto&) {}, "ended"},
     {"a body without end", "/info",
      [](auto& c) {

@@ -95,7 +95,7 @@ TEST_CASE_METHOD(
   fail(name);
   CHECK(over);
   CHECK(context->ending->load());
-  CHECK(reason.starts_with(name + " fails again and again"));
+  CHECK(reason.starts_with(name + " fails repeatedly"));
   names expected{name};
   for (auto one = start_order.rbegin(); one != start_order.rend(); ++one)
     if (*one != name && *one != "fleet") // which hangs: that is for the watchdog of the process
@@ -117,7 +117,7 @@ TEST_CASE_METHOD(tree, "a leaf that fails for ever is suspended and tried again 
   for (int round = 0; round < 5; ++round) {
     CAPTURE(round);
     CHECK(suspended(subtree) == 1);
-    CHECK(book.told["api"].find('(' + subtree + ": " + name + " fails again and again") != std::string::npos);
+    CHECK(book.told["api"].find('(' + subtree + ": " + name + " fails repeatedly") != std::string::npos);
     for (const auto& one : start_order)
       CHECK(lives(one) == !members.contains(one));
     pass(29'999ms);
@@ -149,7 +149,7 @@ TEST_CASE_METHOD(
   auto heard = book.heard.front();
   CHECK(heard.name == "a");
   CHECK(heard.state == engine_state::down);
-  CHECK(heard.message.starts_with(name + " fails again and again"));
+  CHECK(heard.message.starts_with(name + " fails repeatedly"));
   CHECK(heard.slots == 3);
   CHECK(system.metrics().gauge_family("davit", "engine-up", {"engine"}, "")->get_or_add({{"engine", "a"}})->value()
         == 0);
@@ -204,7 +204,7 @@ TEST_CASE_METHOD(tree, "an agent whose store can't be opened says why when it is
   CHECK(*answer == "");
   pass(10s);
   CHECK(over);
-  CHECK(reason == "store_keeper fails again and again: it can't start");
+  CHECK(reason == "store_keeper fails repeatedly: it can't start");
 }
 
 TEST_CASE_METHOD(tree,

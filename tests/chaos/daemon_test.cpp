@@ -31,7 +31,7 @@ TEST_CASE("SIGTERM drains: what runs ends, nothing new begins, and the agent lea
   CHECK(agent.find(queued).attempts.size() == 1);
 }
 
-TEST_CASE("when the time to drain is over, what runs is left running, and taken up by the next start", "[drain]") {
+TEST_CASE("when the drain timeout is over, what runs is left running, and taken up by the next start", "[drain]") {
   test_engine engine{"a"};
   test_daemon agent{{engine.settings(1)}, {"--davit.agent.drain-timeout=300ms"}};
   agent.start();
@@ -197,7 +197,7 @@ TEST_CASE("two agents on the same data: the second is refused, the first does no
   agent.start();
   auto second = run_process({DAVIT_BINARY, "agent", "--config-file=" + agent.config()});
   CHECK(second.exit_code == 1);
-  CHECK(second.err.find("another agent runs on the data directory") != std::string::npos);
+  CHECK(second.err.find("another agent uses the data directory") != std::string::npos);
   CHECK(agent.run(busybox("exit 3")).exit_code == 3);
 }
 

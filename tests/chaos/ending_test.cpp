@@ -1,4 +1,4 @@
-// What becomes of an agent, and who ends it, when one of its actors fails again and again.
+// What becomes of an agent, and who ends it, when one of its actors fails repeatedly.
 #include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 
@@ -104,9 +104,8 @@ TEST_CASE("an agent that can't be healed ends with 1 and the reason, whatever is
   auto ended = agent.wait(60s);
   CAPTURE(ended.out, ended.err);
   CHECK(ended.exit_code == 1);
-  CHECK(
-    (ended.out + ended.err).find(stuck == "stuck-api" ? "scheduler fails again and again" : "api fails again and again")
-    != std::string::npos);
+  CHECK((ended.out + ended.err).find(stuck == "stuck-api" ? "scheduler fails repeatedly" : "api fails repeatedly")
+        != std::string::npos);
 }
 
 TEST_CASE("an agent whose port is taken ends at once with 1, and the last line says why", "[ending]") {
@@ -156,7 +155,7 @@ TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an eng
   });
   CHECK(agent.process().alive(why));
   CHECK(eventually(
-    [&] { return agent.http("GET", "/v1/sinks").body.find("sink s fails again and again") != std::string::npos; }));
+    [&] { return agent.http("GET", "/v1/sinks").body.find("sink s fails repeatedly") != std::string::npos; }));
   CHECK(agent.metric("davit_suspended{subtree=\"sink s\"}") == 1);
   fail_again_and_again(agent, [](const directory& all) { return caf::actor_cast<caf::actor>(all.reaper); });
   CHECK(agent.process().alive(why));
@@ -164,13 +163,13 @@ TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an eng
     return all.engines.empty() ? caf::actor{} : caf::actor_cast<caf::actor>(all.engines.begin()->second);
   });
   CHECK(eventually([&] {
-    return agent.http("GET", "/v1/engines").body.find("engine_connection e fails again and again") != std::string::npos;
+    return agent.http("GET", "/v1/engines").body.find("engine_connection e fails repeatedly") != std::string::npos;
   }));
   fail_again_and_again(agent, [](const directory& all) {
     return all.sandboxes.count("f") == 0 ? caf::actor{} : caf::actor_cast<caf::actor>(all.sandboxes.at("f"));
   });
   CHECK(eventually([&] {
-    return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails again and again") != std::string::npos;
+    return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails repeatedly") != std::string::npos;
   }));
   CHECK(agent.process().alive(why));
   CHECK(agent.http("GET", "/healthz").status == 200);

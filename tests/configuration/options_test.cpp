@@ -154,7 +154,7 @@ TEST_CASE("the file of defaults and the manual's page are written from the table
 TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
   const std::pair<std::string, std::string> table[] = {
     {"davit = 3\n", ":1: davit: must be a group: davit { agent { ... } }, not 3"},
-    {"agent = \"x\"\n", ":1: agent: belongs into the group davit: davit { agent { ... } }"},
+    {"agent = \"x\"\n", ":1: agent: belongs in the group davit: davit { agent { ... } }"},
     {"agent {\n name = \"x\"\n}\n", ":1: agent: belongs into the group davit"},
     {"davit {\n agent = \"x\"\n}\n", ":2: davit.agent: must be a group: agent { data-dir = ... }, not \"x\""},
     {"davit {\n engines = 4\n}\n", ":2: davit.engines: must be a group: engines { NAME { ... } }, not 4"},
@@ -178,7 +178,7 @@ TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
      ":3: davit.api.listen: \"http://127.0.0.1:7300\" has a scheme that is not expected here; write host:port or "
      "unix:///run/davit.sock"},
     {"davit {\n logs {\n  sinks {\n   a {\n    type = \"loki\"\n    url = \"unix:///x\"\n   }\n  }\n }\n}\n",
-     ":6: davit.logs.sinks.a.url: \"unix:///x\" is no address of a log service: it must start with http"},
+     ":6: davit.logs.sinks.a.url: \"unix:///x\" is not a valid address of a log service: it must start with http"},
     {"caf = 1\n", ":1: caf: must be a group of options, in braces"},
     {"caf {\n shceduler {\n }\n}\n", ":2: caf.shceduler: CAF has no such option"},
     {"caf {\n scheduler {\n  max-thread = 2\n }\n}\n",

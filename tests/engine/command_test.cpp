@@ -75,7 +75,7 @@ void check_commands(const shell_user& user) {
     CHECK(shell(davit + "busybox:test -- sh -c 'echo hi; exit 3' > /dev/full").exit_code == 3);
     auto endless = shell("yes | " + davit + "-i busybox:test -- cat");
     CHECK(endless.exit_code == 125);
-    CHECK(endless.err.find("the most that is taken") != std::string::npos);
+    CHECK(endless.err.find("the maximum") != std::string::npos);
     CHECK(shell(davit + "--env-file /dev/zero busybox:test -- true").exit_code == 125);
     CHECK(shell(std::string{DAVIT_BINARY} + " version > /dev/full").exit_code == 125);
     CHECK(shell(std::string{DAVIT_BINARY} + " check-config --defaults | true; echo ${PIPESTATUS[0]}").out == "141\n");

@@ -97,11 +97,11 @@ TEST_CASE("each mistake with TLS has its own clear error", "[dind][tls]") {
     says(settings, folder + "/nowhere.pem: No such file or directory");
     settings = good;
     settings.tls_key = engine.authority().issue("another").key;
-    says(settings, "holds no key that fits");
+    says(settings, "has no key that fits");
     settings = good;
     std::ofstream{folder + "/empty.pem"} << "";
     settings.tls_ca = folder + "/empty.pem";
-    says(settings, "holds no certificate authority in PEM");
+    says(settings, "has no PEM certificate authority");
   }
   {
     auto plain = good;

@@ -67,7 +67,7 @@ TEST_CASE("a secret reaches the task, and is seen nowhere else: not in its log, 
   spec.secrets["TOKEN"] = {std::string{secret::shown}, false};
   auto again = daemon.http("POST", "/v1/tasks", {}, submission(spec));
   CHECK(again.status == 403);
-  CHECK(again.body.find("give the secret itself") != std::string::npos);
+  CHECK(again.body.find("write the secret itself") != std::string::npos);
 }
 
 TEST_CASE("davit run takes secrets from its environment or a file, never from its command line", "[secrets]") {
@@ -92,7 +92,7 @@ TEST_CASE("davit run takes secrets from its environment or a file, never from it
   CHECK(found_below(folder / "state", "-secret") == "");
   auto bare = run({"--secret", "TOKEN=env-secret"}, "true");
   CHECK(bare.exit_code == 125);
-  CHECK(bare.err.find("would be seen by every process") != std::string::npos);
+  CHECK(bare.err.find("every process could see") != std::string::npos);
   CHECK(run({"--secret", "NOT_SET"}, "true").err.find("the variable NOT_SET is not set") != std::string::npos);
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("a private image is pulled with the agent's credentials, a helper's, o
   own.secrets["DOCKER_AUTH_CONFIG"] = {"{no config", false};
   auto broken = run({}, own);
   CHECK(broken.outcome == outcome::image_unavailable);
-  CHECK(broken.message.find("the secret DOCKER_AUTH_CONFIG is no docker config.json") != std::string::npos);
+  CHECK(broken.message.find("the secret DOCKER_AUTH_CONFIG is not a valid Docker config.json") != std::string::npos);
   // An image that the engine has already is not for everybody, where the policy says so.
   test_agent agent{{engine.settings(2)}, [](agent_settings& s) { s.policy.always_pull = true; }};
   own.secrets["DOCKER_AUTH_CONFIG"] = {with_auth("sesame-open"), false};

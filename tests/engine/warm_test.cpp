@@ -87,7 +87,7 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
     CHECK(next.attempts.size() == 1);
     CHECK(next.attempts.back().message.find("exit code 5") == 0);
     CHECK(next.attempts.back().evidence.note.starts_with(
-      "told by the container's init: exit code 5")); // not waited for the engine's word
+      "reported by the container's init: exit code 5")); // not waited for the engine's word
     auto text = agent.logs(next.id).out;
     CHECK(text.ends_with("/mark\n"));
     CHECK(hosts.insert(text).second); // another container each time
@@ -180,7 +180,7 @@ TEST_CASE("what a name stands for counts when the task runs, not when the sandbo
   image("new");
   auto ended = agent.run(spec);
   CHECK(agent.logs(ended.id).out == "new\n");
-  CHECK(way(ended) == "cold: the image's name stands for another image by now");
+  CHECK(way(ended) == "cold: the image's name now stands for another image");
   REQUIRE(eventually([&] { return agent.metric(waiting) == 1; }));
   auto again = agent.run(spec);
   CHECK(way(again) == "warm");

@@ -287,8 +287,7 @@ TEST_CASE("a second agent of a name is refused what the first one has, and says 
   CHECK(a.run(busybox("true")).outcome == outcome::succeeded);
   member impostor{"a", {engine.settings(4)}, store.url};
   CHECK(eventually([&] {
-    return impostor.http("GET", "/readyz").body.find("another agent of the name a works with the store")
-        != std::string::npos;
+    return impostor.http("GET", "/readyz").body.find("another agent named a uses the store") != std::string::npos;
   }));
   auto id = a.submit(busybox("true"));
   CHECK(a.wait(id).outcome == outcome::succeeded);

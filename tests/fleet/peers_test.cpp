@@ -108,7 +108,7 @@ TEST_CASE_METHOD(
   member c{"c", {}, url, authority, place(authority)};
   CHECK(eventually([&] { return c.logs(id).out == whole; }));
   CHECK(b.logs(id).out == whole);
-  CHECK(b.said_that("agent a is no peer any more"));
+  CHECK(b.said_that("agent a is not a peer any more"));
 }
 
 TEST_CASE_METHOD(fleet_fixture, "a peer is found by a name alone, where the store does not tell of it",
@@ -148,7 +148,7 @@ TEST_CASE_METHOD(fleet_fixture,
     elsewhere,        authority,
     place(authority), {"--davit.fleet.name=other", "--davit.fleet.peers=[\"" + a.where.address() + "\"]"}};
   CHECK(foreigner.said_that("is of the fleet"));
-  CHECK(a.said_that("turned away: agent foreigner is of the fleet \"other\""));
+  CHECK(a.said_that("refused a peer: agent foreigner is of the fleet \"other\""));
   CHECK(a.said().find("is a peer now") == std::string::npos);
 }
 
@@ -173,7 +173,7 @@ TEST_CASE_METHOD(fleet_fixture,
     .receive([](const peer_hello&) {}, [&](const caf::error& e) { answer = text_of(e); });
   CHECK(answer.find("agent old (davit 0.0.1) speaks version 0 of the agents' protocol") != std::string::npos);
   CHECK(answer.find("upgrade the older one") != std::string::npos);
-  CHECK(a.said_that("turned away: agent old (davit 0.0.1) speaks version 0"));
+  CHECK(a.said_that("refused a peer: agent old (davit 0.0.1) speaks version 0"));
 }
 
 TEST_CASE_METHOD(fleet_fixture, "whatever is sent to the fleet's port does the agent no harm", "[fleet][peers]") {

@@ -46,10 +46,10 @@ page.on("pageerror", (e) => complaints.push(String(e)));
 await check("it asks for a token, and says when one is not good", async () => {
   await page.goto(url + "/");
   await page.getByLabel(/Token/).fill("davit_wrong_token");
-  await page.getByRole("button", { name: "Go on" }).click();
-  await page.getByText("The agent lets nobody in without one.").waitFor();
+  await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByText("This agent requires a token.").waitFor();
   await page.getByLabel(/Token/).fill(token);
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Continue" }).click();
   await page.getByText("live", { exact: true }).waitFor();
   assert.equal(await page.locator("#gate").isVisible(), false);
 });
@@ -98,7 +98,7 @@ await page.screenshot({ path: shots + "/busy-dark.png" });
 await check("a task that waits says why", async () => {
   await page.locator(".row", { hasText: "gpu-job" }).first().click();
   await page.getByText("Why it waits").waitFor();
-  assert.match(await page.locator(".why").innerText(), /north: does not carry the label "gpu"/);
+  assert.match(await page.locator(".why").innerText(), /north: does not have the label "gpu"/);
   await page.screenshot({ path: shots + "/waiting-dark.png" });
 });
 

@@ -166,7 +166,7 @@ TEST_CASE("why a task waits is told for each engine") {
   engine.busy = 2;
   CHECK(why_not(spec, engine) == "all its 2 slots are taken");
   spec.engine.labels = {"gpu"};
-  CHECK(why_not(spec, engine) == "does not carry the label \"gpu\"");
+  CHECK(why_not(spec, engine) == "does not have the label \"gpu\"");
 }
 
 TEST_CASE("what no engine could run is refused with the field's name") {

@@ -91,7 +91,7 @@ TEST_CASE("a template names the attempt's own names, and a wrong one is told") {
         == "ci/a1/dind/01a20d32-0000-7000-8000-000000000001/2/build/alice/alpine:3.20");
   CHECK(expand("x-{label:team}-{label:no}-y", names) == "x-red-none-y");
   CHECK(wrong_template("{task}/{label:a}").empty());
-  CHECK(wrong_template("{tusk}").find("none of") != std::string::npos);
+  CHECK(wrong_template("{tusk}").find("not one of") != std::string::npos);
   CHECK(wrong_template("{task").find("not closed") != std::string::npos);
   CHECK_FALSE(wrong_template("{label:}").empty());
 }
