@@ -46,7 +46,7 @@ struct enum_names {
   std::string choices() const {
     std::string result = "one of";
     for (const auto& name : names)
-      result.append(&name == &names[0] ? " " : ", ").append(name);
+      result.append(&name == names.data() ? " " : ", ").append(name);
     return result;
   }
 };

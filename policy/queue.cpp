@@ -68,11 +68,11 @@ full_limits limit_usage::full() const {
     for (const auto& [owner, count] : running_.owners)
       if (count >= rules_.most_per_owner)
         all.owners.push_back(owner);
-  for (const auto& [label, count] : running_.labels)
+  for (const auto& one : running_.labels)
     if (std::any_of(rules_.label_limits.begin(), rules_.label_limits.end(), [&](const label_limit& limit) {
-          return is_for(limit, label.first, label.second) && count >= limit.most;
+          return is_for(limit, one.first.first, one.first.second) && one.second >= limit.most;
         }))
-      all.labels.push_back(label);
+      all.labels.push_back(one.first);
   return all;
 }
 
