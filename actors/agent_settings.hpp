@@ -36,7 +36,7 @@ struct agent_settings {
   std::filesystem::path data_dir{"/var/lib/davit"};
   bool private_tasks = false; ///< Runs the tasks that it accepted itself and no others.
   std::vector<std::string>
-    heritage; ///< Agents that are dead for good: their tasks are cancelled, their containers removed.
+    heritage; ///< Agents that will never come back: their tasks are cancelled, their containers removed.
   duration drain_timeout{600'000};
   std::string drain_action = "leave";          ///< What happens to tasks that still run then: "leave" or "stop".
   std::string log_format = "text";             ///< Of what the agent itself has to say: "text" or "json".
@@ -47,7 +47,7 @@ struct agent_settings {
   access_settings access;
   std::string fleet = "default";
   bool shared_store = false; ///< Found out at the start: other agents may work with the store.
-  duration lease{20'000};    ///< How long after an agent's last sign of life others take over what it has left.
+  duration lease{20'000};    ///< How long after an agent's last heartbeat others take over its attempts.
   uuid home;                 ///< Of the data directory.
   fleet_settings peers;
   placement_rules placement;

@@ -12,7 +12,7 @@ inline const std::string registry_secret = "DOCKER_AUTH_CONFIG";
 /// The name of an attempt's container.
 std::string container_name(const attempt_key& key);
 
-/// The attempt that a container of this name is for; none if it is no such name.
+/// The attempt of a container with this name; none if the name is not an attempt's.
 std::optional<attempt_key> key_of_name(std::string_view name);
 
 /// The container that a task's attempt wants; `spec` has been judged.

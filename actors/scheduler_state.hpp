@@ -90,7 +90,7 @@ void settle_drain(scheduler_pointer self);
 /// Gives the attempt an executor. Two answers that cross may hold the same attempt: it gets one.
 void take_up(scheduler_pointer self, claimed_attempt work);
 
-/// Stores the end of an attempt that has no executor. Until that is done it is nobody's to take up.
+/// Stores the end of an attempt that has no executor. Until then nobody may take it up.
 void store_end(scheduler_pointer self, const attempt_result& result);
 
 /// An executor has ended. If it was not of its own accord, another goes on from where the container is.

@@ -25,7 +25,7 @@ class access_control {
 public:
   access_control(access_settings settings, const std::filesystem::path& data_dir);
 
-  /// The caller, or the answer that turns them away: 401, 403 (from a web page of somebody else's), 429.
+  /// The caller, or the answer that refuses the request: 401, 403 (from a web page of another origin), 429.
   struct verdict {
     caller who;
     std::optional<transport::server_response> refusal;

@@ -9,7 +9,7 @@
 namespace davit {
 
 /// Judges the task spec (JSON) as the agent of this configuration would, for its widest engine or for the profile that
-/// is named, and prints the verdict. 0: allowed; 1: refused. Throws a command_failure for what is no task spec.
+/// is named, and prints the verdict. 0: allowed; 1: refused. Throws a command_failure if it is not a valid task spec.
 int explain_policy(const configuration& config, const std::string& spec, std::optional<policy_profile> profile,
                    bool as_json);
 

@@ -12,7 +12,7 @@ namespace davit {
 // -- reading an agent's answers
 // ------------------------------------------------------------------------------------------
 
-/// Throws a command_failure if the answer is no JSON.
+/// Throws a command_failure if the answer is not JSON.
 json::element parse(json::parser& parser, const std::string& text);
 
 /// A text field, made printable; empty if it is not there.

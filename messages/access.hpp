@@ -13,7 +13,7 @@ namespace davit {
 enum class api_scope : std::uint8_t { submit, read, cancel, admin };
 DAVIT_ENUM_TEXT(api_scope, 4, "submit", "read", "cancel", "admin")
 
-/// One token, as the file has it: what is shown to the API is `davit_<id>_<secret>`, of which only the id and a salted
+/// One token, as the file has it: what is shown to the API is `davit_<id>_<secret>`, and only the id and a salted
 /// SHA-256 of the secret (256 random bits) are kept.
 struct api_token {
   static constexpr bool json_omits_empty = true;
@@ -21,7 +21,7 @@ struct api_token {
   std::string id;
   std::string name;
   std::vector<api_scope> scopes;
-  std::optional<policy_profile> profile; ///< The widest that its tasks get.
+  std::optional<policy_profile> profile; ///< The widest profile that its tasks may use.
   std::string salt;                      ///< Base64.
   std::string hash;                      ///< Base64.
   timestamp created_at;
@@ -35,15 +35,15 @@ bool inspect(Inspector& f, api_token& x) {
                             f.field("created_at", x.created_at), f.field("expires_at", x.expires_at));
 }
 
-/// The `davit.api` group of the configuration, but for where it listens.
+/// The `davit.api` group of the configuration, without the listen address.
 struct access_settings {
   std::string tokens_file;              ///< Empty: nobody has a token.
   std::string tls_certificate, tls_key; ///< PEM files; empty: no TLS.
-  std::string tls_client_ca;            ///< PEM file; clients must show a certificate that it has signed.
+  std::string tls_client_ca;            ///< PEM file; clients need a certificate that this authority has signed.
   std::vector<api_scope> local_scopes{
-    api_scope::admin};     ///< Of callers without a token, on the unix socket or (if there are no tokens) on loopback.
-  double rate_limit = 200; ///< Requests per second and token; 0: any number.
-  bool open_metrics = false; ///< /metrics asks for no token.
+    api_scope::admin};       ///< For callers without a token, on the unix socket or (without tokens) on loopback.
+  double rate_limit = 200;   ///< Requests per second and token; 0: any number.
+  bool open_metrics = false; ///< /metrics needs no token.
   std::string audit_log;     ///< File; empty: audit.log in the data directory.
 };
 

@@ -9,7 +9,7 @@
 
 namespace davit {
 
-/// Names an attempt for all time.
+/// Identifies an attempt permanently.
 struct attempt_key {
   task_id task;
   std::int32_t number = 0;
@@ -33,7 +33,7 @@ bool inspect(Inspector& f, attempt_token& x) {
   return f.object(x).fields(f.field("key", x.key), f.field("incarnation", x.incarnation));
 }
 
-/// Room on one engine, offered by a scheduler.
+/// Free slots on one engine, offered by a scheduler.
 struct engine_offer {
   std::string name;
   std::string id;
@@ -48,18 +48,18 @@ bool inspect(Inspector& f, engine_offer& x) {
                             f.field("slots", x.slots), f.field("free", x.free));
 }
 
-/// Which of the engines that could take a task gets it.
+/// How to choose among the engines that can take a task.
 enum class placement_strategy : std::uint8_t {
   spread, ///< The one with the largest share of free slots.
-  pack,   ///< The one with the smallest: others may be left empty.
+  pack,   ///< The one with the smallest share, so that other engines stay empty.
 };
 DAVIT_ENUM_TEXT(placement_strategy, 2, "spread", "pack")
 
-/// How many tasks that carry a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each
-/// of the label's values by itself, which is what others call a concurrency group.
+/// How many tasks with a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each of
+/// the label's values separately (a concurrency group).
 struct label_limit {
   std::string name;
-  std::string value; ///< Empty: each value for itself.
+  std::string value; ///< Empty: each value separately.
   std::uint32_t most = 1;
 
   bool operator==(const label_limit&) const = default;
@@ -76,7 +76,7 @@ bool inspect(Inspector& f, label_limit& x) {
   return inspect_as_text(f, x);
 }
 
-/// What the whole fleet goes by when it places tasks. Its agents should agree on it: each keeps to its own.
+/// The fleet's rules for placing tasks. All agents should have the same; each agent applies its own.
 struct placement_rules {
   placement_strategy strategy = placement_strategy::spread;
   duration image_patience{2000};    ///< How long a task waits for an engine that has its image, while others are free.
@@ -90,8 +90,8 @@ bool inspect(Inspector& f, placement_rules& x) {
                             f.field("most_per_owner", x.most_per_owner), f.field("label_limits", x.label_limits));
 }
 
-/// Asks for the attempts that the asker owns and does not work at, and for as many queued tasks as its offers have room
-/// for. It may be sent again whenever its answer was lost: what the lost answer held is in the next one.
+/// Asks for the sender's attempts that it does not run yet, and for as many queued tasks as its offers have room for.
+/// The sender may repeat it if the answer was lost: the next answer contains the same attempts.
 struct claim_request {
   std::string agent;
   uuid incarnation;
@@ -99,10 +99,10 @@ struct claim_request {
   std::vector<std::string> reached{}; ///< The ids of all engines that the agent reaches, with room or without.
   placement_rules rules{};
   std::vector<attempt_key> at_work{}; ///< Open attempts of this incarnation that are not among these are answered.
-  /// The incarnation has had no answer yet: what the agent's earlier ones left open is handed to it. Such a request
-  /// must make no offers, or what it claims could not be told from what was left.
+  /// The incarnation has had no answer yet: it takes over open attempts of the agent's earlier incarnations. Such a
+  /// request must make no offers; otherwise new claims and old attempts look the same.
   bool first = false;
-  /// Agents that are dead for good: their pinned tasks are cancelled, and what they left open is handed over too.
+  /// Agents that will never come back: their pinned tasks are cancelled, and their open attempts are handed over too.
   std::vector<std::string> inherits{};
 };
 
@@ -113,11 +113,11 @@ bool inspect(Inspector& f, claim_request& x) {
                             f.field("at_work", x.at_work), f.field("first", x.first), f.field("inherits", x.inherits));
 }
 
-/// A task in a scheduler's hands, with the attempt that the claim (or an earlier owner) has made.
+/// A claimed task, with the attempt that the claim (or an earlier owner) has made.
 struct claimed_attempt {
   attempt_token token;
   davit::task task;     ///< With the attempt as its last one.
-  bool resumed = false; ///< The attempt was under way already; its container may exist.
+  bool resumed = false; ///< The attempt had already begun; its container may exist.
   bool adopted = false; ///< Another agent, or this one before it lost its lease, may have given it up.
 };
 
@@ -138,7 +138,7 @@ bool inspect(Inspector& f, claim_answer& x) {
   return f.object(x).fields(f.field("attempts", x.attempts), f.field("next_due", x.next_due));
 }
 
-/// What an executor has reached, written down before it goes on.
+/// An executor's progress, recorded before it continues.
 struct attempt_progress {
   attempt_token token;
   task_state state = task_state::starting;
@@ -153,7 +153,7 @@ bool inspect(Inspector& f, attempt_progress& x) {
                             f.field("image_id", x.image_id), f.field("started_at", x.started_at));
 }
 
-/// How an attempt ended, and whether the task is tried again.
+/// How an attempt ended, and whether the task is retried.
 struct attempt_result {
   attempt_token token;
   davit::outcome outcome = outcome::failed;
@@ -177,11 +177,11 @@ bool inspect(Inspector& f, attempt_result& x) {
                             f.field("image", x.image));
 }
 
-/// What a live attempt is at.
+/// The state of a live attempt.
 struct attempt_status {
   attempt_key key;
   std::string phase;   ///< recover, pull, create, start, run, collect, remove, report
-  std::string waiting; ///< What it waits for, if an engine is away; for people.
+  std::string waiting; ///< What it waits for, if an engine can't be reached; for people.
   std::string engine;
   std::uint32_t layers = 0;
   std::uint32_t layers_done = 0;

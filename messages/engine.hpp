@@ -13,7 +13,7 @@ namespace davit {
 
 // -- errors ----------------------------------------------------------------------------------------------------------
 
-/// What can go wrong between davit and an engine. The text beside it is the engine's own, or the system's.
+/// What can go wrong between davit and an engine. The text next to it comes from the engine or the system.
 enum class engine_errc : std::uint8_t {
   none,
   unreachable, ///< No connection: refused, no such socket, name not found.
@@ -27,7 +27,7 @@ enum class engine_errc : std::uint8_t {
   conflict,    ///< 409
   refused,     ///< Another 4xx: the engine understood and won't.
   failed,      ///< 5xx
-  version,     ///< The engine's API versions and davit's do not meet.
+  version,     ///< The engine's API versions and davit's do not overlap.
 };
 DAVIT_ENUM_TEXT(engine_errc, 13, "none", "unreachable", "permission", "tls", "lost", "timed_out", "cancelled",
                 "protocol", "not_found", "conflict", "refused", "failed", "version")
@@ -69,15 +69,15 @@ struct engine_settings {
   bool tls_verify = true;
   duration grace{60'000}; ///< How long its tasks wait for an engine that is down.
   byte_size image_gc_below{
-    0}; ///< With less free, images that davit pulled and that were not used for image_gc_age are removed.
+    0}; ///< Below this much free disk, davit removes images that it pulled and has not used for image_gc_age.
   duration image_gc_age{3'600'000};
   byte_size min_free_disk{
-    256ull << 20}; ///< With less, nothing is placed there; known of engines on the agent's own host.
+    256ull << 20}; ///< Below this, nothing is placed there; works only for engines on the agent's host.
   std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
   std::uint32_t sandboxes = 2;           ///< How many containers may wait for tasks there; 0: none.
   duration sandbox_idle{300'000};        ///< How long after the last task of their kind they still wait.
   std::uint32_t images_ahead
-    = 4; ///< While all its slots are taken it pulls the images of so many tasks that come next; 0: none.
+    = 4; ///< While all slots are taken, the engine pulls images for this many of the next tasks; 0: none.
   std::string log_files; ///< The folder of the engine's containers, if this agent can read it: logs are followed there.
                          ///< Empty: the engine is asked for them.
 };
@@ -93,14 +93,13 @@ bool inspect(Inspector& f, engine_settings& x) {
     f.field("log_files", x.log_files));
 }
 
-/// What an engine says of itself.
+/// What an engine reports about itself.
 struct engine_info {
-  std::string id;          ///< davit's own: of a volume on the engine. Without volumes: as reported.
-  std::string reported_id; ///< What the engine calls itself. Machines that were cloned share it, and Podman makes
-                           ///< another each time.
+  std::string id;          ///< davit's own id, from a volume on the engine. Without volumes: as reported.
+  std::string reported_id; ///< The engine's own id. Cloned machines share it, and Podman makes a new one each time.
   std::string name;
   std::string version;
-  std::string api_version; ///< The one that davit and the engine agreed on.
+  std::string api_version; ///< The version that davit and the engine agreed on.
   std::string api_range;   ///< What the engine offers, `1.24-1.41`.
   std::string operating_system;
   std::string architecture;
@@ -131,21 +130,21 @@ bool inspect(Inspector& f, engine_info& x) {
                             f.field("system_time", x.system_time), f.field("warnings", x.warnings));
 }
 
-/// How an engine fares, as its connection sees it.
+/// An engine's state, as its connection sees it.
 struct engine_status {
   std::string name;
   engine_state state = engine_state::connecting;
   std::string message; ///< Why it is not ready.
-  timestamp since;     ///< When it came into this state.
+  timestamp since;     ///< When it entered this state.
   std::vector<std::string> labels;
   std::uint32_t slots = 0;
   std::uint32_t busy = 0; ///< Filled in by the scheduler.
-  std::string blocked;    ///< Filled in by the scheduler: why nothing is placed there although it may be ready.
-  /// Another one whenever the engine may have been restarted: its event stream ended, or it refused a connection. If it
-  /// turns out to be the same process, the epoch that it had before.
+  std::string blocked;    ///< Filled in by the scheduler: why nothing is placed there, even if it is ready.
+  /// Changes whenever the engine may have restarted: its event stream ended, or it refused a connection. If it turns
+  /// out to be the same process, it gets its old epoch back.
   std::uint64_t epoch = 0;
   std::optional<timestamp>
-    same_since; ///< By the engine's clock: it is one process since then at least. None while that is in doubt.
+    same_since; ///< By the engine's clock: it has been one process at least since then. None while this is unknown.
   duration grace{0};
   policy_profile profile = policy_profile::baseline; ///< What tasks may ask of it.
   std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.
@@ -179,7 +178,7 @@ bool inspect(Inspector& f, image_info& x) {
                             f.field("user", x.user));
 }
 
-/// How far a pull has come.
+/// The progress of a pull.
 struct pull_progress {
   std::string image;
   std::uint32_t layers = 0;
@@ -198,7 +197,7 @@ bool inspect(Inspector& f, pull_progress& x) {
 
 // -- containers ------------------------------------------------------------------------------------------------------
 
-/// A container to be made. Mapped one to one to the body of `POST /containers/create`.
+/// A container to create. Mapped one to one to the body of `POST /containers/create`.
 struct container_plan {
   std::string name;
   std::string image;
@@ -231,9 +230,9 @@ struct container_plan {
   std::vector<std::string> extra_hosts;
   std::vector<std::string> dns;
   std::string hostname;
-  bool bare_network = false;   ///< Nothing but loopback, made by the runtime and not by the engine: of the network
-                               ///< `none`, and much quicker.
-  bool no_healthcheck = false; ///< The image's own is not run.
+  bool bare_network
+    = false; ///< Only loopback, made by the runtime instead of the engine: for the network `none`, and much faster.
+  bool no_healthcheck = false; ///< Do not run the image's health check.
   std::string log_driver;      ///< Empty: the engine's own choice.
   std::map<std::string, std::string> log_options;
 };
@@ -257,20 +256,20 @@ bool inspect(Inspector& f, container_plan& x) {
     f.field("log_options", x.log_options));
 }
 
-/// A container as inspect tells it.
+/// A container as inspect reports it.
 struct container_status {
   std::string id;
   std::string name;
   std::string image_id;
   std::map<std::string, std::string> labels;
   std::string state;          ///< created, running, paused, restarting, removing, exited, dead
-  std::int64_t exit_code = 0; ///< Means something in the states exited and dead alone.
+  std::int64_t exit_code = 0; ///< Valid only in the states exited and dead.
   bool oom_killed = false;
   std::string error;
   std::optional<timestamp> started_at;
   std::optional<timestamp> finished_at;
   bool tty = false;
-  std::string joined;    ///< The container whose network it has joined, by its id; empty: none's.
+  std::string joined;    ///< The id of the container whose network it has joined; empty: none.
   std::string raw_state; ///< The `State` object as the engine wrote it.
 
   bool ended() const { return state == "exited" || state == "dead"; }
@@ -285,15 +284,15 @@ bool inspect(Inspector& f, container_status& x) {
                             f.field("tty", x.tty), f.field("joined", x.joined), f.field("raw_state", x.raw_state));
 }
 
-/// A sandbox that was given to an attempt: its container, under the attempt's name by now; or none, and why.
+/// A sandbox that was given to an attempt: its container, which now has the attempt's name; or none, and why.
 struct sandbox {
   std::string container; ///< Empty: there is none.
-  std::string why;       ///< There is none; or it was not there already.
+  std::string why;       ///< Why there is none, or why it had to be made.
   std::string image_id;
   std::string nonce;                  ///< Marks what its init has to say.
   bool says_begun = true;             ///< The init says when the task begins. (Those of an older davit do not.)
   std::vector<std::string> arguments; ///< The task's command, with what the image has to add.
-  std::string network; ///< There is no sandbox, but this container's network to be joined; empty: not that either.
+  std::string network; ///< Instead of a sandbox: the container whose network to join; empty: none either.
 };
 
 template <class Inspector>

@@ -21,7 +21,7 @@ DAVIT_ENUM_TEXT(store_errc, 5, "none", "unavailable", "not_found", "fenced", "co
 enum class log_errc : std::uint8_t {
   none,
   unwritable, ///< The log's folder or disk does not take it.
-  damaged,    ///< The file is no log, or ends in the middle of a record that was acknowledged.
+  damaged,    ///< The file is not a log, or ends in the middle of a record that was acknowledged.
   stale,      ///< The batch comes from a source that was replaced.
   missing,    ///< Nothing of the log is kept, neither by this agent nor in the store.
 };

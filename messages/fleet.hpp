@@ -60,8 +60,7 @@ bool inspect(Inspector& f, agent_status& x) {
                             f.field("heartbeat_at", x.heartbeat_at), f.field("lease_until", x.lease_until));
 }
 
-/// What agents say to each other first. Who does not speak the same version is turned away before anything else is
-/// said.
+/// The first message between agents. A peer with another version is refused at once.
 struct peer_hello {
   static constexpr std::uint32_t current_protocol = 1;
 
@@ -88,12 +87,12 @@ bool inspect(Inspector& f, log_block& x) {
   return f.object(x).fields(f.field("count", x.count), f.field("bytes", x.bytes));
 }
 
-/// Asks for what agents whose leases are over have left.
+/// Asks for the attempts of agents whose leases are over.
 struct adopt_request {
   std::string agent;
   uuid incarnation;
   std::vector<agent_engine> engines; ///< Those that the asker reaches.
-  duration patience{5000};           ///< How long after the lease's end what nobody can reach is given up.
+  duration patience{5000};           ///< How long after the lease's end unreachable attempts are given up.
 };
 
 template <class Inspector>
@@ -104,7 +103,7 @@ bool inspect(Inspector& f, adopt_request& x) {
 
 /// All of it belongs to the asker now.
 struct adoption {
-  std::vector<claimed_attempt> adopted; ///< On engines that the asker reaches: to be gone on with.
+  std::vector<claimed_attempt> adopted; ///< On engines that the sender reaches: it continues them.
   std::vector<claimed_attempt> orphans; ///< On engines that no living agent reaches: to be ended as agent_lost.
 };
 

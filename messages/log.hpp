@@ -101,7 +101,7 @@ bool inspect(Inspector& f, log_batch& x) {
                             f.field("records", x.records));
 }
 
-/// Leave to write an attempt's log, and where to go on. Batches of older sources are refused from now on.
+/// Permission to write an attempt's log, and where to continue. Batches of older sources are refused from now on.
 struct log_lease {
   std::uint64_t source = 0;
   log_cursor cursor;
@@ -117,11 +117,11 @@ struct log_request {
   attempt_key key;
   std::string container;
   bool tty = false;
-  bool follow = true; ///< False: what is there by now.
+  bool follow = true; ///< False: only what is there now.
   bool tail
     = false; ///< A reader before this one has written all that it came across: the log's last records may be enough.
   log_lease lease;
-  std::vector<secret> secrets; ///< In clear: what is masked before it is written.
+  std::vector<secret> secrets; ///< In clear: masked before anything is written.
   std::string nonce;           ///< Of a sandbox: what its init says is not the task's output.
   bool says_begun
     = false; ///< The init says when the task begins: what comes before that is not the task's output either.
@@ -176,7 +176,7 @@ struct log_query {
   std::uint32_t max_bytes = 256 * 1024;
   duration wait{0}; ///< How long to wait for a first record, if there is none yet and the log is still open.
   bool elsewhere
-    = false; ///< The attempt is another agent's: what is here of its log is not to be believed unless it is whole.
+    = false; ///< The attempt belongs to another agent: trust a local copy of its log only if it is complete.
 };
 
 template <class Inspector>
@@ -190,7 +190,7 @@ struct log_page {
   std::vector<log_record> records;
   std::vector<std::uint64_t> ends; ///< Of each record: the offset behind it.
   std::uint64_t next = 0;          ///< Offset of what follows.
-  bool finished = false;           ///< Nothing follows and nothing will.
+  bool finished = false;           ///< The log has ended: nothing follows.
 };
 
 template <class Inspector>
@@ -214,7 +214,7 @@ bool inspect(Inspector& f, log_extent& x) {
 /// Attempts of one agent whose end was stored.
 struct ended_attempts {
   std::vector<attempt_key> keys;
-  std::int64_t next = 0; ///< Where to ask on; 0: that was all.
+  std::int64_t next = 0; ///< Where the next page begins; 0: that was the last.
 };
 
 template <class Inspector>
@@ -260,11 +260,10 @@ struct sink_settings {
   std::string token_file;                 ///< Bearer token for Loki and OTLP.
   std::string tenant;                     ///< Loki's X-Scope-OrgID.
   std::string tls_ca;                     ///< PEM file; empty: the system's authorities.
-  byte_size max_backlog{
-    256ull << 20}; ///< Bytes of output that may wait to be sent; what goes beyond is dropped, and counted.
+  byte_size max_backlog{256ull << 20};    ///< Bytes of output that may wait to be sent; more is dropped and counted.
 };
 
-/// How a sink fares.
+/// A sink's state.
 struct sink_status {
   std::string name;
   std::string type;
@@ -273,7 +272,7 @@ struct sink_status {
   std::uint64_t bytes = 0;
   std::uint64_t dropped = 0;  ///< Bytes.
   std::uint64_t failures = 0; ///< Deliveries that were refused or got no answer.
-  std::uint64_t backlog = 0;  ///< Logs that are not sent to their end.
+  std::uint64_t backlog = 0;  ///< Logs that are not completely sent.
 };
 
 template <class Inspector>

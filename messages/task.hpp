@@ -14,8 +14,7 @@ namespace davit {
 
 // -- task spec -------------------------------------------------------------------------------------------------------
 
-/// A value that nobody is to see. Its text form is `***` for whoever writes it down or out: who needs the value must
-/// name it.
+/// A value that must stay hidden. Its text form is always `***`; code that needs the value must read the member.
 struct secret {
   std::string value; ///< In clear as a user gave it, or sealed (secrets/secret_box.hpp).
   bool sealed = false;
@@ -63,7 +62,7 @@ DAVIT_ENUM_TEXT(outcome, 9, "succeeded", "failed", "oom_killed", "timed_out", "c
 
 struct resource_limits {
   std::optional<double> cpus;       ///< Processors, as `docker run --cpus`.
-  std::optional<byte_size> memory;  ///< Hard limit; swap is not given on top of it.
+  std::optional<byte_size> memory;  ///< Hard limit, without extra swap.
   std::optional<std::int64_t> pids; ///< Processes and threads.
   std::optional<byte_size> shm;     ///< Size of /dev/shm.
 
@@ -92,17 +91,17 @@ bool inspect(Inspector& f, mount& x) {
                             f.field("read_only", x.read_only), f.field("size", x.size));
 }
 
-/// What a task may ask of an engine, named as Kubernetes' Pod Security Standards name it; each allows what those before
-/// it do.
+/// What a task may ask of an engine, with the names of Kubernetes' Pod Security Standards; each allows more than the
+/// one before it.
 enum class policy_profile : std::uint8_t {
   restricted, ///< No root, no capability, a root file system that can't be written, no network unless it is named.
-  baseline,   ///< Nothing that is known to lead from a container to its host.
+  baseline,   ///< Nothing that is known to give a container access to its host.
   privileged, ///< Everything but the engine's own socket.
 };
 DAVIT_ENUM_TEXT(policy_profile, 3, "restricted", "baseline", "privileged")
 
 struct engine_selector {
-  std::vector<std::string> labels; ///< The engine must carry each of them.
+  std::vector<std::string> labels; ///< The engine must have all of them.
 
   bool operator==(const engine_selector&) const = default;
 };
@@ -132,7 +131,7 @@ bool inspect(Inspector& f, backoff_range& x) {
 }
 
 struct retry_policy {
-  std::int32_t attempts = 3; ///< How many attempts at most, the first included.
+  std::int32_t attempts = 3; ///< Maximum number of attempts, including the first.
   std::vector<outcome> on{outcome::engine_lost, outcome::agent_lost};
   backoff_range backoff;
 
@@ -160,11 +159,11 @@ bool inspect(Inspector& f, output_validator& x) {
   return f.object(x).fields(f.field("type", x.type), f.field("regex", x.regex));
 }
 
-/// How a task's container comes to be.
+/// How a task gets its container.
 enum class start_mode : std::uint8_t {
-  automatic, ///< In a sandbox, if the task can be: one that waits already, or else one that is made for it.
-  warm,      ///< The same; what can't be is refused.
-  cold,      ///< In a container of its own, all of which is made for it.
+  automatic, ///< In a sandbox, if possible: one that waits already, or one that is made for the task.
+  warm,      ///< Only in a sandbox; a task that can't is refused.
+  cold,      ///< In a container that is made for the task.
 };
 DAVIT_ENUM_TEXT(start_mode, 3, "auto", "warm", "cold")
 
@@ -184,14 +183,13 @@ struct task_spec {
   std::optional<bool> init; ///< False: the command is its container's first process; else davit's init is.
   resource_limits resources;
   std::optional<duration> timeout;      ///< From the container's start; then SIGTERM, `stop_timeout`, SIGKILL.
-  std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; 10 s if not said.
-  std::optional<duration>
-    pull_timeout; ///< For pulling the image, from the attempt's beginning; the agent's default if not said.
+  std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; default 10 s.
+  std::optional<duration> pull_timeout; ///< For the image pull, counted from the attempt's start; default: the agent's.
   std::optional<duration>
     queue_timeout;                    ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
-  std::optional<std::string> network; ///< `none`, `bridge`, `host`; the policy's default if not said.
+  std::optional<std::string> network; ///< `none`, `bridge`, `host`; default: the policy's.
   std::vector<mount> mounts;
-  std::optional<policy_profile> profile; ///< A stricter one than the agent would hold it to.
+  std::optional<policy_profile> profile; ///< A stricter profile than the agent's.
   // What the profiles judge; names and values as the Compose specification has them.
   bool privileged = false;
   std::optional<bool> read_only; ///< The root file system.
@@ -213,9 +211,9 @@ struct task_spec {
   start_mode start = start_mode::automatic;
   std::map<std::string, std::string> labels;
   engine_selector engine;
-  std::int32_t priority = 0; ///< Higher goes first.
+  std::int32_t priority = 0; ///< Higher runs first.
   retry_policy retry;
-  bool at_most_once = false; ///< Tried again only if it is proven that no container of it was ever started.
+  bool at_most_once = false; ///< Retried only if it is proven that no container of it ever started.
   std::optional<output_validator> validator;
   std::string name;
   std::string dedupe_key;
@@ -249,15 +247,15 @@ bool inspect(Inspector& f, task_spec& x) {
 enum class task_state : std::uint8_t { queued, starting, running, finished };
 DAVIT_ENUM_TEXT(task_state, 4, "queued", "starting", "running", "finished")
 
-/// Seconds that an attempt spent in each of its phases. A phase that was not reached is not there.
+/// Seconds that an attempt spent in each phase, without the phases that it did not reach.
 using phase_seconds = std::map<std::string, double>;
 
-/// What an outcome rests on. What is not known is empty, never guessed.
+/// The evidence for an outcome. Unknown values are empty, never guessed.
 struct evidence {
   std::string inspect;             ///< The container's `State` as the engine's inspect gave it, JSON.
   std::vector<std::string> events; ///< The engine's events about the container, JSON, oldest first.
   std::vector<std::string> kills;  ///< What davit itself did to end the container, with times.
-  std::string note;                ///< What was unclear and how it was decided.
+  std::string note;                ///< What was unclear, and how davit decided.
   std::string start;               ///< `warm`, or `cold: ` and why it was not.
 };
 
@@ -302,7 +300,7 @@ struct task {
   std::optional<davit::outcome> outcome;
   std::optional<std::int64_t> exit_code;
   std::string message;
-  std::string owner; ///< Who has submitted it: the token's name, or where the call came from.
+  std::string owner; ///< Who submitted it: the token's name, or where the call came from.
   bool cancel_requested = false;
   timestamp created_at;
   std::optional<timestamp> not_before; ///< A retry waits until then.
@@ -321,7 +319,7 @@ bool inspect(Inspector& f, task& x) {
                             f.field("spec", x.spec), f.field("attempts", x.attempts));
 }
 
-/// A task that a store has accepted. `created` is false when its dedupe key named one that was there already.
+/// A task that a store has accepted. `created` is false if its dedupe key named an existing task.
 struct task_receipt {
   task_id id;
   bool created = true;

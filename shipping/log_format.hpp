@@ -23,7 +23,7 @@ std::string wrong_template(std::string_view text);
 /// `none`.
 std::string expand(std::string_view text, const log_names& names);
 
-/// The record's bytes as services take them: without the newline at its end; what is no UTF-8 is replaced.
+/// The record's bytes as services take them: without the newline at its end; invalid UTF-8 is replaced.
 std::string line_of(const log_record& record);
 
 /// One JSON object and a newline: time, stream, line, and whose it is.

@@ -9,7 +9,7 @@ class sql_events final : public last_write {
 public:
   explicit sql_events(sql_session& session) : session_(session) {}
 
-  /// What is there by now is no news. To be called before anything else is.
+  /// Skips existing events. Call it before anything else.
   result<void> open();
 
   /// To the transaction that is open. `message` may be any bytes.

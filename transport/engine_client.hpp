@@ -123,7 +123,7 @@ public:
 
   awaitable<result<void>> kill_container(std::string id, std::string signal, call_options options);
 
-  /// With its anonymous volumes; a running one is killed. Not being there is no error.
+  /// With its anonymous volumes; a running one is killed. A missing one is not an error.
   awaitable<result<void>> remove_container(std::string id, call_options options);
 
   /// Those that carry all the labels (`name=value`, or `name` alone), in every state.

@@ -17,8 +17,8 @@ public:
   /// No credentials at all.
   registry_credentials() = default;
 
-  /// Reads `auths`, `credHelpers` and `credsStore`; other keys are docker's own affair. `source` names the text in
-  /// errors, which never quote it.
+  /// Reads `auths`, `credHelpers` and `credsStore`; other keys are ignored. `source` names the text in errors, which
+  /// never quote it.
   static result<registry_credentials> parse(std::string_view text, const std::string& source);
 
   /// The file as it is now. An empty name is no file and no error.
