@@ -68,6 +68,11 @@ int started(const test_engine& engine, task_id id) {
                   + to_string(id) + " | wc -l"));
 }
 
+/// An engine remembers its last 256 events.
+bool has_forgotten(const test_engine& engine) {
+  return std::stoi(engine.docker("events --since 1h --until 0s | wc -l")) >= 256;
+}
+
 const std::string lines = "for i in $(seq 100); do echo line $i; sleep 0.12; done; exit 7";
 
 std::string hundred_lines() {
@@ -269,13 +274,15 @@ TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and
     going.start();
     submit(2);
   }
+  auto forgotten = has_forgotten(x) || has_forgotten(y);
   for (const auto& [id, code, text] : tasks) {
     auto ended = a.wait(id);
     INFO(ended.message);
     CHECK(ended.exit_code == code);
     CHECK(ended.attempts.size() == 1);
     CHECK(b.logs(id).out == text);
-    CHECK(started(x, id) + started(y, id) == 1);
+    auto starts = started(x, id) + started(y, id);
+    CHECK((starts == 1 || (starts == 0 && forgotten)));
   }
   CHECK(eventually([&] { return x.docker("ps -aq").empty() && y.docker("ps -aq").empty(); }));
 }
