@@ -98,7 +98,7 @@ void attempt_machine::heard(const pull_moved& one) {
 
 template <class Ask>
 void attempt_machine::heard(const reply<Ask>& one) {
-  if constexpr (!Ask::lasting)
+  if constexpr (!Ask::lasting && is_of_engine<Ask>)
     trouble_is_over();
   dispatch(one);
 }

@@ -255,6 +255,10 @@ DAVIT_ENUM_TEXT(asked, 30, "judge", "inspect", "list_containers", "count_process
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());
 
+/// The engine itself has answered such a question: its connection works. (The sandbox keeper may answer from memory.)
+template <class Ask>
+inline constexpr bool is_of_engine = name_of<Ask> > asked::judge&& name_of<Ask> < asked::take_sandbox;
+
 // -- what can happen -------------------------------------------------------------------------------------------------
 
 enum class timer : std::uint8_t {

@@ -34,7 +34,8 @@ public:
     for (int i = 0, most = pick(120); i < most && !left_; ++i)
       disturb();
     calm_ = true;
-    engine(true);
+    stays_away_ = chance(6);
+    engine(!stays_away_);
     for (int i = 0; i < 3000 && !left_; ++i)
       step_calmly();
     return left_;
@@ -63,6 +64,8 @@ public:
       CHECK_FALSE(result.retry_at);
     // Whatever the outcome, a container that ran is not left to run: it is removed, or the engine was away for too long
     // to ask.
+    if (stays_away_ && world_.state == truth::container::running)
+      CHECK(result.outcome == outcome::engine_lost);
     if (result.outcome != outcome::engine_lost && !gave_up_)
       CHECK(world_.state == truth::container::none);
   }
@@ -298,7 +301,8 @@ private:
   std::vector<pending> pending_;
   std::vector<std::pair<std::chrono::milliseconds, timer>> timers_;
   std::chrono::milliseconds clock_{0};
-  bool gave_up_ = false; ///< The engine's grace was over.
+  bool stays_away_ = false; ///< The engine does not come back.
+  bool gave_up_ = false;    ///< The engine's grace was over.
   bool left_ = false, cancelled_ = false;
 };
 

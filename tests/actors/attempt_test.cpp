@@ -135,6 +135,19 @@ TEST_CASE("a task that runs at most once is not tried again while it may be runn
   CHECK_FALSE(it.result().retry_at);
 }
 
+TEST_CASE("what others than the engine answer does not prolong its grace", "[attempt]") {
+  story it{fresh_attempt(), {}};
+  it.run.work.task.spec.start = start_mode::cold;
+  it.run.work.task.spec.init = false;
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(engine_is(it.run, engine_state::down));
+  it.hears(refusal{asked::wait, {engine_errc::timed_out, {}, {}, "no answer"}});
+  it.hears(timer_fired{timer::first_look}).hears(reply<ask::open_log>{}); // from the log keeper
+  it.hears(timer_fired{timer::engine_grace}, it.run.engine.grace);
+  it.hears(reply<ask::close_log>{}, it.run.engine.grace);
+  CHECK(it.result().outcome == outcome::engine_lost);
+}
+
 TEST_CASE("an init that can't be asked for in time is asked for again", "[attempt]") {
   story it{fresh_attempt(), {}};
   it.run.work.task.spec.start = start_mode::cold;
