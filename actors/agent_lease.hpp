@@ -28,8 +28,11 @@ public:
   /// The heartbeat that was sent then has been answered. False: the lease is refused.
   void answered(bool granted, time_point sent, time_point now);
 
-  /// It has not been answered.
-  void unanswered() { beating_ = false; }
+  /// It has not been answered: the next one is due.
+  void unanswered() {
+    beating_ = false;
+    beaten_.reset();
+  }
 
   /// The store has not been reached for so long that what runs must be given up before others take it over.
   bool must_give_up(time_point now) const;

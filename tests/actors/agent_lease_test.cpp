@@ -12,7 +12,8 @@ const agent_lease::time_point start{1h};
 
 } // namespace
 
-TEST_CASE("a heartbeat is due at once, then a sixth of the lease after the last, and never while one is under way") {
+TEST_CASE("a heartbeat is due at once, then a sixth of the lease after the last or when that failed, and never while "
+          "one is under way") {
   agent_lease lease{12s};
   CHECK(lease.beat_due(start));
   lease.beat_sent(start);
@@ -22,8 +23,7 @@ TEST_CASE("a heartbeat is due at once, then a sixth of the lease after the last,
   CHECK(lease.beat_due(start + 2s));
   lease.beat_sent(start + 2s);
   lease.unanswered();
-  CHECK_FALSE(lease.beat_due(start + 3s));
-  CHECK(lease.beat_due(start + 4s));
+  CHECK(lease.beat_due(start + 3s)); // a store that is back is to hear of the agent before its time is over
 }
 
 TEST_CASE("the lease counts from when the heartbeat was sent, and not at all if its answer came late") {

@@ -64,7 +64,7 @@ public:
       CHECK_FALSE(result.retry_at);
     // Whatever the outcome, a container that ran is not left to run: it is removed, or the engine was away for too long
     // to ask.
-    if (stays_away_ && world_.state == truth::container::running)
+    if (stays_away_ && world_.begun && world_.state == truth::container::running)
       CHECK(result.outcome == outcome::engine_lost);
     if (result.outcome != outcome::engine_lost && !gave_up_)
       CHECK(world_.state == truth::container::none);

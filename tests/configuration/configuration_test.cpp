@@ -172,7 +172,7 @@ TEST_CASE("placement and sinks arrive; what is wrong with them is named") {
 }
 )");
   CHECK(names(wrong, "davit.conf:3: davit.placement.max-per-label: must be a list, each entry a label and a number"));
-  CHECK(names(wrong, "davit.conf:7: davit.logs.sinks.a: write where it is"));
+  CHECK(names(wrong, "davit.conf:7: davit.logs.sinks.a: it has no url"));
   CHECK(names(wrong, "davit.conf:10: davit.logs.sinks.b: a file needs a path"));
   CHECK(names(wrong, "davit.conf:16: davit.logs.sinks.c.group: {tusk} is not one of"));
   CHECK(names(

@@ -155,7 +155,7 @@ TEST_CASE("a mistake is named with what is wrong, where, and what to do") {
   const std::pair<std::string, std::string> table[] = {
     {"davit = 3\n", ":1: davit: must be a group: davit { agent { ... } }, not 3"},
     {"agent = \"x\"\n", ":1: agent: belongs in the group davit: davit { agent { ... } }"},
-    {"agent {\n name = \"x\"\n}\n", ":1: agent: belongs into the group davit"},
+    {"agent {\n name = \"x\"\n}\n", ":1: agent: belongs in the group davit"},
     {"davit {\n agent = \"x\"\n}\n", ":2: davit.agent: must be a group: agent { data-dir = ... }, not \"x\""},
     {"davit {\n engines = 4\n}\n", ":2: davit.engines: must be a group: engines { NAME { ... } }, not 4"},
     {"davit {\n engines {\n  a = \"unix:///x\"\n }\n}\n",
