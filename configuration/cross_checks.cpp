@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 namespace davit {
 
@@ -21,6 +22,8 @@ void check_file(const std::string& option, const std::string& file, mistake_list
 
 void check_engine(const engine_settings& engine, mistake_list& mistakes) {
   auto name = "davit.engines." + engine.name;
+  if (auto wrong = plain_name.wrong(engine.name); !wrong.empty()) // it is a label of metrics, and a file's name
+    mistakes.add(name, wrong);
   if (mistakes.has(name + ".endpoint"))
     return;
   if (engine.endpoint.empty())
@@ -34,6 +37,8 @@ void check_engine(const engine_settings& engine, mistake_list& mistakes) {
 
 void check_sink(const sink_settings& sink, mistake_list& mistakes) {
   auto name = "davit.logs.sinks." + sink.name;
+  if (auto wrong = plain_name.wrong(sink.name); !wrong.empty())
+    mistakes.add(name, wrong);
   if (sink.type == sink_type::file && sink.path.empty() && !mistakes.has(name + ".path"))
     mistakes.add(name, "a file needs a path; write path = \"/var/log/davit.json\"");
   auto environment = [](const char* variable) -> const char* { return std::getenv(variable); };
@@ -112,8 +117,15 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
     mistakes.add("davit.agent.docker-config", known.error().message);
   for (const auto& engine : agent.engines)
     check_engine(engine, mistakes);
-  for (const auto& sink : agent.logs.sinks)
+  std::map<std::string, std::string> paths; // of files, with the sinks that write them
+  for (const auto& sink : agent.logs.sinks) {
     check_sink(sink, mistakes);
+    if (sink.type != sink_type::file || sink.path.empty())
+      continue;
+    if (auto [there, is_new] = paths.emplace(sink.path, sink.name); !is_new)
+      mistakes.add("davit.logs.sinks." + sink.name + ".path",
+                   "the sink " + there->second + " writes this file; each sink needs a file of its own");
+  }
   check_policy(agent.policy, mistakes);
   check_api(agent.api_listen, agent.access, mistakes);
   check_fleet(agent, mistakes);

@@ -238,6 +238,31 @@ TEST_CASE("an address that can't work is refused, in words of what is expected t
     }
 }
 
+TEST_CASE("names that break metrics, and two sinks with one file, are refused") {
+  auto wrong = read(R"(davit {
+  engines {
+    "a\"b" {
+      endpoint = "unix:///x.sock"
+    }
+  }
+  logs {
+    sinks {
+      one {
+        type = "file"
+        path = "/var/log/tasks.json"
+      }
+      two {
+        type = "file"
+        path = "/var/log/tasks.json"
+      }
+    }
+  }
+}
+)");
+  CHECK(names(wrong, "davit.conf:3: davit.engines.a\"b: must consist of"));
+  CHECK(names(wrong, "davit.conf:15: davit.logs.sinks.two.path: the sink one writes this file"));
+}
+
 TEST_CASE("half a file is not taken for a whole one, wherever it is cut") {
   std::ifstream in{std::string{DAVIT_SOURCE} + "/config/davit.conf"};
   std::string whole{std::istreambuf_iterator<char>{in}, {}};
