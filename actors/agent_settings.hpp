@@ -35,8 +35,8 @@ struct agent_settings {
   std::string name;
   std::filesystem::path data_dir{"/var/lib/davit"};
   bool private_tasks = false; ///< Runs the tasks that it accepted itself and no others.
-  std::vector<std::string>
-    heritage; ///< Agents that will never come back: their tasks are cancelled, their containers removed.
+  /// Agents that will never come back: their tasks are cancelled, their containers removed.
+  std::vector<std::string> dead_agents;
   duration drain_timeout{600'000};
   std::string drain_action = "leave";          ///< What happens to tasks that still run then: "leave" or "stop".
   std::string log_format = "text";             ///< Of what the agent itself has to say: "text" or "json".

@@ -118,8 +118,8 @@ struct own_container {
   std::string image_id;
   bool warm = false;                  ///< It is a sandbox.
   std::vector<std::string> arguments; ///< Of a sandbox: what it is to execute.
-  std::string
-    nonce; ///< What its init marks its words with; empty: there is no init, and the command is the first process.
+  /// What its init marks its words with; empty: there is no init, and the command is the first process.
+  std::string nonce;
   bool says_begun = false;            ///< That init says when the task begins.
   std::string program;                ///< What it was to execute, if this executor has told it.
   std::optional<image_info> image;    ///< Of one that is to have an init: what its name stood for.

@@ -107,8 +107,8 @@ struct engine_connection_state {
   std::map<attempt_key, pending_log> logs;
   bool told_of_files = false;               ///< That a log could not be read where `log_files` says.
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
-  std::map<std::string, std::shared_ptr<transport::byte_stream>>
-    lines; ///< To the inits of sandboxes that wait, by their containers.
+  /// To the inits of sandboxes that wait, by their containers.
+  std::map<std::string, std::shared_ptr<transport::byte_stream>> lines;
   std::minstd_rand random{std::random_device{}()};
 };
 

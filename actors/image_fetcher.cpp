@@ -25,8 +25,8 @@ constexpr duration remembered_for = 60s;
 
 struct engine_images {
   bool at_work = false;
-  std::map<std::string, steady::time_point>
-    settled; ///< Images that are there, or not to be had, and since when that is known.
+  /// Images that are there, or not to be had, and since when that is known.
+  std::map<std::string, steady::time_point> looked_up;
 };
 
 struct image_fetcher_state {
@@ -57,8 +57,8 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   auto& state = self->state;
   auto& mine = state.engines[engine.name];
   auto now = steady::now();
-  std::erase_if(mine.settled, [&](const auto& one) { return now - one.second > remembered_for; });
-  while (!images.empty() && mine.settled.contains(images.front()))
+  std::erase_if(mine.looked_up, [&](const auto& one) { return now - one.second > remembered_for; });
+  while (!images.empty() && mine.looked_up.contains(images.front()))
     images.pop_front();
   auto address = state.handles.engines.find(engine.name);
   if (images.empty() || address == state.handles.engines.end()) {
@@ -68,7 +68,7 @@ void fetch(self_pointer self, const engine_status& engine, std::deque<std::strin
   auto image = images.front();
   images.pop_front();
   auto next = [=] {
-    self->state.engines[engine.name].settled[image] = steady::now();
+    self->state.engines[engine.name].looked_up[image] = steady::now();
     fetch(self, engine, images);
   };
   auto pulled = [=] {

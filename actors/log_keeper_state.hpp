@@ -48,8 +48,8 @@ struct state {
 
   context_ptr context;
   std::map<attempt_key, open_log> open;
-  std::deque<std::pair<attempt_key, std::chrono::steady_clock::time_point>>
-    in_memory; ///< Of those, and until when; also some that are gone.
+  /// Of those, and until when; also some that are gone.
+  std::deque<std::pair<attempt_key, std::chrono::steady_clock::time_point>> in_memory;
   unsent_logs unsent;
   std::multimap<attempt_key, waiting_reader> readers;
   std::deque<log_scan> scans;
@@ -61,8 +61,8 @@ struct state {
   std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
   std::unique_ptr<store::log_journal> journal;
-  std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>>
-    ended; ///< Durable with the next commit.
+  /// Durable with the next commit.
+  std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended;
   bool ticking = false;
 
   explicit state(log_actor::stateful_pointer<state>) {}

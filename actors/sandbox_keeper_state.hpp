@@ -57,8 +57,8 @@ struct sandbox_kind_state {
   duration backoff{0};
   steady::time_point not_before{};
   std::string trouble; ///< Why the last one could not be made.
-  std::optional<image_info>
-    image; ///< What the image's name stood for last. The next one is made of the name, and looked at.
+  /// What the image's name stood for last. The next one is made of the name, and looked at.
+  std::optional<image_info> image;
 };
 
 struct sandbox_keeper_state {

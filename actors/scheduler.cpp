@@ -84,7 +84,7 @@ void claimed(scheduler_pointer self, claim_answer& answer, bool first) {
       take_up(self, std::move(one));
   if (answer.next_due)
     look_again(self, *answer.next_due);
-  settle_drain(self);
+  answer_drain(self);
 }
 
 /// What is fenced must have ended before it can be taken over.
@@ -95,7 +95,7 @@ bool fenced_executors_live(const scheduler_state& state) {
 
 } // namespace
 
-void settle_drain(scheduler_pointer self) {
+void answer_drain(scheduler_pointer self) {
   auto& state = self->state;
   if (!state.draining || !state.live.empty() || (state.drain_waits && !state.caught_up))
     return;
@@ -117,7 +117,7 @@ void claim(scheduler_pointer self) {
   claim_request request{settings.name, state.incarnation, {}, state.engines.reached(), settings.placement};
   request.first = !state.caught_up;
   if (request.first)
-    request.inherits = settings.heritage;
+    request.dead_agents = settings.dead_agents;
   else if (!state.draining && state.blocked.empty())
     request.offers = state.engines.offers(state.counting_slots(), state.blocking());
   if (request.offers.empty() && state.caught_up && !state.answer_lost)
@@ -250,10 +250,10 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
       if (!state.caught_up && !std::exchange(state.drain_waits, true)) {
         self->run_delayed(drain_patience, [self] {
           self->state.drain_waits = false;
-          settle_drain(self);
+          answer_drain(self);
         });
       }
-      settle_drain(self);
+      answer_drain(self);
       return promise;
     },
     [=](stop_atom) { tell_executors(self, all_of_them, stop_atom_v); },

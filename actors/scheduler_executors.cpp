@@ -37,7 +37,7 @@ void restart_executor(scheduler_pointer self, const attempt_token& token) {
           = now.attempts.empty() || now.attempts.back().number != token.key.number || now.attempts.back().outcome;
         if (over) { // the outcome is stored; what is left of the container is the reaper's
           self->state.live.erase(token.key);
-          settle_drain(self);
+          answer_drain(self);
           claim(self);
           return;
         }
@@ -94,7 +94,7 @@ void executor_down(scheduler_pointer self, const caf::down_msg& down) {
   entry.executor = nullptr;
   auto give_up = [&] {
     state.live.erase(found);
-    settle_drain(self);
+    answer_drain(self);
     claim(self);
   };
   if (!down.reason || down.reason == caf::exit_reason::normal || token.incarnation != state.incarnation)

@@ -83,7 +83,7 @@ using scheduler_pointer = scheduler_actor::stateful_pointer<scheduler_state>;
 void claim(scheduler_pointer self);
 
 /// Answers whoever waits for the end of the drain, if it is over.
-void settle_drain(scheduler_pointer self);
+void answer_drain(scheduler_pointer self);
 
 // -- scheduler_executors.cpp ------------------------------------------------------------------------------------------
 

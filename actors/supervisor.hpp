@@ -35,8 +35,8 @@ struct subtree_plan {
 
 struct supervision_plan {
   std::vector<subtree_plan> subtrees;
-  std::vector<child_plan>
-    children; ///< In the order of their start. Whoever waits for the start waits for the last one.
+  /// In the order of their start. Whoever waits for the start waits for the last one.
+  std::vector<child_plan> children;
 };
 
 /// A child that fails is started again after a backoff, and those who use it are given its new handle. One that has

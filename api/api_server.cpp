@@ -136,12 +136,16 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   auto is = [&](const char* method) {
     return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
   };
+  auto refuse_method = [&](const std::string& allowed) {
+    auto response = problem(405, request.method + " is not allowed here; use " + allowed, "");
+    response.headers.emplace_back("Allow", allowed);
+    respond(self, client, std::move(response));
+  };
   auto only = [&](const char* method, auto then) {
     if (is(method))
-      return then();
-    auto response = problem(405, request.method + " is not allowed here; use " + method, "");
-    response.headers.emplace_back("Allow", method);
-    respond(self, client, std::move(response));
+      then();
+    else
+      refuse_method(std::string_view{method} == "GET" ? "GET, HEAD" : method);
   };
   if (auto asset = page_asset(request.path); !asset.bytes.empty())
     return only("GET", [&] {
@@ -167,7 +171,9 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     if (path.size() == 2 && path[1] == "tasks") {
       if (is("GET"))
         return list(self, client);
-      return only("POST", [&] { submit(self, client, who); });
+      if (is("POST"))
+        return submit(self, client, who);
+      return refuse_method("GET, HEAD, POST");
     }
     if (path.size() >= 3 && path[1] == "tasks") {
       uuid id;

@@ -14,9 +14,9 @@
 namespace davit {
 
 /// Holds a lock for as long as this process lives, so that its successors can see whether it does.
-class life_sign {
+class liveness_lock {
 public:
-  life_sign(const std::filesystem::path& folder, const std::string& name)
+  liveness_lock(const std::filesystem::path& folder, const std::string& name)
     : path_((folder / (name + ".alive")).string()) {
     // Locked before it has the name that others look for.
     auto unborn = path_ + ".new";
@@ -24,12 +24,12 @@ public:
     if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0)
       ::rename(unborn.c_str(), path_.c_str());
   }
-  ~life_sign() {
+  ~liveness_lock() {
     ::unlink(path_.c_str());
     ::close(fd_);
   }
-  life_sign(const life_sign&) = delete;
-  life_sign& operator=(const life_sign&) = delete;
+  liveness_lock(const liveness_lock&) = delete;
+  liveness_lock& operator=(const liveness_lock&) = delete;
 
   /// The names of those that died without a farewell. Each is told to one caller alone.
   static std::vector<std::string> dead(const std::filesystem::path& folder) {
@@ -96,8 +96,8 @@ embedded_agent::embedded_agent() {
   for (auto& engine : config.agent.engines)
     engine.sandboxes = engine.images_ahead = 0; // nothing comes after this task
   config.agent.docker_config = docker_config_file();
-  config.agent.heritage = life_sign::dead(folder);
-  alive_ = std::make_unique<life_sign>(folder, name);
+  config.agent.dead_agents = liveness_lock::dead(folder);
+  alive_ = std::make_unique<liveness_lock>(folder, name);
   spdlog::set_level(spdlog::level::critical);
   auto parsed = transport::parse_endpoint("unix://" + socket.string());
   if (!parsed)

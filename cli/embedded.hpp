@@ -8,7 +8,7 @@
 
 namespace davit {
 
-class life_sign;
+class liveness_lock;
 
 /// An agent in this process, for one task, on a store that it shares with its like. What others of them have left,
 /// because they were killed, is cancelled and removed by it.
@@ -25,7 +25,7 @@ public:
 
 private:
   transport::endpoint where_;
-  std::unique_ptr<life_sign> alive_;
+  std::unique_ptr<liveness_lock> alive_;
   std::unique_ptr<agent_process> process_;
 };
 

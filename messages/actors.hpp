@@ -12,19 +12,8 @@
 
 namespace davit {
 
-// The handles that each actor uses; defined at the end. Sent when the actor starts, and whenever a handle changes.
-struct store_handles;
-struct log_handles;
-struct sink_handles;
-struct engine_handles;
-struct sandbox_handles;
-struct executor_handles;
-struct scheduler_handles;
-struct fetcher_handles;
-struct reaper_handles;
-struct fleet_handles;
-struct api_handles;
-struct directory;
+// The handles that each actor uses are defined at the end. They are sent when the actor starts, and whenever one
+// changes.
 
 /// The STORE KEEPER interface. Owns the database session. The database blocks, so this actor has its own thread.
 /// Commits writes that arrive together in one transaction, and answers after the commit: an answered write is durable.

@@ -103,14 +103,15 @@ struct claim_request {
   /// request must make no offers; otherwise new claims and old attempts look the same.
   bool first = false;
   /// Agents that will never come back: their pinned tasks are cancelled, and their open attempts are handed over too.
-  std::vector<std::string> inherits{};
+  std::vector<std::string> dead_agents{};
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, claim_request& x) {
   return f.object(x).fields(f.field("agent", x.agent), f.field("incarnation", x.incarnation),
                             f.field("offers", x.offers), f.field("reached", x.reached), f.field("rules", x.rules),
-                            f.field("at_work", x.at_work), f.field("first", x.first), f.field("inherits", x.inherits));
+                            f.field("at_work", x.at_work), f.field("first", x.first),
+                            f.field("dead_agents", x.dead_agents));
 }
 
 /// A claimed task, with the attempt that the claim (or an earlier owner) has made.

@@ -143,8 +143,8 @@ struct engine_status {
   /// Changes whenever the engine may have restarted: its event stream ended, or it refused a connection. If it turns
   /// out to be the same process, it gets its old epoch back.
   std::uint64_t epoch = 0;
-  std::optional<timestamp>
-    same_since; ///< By the engine's clock: it has been one process at least since then. None while this is unknown.
+  /// By the engine's clock: it has been one process at least since then. None while this is unknown.
+  std::optional<timestamp> same_since;
   duration grace{0};
   policy_profile profile = policy_profile::baseline; ///< What tasks may ask of it.
   std::optional<std::uint64_t> disk_free; ///< Bytes where the engine keeps its data, if the agent can see that place.

@@ -147,8 +147,8 @@ DAVIT_ENUM_TEXT(sandbox_word, 4, "unused", "exec", "exited", "signaled")
 struct sandbox_report {
   sandbox_word word = sandbox_word::unused;
   std::int32_t number = 0;
-  std::optional<std::int32_t>
-    oom_kills; ///< Processes of the container that were killed for its memory limit, if it could be told.
+  /// Processes of the container that were killed for its memory limit, if it could be told.
+  std::optional<std::int32_t> oom_kills;
   bool operator==(const sandbox_report&) const = default;
 };
 
@@ -160,8 +160,8 @@ bool inspect(Inspector& f, sandbox_report& x) {
 /// A container's log has ended, and is written.
 struct log_end {
   bool complete = false; ///< Nothing that was read is kept back for what may follow it.
-  std::optional<sandbox_report>
-    report; ///< Of a sandbox: then nothing more will come, though the container may take a while to end.
+  /// Of a sandbox: then nothing more will come, though the container may take a while to end.
+  std::optional<sandbox_report> report;
 };
 
 template <class Inspector>
@@ -229,8 +229,8 @@ struct log_summary {
   std::uint64_t dropped = 0; ///< Bytes that came and were not kept, for the size limit.
   bool gaps = false;         ///< The engine has lost some bytes; the log says where.
   std::string tail;          ///< The last bytes of stdout and stderr, at most a mebibyte, if asked for.
-  std::string
-    packed; ///< The whole log as the store keeps it, if it is small: then it is durable with the attempt's outcome.
+  /// The whole log as the store keeps it, if it is small: then it is durable with the attempt's outcome.
+  std::string packed;
 };
 
 template <class Inspector>

@@ -185,8 +185,8 @@ struct task_spec {
   std::optional<duration> timeout;      ///< From the container's start; then SIGTERM, `stop_timeout`, SIGKILL.
   std::optional<duration> stop_timeout; ///< From SIGTERM to SIGKILL; default 10 s.
   std::optional<duration> pull_timeout; ///< For the image pull, counted from the attempt's start; default: the agent's.
-  std::optional<duration>
-    queue_timeout;                    ///< From acceptance (or from the time of a retry) to the claim; then `timed_out`.
+  /// From acceptance (or from the time of a retry) to the claim; then `timed_out`.
+  std::optional<duration> queue_timeout;
   std::optional<std::string> network; ///< `none`, `bridge`, `host`; default: the policy's.
   std::vector<mount> mounts;
   std::optional<policy_profile> profile; ///< A stricter profile than the agent's.

@@ -56,8 +56,8 @@ private:
   std::string mark_;
   std::string begun_line_;
   bool begun_;
-  std::vector<log_record>
-    early_; ///< What came before the task was known to have begun. That is little, as the init says so first.
+  /// What came before the task was known to have begun. That is little, as the init says so first.
+  std::vector<log_record> early_;
   stream_state out_, err_;
   std::optional<sandbox_report> report_;
 };

@@ -228,7 +228,7 @@ result<claim_answer> sql_queue::claim(const claim_request& request, bool private
       std::move(open.begin(), open.end(), std::back_inserter(answer.attempts));
     };
     add(agents_.open_attempts(request));
-    for (const auto& dead : request.inherits) {
+    for (const auto& dead : request.dead_agents) {
       attempts_.cancel_pinned(dead);
       add(agents_.take_over(dead, request));
     }

@@ -40,8 +40,8 @@ private:
 
   sql_session& session_;
   std::map<std::string, owner_turns> taken_; ///< By this transaction.
-  std::map<std::tuple<std::string, std::string, number>, number>
-    first_; ///< first_waiting(), as this transaction saw it.
+  /// first_waiting(), as this transaction saw it.
+  std::map<std::tuple<std::string, std::string, number>, number> first_;
 };
 
 } // namespace davit::store

@@ -212,8 +212,8 @@ private:
   sqlite_limits limits_;
   file mark_;
   std::chrono::steady_clock::time_point looked_at_{};
-  std::optional<std::chrono::steady_clock::time_point>
-    held_since_; ///< Since when the WAL is known not to be written back.
+  /// Since when the WAL is known not to be written back.
+  std::optional<std::chrono::steady_clock::time_point> held_since_;
   upkeep now_;
 };
 

@@ -49,8 +49,8 @@ awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, cont
 
 struct made_sandbox {
   std::string id;
-  std::shared_ptr<byte_stream>
-    line; ///< To the init's standard input. When it closes, the init reads the end of its input.
+  /// To the init's standard input. When it closes, the init reads the end of its input.
+  std::shared_ptr<byte_stream> line;
 };
 
 /// Makes a container, attaches to its standard input, unpacks a tar into it (if there is one), and starts it. What

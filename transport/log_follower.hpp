@@ -34,8 +34,8 @@ struct follow_options {
 };
 
 struct log_ending {
-  std::vector<log_stream>
-    unclear; ///< The streams whose last line was cut, so that it is not known whether it ended with a newline.
+  /// The streams whose last line was cut, so that it is not known whether it ended with a newline.
+  std::vector<log_stream> unclear;
   std::string file_trouble; ///< Why the file was not read, or not to its end, and the engine was asked instead.
 };
 

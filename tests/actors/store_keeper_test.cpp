@@ -139,6 +139,15 @@ struct fixture {
     return all;
   }
 
+  /// One write whose commit is held, and more that come meanwhile; then the commit goes on.
+  void send_behind(const store_actor& keeper, int more, std::promise<void>& open) {
+    send_accept(keeper, "first");
+    how->begun.get_future().wait();
+    for (int i = 0; i < more; ++i)
+      send_accept(keeper, "next");
+    open.set_value();
+  }
+
   void send_accept(const store_actor& keeper, const std::string& name) {
     self->send(keeper, accept_atom_v, spec_of(name), std::string{"me"});
   }
@@ -163,11 +172,7 @@ TEST_CASE_METHOD(fixture, "what comes while a commit runs is the next commit, al
   std::promise<void> open;
   how->gate = open.get_future().share();
   auto keeper = spawn();
-  send_accept(keeper, "first");
-  how->begun.get_future().wait();
-  for (int i = 0; i < 50; ++i)
-    send_accept(keeper, "next");
-  open.set_value();
+  send_behind(keeper, 50, open);
   CHECK(answers(51) == std::vector<bool>(51, true));
   CHECK(how->batches == 2);
   CHECK(how->rows == 51);
@@ -193,11 +198,7 @@ TEST_CASE_METHOD(fixture, "a commit whose answer is lost is done again, write by
   how->fail_from = 1;
   how->fail_to = 2;
   auto keeper = spawn();
-  send_accept(keeper, "first");
-  how->begun.get_future().wait();
-  for (int i = 0; i < 20; ++i)
-    send_accept(keeper, "next");
-  open.set_value();
+  send_behind(keeper, 20, open);
   CHECK(answers(21) == std::vector<bool>(21, true));
   CHECK(how->batches == 22);
   CHECK(tasks() == 21);
@@ -210,11 +211,7 @@ TEST_CASE_METHOD(fixture, "a database that can't be reached is tried once for al
   how->fail_from = 1;
   how->fail_to = 2;
   auto keeper = spawn();
-  send_accept(keeper, "first");
-  how->begun.get_future().wait();
-  for (int i = 0; i < 20; ++i)
-    send_accept(keeper, "next");
-  open.set_value();
+  send_behind(keeper, 20, open);
   auto all = answers(21);
   CHECK(std::count(all.begin(), all.end(), true) == 1);
   CHECK(how->batches == 2);

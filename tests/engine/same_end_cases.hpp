@@ -14,8 +14,8 @@ struct same_case {
   std::string name;
   task_spec spec;
   std::vector<std::string> docker; ///< The same, as arguments of `docker run`, before the image.
-  std::string
-    differs; ///< Why docker's end is not compared (docs/task-spec.md, "Warm, cold and docker run"); empty: it is.
+  /// Why docker's end is not compared (docs/task-spec.md, "Warm, cold and docker run"); empty: it is.
+  std::string differs;
 };
 
 /// Images with what an image can say: `plain:test`, `entry:test`, `full:test` and `bare:test`.

@@ -123,8 +123,10 @@ TEST_CASE_METHOD(store_fixture, "the attempts that an agent has ended since a ti
     accept();
     mine.push_back(finish("a"));
   }
-  std::this_thread::sleep_for(2ms);
-  auto middle = std::chrono::system_clock::now();
+  auto before = std::chrono::system_clock::now();
+  auto middle = before;
+  while (middle <= before)
+    middle = std::chrono::system_clock::now();
   accept();
   mine.push_back(finish("a", true));
   mine.push_back(finish("a")); // the second attempt of the same task

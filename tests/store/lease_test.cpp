@@ -19,8 +19,9 @@ TEST_CASE_METHOD(store_fixture, "what an agent left is taken over under a new in
   CHECK(take_over("a", next).empty());
 }
 
-TEST_CASE_METHOD(store_fixture,
-                 "what a dead agent has left goes to the agent that inherits it; what is pinned to it is cancelled") {
+TEST_CASE_METHOD(
+  store_fixture,
+  "what a dead agent has left goes to the agent that dead_agents it; what is pinned to it is cancelled") {
   auto running = accept(0, {}, "dead"), queued = accept(0, {}, "dead");
   auto free = accept();
   REQUIRE(claim({{"e", "id", {}, 1, 1}}, true, "dead").front().token.key.task == running);

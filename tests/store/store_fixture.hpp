@@ -55,7 +55,7 @@ struct store_fixture {
   std::vector<claimed_attempt> take_over(const std::string& agent, uuid next, std::vector<std::string> dead = {}) {
     claim_request request{agent, next, {}};
     request.first = true;
-    request.inherits = std::move(dead);
+    request.dead_agents = std::move(dead);
     auto answer = store->claim(request, false);
     REQUIRE(answer.has_value());
     return answer->attempts;
