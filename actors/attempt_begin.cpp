@@ -201,8 +201,9 @@ void attempt_machine::resume_from(container_state there, const container_status&
         fail(outcome::engine_lost,
              "the engine has a container of the name " + container_name(run_.key()) + " that is not davit's");
       } else if (run_.work.adopted) {
-        run_.evidence.note = "the container was started by an agent that is gone, and is gone too";
-        fail(outcome::agent_lost, "the agent that ran it is gone, and so is the container; how it ended is not known");
+        run_.evidence.note = "the container was started by an agent whose lease has ended, and is gone";
+        fail(outcome::agent_lost,
+             "the lease of the agent that ran it has ended, and the container is gone; how it ended is not known");
       } else {
         run_.evidence.note = "the container was started and is gone";
         fail(outcome::engine_lost, "the container is gone from the engine; how it ended is not known");

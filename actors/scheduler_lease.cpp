@@ -14,9 +14,11 @@ void fence(scheduler_pointer self) {
   auto& state = self->state;
   // One that was frozen for longer wakes up to find that its tasks may be others': their containers stay.
   auto over = state.lease.over(self->clock().now());
-  spdlog::error("the store could not be reached for {}: this agent's {} tasks are given up {}",
-                format_duration(state.context->settings.lease * 2 / 3), state.live.size(),
-                over ? "to the agents that have them now" : "before others take them over");
+  spdlog::error(
+    "no heartbeat has reached the store for two thirds of fleet.lease ({}): this agent's {} tasks are given "
+    "up {}",
+    format_duration(state.context->settings.lease), state.live.size(),
+    over ? "to the agents that have them now" : "before others take them over");
   state.lease.lose();
   state.caught_up = false;
   state.incarnation = uuid::make_v4();
@@ -91,8 +93,8 @@ void adopt(scheduler_pointer self) {
         if (incarnation != state.incarnation)
           return;
         for (auto& one : found.adopted) {
-          spdlog::warn("task {}: attempt {} of an agent that is gone is taken over", to_string(one.token.key.task),
-                       one.token.key.number);
+          spdlog::warn("task {}: attempt {} is taken over from an agent whose lease has ended",
+                       to_string(one.token.key.task), one.token.key.number);
           state.context->metrics->attempt_adopted();
           take_up(self, std::move(one));
         }

@@ -43,7 +43,8 @@ struct store_keeper_state {
   bool telling = false, asking = false; ///< It will be done when the pause is over.
   std::string warning;                  ///< What the store had to say last.
   std::chrono::steady_clock::time_point warned{};
-  task_counts counts; ///< As they were at `counted`.
+  std::optional<std::chrono::steady_clock::time_point> told_away; ///< When it was last told that the store is away.
+  task_counts counts;                                             ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
   duration count_again{0}; ///< How long they are good enough.
 };
@@ -132,9 +133,15 @@ void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last,
 
 using write_iterator = std::vector<pending_write>::iterator;
 
-void refuse(write_iterator from, write_iterator to, const store::error& why) {
-  if (from != to)
-    spdlog::error("the store refused {} writes: {}", to - from, why.message);
+/// Each write that is refused is told of; while the store is away, one in a minute.
+void refuse(self_pointer self, write_iterator from, write_iterator to, const store::error& why) {
+  auto& told = self->state.told_away;
+  auto now = std::chrono::steady_clock::now();
+  if (from != to && !(why.away && told && now - *told < warning_interval)) {
+    spdlog::error("the store {} {} writes: {}", why.away ? "can't be reached for" : "refused", to - from, why.message);
+    if (why.away)
+      told = now;
+  }
   for (; from != to; ++from)
     from->answer(&why);
 }
@@ -158,10 +165,12 @@ void commit(self_pointer self, metrics& metrics) {
   }
   metrics.store_committed(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   if (done) {
+    if (std::exchange(state.told_away, std::nullopt))
+      spdlog::info("the store is reached again");
     for (auto& one : writes)
       one.answer(nullptr);
   } else if (done.error().away || (writes.size() == 1 && !state.store->shared())) {
-    refuse(writes.begin(), writes.end(), done.error());
+    refuse(self, writes.begin(), writes.end(), done.error());
   } else {
     // One bad write must not take the others with it. And where the answer to a COMMIT was lost on its way, each finds
     // out when it is run again whether it was done: that is why each can be run twice.
@@ -171,7 +180,7 @@ void commit(self_pointer self, metrics& metrics) {
       if (single)
         one->answer(nullptr);
       else
-        refuse(one, next, single.error());
+        refuse(self, one, next, single.error());
       one = next;
     }
   }

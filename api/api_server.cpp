@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <set>
 
 namespace davit {
 
@@ -130,9 +131,20 @@ void on_header(self_pointer self, const exchange_ptr& client) {
     });
 }
 
+/// The first parameter that is given twice and means one thing. None: there is none.
+std::optional<std::string> repeated_parameter(const transport::server_request& request) {
+  std::set<std::string> seen;
+  for (const auto& [name, _] : request.query)
+    if (name != "label" && !seen.insert(name).second)
+      return name;
+  return std::nullopt;
+}
+
 void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   const auto& path = request.segments;
+  if (auto twice = repeated_parameter(request))
+    return respond(self, client, problem(400, *twice + ": is given more than once", *twice));
   auto is = [&](const char* method) {
     return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
   };

@@ -3,6 +3,7 @@
 #include "configuration/cross_checks.hpp"
 #include "configuration/file_outline.hpp"
 #include "configuration/file_reader.hpp"
+#include "configuration/option_value.hpp"
 #include "transport/endpoint.hpp"
 
 #include <caf/pec.hpp>
@@ -70,6 +71,20 @@ bool parse_text(const std::string& file, const std::string& text, const file_out
   return true;
 }
 
+std::string too_long_words(const std::string& text) {
+  return "must be at most " + shown(longest_duration) + ", not " + text;
+}
+
+/// What CAF's parser passes over in silence: each such line.
+void check_outline(const std::string& file, const file_outline& outline, std::vector<config_mistake>& mistakes) {
+  for (const auto& [name, line] : outline.repeated)
+    mistakes.push_back(
+      {file, line, name, "is given a second time; the first is in line " + std::to_string(outline.lines.at(name))});
+  for (const auto& [name, text] : outline.numbers)
+    if (is_too_long(text))
+      mistakes.push_back({file, outline.lines.at(name), name, too_long_words(text)});
+}
+
 /// What `--davit.agent.name=a2` and its like say; those of CAF are in `for_caf` too, as they were.
 caf::settings parse_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& for_caf,
                               std::vector<config_mistake>& mistakes) {
@@ -79,6 +94,10 @@ caf::settings parse_overrides(const std::vector<std::string>& overrides, std::ve
     auto caf = one.starts_with("--caf.");
     if (!caf && (!one.starts_with("--davit.") || equals == std::string::npos)) {
       mistakes.push_back({"", 0, one, "unknown argument; options are given as --davit.agent.name=a2"});
+      continue;
+    }
+    if (equals != std::string::npos && is_too_long(one.substr(equals + 1))) {
+      mistakes.push_back({"", 0, one.substr(2, equals - 2), too_long_words(one.substr(equals + 1))});
       continue;
     }
     auto value = equals == std::string::npos ? caf::config_value{true} : caf::config_value{one.substr(equals + 1)};
@@ -137,6 +156,7 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   caf::settings content;
   if (!parse_text(file, text, outline, content, found))
     return result;
+  check_outline(file, outline, found);
   std::vector<std::string> for_caf;
   auto overriding = parse_overrides(overrides, for_caf, found);
   mistake_list mistakes{found, file, std::move(outline.lines)};

@@ -47,6 +47,19 @@ void check_sink(const sink_settings& sink, mistake_list& mistakes) {
   if ((sink.type == sink_type::loki || sink.type == sink_type::otlp) && sink.url.empty()
       && !mistakes.has(name + ".url"))
     mistakes.add(name, "it has no url; write url = \"http://host:port\"");
+  using enum sink_type;
+  struct rule {
+    const char* option;
+    const std::string* value;
+    std::vector<sink_type> types; ///< That read it.
+  };
+  const rule rules[] = {{"path", &sink.path, {file}},           {"url", &sink.url, {loki, otlp, cloudwatch}},
+                        {"region", &sink.region, {cloudwatch}}, {"token-file", &sink.token_file, {loki, otlp}},
+                        {"tenant", &sink.tenant, {loki}},       {"tls-ca", &sink.tls_ca, {loki, otlp, cloudwatch}}};
+  for (const auto& [option, value, types] : rules)
+    if (!value->empty() && std::find(types.begin(), types.end(), sink.type) == types.end())
+      mistakes.add(name + '.' + option,
+                   "a sink of type \"" + to_string(sink.type) + "\" does not use this; leave it out");
   check_file(name + ".token-file", sink.token_file, mistakes);
   check_file(name + ".tls-ca", sink.tls_ca, mistakes);
 }
@@ -87,6 +100,9 @@ void check_api(const std::string& listen, const access_settings& access, mistake
                  "tls-certificate and tls-key go together: set both or none");
   if (!access.tls_client_ca.empty() && access.tls_certificate.empty())
     mistakes.add("davit.api.tls-client-ca", "client certificates need TLS: set tls-certificate and tls-key");
+  check_file("davit.api.tls-certificate", access.tls_certificate, mistakes);
+  check_file("davit.api.tls-key", access.tls_key, mistakes);
+  check_file("davit.api.tls-client-ca", access.tls_client_ca, mistakes);
   if (where && where->is_unix() && !access.tls_certificate.empty())
     mistakes.add("davit.api.tls-certificate", "there is no TLS on a unix socket");
 }

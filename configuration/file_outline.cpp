@@ -1,8 +1,21 @@
 #include "configuration/file_outline.hpp"
 
+#include <string_view>
 #include <utility>
 
 namespace davit {
+
+namespace {
+
+/// The bare word that begins as a number does, behind what space there is. Empty: something else stands there.
+std::string number_at(const std::string& text, std::size_t from) {
+  auto begin = text.find_first_not_of(" \t\r\n", from);
+  if (begin == std::string::npos || std::string_view{"0123456789+-"}.find(text[begin]) == std::string_view::npos)
+    return {};
+  return text.substr(begin, text.find_first_of(" \t\r\n,}]#", begin) - begin);
+}
+
+} // namespace
 
 file_outline outline_of(const std::string& text) {
   file_outline result;
@@ -45,8 +58,13 @@ file_outline outline_of(const std::string& text) {
       if (!groups.empty())
         groups.pop_back();
     } else if (c == '=') {
-      if (!word.empty())
-        lines.emplace(full(word), line);
+      if (!word.empty()) {
+        auto name = full(word);
+        if (!lines.emplace(name, line).second && name.find('?') == std::string::npos)
+          result.repeated.emplace_back(name, line);
+        if (auto number = number_at(text, i + 1); !number.empty())
+          result.numbers.emplace(name, number);
+      }
       word.clear();
     } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
       if (c == '[')

@@ -10,6 +10,10 @@ namespace davit {
 
 struct file_outline {
   std::map<std::string, int> lines; ///< Of each key, by its full name.
+  /// Keys that are given a second time, each with the line of the second. CAF takes one of them without a word.
+  std::vector<std::pair<std::string, int>> repeated;
+  /// What stands behind each key's `=`, if it begins as a number does: as it was written.
+  std::map<std::string, std::string> numbers;
   /// Groups that the file's end leaves open, and where they begin: CAF takes half a file for a whole one.
   std::vector<std::pair<std::string, int>> open;
   int open_list = 0; ///< The line where a list begins that is not closed; 0: there is none.

@@ -56,7 +56,8 @@ bool mistake_list::has(const std::string& name) const {
 void file_reader::add(const std::string& name, std::string message) {
   if (from_command_line_)
     mistakes_.given_on_the_command_line(name);
-  mistakes_.add(name, std::move(message));
+  if (!mistakes_.has(name)) // what the parser made of a number that is too long is no news
+    mistakes_.add(name, std::move(message));
 }
 
 void file_reader::read(const caf::settings& content, bool from_command_line) {

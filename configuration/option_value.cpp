@@ -1,7 +1,8 @@
 #include "configuration/option_value.hpp"
 
+#include <cmath>
 #include <cstdio>
-#include <limits>
+#include <cstdlib>
 
 namespace davit {
 
@@ -10,6 +11,8 @@ using caf::config_value;
 std::string written(const config_value& value) {
   if (auto text = caf::get_if<std::string>(&value))
     return shown(*text);
+  if (auto span = caf::get_if<caf::timespan>(&value); span && span->count() % 1'000'000 == 0)
+    return shown(std::chrono::duration_cast<duration>(*span));
   return caf::to_string(value);
 }
 
@@ -52,6 +55,18 @@ std::string take(const config_value& value, duration& into) {
   return "must be a duration such as 30s, 10min or 2h";
 }
 
+bool is_too_long(const std::string& text) {
+  static constexpr std::pair<std::string_view, double> units[]
+    = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1e3}, {"min", 6e4}, {"h", 3.6e6}};
+  auto digits = text.find_first_not_of("0123456789", text.starts_with('-') || text.starts_with('+') ? 1 : 0);
+  if (digits == std::string::npos)
+    return false;
+  for (auto [unit, length] : units)
+    if (text.substr(digits) == unit)
+      return std::abs(std::strtod(text.c_str(), nullptr)) * length > static_cast<double>(longest_duration.count());
+  return false;
+}
+
 std::string take(const config_value& value, byte_size& into) {
   if (auto number = caf::get_if<config_value::integer>(&value); number && *number >= 0) {
     into.bytes = static_cast<std::uint64_t>(*number);
@@ -80,16 +95,6 @@ std::string take(const config_value& value, std::int64_t& into) {
     return {};
   }
   return "must be a whole number";
-}
-
-std::string take(const config_value& value, std::uint32_t& into) {
-  std::int64_t wide = 0;
-  if (auto wrong = take(value, wide); !wrong.empty())
-    return wrong;
-  if (wide < 0 || wide > std::numeric_limits<std::uint32_t>::max())
-    return "must be from 0 to " + std::to_string(std::numeric_limits<std::uint32_t>::max());
-  into = static_cast<std::uint32_t>(wide);
-  return {};
 }
 
 std::string take(const config_value& value, std::vector<std::string>& into) {

@@ -24,8 +24,13 @@ std::string take(const caf::config_value& value, duration& into);
 std::string take(const caf::config_value& value, byte_size& into);
 std::string take(const caf::config_value& value, double& into);
 std::string take(const caf::config_value& value, std::int64_t& into);
-std::string take(const caf::config_value& value, std::uint32_t& into);
 std::string take(const caf::config_value& value, std::vector<std::string>& into);
+
+/// A century: longer ones are typing errors.
+constexpr duration longest_duration = std::chrono::hours{876'000};
+
+/// Whether the text of a duration says more than that. CAF's parser lets such a number overflow into any other.
+bool is_too_long(const std::string& text);
 
 /// As it stands in a file, readable by `take`.
 std::string shown(const std::string& value);

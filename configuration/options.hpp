@@ -6,6 +6,7 @@
 #include "configuration/text_formats.hpp"
 
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -117,6 +118,15 @@ std::string out_of_bounds(const T& value, const limits<T>& limits) {
   return {};
 }
 
+/// The limits of a count, as those of a wide number; any other as they are.
+template <class Wide, class T>
+limits<Wide> widened(const limits<T>& narrow) {
+  if constexpr (std::is_same_v<Wide, T>)
+    return narrow;
+  else
+    return {.least = narrow.least.value_or(0), .most = narrow.most.value_or(std::numeric_limits<T>::max())};
+}
+
 template <class T>
 T neighbour(const T& value, int step) {
   if constexpr (std::is_same_v<T, byte_size>)
@@ -154,12 +164,14 @@ option<Settings>::option(std::string name, Path path, std::string description,
       above = shown(detail::neighbour(*limits.most, 1));
   }
   set = [path, limits](Settings& settings, const caf::config_value& value) -> std::string {
-    value_type taken{};
+    // What is judged: a count is judged as a wide number, so that a negative one is told of its bounds too.
+    using read_type = std::conditional_t<std::is_same_v<value_type, std::uint32_t>, std::int64_t, value_type>;
+    read_type taken{};
     if (auto wrong = take(value, taken); !wrong.empty())
       return wrong + ", not " + written(value);
-    if (auto wrong = detail::out_of_bounds(taken, limits); !wrong.empty())
+    if (auto wrong = detail::out_of_bounds(taken, detail::widened<read_type>(limits)); !wrong.empty())
       return wrong;
-    path(settings) = std::move(taken);
+    path(settings) = static_cast<value_type>(std::move(taken));
     return {};
   };
   get = [path, limits](const Settings& settings) -> std::string {

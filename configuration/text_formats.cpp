@@ -44,6 +44,8 @@ std::string wrong_listen(const std::string& text) {
   if (scheme != std::string::npos && !text.starts_with("unix://") && !text.starts_with("tcp://"))
     return quoted(text) + " has a scheme that is not expected here; " + advice;
   auto where = transport::parse_endpoint(scheme == std::string::npos ? "tcp://" + text : text, std::nullopt, advice);
+  if (!where && scheme == std::string::npos)
+    return quoted(text) + " is not a valid address; " + advice;
   if (!where)
     return where.error().message;
   auto rest = scheme == std::string::npos ? std::string_view{text} : std::string_view{text}.substr(scheme + 3);

@@ -52,9 +52,11 @@ public:
   /// Runs it for what it does; how many rows it has touched.
   template <class... In>
   long long run(const std::string& text, In... in) {
-    auto& statement = prepared<std::tuple<>, In...>(text, std::move(in)...).statement;
-    statement.execute(true);
-    return statement.get_affected_rows();
+    auto& one = prepared<std::tuple<>, In...>(text, std::move(in)...);
+    return one.attempt([&] {
+      one.statement.execute(true);
+      return one.statement.get_affected_rows();
+    });
   }
 
   /// Every row that it finds.
@@ -108,11 +110,28 @@ private:
     soci::statement statement;
 
     kept(soci::session& session, const std::string& text) : statement(session) {
-      std::apply([&](auto&... place) { (statement.exchange(soci::use(place.value, place.state)), ...); }, in);
-      std::apply([&](auto&... place) { (statement.exchange(soci::into(place.value, place.state)), ...); }, out);
+      exchange();
       statement.alloc();
       statement.prepare(text);
       statement.define_and_bind();
+    }
+
+    void exchange() {
+      std::apply([&](auto&... place) { (statement.exchange(soci::use(place.value, place.state)), ...); }, in);
+      std::apply([&](auto&... place) { (statement.exchange(soci::into(place.value, place.state)), ...); }, out);
+    }
+
+    /// SOCI frees the values it has sent once a statement has run, and loses them when one fails and is run again.
+    template <class Run>
+    auto attempt(Run&& run) {
+      try {
+        return run();
+      } catch (...) {
+        statement.bind_clean_up();
+        exchange();
+        statement.define_and_bind();
+        throw;
+      }
     }
 
     void put(In... from) {
@@ -122,7 +141,7 @@ private:
 
   template <class... Out, class In>
   static std::vector<std::tuple<Out...>> read(kept<std::tuple<Out...>, In>& one) {
-    return read<Out...>(one.statement, one.out);
+    return one.attempt([&] { return read<Out...>(one.statement, one.out); });
   }
 
   template <class... Out>

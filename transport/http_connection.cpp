@@ -48,16 +48,23 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
-/// What a request's header says. None: its target is malformed.
-std::optional<server_request> read_request(const http::request<http::string_body>& message, const server_peer& peer) {
+/// What a request's header says. None: `wrong` says why the request is malformed.
+std::optional<server_request>
+read_request(const http::request<http::string_body>& message, const server_peer& peer, std::string& wrong) {
   server_request request;
+  if (auto hosts = message.count(http::field::host); message.version() >= 11 && hosts != 1) {
+    wrong = hosts == 0 ? "the request has no Host header" : "the request has several Host headers";
+    return std::nullopt;
+  }
   request.peer = peer;
   request.method = std::string{message.method_string()};
   for (const auto& field : message)
     request.headers.emplace(lower_case({field.name_string().data(), field.name_string().size()}),
                             std::string{field.value()});
-  if (!read_target({message.target().data(), message.target().size()}, request))
+  if (!read_target({message.target().data(), message.target().size()}, request)) {
+    wrong = "the request's target is malformed";
     return std::nullopt;
+  }
   return request;
 }
 
@@ -123,9 +130,10 @@ private:
     auto ec = co_await read_header(parser);
     if (ec)
       co_return co_await refuse(ec);
-    auto request = read_request(parser.get(), peer_);
+    std::string wrong;
+    auto request = read_request(parser.get(), peer_, wrong);
     if (!request)
-      co_return co_await refuse_as(400, "the request's target is malformed");
+      co_return co_await refuse_as(400, wrong);
     answer_form form{false, parser.keep_alive(), parser.get().method() == http::verb::head};
     auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request));
     auto held_back = holds_body_back(parser);

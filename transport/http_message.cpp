@@ -58,6 +58,16 @@ server_response refusal(int status, const std::string& detail) {
 }
 
 bool read_target(std::string_view target, server_request& request) {
+  if (auto scheme = target.find("://"); scheme != std::string_view::npos && target.front() != '/') {
+    // A proxy's form of the target (RFC 9112, 3.2.2): what follows the host is the usual one.
+    auto rest = target.find_first_of("/?#", scheme + 3);
+    auto kind = target.substr(0, scheme);
+    if ((kind != "http" && kind != "https") || rest == scheme + 3)
+      return false;
+    target = rest == std::string_view::npos ? "/" : target.substr(rest);
+    if (target.front() == '?')
+      return read_target('/' + std::string{target}, request);
+  }
   auto parsed = boost::urls::parse_origin_form({target.data(), target.size()});
   if (!parsed)
     return false;

@@ -151,6 +151,7 @@ TEST_CASE("every mistake of a client is a problem document that names what is wr
          {"GET", "/v1/tasks?limit=1001", "", 400, "limit"},
          {"GET", "/v1/tasks?cursor=x", "", 400, "cursor"},
          {"GET", "/v1/tasks?colour=red", "", 400, "colour: unknown parameter"},
+         {"GET", "/v1/tasks?limit=1&limit=2", "", 400, "limit: is given more than once"},
          {"GET", "/v1/tasks/7", "", 404, "is not a valid task id"},
          {"GET", "/v1/tasks/019a6f0e-52b1-7c58-9d2c-6f5d7f0f4f4a", "", 404, "019a6f0e-52b1-7c58-9d2c-6f5d7f0f4f4a"},
          {"POST", "/v1/tasks/019a6f0e-52b1-7c58-9d2c-6f5d7f0f4f4a/cancel", "", 404, "019a6f0e"},

@@ -263,6 +263,41 @@ TEST_CASE("names that break metrics, and two sinks with one file, are refused") 
   CHECK(names(wrong, "davit.conf:15: davit.logs.sinks.two.path: the sink one writes this file"));
 }
 
+TEST_CASE("what CAF's parser passes over is refused: numbers that overflow, options that are given twice") {
+  for (const char* span : {"307445735min", "999999999999999h", "-99999999999h", "876001h", "9223372036854775807s",
+                           "92233720368547758ms"}) {
+    INFO(span);
+    auto config = read("davit {\n  store {\n    retention = " + std::string{span} + "\n  }\n}\n");
+    CHECK(names(config, "davit.conf:3: davit.store.retention: must be at most 876000h, not " + std::string{span}));
+    CHECK(config.mistakes.size() == 1);
+    auto given = read("", {"--davit.store.retention=" + std::string{span}});
+    CHECK(names(given, "command line: davit.store.retention: must be at most 876000h, not " + std::string{span}));
+    CHECK(given.mistakes.size() == 1);
+  }
+  CHECK(read("davit { store { retention = 876000h } }").mistakes.empty());
+  auto negative = read("davit { store { retention = -5s } }");
+  CHECK(names(negative, "davit.conf:1: davit.store.retention: must not be negative, not -5s"));
+  auto twice = read("davit {\n  agent {\n    name = \"a\"\n    name = \"b\"\n  }\n}\n");
+  CHECK(names(twice, "davit.conf:4: davit.agent.name: is given a second time; the first is in line 3"));
+  CHECK(
+    read("davit { engines {\n a { endpoint = \"unix:///a\" }\n b { endpoint = \"unix:///a\" }\n } }").mistakes.empty());
+}
+
+TEST_CASE("a count is told of its bounds, whatever it is") {
+  for (const char* count : {"0", "-1", "100001", "4294967296", "9223372036854775807"}) {
+    auto config = read("davit { engines { a { endpoint = \"unix:///a\"\n slots = " + std::string{count} + " } } }");
+    CHECK(names(config, "davit.conf:2: davit.engines.a.slots: must be from 1 to 100000, not " + std::string{count}));
+  }
+}
+
+TEST_CASE("a sink's option that its type does not read is refused") {
+  auto config = read("davit { logs { sinks {\n a {\n type = \"file\"\n path = \"/a\"\n url = \"http://b\"\n }\n "
+                     "c {\n type = \"loki\"\n url = \"http://b\"\n path = \"/c\"\n }\n } } }");
+  CHECK(names(config, "davit.conf:5: davit.logs.sinks.a.url: a sink of type \"file\" does not use this"));
+  CHECK(names(config, "davit.conf:10: davit.logs.sinks.c.path: a sink of type \"loki\" does not use this"));
+  CHECK(config.mistakes.size() == 2);
+}
+
 TEST_CASE("half a file is not taken for a whole one, wherever it is cut") {
   std::ifstream in{std::string{DAVIT_SOURCE} + "/config/davit.conf"};
   std::string whole{std::istreambuf_iterator<char>{in}, {}};
