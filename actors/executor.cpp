@@ -193,10 +193,7 @@ struct executor_state {
 
   void perform(const act::wake& one) {
     std::erase_if(timers, [](const caf::disposable& timer) { return timer.disposed(); });
-    timers.push_back(self->run_delayed(one.after, [this, which = one.which, generation = run.generation] {
-      if (generation == run.generation)
-        hear(timer_fired{which});
-    }));
+    timers.push_back(self->run_delayed(one.after, [this, which = one.which] { hear(timer_fired{which}); }));
   }
   void perform(const act::withdraw&) { tell(engine(), withdraw_atom_v, key()); }
   void perform(const act::end_following&) { tell(engine(), log_atom_v, ended_atom_v, key()); }

@@ -3,6 +3,7 @@
 
 #include "actor_fixture.hpp"
 #include "attempt_samples.hpp"
+#include "fixture/captured_log.hpp"
 
 #include <caf/response_promise.hpp>
 #include <caf/send.hpp>
@@ -19,6 +20,7 @@ struct engine_script {
   std::vector<std::string> asked;
   bool hold_create = false;
   std::vector<caf::typed_response_promise<std::string>> creates;
+  std::vector<caf::typed_response_promise<void>> pulls;
   std::vector<caf::typed_response_promise<std::int64_t>> waits;
   container_status container;
 };
@@ -32,6 +34,11 @@ caf::behavior dummy_engine(caf::event_based_actor* self, engine_script* script) 
       auto later = self->make_response_promise<std::string>();
       script->creates.push_back(later);
       return later;
+    },
+    [=](pull_atom, const attempt_key&, const std::string&, duration, const secret&) -> caf::result<void> {
+      script->asked.emplace_back("pull");
+      script->pulls.push_back(self->make_response_promise<void>());
+      return script->pulls.back();
     },
     [=](start_atom, const std::string&, const std::string&) {
       script->asked.emplace_back("start");
@@ -66,16 +73,30 @@ caf::behavior dummy_logs(caf::event_based_actor*) {
   };
 }
 
-caf::behavior dummy_store(caf::event_based_actor*, std::vector<attempt_result>* results) {
+/// What the store was told, and whether it answers.
+struct store_script {
+  std::vector<attempt_result> results;
+  bool hold = false;
+  std::vector<caf::typed_response_promise<void>> held;
+};
+
+caf::behavior dummy_store(caf::event_based_actor* self, store_script* script) {
   return {
     [](record_atom, const attempt_progress&) {},
-    [=](finish_atom, const attempt_result& result) { results->push_back(result); },
+    [=](finish_atom, const attempt_result& result) -> caf::result<void> {
+      script->results.push_back(result);
+      if (!script->hold)
+        return caf::unit;
+      script->held.push_back(self->make_response_promise<void>());
+      return script->held.back();
+    },
   };
 }
 
 struct executor_fixture : actor_fixture {
   engine_script engine;
-  std::vector<attempt_result> results;
+  store_script store;
+  std::vector<attempt_result>& results = store.results;
   attempt_run sample = fresh_attempt();
   executor_handles addresses;
   caf::actor engine_dummy, others[2];
@@ -89,7 +110,7 @@ struct executor_fixture : actor_fixture {
     context = context_with([&](agent_settings& settings) { settings.engines = sample.settings->engines; });
     engine_dummy = system.spawn(dummy_engine, &engine);
     others[0] = system.spawn(dummy_logs);
-    others[1] = system.spawn(dummy_store, &results);
+    others[1] = system.spawn(dummy_store, &store);
     addresses.engines["local"] = caf::actor_cast<engine_actor>(engine_dummy);
     addresses.logs = caf::actor_cast<log_actor>(others[0]);
     addresses.store = caf::actor_cast<store_actor>(others[1]);
@@ -155,14 +176,18 @@ TEST_CASE_METHOD(executor_fixture, "an executor takes its attempt from the verdi
 }
 
 TEST_CASE_METHOD(executor_fixture, "a timer ends with its step", "[executor]") {
+  captured_log log;
+  store.hold = true;
   start();
   end_container(0); // before the log would have been followed
   pass(duration{1000});
+  CHECK_FALSE(log.has("a mistake in davit"));
   CHECK(times("follow") == 0);
   CHECK(results.size() == 1);
 }
 
 TEST_CASE_METHOD(executor_fixture, "an answer to a step that is over is dropped", "[executor]") {
+  captured_log log;
   engine.hold_create = true;
   start();
   REQUIRE(engine.creates.size() == 1);
@@ -172,6 +197,23 @@ TEST_CASE_METHOD(executor_fixture, "an answer to a step that is over is dropped"
   CHECK(times("remove") == 1); // what may have been made
   CHECK(results.empty());
   CHECK_FALSE(alive());
+  CHECK_FALSE(log.has("a mistake in davit")); // of what the transitions do not expect
+}
+
+TEST_CASE_METHOD(executor_fixture, "an answer to a step that is over is not heard in the next one", "[executor]") {
+  captured_log log;
+  sample.work.task.spec.pull = pull_policy::always;
+  store.hold = true;
+  start();
+  REQUIRE(engine.pulls.size() == 1);
+  tell(cancel_atom_v);
+  REQUIRE(results.size() == 1);
+  CHECK(times("withdraw") == 1);
+  caf::anon_send(engine_dummy, continuation{[this] { engine.pulls.front().deliver(); }});
+  run_all();
+  CHECK(alive());
+  CHECK(times("create") == 0);
+  CHECK_FALSE(log.has("a mistake in davit"));
 }
 
 TEST_CASE_METHOD(executor_fixture, "a question whose connection dies is asked of the next one", "[executor]") {

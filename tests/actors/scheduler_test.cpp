@@ -136,6 +136,17 @@ TEST_CASE_METHOD(scheduler_fixture, "a scheduler that is started again while its
   CHECK(*over);
 }
 
+TEST_CASE_METHOD(scheduler_fixture, "a scheduler that begins in an agent that drains claims nothing, told or not") {
+  addresses.draining = true;
+  spawn(); // and its supervisor has not spoken yet
+  engine_is(engine_state::ready);
+  store.queue = {attempt_of()};
+  wake();
+  pass(2s);
+  CHECK(executors.empty());
+  CHECK(store.queue.size() == 1);
+}
+
 TEST_CASE_METHOD(scheduler_fixture,
                  "a drain waits for what the store says was left, and for a store that does not answer five seconds") {
   spawn();
