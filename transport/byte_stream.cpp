@@ -1,14 +1,13 @@
 #include "transport/byte_stream.hpp"
 
+#include "transport/as_awaitable.hpp"
 #include "transport/resolver.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 
@@ -34,7 +33,6 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 
 using tls_stream = ssl::stream<beast::tcp_stream>;
 using unix_stream = beast::basic_stream<local>;

@@ -1,10 +1,10 @@
 #include "transport/helper_process.hpp"
 
-#include <boost/asio/as_tuple.hpp>
+#include "transport/as_awaitable.hpp"
+
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 
@@ -25,7 +25,6 @@ using local = asio::local::stream_protocol;
 
 namespace {
 
-constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t longest_output = 1024 * 1024;
 
 /// A process of a group of its own. It is gone, with all that it has started, when this is.

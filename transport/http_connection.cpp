@@ -1,16 +1,15 @@
 #include "transport/http_connection.hpp"
 
+#include "transport/as_awaitable.hpp"
 #include "transport/awaitable.hpp"
 #include "transport/http_exchange.hpp"
 #include "transport/http_message.hpp"
 #include "transport/server_certificate.hpp"
 #include "transport/spawn.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/error.hpp>
@@ -35,7 +34,6 @@ constexpr std::size_t linger_bytes = 64 * 1024 * 1024;
 constexpr std::size_t read_bytes = 4096;
 constexpr std::size_t write_bytes = 1024 * 1024;    ///< Sent within the time that a reader may take nothing.
 constexpr std::size_t small_body_bytes = 64 * 1024; ///< Sent along with its header; a longer one is not copied.
-constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 
 using plain_stream = beast::basic_stream<asio::generic::stream_protocol>;
 using secure_stream = asio::ssl::stream<plain_stream>;

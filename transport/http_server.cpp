@@ -1,5 +1,6 @@
 #include "transport/http_server.hpp"
 
+#include "transport/as_awaitable.hpp"
 #include "transport/awaitable.hpp"
 #include "transport/http_connection.hpp"
 #include "transport/open_connections.hpp"
@@ -7,11 +8,9 @@
 #include "transport/server_socket.hpp"
 #include "transport/spawn.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <sys/resource.h>
@@ -24,7 +23,6 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds accept_pause{50};
 
 /// Half of the process's descriptors are for all else that it does: engines, the store, logs.

@@ -117,9 +117,10 @@ need_build_tools() {
 }
 
 # build PRESET [TARGET...]
+# A folder that it makes itself builds from nothing, so it compiles several files at once (DAVIT_UNITY): half the time.
 build() {
   local preset=$1; shift
   ( cd "$davit_top"
-    [ -e "build/$preset/build.ninja" ] || cmake --preset "$preset" -DDAVIT_DEPS="$davit_deps" >/dev/null
+    [ -e "build/$preset/build.ninja" ] || cmake --preset "$preset" -DDAVIT_DEPS="$davit_deps" -DDAVIT_UNITY=ON >/dev/null
     cmake --build "build/$preset" ${1:+--target "$@"} )
 }
