@@ -91,7 +91,7 @@ sandbox_handles handles_of_sandboxes(const directory& all, const std::string& en
 }
 
 scheduler_handles handles_of_scheduler(const directory& all) {
-  return {{all.store, all.logs, all.scheduler, all.engines, all.sandboxes}, all.draining};
+  return {{all.store, all.logs, all.scheduler, all.engines, all.sandboxes}, all.stage};
 }
 
 reaper_handles handles_of_reaper(const directory& all) {
@@ -108,7 +108,7 @@ fleet_handles handles_of_fleet(const directory& all) {
 
 api_handles handles_of_api(const directory& all) {
   return {all.store,   all.logs,  all.scheduler, all.fleet,   all.supervisor,
-          all.engines, all.sinks, all.suspended, all.draining};
+          all.engines, all.sinks, all.suspended, all.stage != drain_stage::none};
 }
 
 agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_factory api) {

@@ -97,7 +97,7 @@ bool fenced_executors_live(const scheduler_state& state) {
 
 void answer_drain(scheduler_pointer self) {
   auto& state = self->state;
-  if (!state.draining || !state.live.empty() || (state.drain_waits && !state.caught_up))
+  if (!state.draining() || !state.live.empty() || (state.drain_waits && !state.caught_up))
     return;
   for (auto& promise : std::exchange(state.drained, {}))
     promise.deliver();
@@ -118,7 +118,7 @@ void claim(scheduler_pointer self) {
   request.first = !state.caught_up;
   if (request.first)
     request.dead_agents = settings.dead_agents;
-  else if (!state.draining && state.blocked.empty())
+  else if (!state.draining() && state.blocked.empty())
     request.offers = state.engines.offers(state.counting_slots(), state.blocking());
   if (request.offers.empty() && state.caught_up && !state.answer_lost)
     return;
@@ -181,7 +181,7 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
   auto& state = self->state;
   state.context = context;
   state.addresses = std::move(addresses);
-  state.draining = state.addresses.draining;
+  state.stage = state.addresses.stage;
   state.make_executor = std::move(make_executor);
   state.engines = engine_roster{context->settings.engines};
   state.lease = agent_lease{context->settings.lease};
@@ -246,7 +246,7 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
       auto& state = self->state;
       auto promise = self->make_response_promise<void>();
       state.drained.push_back(promise);
-      state.draining = true;
+      state.stage = std::max(state.stage, drain_stage::draining);
       if (!state.caught_up && !std::exchange(state.drain_waits, true)) {
         self->run_delayed(drain_patience, [self] {
           self->state.drain_waits = false;
@@ -256,7 +256,6 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
       answer_drain(self);
       return promise;
     },
-    [=](stop_atom) { tell_executors(self, all_of_them, stop_atom_v); },
     [=](retire_atom) -> caf::result<void> {
       auto promise = self->make_response_promise<void>();
       auto& state = self->state;
@@ -274,8 +273,10 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
     [=](wire_atom, const scheduler_handles& addresses) {
       auto& state = self->state;
       state.addresses = addresses;
-      state.draining |= addresses.draining;
       tell_executors(self, all_of_them, wire_atom_v, executor_handles{addresses});
+      if (state.stage != drain_stage::stopping && addresses.stage == drain_stage::stopping)
+        tell_executors(self, all_of_them, stop_atom_v);
+      state.stage = std::max(state.stage, addresses.stage);
       if (state.shared())
         beat(self);
       if (!state.caught_up || state.answer_lost)

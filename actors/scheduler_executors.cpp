@@ -14,6 +14,8 @@ void start_executor(scheduler_pointer self, live_attempt& one) {
   one.executor
     = state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), state.addresses);
   self->monitor(one.executor);
+  if (state.stage == drain_stage::stopping)
+    self->send(one.executor, stop_atom_v);
 }
 
 /// The attempt whose executor has failed, unless it has been fenced or taken up since.

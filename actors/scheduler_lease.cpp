@@ -50,7 +50,7 @@ void beat(scheduler_pointer self) {
   me.home = settings.home;
   me.incarnation = state.incarnation;
   me.version = DAVIT_VERSION;
-  me.state = state.draining ? agent_state::draining : agent_state::ready;
+  me.state = state.draining() ? agent_state::draining : agent_state::ready;
   me.engines = state.engines.described(state.counting_slots(), state.blocking());
   me.address = settings.peers.advertise.empty() ? settings.peers.listen : settings.peers.advertise;
   self->request(state.addresses.store, caf::infinite, beat_atom_v, me, settings.lease)
@@ -80,7 +80,7 @@ void beat(scheduler_pointer self) {
 void adopt(scheduler_pointer self) {
   auto& state = self->state;
   const auto& settings = state.context->settings;
-  if (state.adopting || state.draining || !state.caught_up || !state.lease.steady(self->clock().now()))
+  if (state.adopting || state.draining() || !state.caught_up || !state.lease.steady(self->clock().now()))
     return;
   state.adopting = true;
   adopt_request request{settings.name, state.incarnation,

@@ -43,11 +43,12 @@ struct scheduler_state {
   bool adopting = false;
   std::optional<std::chrono::steady_clock::time_point> look_at; ///< When the next task that waits may be claimed.
   caf::disposable look_timer;
-  bool draining = false;
+  drain_stage stage = drain_stage::none;
   bool drain_waits = false; ///< For the store to say what is at work.
   std::vector<caf::typed_response_promise<void>> drained;
   std::string blocked; ///< Why nothing is claimed; empty: nothing is in the way.
 
+  bool draining() const { return stage != drain_stage::none; }
   bool shared() const { return context->settings.shared_store; }
 
   std::uint32_t busy_slots(const std::string& engine) const {
@@ -59,7 +60,7 @@ struct scheduler_state {
 
   /// Why the engine is given nothing although it may be ready; empty if it is.
   std::string blocked_by(const engine_status& engine) const {
-    if (draining)
+    if (draining())
       return "the agent is draining";
     if (shared() && !lease.held())
       return lease.refused() ? "another agent named " + context->settings.name + " uses the store"

@@ -272,11 +272,14 @@ supervisor_actor::behavior_type supervisor(self_pointer self, context_ptr contex
       auto& state = self->state;
       auto promise = self->make_response_promise<void>();
       state.draining.push_back(promise);
-      state.all.draining = true;
+      state.all.stage = std::max(state.all.stage, drain_stage::draining);
       publish(self);
       return promise;
     },
-    [=](stop_atom) { self->send(self->state.all.scheduler, stop_atom_v); },
+    [=](stop_atom) {
+      self->state.all.stage = drain_stage::stopping;
+      publish(self);
+    },
     [=](find_atom) { return self->state.all; },
   };
 }

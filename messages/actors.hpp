@@ -232,8 +232,6 @@ using scheduler_actor = caf::typed_actor<
   caf::result<live_executors>(list_atom),
   // Claim nothing more; answers when the last attempt has ended.
   caf::result<void>(drain_atom),
-  // Stop running attempts: they end as `agent_lost`, and their retry policy applies.
-  caf::result<void>(stop_atom),
   // End the agent's lease: others may adopt running attempts at once.
   caf::result<void>(retire_atom),
   // Time to look again. (It sends this to itself.)
@@ -319,7 +317,7 @@ using supervisor_actor = caf::typed_actor<
   // Claim nothing more; answers when the last attempt has ended. A scheduler or an API that restarts meanwhile knows of
   // it.
   caf::result<void>(drain_atom),
-  // Stop running attempts.
+  // Stop running attempts: they end as `agent_lost`, and their retry policy applies.
   caf::result<void>(stop_atom),
   // Return all current handles.
   caf::result<directory>(find_atom)>;
@@ -368,9 +366,16 @@ struct executor_handles {
   bool operator==(const executor_handles&) const = default;
 };
 
+/// How far an agent's end has come; it never goes back.
+enum class drain_stage : std::uint8_t {
+  none,
+  draining, ///< It claims nothing more.
+  stopping, ///< It stops what still runs.
+};
+
 /// What it uses, and gives to its executors.
 struct scheduler_handles : executor_handles {
-  bool draining = false; ///< The agent has been told to claim nothing more.
+  drain_stage stage = drain_stage::none;
   bool operator==(const scheduler_handles&) const = default;
 };
 
@@ -424,7 +429,7 @@ struct directory {
   api_actor api;
   supervisor_actor supervisor;
   std::map<std::string, std::string> suspended; ///< Why, by subtree.
-  bool draining = false;
+  drain_stage stage = drain_stage::none;
 };
 
 } // namespace davit

@@ -137,7 +137,7 @@ TEST_CASE_METHOD(scheduler_fixture, "a scheduler that is started again while its
 }
 
 TEST_CASE_METHOD(scheduler_fixture, "a scheduler that begins in an agent that drains claims nothing, told or not") {
-  addresses.draining = true;
+  addresses.stage = drain_stage::draining;
   spawn(); // and its supervisor has not spoken yet
   engine_is(engine_state::ready);
   store.queue = {attempt_of()};
@@ -145,6 +145,30 @@ TEST_CASE_METHOD(scheduler_fixture, "a scheduler that begins in an agent that dr
   pass(2s);
   CHECK(executors.empty());
   CHECK(store.queue.size() == 1);
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "a stop reaches what runs, and what a scheduler takes up that is started again") {
+  started();
+  store.queue = {attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 1);
+  addresses.stage = drain_stage::draining;
+  wire();
+  CHECK(executors[0]->told.empty());
+  addresses.stage = drain_stage::stopping;
+  wire();
+  wire();
+  CHECK(executors[0]->told == std::vector<std::string>{"stop"});
+  auto left = executors[0]->work;
+  left.resumed = true;
+  end_scheduler();
+  ends(executors[0], caf::exit_reason::kill);
+  executors.clear();
+  store.left = {left};
+  spawn_again();
+  wire();
+  REQUIRE(executors.size() == 1);
+  CHECK(executors[0]->told == std::vector<std::string>{"stop"});
 }
 
 TEST_CASE_METHOD(scheduler_fixture,

@@ -94,7 +94,7 @@ struct ledger {
   std::string words(const sandbox_handles& x) const { return label(x.engine); }
   std::string words(const scheduler_handles& x) const {
     return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines) + ' '
-         + label(x.sandboxes) + (x.draining ? " draining" : "");
+         + label(x.sandboxes) + (x.stage == drain_stage::stopping ? " stopping" : x.stage == drain_stage::draining ? " draining" : "");
   }
   std::string words(const fetcher_handles& x) const {
     return label(x.store) + ' ' + label(x.scheduler) + ' ' + label(x.engines);
@@ -194,7 +194,7 @@ public:
         return make<sandbox_actor>("sandbox_keeper " + engine.name);
       },
       [=, this](const scheduler_handles& handles) {
-        born_draining = handles.draining;
+        born_draining = handles.stage != drain_stage::none;
         return make<scheduler_actor>("scheduler");
       },
       [=, this](reaper_handles) { return make<reaper_actor>("reaper"); },

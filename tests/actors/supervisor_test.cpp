@@ -207,6 +207,19 @@ TEST_CASE_METHOD(tree, "an agent whose store can't be opened says why when it is
   CHECK(reason == "store_keeper fails repeatedly: it can't start");
 }
 
+TEST_CASE_METHOD(tree, "a scheduler that is restarted while its agent stops its tasks knows of it", "[supervisor]") {
+  start();
+  book.busy = true;
+  ask(drain_atom_v);
+  caf::anon_send(supervisor, stop_atom_v);
+  run_all();
+  CHECK(book.told["scheduler"].ends_with(" stopping"));
+  ask(drain_atom_v); // does not take it back
+  fail("scheduler");
+  pass(10ms);
+  CHECK(book.told["scheduler"].ends_with(" stopping"));
+}
+
 TEST_CASE_METHOD(tree,
                  "a scheduler and an API that are restarted during a drain know of it, and the drain ends with the new "
                  "scheduler's word",
