@@ -53,6 +53,7 @@ need_packages() {
 debian_mirror() {
   { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | sed -nE 's/^deb +(\[[^]]*\] +)?([a-z]+:\/\/[^ ]+\/debian)\/? .*/\2/p'
     cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed -nE 's/^URIs: *([a-z]+:\/\/[^ ]+\/debian)\/?$/\1/p'
+    true # there may be files of one kind only
   } | head -n 1
 }
 
