@@ -14,7 +14,7 @@ void agent_lease::beat_sent(time_point now) {
 void agent_lease::answered(bool granted, time_point sent, time_point now) {
   beating_ = false;
   refused_ = !granted;
-  if (!granted || now - sent > length_ / 3) // an answer that comes late: others may have counted already
+  if (!granted || is_late(sent, now))
     return;
   from_ = sent;
   if (!since_)

@@ -25,6 +25,9 @@ public:
 
   void beat_sent(time_point now);
 
+  /// An answer that comes so late does not count: others may have counted the time already.
+  bool is_late(time_point sent, time_point now) const { return now - sent > length_ / 3; }
+
   /// The heartbeat that was sent then has been answered. False: the lease is refused.
   void answered(bool granted, time_point sent, time_point now);
 

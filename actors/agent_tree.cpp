@@ -107,8 +107,9 @@ fleet_handles handles_of_fleet(const directory& all) {
 }
 
 api_handles handles_of_api(const directory& all) {
-  return {all.store,   all.logs,  all.scheduler, all.fleet,   all.supervisor,
-          all.engines, all.sinks, all.suspended, all.stage != drain_stage::none};
+  return {all.store, all.logs,       all.scheduler,
+          all.fleet, all.supervisor, all.engines,
+          all.sinks, all.suspended,  all.stage != drain_stage::none};
 }
 
 agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_factory api) {

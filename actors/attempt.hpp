@@ -30,8 +30,8 @@ struct judging {};
 /// The attempt's container tells how far it has come.
 struct recovering {
   enum class looking : std::uint8_t { by_name, by_labels, by_id, inside, whether_begun } at = looking::by_name;
-  std::optional<container_status> found; ///< inside, whether_begun
-  int looks = 0;                         ///< inside: how many are left
+  std::optional<container_status> found;         ///< inside, whether_begun
+  std::chrono::steady_clock::time_point until{}; ///< inside: when what has not begun by then is given up.
 };
 
 struct pulling {

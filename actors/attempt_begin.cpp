@@ -184,7 +184,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
       if (is_restarted(found))
         ask_whether_begun(found);
       else if (run_.made.warm && !run_.begun_here)
-        look_into_sandbox(found, 60);
+        look_into_sandbox(found, duration{3000});
       else
         attach(found);
       break;
@@ -241,17 +241,16 @@ void attempt_machine::attach(const container_status& found) {
 
 /// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell. An init that is
 /// alone may be about to begin the task, or to say how it ended; one that got nothing ends, as the line to it is
-/// closed. It is given `looks` to do so.
-void attempt_machine::look_into_sandbox(container_status found, int looks) {
-  enter(recovering{recovering::looking::inside, std::move(found), looks});
+/// closed. It is given `patience` to do so.
+void attempt_machine::look_into_sandbox(container_status found, duration patience) {
+  enter(recovering{recovering::looking::inside, std::move(found), when_.steady + patience});
   act_on(ask::count_processes{{}, run_.made.id});
 }
 
 void attempt_machine::on(recovering& now, const reply<ask::count_processes>& processes) {
   if (processes.value != 1) {
     attach(*now.found);
-  } else if (now.looks > 1) {
-    --now.looks;
+  } else if (when_.steady < now.until) {
     wake(timer::again, duration{50});
   } else {
     be_cold("a sandbox was taken, but the task had not reached it");
@@ -276,7 +275,7 @@ void attempt_machine::ask_whether_begun(container_status status) {
     fail_restarted(status);
     return;
   }
-  enter(recovering{recovering::looking::whether_begun, std::move(status), 0});
+  enter(recovering{recovering::looking::whether_begun, std::move(status), {}});
   act_on(ask::first_line{{}, run_.made.id});
 }
 

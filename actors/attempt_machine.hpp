@@ -216,7 +216,7 @@ private:
   void no_container();
   void resume_from(container_state there, const container_status& found);
   void attach(const container_status& found);
-  void look_into_sandbox(container_status found, int looks);
+  void look_into_sandbox(container_status found, duration patience);
   bool is_restarted(const container_status& status) const;
   void ask_whether_begun(container_status status);
   void fail_restarted(const container_status& status);

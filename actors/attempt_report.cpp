@@ -174,7 +174,9 @@ void attempt_machine::on(removing&, const reply<ask::remove_now>&) {
 }
 
 void attempt_machine::on(removing& now, const refusal& one) {
-  if (now.at == removing::doing::container)
+  // The reaper may be quicker, or at it.
+  auto done_elsewhere = one.why.engine == engine_errc::not_found || one.why.engine == engine_errc::conflict;
+  if (now.at == removing::doing::container && !done_elsewhere)
     say(act::level::warning, "its container " + run_.made.id + " could not be removed: " + one.why.text);
   leave();
 }

@@ -158,10 +158,12 @@ void clean(self_pointer self) {
       [self](const std::vector<container_summary>& containers) {
         auto& state = self->state;
         --state.removing;
-        std::set<std::string> known = state.making;
+        // Those of this process, wherever they are on their way: the list may be older than what happened meanwhile.
+        auto known = state.making;
+        known.insert(state.giving.begin(), state.giving.end());
         for (const auto& [name, kind] : state.kinds)
           for (const auto& one : kind.ready)
-            known.insert(std::string{kind.network ? network_prefix : sandbox_prefix} + one.nonce);
+            known.insert(one.name);
         for (const auto& one : containers) {
           auto waits = one.name.starts_with(sandbox_prefix) || one.name.starts_with(network_prefix);
           if ((!waits && !one.name.starts_with(carrier_prefix)) || known.contains(one.name))

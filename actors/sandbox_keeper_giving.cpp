@@ -8,21 +8,36 @@ namespace davit::keeper {
 
 namespace {
 
+/// Takes the one that has waited longest; until `given`, it is known by its own name.
+ready_sandbox choose(self_pointer self, sandbox_kind_state& kind) {
+  auto one = std::move(kind.ready.front());
+  kind.ready.pop_front();
+  self->state.giving.insert(one.name);
+  return one;
+}
+
+/// It has a task's name, or goes.
+void given(self_pointer self, const ready_sandbox& one) {
+  self->state.giving.erase(one.name);
+}
+
 /// Under the task's name it is the task's.
 void give(self_pointer self, const std::string& kind_name, const ready_sandbox& one, waiting_task task) {
   crash_point("sandbox chosen");
   self->request(engine_of(self), 60s, rename_atom_v, one.container, task.plan.name)
     .then(
       [=]() mutable {
-        sandbox given;
-        given.container = one.container;
-        given.image_id = one.image_id;
-        given.nonce = one.nonce;
-        given.arguments = arguments_of(task.plan, one.image);
-        given.why = task.waited ? "made for it: none of its kind waited" : "";
-        task.promise.deliver(std::move(given));
+        given(self, one);
+        sandbox result;
+        result.container = one.container;
+        result.image_id = one.image_id;
+        result.nonce = one.nonce;
+        result.arguments = arguments_of(task.plan, one.image);
+        result.why = task.waited ? "made for it: none of its kind waited" : "";
+        task.promise.deliver(std::move(result));
       },
       [=](const caf::error& e) mutable {
+        given(self, one);
         remove(self, one.container);
         if (engine_code(e) == engine_errc::not_found)
           serve(self, kind_name, task); // it had ended
@@ -34,8 +49,7 @@ void give(self_pointer self, const std::string& kind_name, const ready_sandbox& 
 /// Gives the network that has waited longest: named after the task's container, and held for as long as that runs.
 void give_network(self_pointer self, const std::string& kind_name, waiting_task task, std::string why) {
   auto& kind = self->state.kinds[kind_name];
-  auto one = std::move(kind.ready.front());
-  kind.ready.pop_front();
+  auto one = choose(self, kind);
   auto holds = init::hand_over_message({init::program, init::hold}, {}, {}, false);
   struct answers {
     int missing = 2;
@@ -47,16 +61,17 @@ void give_network(self_pointer self, const std::string& kind_name, waiting_task 
       both->trouble = trouble;
     if (--both->missing != 0)
       return;
+    given(self, one);
     if (!both->trouble.empty()) { // it had ended, or its name is taken
       remove(self, one.container);
       answer(task, why);
       return;
     }
     crash_point("network taken");
-    sandbox given;
-    given.network = one.container;
-    given.why = why;
-    task.promise.deliver(std::move(given));
+    sandbox result;
+    result.network = one.container;
+    result.why = why;
+    task.promise.deliver(std::move(result));
   };
   crash_point("network chosen");
   auto good = [heard]() mutable { heard({}); };
@@ -99,8 +114,7 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
     answer(task, kind.trouble.empty() ? "no sandbox of its kind waits" : "none could be made: " + kind.trouble);
     return;
   }
-  auto one = std::move(kind.ready.front());
-  kind.ready.pop_front();
+  auto one = choose(self, kind);
   tell(self);
   if (one.named >= task.came()) {
     give(self, kind_name, one, std::move(task));
@@ -113,6 +127,7 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
           give(self, kind_name, one, std::move(task));
           return;
         }
+        given(self, one);
         remove(self, one.container);
         if (auto found = self->state.kinds.find(kind_name); found != self->state.kinds.end()) {
           empty(self, found->second);
@@ -121,6 +136,7 @@ void serve(self_pointer self, const std::string& kind_name, waiting_task task) {
         answer(task, "the image's name now stands for another image");
       },
       [=](const caf::error& e) mutable {
+        given(self, one);
         remove(self, one.container);
         answer(task, text_of(e));
       });

@@ -83,7 +83,7 @@ void make(self_pointer self, const std::string& kind_name) {
                   return;
                 }
                 over();
-                made(self, kind_name, {container, nonce, status.image_id, image, named, {}});
+                made(self, kind_name, {plan.name, container, nonce, status.image_id, image, named, {}});
               },
               [=](const caf::error& e) {
                 remove(self, container);

@@ -29,6 +29,7 @@ using steady = std::chrono::steady_clock;
 inline constexpr duration patience = 60s;
 
 struct ready_sandbox {
+  std::string name; ///< Of the container, until a task has it.
   std::string container;
   std::string nonce;
   std::string image_id;
@@ -69,6 +70,7 @@ struct sandbox_keeper_state {
   engine_status engine;
   std::map<std::string, sandbox_kind_state> kinds;
   std::set<std::string> making; ///< By their names.
+  std::set<std::string> giving; ///< By their names: chosen for a task, whose name they do not have yet.
   std::uint32_t removing = 0;
   std::string volume;      ///< That has the init by now; empty: none is known to.
   bool installing = false; ///< The init is being put there: nobody else may write to it meanwhile, nor start from it.

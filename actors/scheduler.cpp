@@ -19,7 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Events are the wake-up call; this is for the case that one was lost with an actor.
-constexpr duration look_interval = 1000ms;
 
 /// An agent that drains waits so long for the store to say what it has at work.
 constexpr duration drain_patience = 5s;
@@ -72,16 +71,20 @@ void claimed(scheduler_pointer self, claim_answer& answer, bool first) {
   auto open
     = std::count_if(answer.attempts.begin(), answer.attempts.end(), [](const auto& one) { return one.resumed; });
   if (open != 0 && first)
-    spdlog::info("{} attempts were running when the agent last stopped; resuming them", open);
+    spdlog::info("{} attempts were open when the agent {}; resuming them", open,
+                 state.given_up.empty() ? "last stopped" : "gave its tasks up");
   else if (open != 0)
     spdlog::warn("{} attempts were given to this agent in an answer that was lost; resuming them", open);
   if (answer.attempts.size() != static_cast<std::size_t>(open))
     crash_point("attempt claimed");
-  for (auto& one : answer.attempts)
+  for (auto& one : answer.attempts) {
+    one.adopted |= state.given_up.contains(one.token.key);
     if (one.resumed)
       go_on_with(self, std::move(one), first);
     else
       take_up(self, std::move(one));
+  }
+  state.given_up.clear();
   if (answer.next_due)
     look_again(self, *answer.next_due);
   answer_drain(self);

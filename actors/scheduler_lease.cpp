@@ -24,6 +24,7 @@ void fence(scheduler_pointer self) {
   state.incarnation = uuid::make_v4();
   std::erase_if(state.live, [&](auto& one) {
     auto& [key, entry] = one;
+    state.given_up.insert(key);
     if (entry.executor) {
       self->send(entry.executor, fence_atom_v, !over);
       return false;
@@ -61,7 +62,11 @@ void beat(scheduler_pointer self) {
           state.lease.unanswered();
           return;
         }
-        state.lease.answered(good, now, self->clock().now());
+        auto answered = self->clock().now();
+        state.lease.answered(good, now, answered);
+        state.beat_failing = false;
+        if (good && state.lease.is_late(now, answered) && !state.lease.must_give_up(answered))
+          beat(self); // there may be just time enough for one that counts
         if (!good) {
           spdlog::error("another agent named {} uses the store; give this agent its own name (davit.agent.name)",
                         state.context->settings.name);
@@ -72,8 +77,14 @@ void beat(scheduler_pointer self) {
         }
       },
       [self](const caf::error& e) {
-        self->state.lease.unanswered();
-        spdlog::warn("the store did not take the heartbeat: {}", text_of(e));
+        auto& state = self->state;
+        state.lease.unanswered();
+        if (!std::exchange(state.beat_failing, true))
+          spdlog::warn("the store did not take the heartbeat: {}", text_of(e));
+        // The store may be back at any moment, and every moment of the lease counts.
+        state.beat_timer.dispose();
+        state.beat_timer
+          = self->run_delayed(std::min(look_interval, state.context->settings.lease / 30), [self] { beat(self); });
       });
 }
 

@@ -23,6 +23,8 @@ struct live_attempt {
   restart_budget budget;
 };
 
+constexpr duration look_interval{1000};
+
 struct scheduler_state {
   static inline const char* name = "scheduler";
 
@@ -41,6 +43,10 @@ struct scheduler_state {
   bool answer_lost = false;     ///< The store may have given attempts that this scheduler has not heard of.
   bool claiming = false, claim_again = false;
   bool adopting = false;
+  std::set<attempt_key>
+    given_up; ///< By the last fence, until the store has said what is left: their containers may be gone.
+  caf::disposable beat_timer; ///< Of the next heartbeat after one that failed.
+  bool beat_failing = false;  ///< The store did not take the last heartbeat, and it has been said.
   std::optional<std::chrono::steady_clock::time_point> look_at; ///< When the next task that waits may be claimed.
   caf::disposable look_timer;
   drain_stage stage = drain_stage::none;

@@ -1,4 +1,5 @@
-// How a coroutine waits for an operation that may fail: `auto [ec, count] = co_await stream.async_read(..., as_awaitable)`.
+// How a coroutine waits for an operation that may fail: `auto [ec, count] = co_await stream.async_read(...,
+// as_awaitable)`.
 #pragma once
 
 #include <boost/asio/as_tuple.hpp>

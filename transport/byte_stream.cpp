@@ -33,7 +33,6 @@ using boost::system::error_code;
 
 namespace {
 
-
 using tls_stream = ssl::stream<beast::tcp_stream>;
 using unix_stream = beast::basic_stream<local>;
 

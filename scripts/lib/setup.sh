@@ -15,7 +15,7 @@ catch_version=3.7.1
 # Debian 12 is the reference; where Debian 13 has other names or versions, they are chosen here.
 davit_release=$(. /etc/os-release && printf %s "${VERSION_CODENAME:-bookworm}")
 case $davit_release in
-  trixie) boost=1.83 postgresql=17 clang_rt=19 engine_client=(docker-cli) catch_source=(trixie "catch2=$catch_version*") ;;
+  trixie) boost=1.83 postgresql=17 clang_rt=19 engine_client=(docker-cli) catch_source=(trixie "libcatch2-dev=$catch_version*") ;;
   *) boost=1.81 postgresql=15 clang_rt=14 engine_client=() catch_source=(bookworm-backports "libcatch2-dev=$catch_version*") ;;
 esac
 

@@ -86,7 +86,7 @@ attempt_run looking_at(recovering::looking what) {
   now.at = what;
   if (!run.made.id.empty())
     now.found = container_of(run, "running");
-  now.looks = 2;
+  now.until = moment().steady + std::chrono::seconds{3};
   return run;
 }
 

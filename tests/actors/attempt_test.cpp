@@ -160,3 +160,24 @@ TEST_CASE("an init that can't be asked for in time is asked for again", "[attemp
   REQUIRE(it.asks<ask::create>());
   CHECK(it.run.made.nonce == to_string(moment().nonce));
 }
+
+TEST_CASE("a sandbox that nobody handed its task to is given up in three seconds, however slowly its engine counts",
+          "[attempt]") {
+  story it{resumed(), {}};
+  it.hears(begun{}).hears(judged(it.run)); // its engine takes a second for each look at the processes
+  REQUIRE(it.asks<ask::inspect>());
+  auto found = container_of(it.run, "running");
+  found.labels["davit.sandbox"] = "nonce";
+  reply<ask::inspect> there;
+  there.value = found;
+  it.hears(there);
+  reply<ask::count_processes> alone;
+  alone.value = 1;
+  for (auto after = std::chrono::seconds{1}; after < std::chrono::seconds{4}; ++after) {
+    REQUIRE(std::holds_alternative<recovering>(it.run.now));
+    it.hears(alone, after);
+    if (after < std::chrono::seconds{3})
+      it.hears(timer_fired{timer::again}, after);
+  }
+  CHECK_FALSE(std::holds_alternative<recovering>(it.run.now));
+}

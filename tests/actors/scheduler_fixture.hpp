@@ -18,6 +18,8 @@ struct store_script {
   std::vector<adopt_request> adoptions;
   std::vector<agent_status> beats;
   std::vector<caf::typed_response_promise<claim_answer>> held; ///< Claims that wait for the test.
+  bool hold_beats = false;
+  std::vector<caf::typed_response_promise<bool>> held_beats;
   bool hold_claims = false, fail_claims = false, fail_ends = false, fail_beats = false;
   std::vector<claimed_attempt> left, queue; ///< What the next claim gives: as open, as new.
   std::optional<timestamp> next_due;
@@ -71,6 +73,10 @@ inline caf::behavior dummy_store(caf::event_based_actor* self, store_script* scr
     },
     [=](beat_atom, const agent_status& agent, duration) -> caf::result<bool> {
       script->beats.push_back(agent);
+      if (script->hold_beats) {
+        script->held_beats.push_back(self->make_response_promise<bool>());
+        return script->held_beats.back();
+      }
       if (script->fail_beats)
         return ill();
       return true;

@@ -30,14 +30,15 @@ TEST_CASE_METHOD(scheduler_fixture, "without a lease nothing is claimed; when it
   pass(5s);
   CHECK(store.claims.size() == asked); // until it has ended
   auto left = executors[0]->work;
-  left.resumed = left.adopted = true;
+  left.resumed = true;
   store.left = {left};
   ends(executors[0]);
   REQUIRE(store.claims.size() > asked);
   CHECK(store.claims[asked].first);
   CHECK_FALSE(store.claims[asked].incarnation == old);
   CHECK(store.claims[asked].at_work.empty());
-  CHECK(executors.size() == 2);
+  REQUIRE(executors.size() == 2);
+  CHECK(executors[1]->work.adopted); // its container may be gone, and no engine has lost it
 }
 
 TEST_CASE_METHOD(
@@ -74,6 +75,33 @@ TEST_CASE_METHOD(
   }
   pass(60s);
   CHECK(executors.size() == had);
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "a store that is back just before the lease's two thirds saves what runs") {
+  started(true);
+  store.queue = {attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 1);
+  store.fail_beats = true;
+  for (auto sent = store.beats.size(); store.beats.size() == sent;)
+    pass(100ms);
+  store.fail_beats = false;
+  pass(450ms);
+  wire(); // so that a heartbeat that counts is sent between two ticks
+  SECTION("it had refused the heartbeats") {
+    store.fail_beats = true;
+    pass(7650ms); // and a tick has just found the store away
+    store.fail_beats = false;
+  }
+  SECTION("it had not answered") {
+    store.hold_beats = true;
+    pass(7650ms);
+    REQUIRE(store.held_beats.size() == 1);
+    store.hold_beats = false;
+    answer_late(store.held_beats[0], true);
+  }
+  pass(7s);
+  CHECK(executors[0]->told.empty());
 }
 
 TEST_CASE_METHOD(scheduler_fixture, "an answer to a claim that comes after the fence starts nothing") {

@@ -94,7 +94,10 @@ struct ledger {
   std::string words(const sandbox_handles& x) const { return label(x.engine); }
   std::string words(const scheduler_handles& x) const {
     return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines) + ' '
-         + label(x.sandboxes) + (x.stage == drain_stage::stopping ? " stopping" : x.stage == drain_stage::draining ? " draining" : "");
+         + label(x.sandboxes)
+         + (x.stage == drain_stage::stopping   ? " stopping"
+            : x.stage == drain_stage::draining ? " draining"
+                                               : "");
   }
   std::string words(const fetcher_handles& x) const {
     return label(x.store) + ' ' + label(x.scheduler) + ' ' + label(x.engines);
