@@ -308,8 +308,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {
       return to_caf(store.next_tasks(context->settings.name, context->settings.private_tasks, labels, limit));
     },
-    [&store](events_atom, std::int64_t after, task_id only, std::uint32_t limit)
-      -> caf::result<std::vector<task_event>> { return to_caf(store.events(after, only, limit)); },
+    [&store](events_atom, std::int64_t after, task_id only, const std::string& owner, std::uint32_t limit)
+      -> caf::result<std::vector<task_event>> { return to_caf(store.events(after, only, limit, owner)); },
     [&store](since_atom, const std::string& agent, timestamp since, std::int64_t after) -> caf::result<ended_attempts> {
       return to_caf(store.ended_since(agent, since, after));
     },

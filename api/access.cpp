@@ -106,7 +106,7 @@ access_control::verdict access_control::admit(const server_request& request) {
       return result;
     }
     who.name = "token " + found->name + " from " + who.name;
-    who.owner = "token " + found->name;
+    who.owner = found->owner.empty() ? "token " + found->name : found->owner;
     who.scopes = found->scopes;
     who.profile = found->profile;
     if (!within_rate(found->id))

@@ -15,7 +15,7 @@
 namespace davit::api {
 
 struct caller {
-  std::string owner; ///< Whose tasks these are: `token NAME`, `uid 1000`, `loopback`.
+  std::string owner; ///< Whose tasks its tasks are: a token's owner, `token NAME`, `uid 1000`, `loopback`.
   std::string name;  ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
   std::vector<api_scope> scopes;
   std::optional<policy_profile> profile;

@@ -39,14 +39,16 @@ void write_event(self_pointer self, const std::shared_ptr<event_stream_state>& s
 
 void catch_up(self_pointer self, const std::shared_ptr<event_stream_state>& stream) {
   self
-    ->request(self->state.addresses.store, caf::infinite, events_atom_v, stream->last, stream->only,
+    ->request(self->state.addresses.store, caf::infinite, events_atom_v, stream->last, stream->only, stream->owner,
               std::uint32_t{1000})
     .then(
-      [=](const std::vector<task_event>& events) {
+      [=, told = stream->told](const std::vector<task_event>& events) {
         for (const auto& event : events)
           if (!stream->over)
             write_event(self, stream, event);
         if (events.empty())
+          stream->last = std::max(stream->last, told);
+        if (events.empty() && stream->last >= stream->told)
           stream->caught_up = true;
         else if (!stream->over)
           catch_up(self, stream);
@@ -57,8 +59,7 @@ void catch_up(self_pointer self, const std::shared_ptr<event_stream_state>& stre
       });
 }
 
-/// Events of one task as a list, or (by Accept) those of one or all as they happen.
-void events(self_pointer self, exchange_ptr client, task_id only) {
+void events(self_pointer self, exchange_ptr client, task_id only, const std::string& owner) {
   const auto& request = client->request();
   std::int64_t after = 0;
   auto from = request.header("last-event-id");
@@ -70,7 +71,7 @@ void events(self_pointer self, exchange_ptr client, task_id only) {
       return respond(self, client, problem(400, "after: must be the sequence number of an event", "after"));
   }
   if (request.header("accept").find("text/event-stream") == std::string::npos) {
-    self->request(self->state.addresses.store, caf::infinite, events_atom_v, after, only, std::uint32_t{1000})
+    self->request(self->state.addresses.store, caf::infinite, events_atom_v, after, only, owner, std::uint32_t{1000})
       .then(
         [=](const std::vector<task_event>& list) {
           respond_json(self, client, 200, {{"events", json::to_value(list)}});
@@ -81,6 +82,7 @@ void events(self_pointer self, exchange_ptr client, task_id only) {
   auto stream = std::make_shared<event_stream_state>();
   stream->client = client;
   stream->only = only;
+  stream->owner = owner;
   stream->last = after;
   self->state.events.push_back(stream);
   client->on_closed([actor = weak(self), stream] { resume(actor, [stream] { stream->over = true; }); });
@@ -94,10 +96,17 @@ void events(self_pointer self, exchange_ptr client, task_id only) {
 
 void on_event(self_pointer self, const task_event& event) {
   auto& state = self->state;
-  for (const auto& stream : state.events)
-    if (stream->caught_up && !stream->over && event.sequence > stream->last
-        && (stream->only.nil() || stream->only == event.task))
+  for (const auto& stream : state.events) {
+    if (stream->over || event.sequence <= stream->last)
+      continue;
+    if (!stream->owner.empty()) { // whose task it is, the store knows
+      stream->told = std::max(stream->told, event.sequence);
+      if (std::exchange(stream->caught_up, false))
+        catch_up(self, stream);
+    } else if (stream->caught_up && (stream->only.nil() || stream->only == event.task)) {
       write_event(self, stream, event);
+    }
+  }
   std::erase_if(state.events, [](const auto& stream) { return stream->over; });
   if (event.kind != "finished")
     return;

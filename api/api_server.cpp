@@ -182,7 +182,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   if (path.size() >= 2 && path[0] == "v1") {
     if (path.size() == 2 && path[1] == "tasks") {
       if (is("GET"))
-        return list(self, client);
+        return list(self, client, who);
       if (is("POST"))
         return submit(self, client, who);
       return refuse_method("GET, HEAD, POST");
@@ -192,23 +192,26 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (!from_string(path[2], id))
         return respond(self, client,
                        problem(404, "\"" + path[2] + "\" is not a valid task id; write " + expected_text(id)));
+      auto task = [&](const char* method, api_scope others, auto then) {
+        only(method, [&] { if_visible(self, client, who, id, others, [=] { then(self, client, id); }); });
+      };
       if (path.size() == 3)
-        return only("GET", [&] { show(self, client, id); });
+        return task("GET", api_scope::read_all, show);
       if (path.size() == 4 && path[3] == "cancel")
-        return only("POST", [&] { cancel(self, client, id); });
+        return task("POST", api_scope::cancel_all, cancel);
       if (path.size() == 4 && path[3] == "retry")
-        return only("POST", [&] { retry(self, client, id, who); });
+        return task("POST", api_scope::admin, [who](auto self, auto client, auto id) { retry(self, client, id, who); });
       if (path.size() == 4 && path[3] == "wait")
-        return only("GET", [&] { wait(self, client, id); });
+        return task("GET", api_scope::read_all, wait);
       if (path.size() == 4 && path[3] == "logs")
-        return only("GET", [&] { logs(self, client, id); });
+        return task("GET", api_scope::read_all, logs);
       if (path.size() == 4 && path[3] == "files")
-        return only("GET", [&] { files(self, client, id); });
+        return task("GET", api_scope::admin, files);
       if (path.size() == 4 && path[3] == "events")
-        return only("GET", [&] { events(self, client, id); });
+        return task("GET", api_scope::read_all, [](auto self, auto client, auto id) { events(self, client, id, {}); });
     }
     if (path.size() == 2 && path[1] == "events")
-      return only("GET", [&] { events(self, client, {}); });
+      return only("GET", [&] { events(self, client, {}, allows(who.scopes, api_scope::read_all) ? "" : who.owner); });
     if (path.size() == 2 && path[1] == "engines")
       return only("GET", [&] { engines(self, client); });
     if (path.size() == 2 && path[1] == "sinks")

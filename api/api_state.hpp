@@ -39,7 +39,9 @@ struct waiting_client {
 struct event_stream_state {
   exchange_ptr client;
   task_id only;          ///< Nil: of all tasks.
-  std::int64_t last = 0; ///< Sequence of the last event sent.
+  std::string owner;     ///< Empty: of all owners.
+  std::int64_t last = 0; ///< Sequence of the last event sent, or known to be another owner's.
+  std::int64_t told = 0; ///< Sequence of the last event that has happened.
   bool caught_up = false;
   bool over = false;
   std::size_t unsent = 0;
@@ -83,7 +85,11 @@ inline auto refuse(self_pointer self, exchange_ptr client) {
 // ------------------------------------------------------------------------------------------------
 
 void submit(self_pointer self, exchange_ptr client, const caller& who);
-void list(self_pointer self, exchange_ptr client);
+/// Does `then` if the caller may: the task is its owner's, or the caller has the scope `others`. To one who may not
+/// even see it, the task does not exist.
+void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
+                std::function<void()> then);
+void list(self_pointer self, exchange_ptr client, const caller& who);
 void show(self_pointer self, exchange_ptr client, task_id id);
 void cancel(self_pointer self, exchange_ptr client, task_id id);
 /// Submits the task once more.
@@ -103,8 +109,8 @@ void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream)
 // -- events: api_events.cpp
 // ----------------------------------------------------------------------------------------------
 
-/// Events of one task as a list, or (by Accept) those of one or all as they happen.
-void events(self_pointer self, exchange_ptr client, task_id only);
+/// Events of one task, of an owner's (if it is not empty), or of all: as a list, or (by Accept) as they happen.
+void events(self_pointer self, exchange_ptr client, task_id only, const std::string& owner);
 void on_event(self_pointer self, const task_event& event);
 void keep_streams_alive(self_pointer self);
 

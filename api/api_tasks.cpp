@@ -1,5 +1,6 @@
 #include "api/api_state.hpp"
 
+#include "actors/agent_context.hpp"
 #include "json/read.hpp"
 #include "policy/placement.hpp"
 #include "secrets/secret_box.hpp"
@@ -83,8 +84,30 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
   accept(self, client, std::move(*spec), who);
 }
 
-void list(self_pointer self, exchange_ptr client) {
+void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
+                std::function<void()> then) {
+  if (allows(who.scopes, others))
+    return then();
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+    .then(
+      [=](const task& found) {
+        if (found.owner == who.owner)
+          then();
+        else if (allows(who.scopes, api_scope::read_all))
+          respond(self, client,
+                  problem(403, "this task belongs to " + found.owner + "; this needs the scope " + to_string(others)));
+        else
+          // As if there were none.
+          respond(self, client, problem_of(make_failure(store_errc::not_found, "there is no task " + to_string(id))));
+      },
+      refuse(self, client));
+}
+
+void list(self_pointer self, exchange_ptr client, const caller& who) {
   task_query query;
+  auto sees_all = allows(who.scopes, api_scope::read_all);
+  if (!sees_all)
+    query.owner = who.owner;
   for (const auto& [name, value] : client->request().query) {
     if (name == "state") {
       task_state state;
@@ -96,6 +119,10 @@ void list(self_pointer self, exchange_ptr client) {
       query.labels[value.substr(0, equals)] = equals == std::string::npos ? "" : value.substr(equals + 1);
     } else if (name == "name") {
       query.name = value;
+    } else if (name == "owner") {
+      if (!sees_all && value != who.owner)
+        return respond(self, client, problem(403, "owner: the tasks of other owners need the scope read:all", "owner"));
+      query.owner = value;
     } else if (name == "cursor") {
       uuid id;
       if (!from_string(value, id))
@@ -108,7 +135,7 @@ void list(self_pointer self, exchange_ptr client) {
     } else {
       return respond(
         self, client,
-        problem(400, name + ": unknown parameter; the parameters are state, label, name, cursor, limit", name));
+        problem(400, name + ": unknown parameter; the parameters are state, label, name, owner, cursor, limit", name));
     }
   }
   self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
@@ -212,11 +239,6 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
-        // Its secrets go with it: they are for who gave them.
-        if (found.owner != who.owner && !allows(who.scopes, api_scope::admin))
-          return respond(
-            self, client,
-            problem(403, "this task belongs to " + found.owner + "; only its owner or an admin may run it again"));
         auto spec = found.spec; // its secrets are sealed, and stay so
         spec.dedupe_key = client->request().header("idempotency-key");
         spec.traceparent.clear();

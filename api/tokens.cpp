@@ -51,7 +51,7 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 } // namespace
 
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
-                     std::optional<timestamp> expires_at) {
+                     std::optional<timestamp> expires_at, std::string owner) {
   new_token made;
   auto secret = hex(random_bytes(32));
   made.entry = {hex(random_bytes(6)),
@@ -61,15 +61,18 @@ new_token make_token(std::string name, std::vector<api_scope> scopes, std::optio
                 encoding::base64_encode(random_bytes(16)),
                 "",
                 std::chrono::system_clock::now(),
-                expires_at};
+                expires_at,
+                std::move(owner)};
   made.entry.hash = hash_of(made.entry.salt, secret);
   made.text = "davit_" + made.entry.id + "_" + secret;
   return made;
 }
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
-  return std::any_of(scopes.begin(), scopes.end(),
-                     [&](api_scope one) { return one == wanted || one == api_scope::admin; });
+  return std::any_of(scopes.begin(), scopes.end(), [&](api_scope one) {
+    return one == wanted || one == api_scope::admin || (one == api_scope::read_all && wanted == api_scope::read)
+        || (one == api_scope::cancel_all && wanted == api_scope::cancel);
+  });
 }
 
 std::optional<token_list> token_list::load(const std::filesystem::path& file, std::string& error) {

@@ -120,7 +120,7 @@ int dispatch(int argc, char** argv) {
   app.set_version_flag("--version", "davit " DAVIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, tokens_file,
+  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, owner, tokens_file,
     source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
@@ -198,9 +198,14 @@ int dispatch(int argc, char** argv) {
   auto create_token_command = token_command->add_subcommand("create", "Make a token and print it");
   create_token_command->add_option("name", name, "A name for people and for the audit log")->required();
   create_token_command
-    ->add_option("--scope", scopes, "What the token allows: submit, read, cancel, admin; separate several with commas")
+    ->add_option(
+      "--scope", scopes,
+      "What the token allows: submit, read, cancel (tasks of its owner), read:all, cancel:all (tasks of all), admin; "
+      "separate several with commas")
     ->delimiter(',')
     ->required();
+  create_token_command->add_option(
+    "--owner", owner, "Whose tasks its tasks are, such as a team; all tokens of an owner see the same tasks");
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
   create_token_command->add_option("--expires", expires, "Expire the token after this time, such as 720h");
   auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
@@ -251,7 +256,7 @@ int dispatch(int argc, char** argv) {
       usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has "
             "api.tokens-file");
     if (*create_token_command)
-      return create_token(tokens_file, name, scopes, profile, expires);
+      return create_token(tokens_file, name, scopes, profile, expires, owner);
     return *list_tokens_command ? list_tokens(tokens_file, as_json) : revoke_token(tokens_file, name);
   }
   if (*explain_command) {

@@ -48,11 +48,15 @@ void save(const token_list& list, const std::filesystem::path& file) {
 
 int create_token(const std::filesystem::path& file, const std::string& name,
                  const std::vector<std::string>& scope_names, const std::string& profile_name,
-                 const std::string& expires) {
-  if (name.empty()
-      || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
-           != std::string::npos)
+                 const std::string& expires, const std::string& owner) {
+  auto is_plain = [](const std::string& text) {
+    return text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
+        == std::string::npos;
+  };
+  if (name.empty() || !is_plain(name))
     usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
+  if (!is_plain(owner) || owner == "loopback")
+    usage("--owner: letters, digits, dot, underscore, hyphen and @ only, and not \"loopback\"");
   std::vector<api_scope> scopes;
   for (const auto& one : scope_names) {
     api_scope scope;
@@ -73,7 +77,7 @@ int create_token(const std::filesystem::path& file, const std::string& name,
   auto list = load(file, true);
   if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
     usage("there is already a token with the name " + name + "; revoke it first, or use another name");
-  auto made = make_token(name, std::move(scopes), profile, expires_at);
+  auto made = make_token(name, std::move(scopes), profile, expires_at, owner);
   list.tokens.push_back(std::move(made.entry));
   save(list, file);
   std::cout << made.text << '\n';
@@ -83,13 +87,14 @@ int create_token(const std::filesystem::path& file, const std::string& name,
 
 int list_tokens(const std::filesystem::path& file, bool as_json) {
   auto list = load(file, false);
-  std::vector<std::vector<std::string>> rows{{"ID", "NAME", "SCOPES", "PROFILE", "CREATED", "EXPIRES"}};
+  std::vector<std::vector<std::string>> rows{{"ID", "NAME", "OWNER", "SCOPES", "PROFILE", "CREATED", "EXPIRES"}};
   for (auto& one : list.tokens) {
     std::string scopes;
     for (auto scope : one.scopes)
       scopes += (scopes.empty() ? "" : ",") + to_string(scope);
-    rows.push_back({one.id, printable(one.name), scopes, one.profile ? to_string(*one.profile) : "",
-                    format_timestamp(one.created_at), one.expires_at ? format_timestamp(*one.expires_at) : "never"});
+    rows.push_back({one.id, printable(one.name), printable(one.owner), scopes,
+                    one.profile ? to_string(*one.profile) : "", format_timestamp(one.created_at),
+                    one.expires_at ? format_timestamp(*one.expires_at) : "never"});
     one.salt.clear();
     one.hash.clear();
     if (as_json)

@@ -63,7 +63,7 @@ const std::vector<option<agent_settings>>& agent_options() {
      {.unset = "none"}},
     {"api.local-scopes", at(&agent::access, &access::local_scopes),
      "What callers without a token may do, over the unix socket or (without a tokens-file) over loopback: submit, "
-     "read, cancel, admin."},
+     "read, cancel (their own tasks), read:all, cancel:all (everybody's), admin."},
     {"api.tls-certificate",
      at(&agent::access, &access::tls_certificate),
      "PEM file: the API's certificate; turns TLS on. The agent reloads the file when it changes.",

@@ -9,9 +9,10 @@
 
 namespace davit {
 
-/// What a caller may do. `admin` includes the others.
-enum class api_scope : std::uint8_t { submit, read, cancel, admin };
-DAVIT_ENUM_TEXT(api_scope, 4, "submit", "read", "cancel", "admin")
+/// What a caller may do: `submit`, `read` and `cancel` with tasks of its own owner, `read:all` and `cancel:all` (which
+/// include `read` and `cancel`) with those of all. `admin` includes the others.
+enum class api_scope : std::uint8_t { submit, read, cancel, admin, read_all, cancel_all };
+DAVIT_ENUM_TEXT(api_scope, 6, "submit", "read", "cancel", "admin", "read:all", "cancel:all")
 
 /// One token, as the file has it: what is shown to the API is `davit_<id>_<secret>`, and only the id and a salted
 /// SHA-256 of the secret (256 random bits) are kept.
@@ -26,13 +27,15 @@ struct api_token {
   std::string hash;                      ///< Base64.
   timestamp created_at;
   std::optional<timestamp> expires_at;
+  std::string owner; ///< Whose tasks its tasks are; empty: the token's alone.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, api_token& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("scopes", x.scopes),
                             f.field("profile", x.profile), f.field("salt", x.salt), f.field("hash", x.hash),
-                            f.field("created_at", x.created_at), f.field("expires_at", x.expires_at));
+                            f.field("created_at", x.created_at), f.field("expires_at", x.expires_at),
+                            f.field("owner", x.owner));
 }
 
 /// The `davit.api` group of the configuration, without the listen address.

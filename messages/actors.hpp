@@ -66,7 +66,7 @@ using store_actor = caf::typed_actor<
   // Return the next queued tasks for an engine with these labels, up to a limit.
   caf::result<task_page>(list_atom, std::vector<std::string>, std::uint32_t),
   // Return the events after a sequence number, of one task or of all (nil), up to a limit.
-  caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::uint32_t),
+  caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::string, std::uint32_t),
   // Count unfinished tasks; the count of a long queue may be some seconds old.
   caf::result<task_counts>(count_atom),
   // Check that the database can be read.

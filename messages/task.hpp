@@ -356,12 +356,13 @@ struct task_query {
   std::string name;
   std::optional<task_id> before; ///< Cursor: only older ones.
   std::uint32_t limit = 100;
+  std::string owner{}; ///< Empty: of all owners.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, task_query& x) {
   return f.object(x).fields(f.field("state", x.state), f.field("labels", x.labels), f.field("name", x.name),
-                            f.field("before", x.before), f.field("limit", x.limit));
+                            f.field("owner", x.owner), f.field("before", x.before), f.field("limit", x.limit));
 }
 
 struct task_page {

@@ -99,6 +99,11 @@ inline const schema_steps& sqlite_schema() {
       "DROP INDEX task_active",
       "CREATE INDEX task_running ON task (owner) WHERE state IN ('starting', 'running')",
     },
+    {
+      // Each owner has keys of its own.
+      R"(UPDATE dedupe SET name = COALESCE((SELECT t.owner FROM task t WHERE t.id = dedupe.task), '') || '
+' || name)",
+    },
   };
   return steps;
 }
@@ -166,6 +171,11 @@ inline const schema_steps& postgresql_schema() {
       "ready = 1",
       "DROP INDEX task_due",
       "CREATE INDEX task_due ON task_hot (not_before) WHERE state = 'queued' AND ready = 0",
+    },
+    {
+      // Each owner has keys of its own.
+      R"(UPDATE dedupe SET name = COALESCE((SELECT t.owner FROM task t WHERE t.id = dedupe.task), '') || '
+' || name)",
     },
   };
   return steps;

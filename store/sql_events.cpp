@@ -77,17 +77,20 @@ void sql_events::committed() {
     news_.insert(news_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
 }
 
-result<std::vector<task_event>> sql_events::after(std::int64_t sequence, task_id only, std::uint32_t limit) {
+result<std::vector<task_event>>
+sql_events::after(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner) {
   return session_.guarded<std::vector<task_event>>([&]() -> result<std::vector<task_event>> {
     std::vector<task_event> list;
     number from = sequence, most = std::clamp<std::uint32_t>(limit, 1, 10'000);
     std::string condition = only.nil() ? "'' = :task" : "task = :task";
+    condition += owner.empty() ? " AND '' = :owner"
+                               : " AND EXISTS (SELECT 1 FROM task t WHERE t.id = event.task AND t.owner = :owner)";
     for (auto& [seq, task, attempt, at, kind, state, outcome, message] :
          session_.kept()
            .rows<number, std::string, number, number, std::string, std::string, std::optional<std::string>,
                  std::string>("SELECT sequence, task, attempt, at, kind, state, outcome, message FROM event WHERE "
                                 + condition + " AND sequence > :after ORDER BY sequence LIMIT :most",
-                              only.nil() ? std::string{} : to_string(only), from, most))
+                              only.nil() ? std::string{} : to_string(only), text_of(owner), from, most))
       list.push_back({seq, read_id(task), static_cast<std::int32_t>(attempt), read_time(at), std::move(kind),
                       read_enum<task_state>(state), read_outcome(outcome), std::move(message)});
     return list;

@@ -16,7 +16,8 @@ public:
   void add(const std::string& task, long long attempt, const std::string& kind, task_state state,
            std::optional<outcome> ended, const std::string& message);
 
-  result<std::vector<task_event>> after(std::int64_t sequence, task_id only, std::uint32_t limit);
+  result<std::vector<task_event>>
+  after(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner = {});
   result<std::int64_t> last();
   result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after);
   result<std::vector<task_event>> news();

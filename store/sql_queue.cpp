@@ -177,11 +177,11 @@ result<task_receipt> sql_queue::accept(const new_task& task) {
   });
 }
 
-/// What a task's dedupe key says: the task that has it already, or a refusal; nothing if the key is new, and now its
-/// own.
+/// What a task's dedupe key says: its owner's task that has it already, or a refusal; nothing if the key is new, and
+/// now its own.
 std::optional<result<task_receipt>> sql_queue::known_by_key(const new_task& task, const std::string& id,
                                                             const std::string& spec, const std::string& secrets) {
-  auto key = text_of(task.spec.dedupe_key);
+  auto key = text_of(task.owner) + '\n' + text_of(task.spec.dedupe_key); // each owner has keys of its own
   if (session_.kept().run("INSERT INTO dedupe (name, task) VALUES (:name, :task) ON CONFLICT (name) DO NOTHING", key,
                           id)
       != 0)

@@ -66,8 +66,9 @@ public:
   }
   result<void> forget(const std::vector<task_id>& tasks) override { return tasks_.forget(tasks); }
 
-  result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) override {
-    return events_.after(sequence, only, limit);
+  result<std::vector<task_event>>
+  events(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner) override {
+    return events_.after(sequence, only, limit, owner);
   }
   result<std::int64_t> last_event() override { return events_.last(); }
   result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) override {

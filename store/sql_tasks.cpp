@@ -96,6 +96,8 @@ std::pair<std::string, std::vector<std::string>> condition_of(const task_query& 
     add(" AND state = :v", to_string(*query.state));
   if (!query.name.empty())
     add(" AND name = :v", query.name);
+  if (!query.owner.empty())
+    add(" AND owner = :v", query.owner);
   if (query.before)
     add(" AND id < :v", to_string(*query.before));
   for (const auto& [name, value] : query.labels) {

@@ -139,7 +139,8 @@ public:
   virtual result<task_page> list(const task_query& query) = 0;
 
   /// Events after `sequence`, oldest first; of one task, or of all (nil).
-  virtual result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) = 0;
+  virtual result<std::vector<task_event>>
+  events(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner = {}) = 0;
   virtual result<std::int64_t> last_event() = 0;
 
   /// The attempts of `agent` whose end was stored since a time by its own clock, in the order of commits; 10 000 events

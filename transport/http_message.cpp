@@ -64,6 +64,10 @@ bool read_target(std::string_view target, server_request& request) {
     auto kind = target.substr(0, scheme);
     if ((kind != "http" && kind != "https") || rest == scheme + 3)
       return false;
+    // It counts, and not what the header Host says.
+    request.headers.erase("host");
+    request.headers.emplace(
+      "host", std::string{target.substr(scheme + 3, rest == std::string_view::npos ? rest : rest - scheme - 3)});
     target = rest == std::string_view::npos ? "/" : target.substr(rest);
     if (target.front() == '?')
       return read_target('/' + std::string{target}, request);

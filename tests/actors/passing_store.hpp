@@ -54,8 +54,9 @@ public:
   result<task> cancel(task_id id) override { return to_->cancel(id); }
   result<task> get(task_id id) override { return to_->get(id); }
   result<task_page> list(const task_query& query) override { return to_->list(query); }
-  result<std::vector<task_event>> events(std::int64_t sequence, task_id only, std::uint32_t limit) override {
-    return to_->events(sequence, only, limit);
+  result<std::vector<task_event>>
+  events(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner) override {
+    return to_->events(sequence, only, limit, owner);
   }
   result<std::int64_t> last_event() override { return to_->last_event(); }
   result<ended_attempts> ended_since(const std::string& agent, timestamp since, std::int64_t after) override {

@@ -134,17 +134,29 @@ TEST_CASE_METHOD(store_fixture, "a database of the schema before is brought up t
     return; // PostgreSQL's steps are tried with an older davit: tests/fleet
   auto pinned = accept(0, {}, "a"), free = accept();
   REQUIRE(claim({{"e", "id", {}, 1, 1}}).size() == 1);
+  new_task keyed{uuid::make_v7(), {}, "nobody", std::chrono::system_clock::now()};
+  keyed.spec.image = "alpine";
+  keyed.spec.dedupe_key = "key";
+  keyed.owner = "team-a";
+  REQUIRE(store->accept(keyed).has_value());
   store.reset();
   auto sql
     = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
-  REQUIRE(sql("PRAGMA user_version") == "8\n");
+  REQUIRE(sql("PRAGMA user_version") == "9\n");
+  sql("UPDATE dedupe SET name = 'key'");
   sql("DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) WHERE state = 'queued';"
       " CREATE INDEX task_active ON task (state) WHERE state <> 'finished'; PRAGMA user_version = 7");
   open();
-  CHECK(sql("PRAGMA user_version") == "8\n");
+  CHECK(sql("PRAGMA user_version") == "9\n");
+  auto again = keyed;
+  again.id = uuid::make_v7();
+  CHECK(store->accept(again)->id == keyed.id);
+  again.owner = "team-b";
+  again.pinned = "nobody";
+  CHECK(store->accept(again)->id == again.id);
   CHECK(sql("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task_queue', 'task_active', 'task_running')") == "1\n");
   auto counts = store->counts();
-  CHECK(counts->queued == 1);
+  CHECK(counts->queued == 3);
   CHECK(counts->starting == 1);
   REQUIRE(take_over("b", uuid::make_v4(), {"a"}).size() == 1);
   CHECK(claim({{"e", "id", {}, 8, 8}}, false, "b").size() == 1);

@@ -40,6 +40,7 @@ TEST_CASE("a proxy's form of a target means what stands behind the host", "[http
     server_request one, other;
     REQUIRE(read_target(absolute, one));
     REQUIRE(read_target(usual, other));
+    CHECK(one.header("host").starts_with('a'));
     CHECK(one.path == other.path);
     CHECK(one.segments == other.segments);
     CHECK(one.query == other.query);

@@ -1,0 +1,144 @@
+// Several owners at one agent: each sees and stops its own tasks, and nothing tells of another's. The requests come from
+// the OpenAPI document, so that a route that is new is tried too.
+#include "cli/client.hpp"
+#include "fixture/raw_client.hpp"
+#include "fixture/test_agent.hpp"
+#include "fixture/token_file.hpp"
+#include "json/read.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <boost/json.hpp>
+
+#include <set>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto a_task = R"({"image":"busybox:test","command":["true"],"dedupe_key":"nightly"})";
+
+std::string with(std::string text, const std::string& what, const std::string& by) {
+  if (auto at = text.find(what); at != std::string::npos)
+    text.replace(at, what.size(), by);
+  return text;
+}
+
+struct owners {
+  token_file tokens;
+  std::string listen = listen_address();
+  std::string a = tokens.make("a1", "submit,read,cancel", {"--owner", "team-a"}),
+              b = tokens.make("b1", "submit,read,cancel", {"--owner", "team-b"}),
+              watcher = tokens.make("watcher", "read:all"), stopper = tokens.make("stopper", "cancel:all"),
+              only_read = tokens.make("r", "read", {"--owner", "team-a"}),
+              only_submit = tokens.make("s", "submit", {"--owner", "team-a"}), admin = tokens.make("root", "admin");
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = listen;
+                     settings.access.tokens_file = tokens.path;
+                   }};
+
+  transport::http_response ask(const std::string& token, const std::string& method, const std::string& target,
+                               const std::string& body = {}) {
+    agent.use_token(token);
+    return agent.http(method, target, {}, body);
+  }
+  std::string submit(const std::string& token) {
+    auto answer = ask(token, "POST", "/v1/tasks", a_task);
+    REQUIRE((answer.status == 202 || answer.status == 200));
+    return std::string{boost::json::parse(answer.body).at("id").as_string()};
+  }
+  std::set<std::string> listed(const std::string& token, const std::string& query = {}) {
+    std::set<std::string> ids;
+    auto page = boost::json::parse(ask(token, "GET", "/v1/tasks" + query).body);
+    for (const auto& one : page.at("tasks").as_array())
+      ids.emplace(one.at("id").as_string());
+    return ids;
+  }
+};
+
+} // namespace
+
+TEST_CASE_METHOD(owners, "each route, by whoever has no token, too little of one, another owner's, or the right one") {
+  auto id = submit(a);
+  std::string unknown = "01900000-0000-7000-8000-000000000000";
+  auto document = boost::json::parse(ask(a, "GET", "/openapi.json").body);
+  std::size_t tried = 0;
+  for (const auto& [path, operations] : document.at("paths").as_object())
+    for (const auto& [verb, operation] : operations.as_object()) {
+      if (verb == "parameters" || !path.starts_with("/v1/"))
+        continue;
+      std::string method = verb == "get" ? "GET" : "POST", route{path};
+      INFO(method << ' ' << route);
+      ++tried;
+      auto extra = route.ends_with("/wait") ? "?timeout=10ms" : route.ends_with("/files") ? "?path=/x" : "";
+      auto target = [&](const std::string& task) { return with(with(route, "{id}", task), "{name}", "nobody") + extra; };
+      auto status = [&](const std::string& token) {
+        return ask(token, method, target(id), route == "/v1/tasks" && method == "POST" ? a_task : "").status;
+      };
+      CHECK(status("") == 401);
+      CHECK(status(method == "GET" && !route.ends_with("/files") ? only_submit : only_read) == 403);
+      if (route.ends_with("/drain")) {
+        CHECK(status(a) == 403);
+        continue;
+      }
+      if (route.find("{id}") != std::string::npos) {
+        auto hidden = ask(b, method, target(id)), missing = ask(b, method, target(unknown));
+        CHECK(hidden.status == 404);
+        CHECK(with(hidden.body, id, "") == with(missing.body, unknown, ""));
+        CHECK(status(watcher) == (method == "GET" && !route.ends_with("/files") ? status(a) : 403));
+      }
+      if (!route.ends_with("/cancel")) // it would be the last
+        CHECK(std::set{200, 202, 409}.contains(static_cast<int>(status(a))));
+    }
+  CHECK(tried >= 13);
+  CHECK(ask(stopper, "GET", "/v1/tasks/" + id).status == 403);
+  CHECK(ask(b, "POST", "/v1/tasks/" + id + "/cancel").status == 404);
+  CHECK(boost::json::parse(ask(a, "GET", "/v1/tasks/" + id).body).at("state").as_string() == "queued");
+  CHECK(ask(stopper, "POST", "/v1/tasks/" + id + "/cancel").status == 200);
+  CHECK(boost::json::parse(ask(a, "GET", "/v1/tasks/" + id).body).at("state").as_string() == "finished");
+}
+
+TEST_CASE_METHOD(owners, "lists, events and keys are each owner's own") {
+  auto of_a = submit(a), of_b = submit(b);
+  CHECK(of_a != of_b); // with the same key
+  CHECK(submit(a) == of_a);
+  CHECK(submit(only_submit) == of_a); // another token of the same owner
+  CHECK(submit(b) == of_b);
+  CHECK(listed(a) == std::set{of_a});
+  CHECK(listed(b) == std::set{of_b});
+  CHECK(listed(only_read) == std::set{of_a});
+  CHECK(listed(watcher) == std::set{of_a, of_b});
+  CHECK(listed(admin) == std::set{of_a, of_b});
+  CHECK(listed(watcher, "?owner=team-b") == std::set{of_b});
+  CHECK(listed(a, "?owner=team-a") == std::set{of_a});
+  CHECK(ask(a, "GET", "/v1/tasks?owner=team-b").status == 403);
+  CHECK(ask(a, "GET", "/v1/events").body.find(of_b) == std::string::npos);
+  CHECK(ask(a, "GET", "/v1/events").body.find(of_a) != std::string::npos);
+  CHECK(ask(watcher, "GET", "/v1/events").body.find(of_b) != std::string::npos);
+}
+
+TEST_CASE_METHOD(owners, "a stream of events tells an owner of its own tasks, also of those that come later") {
+  auto before = submit(a);
+  raw_client reader{static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1)))};
+  reader.send("GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer " + a + "\r\n\r\n");
+  std::string told, other;
+  while (told.find(before) == std::string::npos)
+    told += reader.read({}, 100);
+  auto submit_another = [&](const std::string& token, const std::string& key) {
+    auto answer = ask(token, "POST", "/v1/tasks", with(a_task, "nightly", key));
+    return std::string{boost::json::parse(answer.body).at("id").as_string()};
+  };
+  for (int i = 0; i < 20; ++i)
+    other = submit_another(b, std::to_string(i));
+  auto after = submit_another(a, "later");
+  for (int i = 0; i < 100 && told.find(after) == std::string::npos; ++i)
+    told += reader.read({}, 100);
+  CHECK(told.find(after) != std::string::npos);
+  CHECK(told.find(other) == std::string::npos);
+  std::size_t events = 0;
+  for (auto at = told.find("\nid: "); at != std::string::npos; at = told.find("\nid: ", at + 1))
+    ++events;
+  CHECK(events == 2);
+}
