@@ -143,7 +143,8 @@ std::string host_name() {
   return name[0] ? name : "davit";
 }
 
-configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides) {
+configuration
+read_configuration(const std::string& file, const std::vector<std::string>& overrides, const settings_check& further) {
   configuration result;
   result.caf = std::make_unique<caf_configuration>();
   auto& found = result.mistakes;
@@ -166,6 +167,8 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   result.agent = reader.finish();
   complete(result.agent);
   check_settings(result.agent, mistakes);
+  if (further)
+    further(result.agent, mistakes);
   if (!found.empty())
     return result;
   std::istringstream for_caf_text{text};

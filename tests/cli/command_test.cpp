@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <sys/stat.h>
 
 using namespace davit::test;
 using namespace std::chrono_literals;
@@ -132,4 +133,60 @@ TEST_CASE("explain-policy tells what is refused, added and allowed, and by which
   auto wrong = run_davit({"explain-policy", spec}, home);
   CHECK(wrong.exit_code == 125);
   CHECK(wrong.err.find("did you mean") != std::string::npos);
+}
+
+TEST_CASE("files with secrets that others can read, or that say nothing, stop the agent before it starts") {
+  scratch_folder home;
+  auto file = home / "davit.conf", key = home / "secrets.key", tokens = home / "tokens.json";
+  std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << home / "data"
+                      << "\"\n    secrets-key = \"" << key << "\"\n  }\n  api {\n    listen = \"unix://"
+                      << home / "socket"
+                      << "\"\n    tokens-file = \"" << tokens << "\"\n  }\n}\n";
+  auto put = [](const std::string& name, const std::string& text, mode_t mode) {
+    std::ofstream{name} << text;
+    ::chmod(name.c_str(), mode);
+  };
+  const std::string good_key = std::string(43, 'A') + "=\n", good_tokens = "{\"tokens\":[]}\n";
+  auto expect = [&](const std::string& words) {
+    for (const auto& arguments :
+         std::vector<std::vector<std::string>>{{"check-config", file}, {"agent", "--config-file=" + file}}) {
+      auto result = run_davit(arguments, home);
+      INFO(result.err);
+      CHECK(result.exit_code == 2);
+      CHECK(result.err.find(words) != std::string::npos);
+      CHECK_FALSE(std::filesystem::exists(home / "data"));
+    }
+  };
+  CHECK(run_davit({"check-config", file}, home).exit_code == 0); // the agent makes the one, davit token the other
+  put(key, good_key, 0644);
+  put(tokens, good_tokens, 0600);
+  expect(file + ":4: davit.agent.secrets-key: " + key
+         + " can be read by every user of this machine (mode 0644); run: chmod 600 " + key);
+  put(key, good_key, 0440);
+  CHECK(run_davit({"check-config", file}, home).exit_code == 0);
+  ::chmod(key.c_str(), 0600);
+  put(key, "c2hvcnQ=\n", 0600);
+  expect(file + ":4: davit.agent.secrets-key: " + key + " has no valid key: it must be 32 bytes in base64");
+  put(key, good_key, 0600);
+  put(tokens, good_tokens, 0604);
+  expect(file + ":8: davit.api.tokens-file: " + tokens + " can be read by every user");
+  put(tokens, good_tokens, 0620);
+  expect("is open to other users of this machine (mode 0620); run: chmod 600 " + tokens);
+  put(tokens, "{}x", 0600);
+  expect(file + ":8: davit.api.tokens-file: " + tokens + " is not a valid list of tokens");
+  put(tokens, good_tokens, 0644);
+  std::filesystem::create_directory(home / "data");
+  put(home / "data/davit.db", "x", 0644);
+  ::chmod((home / "data").c_str(), 0755);
+  auto doctor = run_davit({"doctor", "--config-file", file}, home);
+  INFO(doctor.out << doctor.err);
+  CHECK(doctor.exit_code == 1);
+  CHECK(doctor.out.find("chmod 600 " + tokens) != std::string::npos);
+  CHECK(doctor.out.find(home / "data") != std::string::npos);
+  CHECK(doctor.out.find("(mode 0755) and 1 more is open to other users") != std::string::npos);
+  CHECK(doctor.out.find("chmod -R go= " + (home / "data")) != std::string::npos);
+  ::chmod((home / "data").c_str(), 0700);
+  ::chmod((home / "data/davit.db").c_str(), 0600);
+  CHECK(run_davit({"doctor", "--config-file", file}, home).out.find("data is closed to other users")
+        != std::string::npos);
 }
