@@ -5,6 +5,7 @@
 #include "secrets/secret_box.hpp"
 #include "secrets/secret_file.hpp"
 #include "store/private_files.hpp"
+#include "transport/server_certificate.hpp"
 
 #include <sys/stat.h>
 
@@ -46,6 +47,25 @@ finding judge_secret_file(const char* check, const std::filesystem::path& file) 
   return {"", check, "failed", std::move(wrong), ""};
 }
 
+/// Loads the files as a server does; what it says begins with the name of the file that is wrong.
+void check_tls(const std::string& group, const transport::tls_settings& files, const std::string& ca_option,
+               mistake_list& mistakes) {
+  const std::pair<std::string, const std::string*> options[] = {{group + ".tls-certificate", &files.certificate},
+                                                                {group + ".tls-key", &files.key},
+                                                                {group + '.' + ca_option, &files.ca}};
+  for (const auto& [option, file] : options)
+    if (mistakes.has(option)) // it can't be read, or is not given
+      return;
+  auto loaded = transport::server_certificate{files}.current();
+  if (loaded)
+    return;
+  const auto& wrong = loaded.error().message;
+  for (const auto& [option, file] : options)
+    if (!file->empty() && wrong.starts_with(*file + ' '))
+      return mistakes.add(option, wrong);
+  mistakes.add(options[0].first, wrong);
+}
+
 } // namespace
 
 void check_files(const agent_settings& agent, mistake_list& mistakes) {
@@ -54,6 +74,12 @@ void check_files(const agent_settings& agent, mistake_list& mistakes) {
     mistakes.add("davit.agent.secrets-key", wrong);
   if (is_there(agent.access.tokens_file) && !token_list::load(agent.access.tokens_file, wrong))
     mistakes.add("davit.api.tokens-file", wrong);
+  const auto& access = agent.access;
+  if (!access.tls_certificate.empty())
+    check_tls("davit.api", {access.tls_client_ca, access.tls_certificate, access.tls_key}, "tls-client-ca", mistakes);
+  const auto& peers = agent.peers;
+  if (!peers.listen.empty() && !mistakes.has("davit.fleet.listen"))
+    check_tls("davit.fleet", {peers.tls_ca, peers.tls_certificate, peers.tls_key}, "tls-ca", mistakes);
 }
 
 std::vector<finding> examine_files(const agent_settings& agent) {

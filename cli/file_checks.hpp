@@ -6,7 +6,8 @@
 
 namespace davit {
 
-/// Reads the secrets' key and the tokens, if they are there. What the agent could not start with is a mistake.
+/// Reads the secrets' key and the tokens, if they are there, and the certificates. What the agent could not start with
+/// is a mistake.
 void check_files(const agent_settings& agent, mistake_list& mistakes);
 
 /// What `davit doctor` says of the data directory, the secrets' key and the tokens. Changes nothing.

@@ -1,4 +1,5 @@
 // The binary as a user meets it, where no engine is needed.
+#include "fixture/certificates.hpp"
 #include "fixture/process.hpp"
 #include "fixture/test_engine.hpp"
 
@@ -189,4 +190,37 @@ TEST_CASE("files with secrets that others can read, or that say nothing, stop th
   ::chmod((home / "data/davit.db").c_str(), 0600);
   CHECK(run_davit({"doctor", "--config-file", file}, home).out.find("data is closed to other users")
         != std::string::npos);
+}
+
+TEST_CASE("certificates that are none, or that their key does not fit, are mistakes and stop the agent with code 2") {
+  scratch_folder home;
+  certificate_authority authority{home.path().string(), "ca"};
+  auto good = authority.issue("good"), other = authority.issue("other");
+  auto file = home / "davit.conf", none = home / "none.pem";
+  std::ofstream{none} << "no certificate\n";
+  auto check = [&](const std::string& certificate, const std::string& key, const std::string& ca) {
+    std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << home / "data"
+                        << "\"\n  }\n  api {\n"
+                        << "    tls-certificate = \"" << certificate << "\"\n    tls-key = \"" << key
+                        << "\"\n    tls-client-ca = \"" << ca << "\"\n  }\n}\n";
+    auto result = run_davit({"check-config", file}, home);
+    if (result.exit_code != 0) {
+      auto agent = run_davit({"agent", "--config-file=" + file}, home);
+      CHECK(agent.exit_code == 2);
+      CHECK(agent.err == result.err);
+    }
+    return result;
+  };
+  CHECK(check(good.certificate, good.key, authority.file()).exit_code == 0);
+  auto expect = [&](const process_result& result, const std::string& words) {
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(result.err.starts_with(file + words));
+  };
+  expect(check(none, good.key, authority.file()), ":6: davit.api.tls-certificate: " + none + " has no PEM certificate");
+  expect(check(good.certificate, other.key, authority.file()),
+         ":7: davit.api.tls-key: " + other.key + " has no key that fits " + good.certificate);
+  expect(check(good.certificate, none, authority.file()), ":7: davit.api.tls-key: " + none + " has no key that fits");
+  expect(check(good.certificate, good.key, none),
+         ":8: davit.api.tls-client-ca: " + none + " has no PEM certificate authority");
 }
