@@ -2,6 +2,7 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
+#include "store/private_files.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -49,18 +50,7 @@ void engine_continuity::load(const std::filesystem::path& file) {
 bool engine_continuity::save(const std::filesystem::path& file) const {
   if (!place_ || in_doubt_)
     return true;
-  auto fresh = file;
-  fresh += ".new";
-  std::error_code ec;
-  std::filesystem::create_directories(file.parent_path(), ec);
-  {
-    std::ofstream out{fresh, std::ios::trunc};
-    out << json::write(*place_);
-    if (!out.flush())
-      return false;
-  }
-  std::filesystem::rename(fresh, file, ec);
-  return !ec;
+  return !store::replace_private_file(file, json::write(*place_));
 }
 
 } // namespace davit

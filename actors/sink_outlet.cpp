@@ -1,5 +1,6 @@
 #include "actors/sink_outlet.hpp"
 
+#include "store/private_files.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -50,14 +51,17 @@ class console_outlet final : public line_outlet {
 
 class file_outlet final : public line_outlet {
 public:
-  explicit file_outlet(sink_settings settings) : settings_(std::move(settings)) {}
+  file_outlet(sink_settings settings, bool is_private) : settings_(std::move(settings)) {
+    if (is_private)
+      handlers_.before_open = store::make_private_file;
+  }
 
 private:
   delivery write(std::string lines) override {
     try {
       if (!file_) {
         file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes,
-                                                                       settings_.max_files);
+                                                                       settings_.max_files, false, handlers_);
         file_->set_pattern("%v");
       }
       lines.pop_back(); // the file's own newline takes its place
@@ -71,6 +75,7 @@ private:
   }
 
   sink_settings settings_;
+  spdlog::file_event_handlers handlers_;
   std::shared_ptr<spdlog::sinks::rotating_file_sink_mt> file_;
 };
 
@@ -102,7 +107,8 @@ make_sink_outlet(const agent_context& context, const sink_settings& settings) {
   if (settings.type == sink_type::console)
     return outlet_ptr{std::make_shared<console_outlet>()};
   if (settings.type == sink_type::file)
-    return outlet_ptr{std::make_shared<file_outlet>(settings)};
+    return outlet_ptr{
+      std::make_shared<file_outlet>(settings, store::lies_in(settings.path, context.settings.data_dir))};
   boost::asio::any_io_executor strand = boost::asio::make_strand(context.io.context());
   auto service
     = shipping::make_log_service(strand, settings, [](const char* name) -> const char* { return std::getenv(name); });

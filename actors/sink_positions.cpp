@@ -2,6 +2,7 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
+#include "store/private_files.hpp"
 
 #include <fstream>
 
@@ -31,18 +32,7 @@ std::optional<sink_positions> load_positions(const std::filesystem::path& file, 
 }
 
 bool save_positions(const std::filesystem::path& file, const sink_positions& positions) {
-  auto fresh = file;
-  fresh += ".new";
-  std::error_code ec;
-  std::filesystem::create_directories(file.parent_path(), ec);
-  {
-    std::ofstream out{fresh, std::ios::trunc};
-    out << json::write(positions);
-    if (!out.flush())
-      return false;
-  }
-  std::filesystem::rename(fresh, file, ec);
-  return !ec;
+  return !store::replace_private_file(file, json::write(positions));
 }
 
 } // namespace davit

@@ -2,6 +2,7 @@
 
 #include "api/problem.hpp"
 #include "json/write.hpp"
+#include "store/private_files.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -43,7 +44,8 @@ server_response turn_away(int status, std::string why) {
 
 access_control::access_control(access_settings settings, const std::filesystem::path& data_dir)
   : settings_(std::move(settings)),
-    audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log) {}
+    audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log,
+           settings_.audit_log.empty() || store::lies_in(settings_.audit_log, data_dir)) {}
 
 /// The tokens as the file has them now: a token that was revoked is worth nothing within a second.
 const token_list* access_control::tokens() {

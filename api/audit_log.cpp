@@ -1,5 +1,7 @@
 #include "api/audit_log.hpp"
 
+#include "store/private_files.hpp"
+
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
 
@@ -13,9 +15,12 @@ constexpr std::size_t most_bytes = 16 * 1024 * 1024;
 constexpr std::size_t old_files = 4;
 
 /// Null: the file can't be opened, which is told.
-std::unique_ptr<spdlog::logger> open_file(const std::string& file) {
+std::unique_ptr<spdlog::logger> open_file(const std::string& file, bool is_private) {
   try {
-    auto sink = std::make_shared<spdlog::sinks::rotating_file_sink_st>(file, most_bytes, old_files);
+    spdlog::file_event_handlers handlers;
+    if (is_private)
+      handlers.before_open = store::make_private_file;
+    auto sink = std::make_shared<spdlog::sinks::rotating_file_sink_st>(file, most_bytes, old_files, false, handlers);
     auto opened = std::make_unique<spdlog::logger>("audit", std::move(sink));
     opened->set_pattern("%v");
     opened->set_error_handler(
@@ -29,7 +34,8 @@ std::unique_ptr<spdlog::logger> open_file(const std::string& file) {
 
 } // namespace
 
-audit_log::audit_log(std::string file) : file_(std::move(file)), thread_([this] { run(); }) {}
+audit_log::audit_log(std::string file, bool is_private)
+  : file_(std::move(file)), private_(is_private), thread_([this] { run(); }) {}
 
 audit_log::~audit_log() {
   {
@@ -49,7 +55,7 @@ void audit_log::write(std::string line, std::function<void()> then) {
 }
 
 void audit_log::run() {
-  auto file = open_file(file_);
+  auto file = open_file(file_, private_);
   std::vector<entry> batch;
   while (true) {
     {

@@ -14,7 +14,8 @@ namespace davit::api {
 /// else. At 16 MiB the file is put aside; four old ones are kept. Thread-safe.
 class audit_log {
 public:
-  explicit audit_log(std::string file);
+  /// `is_private`: the file is made with mode 0600, else with what the umask leaves.
+  explicit audit_log(std::string file, bool is_private = false);
   audit_log(const audit_log&) = delete;
   audit_log& operator=(const audit_log&) = delete;
 
@@ -34,6 +35,7 @@ private:
   void run();
 
   std::string file_;
+  bool private_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<entry> waiting_;

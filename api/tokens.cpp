@@ -3,6 +3,7 @@
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "encoding/base64.hpp"
+#include "secrets/secret_file.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -15,7 +16,6 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace davit {
@@ -76,13 +76,11 @@ bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
 }
 
 std::optional<token_list> token_list::load(const std::filesystem::path& file, std::string& error) {
-  struct stat info {};
-  if (::stat(file.c_str(), &info) != 0) {
-    error = file.string() + ": " + std::strerror(errno) + " (davit token create makes it)";
-    return std::nullopt;
-  }
-  if ((info.st_mode & (S_IWGRP | S_IWOTH | S_IROTH)) != 0) {
-    error = file.string() + " can be read by everyone, or written by others than its owner; chmod 640 it";
+  error = secrets::wrong_secret_file(file);
+  if (!error.empty()) {
+    std::error_code ec;
+    if (!std::filesystem::exists(file, ec) && !ec)
+      error += " (davit token create makes it)";
     return std::nullopt;
   }
   std::ifstream in{file};

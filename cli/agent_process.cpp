@@ -3,6 +3,7 @@
 #include "actors/metrics.hpp"
 #include "api/api_server.hpp"
 #include "json/write.hpp"
+#include "store/private_files.hpp"
 #include "store/task_store.hpp"
 #include "transport/io_runtime.hpp"
 #include "secrets/secret_box.hpp"
@@ -97,20 +98,25 @@ bool read_home(const std::filesystem::path& file, uuid& home, std::string& error
   if (from_string(text, home))
     return true;
   home = uuid::make_v4();
-  auto part = file.string() + ".part";
-  {
-    std::ofstream out{part};
-    out << to_string(home) << std::endl;
-    if (!out) {
-      error = part + " can't be written";
-      return false;
-    }
-  }
-  std::error_code ec;
-  std::filesystem::rename(part, file, ec);
+  auto ec = store::replace_private_file(file, to_string(home) + '\n');
   if (ec)
     error = file.string() + " can't be written: " + ec.message();
   return !ec;
+}
+
+/// Makes the data directory, which is nobody else's business: what tasks print is in it. Empty: it is ready.
+std::string make_data_folder(const std::filesystem::path& folder) {
+  std::error_code ec;
+  std::filesystem::create_directories(folder.parent_path(), ec); // what is missing above it is everybody's
+  if (!ec)
+    ec = store::make_private_folder(folder);
+  if (ec)
+    return "the data directory " + folder.string() + " can't be made: " + ec.message() + "; set davit.agent.data-dir";
+  std::vector<std::string> remarks;
+  auto wrong = store::close_to_others(folder, remarks);
+  for (const auto& one : remarks)
+    spdlog::warn("{}", one);
+  return wrong;
 }
 
 } // namespace
@@ -120,19 +126,11 @@ agent_process::start(configuration config, std::string& error, const api_factory
   auto s = std::make_unique<state>();
   s->config = std::move(config);
   auto& settings = s->config.agent;
-  std::error_code ec;
-  if (std::filesystem::create_directories(settings.data_dir,
-                                          ec)) // others on this machine have no business with what tasks print
-    std::filesystem::permissions(
-      settings.data_dir,
-      std::filesystem::perms::owner_all | std::filesystem::perms::group_read | std::filesystem::perms::group_exec, ec);
-  if (ec) {
-    error = "the data directory " + settings.data_dir.string() + " can't be made: " + ec.message()
-          + "; set davit.agent.data-dir";
+  error = make_data_folder(settings.data_dir);
+  if (!error.empty())
     return nullptr;
-  }
   auto lock_name = settings.data_dir / "agent.lock";
-  s->lock = ::open(lock_name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+  s->lock = ::open(lock_name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, store::private_file_mode);
   if (s->lock < 0) {
     error = lock_name.string() + ": " + std::strerror(errno) + "; can this user write to the data directory?";
     return nullptr;

@@ -9,8 +9,9 @@
 namespace davit {
 
 struct finding {
-  std::string engine;
-  std::string check;   ///< reachable, tls, api, log-driver, cgroup, limits, live-restore, disk, mtu, clock
+  std::string engine;  ///< Empty: it is about the agent's own files.
+  std::string check;   ///< reachable, tls, api, log-driver, cgroup, limits, live-restore, disk, mtu, clock; data-dir,
+                       ///< secrets-key, tokens-file
   std::string verdict; ///< ok, warning, failed
   std::string detail;
   std::string fix;

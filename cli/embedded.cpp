@@ -2,6 +2,7 @@
 
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
+#include "store/private_files.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -80,8 +81,8 @@ embedded_agent::embedded_agent() {
   hide_memory();
   auto folder = state_folder();
   std::error_code ec;
-  std::filesystem::create_directories(folder, ec);
-  std::filesystem::permissions(folder, std::filesystem::perms::owner_all, ec);
+  std::filesystem::create_directories(folder.parent_path(), ec);
+  store::make_private_folder(folder); // the agent says what is wrong with it
   auto name = "run-" + to_string(uuid::make_v7());
   auto socket = folder / (name.substr(name.size() - 12) + ".sock");
   auto config = read_configuration("", {"--davit.agent.name=\"" + name + "\"",

@@ -3,6 +3,7 @@
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
 #include "cli/explain.hpp"
+#include "cli/file_checks.hpp"
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
@@ -44,7 +45,7 @@ int check_config(const std::string& file, bool defaults, bool reference) {
   }
   if (file.empty())
     usage("name a file: davit check-config FILE");
-  auto config = read_configuration(file, {});
+  auto config = read_configuration(file, {}, check_files);
   for (const auto& one : config.mistakes)
     std::cerr << one.text() << '\n';
   if (!config.mistakes.empty())
@@ -62,15 +63,19 @@ int doctor(const std::string& file, bool as_json) {
   }
   bool failed = false;
   std::vector<std::vector<std::string>> rows{{"ENGINE", "CHECK", "VERDICT", "DETAIL"}};
-  for (const auto& engine : config.agent.engines)
-    for (const auto& one : examine(engine)) {
+  auto show = [&](const std::vector<finding>& findings) {
+    for (const auto& one : findings) {
       failed |= one.verdict == "failed";
       if (as_json)
         std::cout << json::write(one) << '\n';
       else
-        rows.push_back(
-          {one.engine, one.check, one.verdict, printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
+        rows.push_back({one.engine.empty() ? "-" : one.engine, one.check, one.verdict,
+                        printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
     }
+  };
+  for (const auto& engine : config.agent.engines)
+    show(examine(engine));
+  show(examine_files(config.agent));
   if (!as_json)
     print_table(rows);
   return failed ? 1 : 0;
@@ -87,7 +92,7 @@ int agent(const std::vector<std::string>& arguments) {
     else
       overrides.push_back(*one);
   }
-  auto config = read_configuration(file, overrides);
+  auto config = read_configuration(file, overrides, check_files);
   for (const auto& one : config.mistakes)
     std::cerr << one.text() << '\n';
   return config.mistakes.empty() ? run_agent(std::move(config)) : 2;

@@ -47,12 +47,29 @@ bool read_text(const std::string& file, std::string& text) {
   return errno == 0;
 }
 
+/// What people write that CAF's parser has no words for: line ends of Windows, and units that are none. False: nothing
+/// of this kind.
+bool explain(const std::string& file, const std::string& text, const file_outline& outline,
+             std::vector<config_mistake>& mistakes) {
+  auto before = mistakes.size();
+  if (auto end = text.find("\r\n"); end != std::string::npos)
+    mistakes.push_back({file,
+                        1 + static_cast<int>(std::count(text.begin(), text.begin() + static_cast<long>(end), '\n')), "",
+                        "the line ends with CR LF, as Windows has it; lines must end with LF: run dos2unix " + file});
+  for (const auto& [name, number] : outline.numbers)
+    if (auto wrong = wrong_unit(number); !wrong.empty())
+      mistakes.push_back({file, outline.lines.at(name), name, wrong});
+  return mistakes.size() != before;
+}
+
 /// Parses the text of a file. CAF takes half a file for a whole one; davit does not.
 bool parse_text(const std::string& file, const std::string& text, const file_outline& outline, caf::settings& into,
                 std::vector<config_mistake>& mistakes) {
   std::istringstream stream{text};
   auto parsed = caf::actor_system_config::parse_config(stream);
   if (!parsed) {
+    if (explain(file, text, outline, mistakes))
+      return false;
     const auto& why = parsed.error();
     auto line = why.context().match_element<std::int32_t>(0) ? why.context().get_as<std::int32_t>(0) : 0;
     mistakes.push_back({file, line, "", "can't be read as a CAF configuration file: " + parser_words(why)});
@@ -143,7 +160,8 @@ std::string host_name() {
   return name[0] ? name : "davit";
 }
 
-configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides) {
+configuration
+read_configuration(const std::string& file, const std::vector<std::string>& overrides, const settings_check& further) {
   configuration result;
   result.caf = std::make_unique<caf_configuration>();
   auto& found = result.mistakes;
@@ -166,6 +184,8 @@ configuration read_configuration(const std::string& file, const std::vector<std:
   result.agent = reader.finish();
   complete(result.agent);
   check_settings(result.agent, mistakes);
+  if (further)
+    further(result.agent, mistakes);
   if (!found.empty())
     return result;
   std::istringstream for_caf_text{text};

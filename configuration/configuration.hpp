@@ -4,6 +4,7 @@
 #include "actors/agent_context.hpp"
 #include "configuration/caf_configuration.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,9 +28,15 @@ struct configuration {
   std::vector<config_mistake> mistakes;
 };
 
+class mistake_list;
+
+/// What else is to be judged when all options are read.
+using settings_check = std::function<void(const agent_settings&, mistake_list&)>;
+
 /// Reads `file` (may be empty: none), then `overrides` of the form `--davit.agent.name=a2` and `--caf....`. Mistakes
 /// are collected, all of them; the configuration is to be used only if there is none.
-configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides);
+configuration read_configuration(const std::string& file, const std::vector<std::string>& overrides,
+                                 const settings_check& further = {});
 
 /// The options of the `davit` group with their defaults and meanings, as a configuration file.
 std::string default_configuration();

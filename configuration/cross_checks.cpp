@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 
 namespace davit {
 
@@ -86,6 +87,14 @@ void check_policy(const policy_settings& rules, mistake_list& mistakes) {
   compare("timeout", rules.default_timeout, rules.max_timeout);
 }
 
+void check_label_limits(const std::vector<label_limit>& limits, mistake_list& mistakes) {
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const auto& one : limits)
+    if (!seen.emplace(one.name, one.value).second)
+      mistakes.add("davit.placement.max-per-label", "names the label \"" + one.name + (one.value.empty() ? "" : "=")
+                                                      + one.value + "\" twice; leave one out");
+}
+
 void check_api(const std::string& listen, const access_settings& access, mistake_list& mistakes) {
   auto where = transport::parse_endpoint(listen.find("://") == std::string::npos ? "tcp://" + listen : listen);
   if (where && !where->is_unix()) {
@@ -143,6 +152,7 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
                    "the sink " + there->second + " writes this file; each sink needs a file of its own");
   }
   check_policy(agent.policy, mistakes);
+  check_label_limits(agent.placement.label_limits, mistakes);
   check_api(agent.api_listen, agent.access, mistakes);
   check_fleet(agent, mistakes);
 }

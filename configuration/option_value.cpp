@@ -55,6 +55,26 @@ std::string take(const config_value& value, duration& into) {
   return "must be a duration such as 30s, 10min or 2h";
 }
 
+std::string wrong_unit(const std::string& text) {
+  auto digits = text.find_first_not_of("0123456789.", text.starts_with('-') || text.starts_with('+') ? 1 : 0);
+  if (digits == std::string::npos || digits == 0)
+    return {};
+  auto unit = text.substr(digits), number = text.substr(0, digits);
+  if (unit.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
+    return {};
+  for (std::string_view known : {"ns", "us", "ms", "s", "min", "h"})
+    if (unit == known)
+      return {};
+  if (unit.front() == 'e' || unit.front() == 'E' || unit.front() == 'x' || unit.front() == 'b' || unit.front() == 'B')
+    return {}; // 1e9, 0x1f and 0b11 are numbers
+  auto size = "; a size stands in quotes: \"" + text + '"';
+  if (unit == "m")
+    return text + " has no unit of time: minutes are min, so write " + number + "min" + size;
+  if (unit == "d" && number.find('.') == std::string::npos && number.size() < 7)
+    return text + " has no unit of time: write " + std::to_string(std::atol(number.c_str()) * 24) + "h" + size;
+  return text + " has no unit of time; these are ns, us, ms, s, min and h" + size;
+}
+
 bool is_too_long(const std::string& text) {
   static constexpr std::pair<std::string_view, double> units[]
     = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1e3}, {"min", 6e4}, {"h", 3.6e6}};

@@ -29,6 +29,10 @@ std::string take(const caf::config_value& value, std::vector<std::string>& into)
 /// A century: longer ones are typing errors.
 constexpr duration longest_duration = std::chrono::hours{876'000};
 
+/// What is wrong with a bare number whose unit CAF's parser does not know, and what to write: for `10m`, 10min. Empty:
+/// it is no such number.
+std::string wrong_unit(const std::string& text);
+
 /// Whether the text of a duration says more than that. CAF's parser lets such a number overflow into any other.
 bool is_too_long(const std::string& text);
 

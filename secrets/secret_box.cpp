@@ -1,6 +1,7 @@
 #include "secrets/secret_box.hpp"
 
 #include "encoding/base64.hpp"
+#include "secrets/secret_file.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -12,7 +13,6 @@
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
-#include <sys/stat.h>
 #include <unistd.h>
 
 namespace davit::secrets {
@@ -63,21 +63,24 @@ secret_box::~secret_box() {
 }
 
 std::shared_ptr<const secret_box> secret_box::open(const std::filesystem::path& key_file, std::string& error) {
-  struct stat info {};
-  if (::stat(key_file.c_str(), &info) != 0 && errno == ENOENT) {
+  if (::access(key_file.c_str(), F_OK) != 0 && errno == ENOENT) {
     error = make_key_file(key_file);
     if (!error.empty())
       return nullptr;
   }
-  if (::stat(key_file.c_str(), &info) != 0) {
-    error = key_file.string() + ": " + std::strerror(errno);
+  return read(key_file, error);
+}
+
+std::shared_ptr<const secret_box> secret_box::read(const std::filesystem::path& key_file, std::string& error) {
+  error = wrong_secret_file(key_file);
+  if (!error.empty())
     return nullptr;
-  }
-  if ((info.st_mode & (S_IWGRP | S_IRWXO)) != 0) {
-    error = key_file.string() + ": everyone may read it, or others than its owner may write it; chmod 600 it";
-    return nullptr;
-  }
+  errno = 0;
   std::ifstream in{key_file};
+  if (!in) {
+    error = key_file.string() + " can't be read: " + std::strerror(errno);
+    return nullptr;
+  }
   std::string text;
   in >> text;
   auto key = encoding::base64_decode(text);

@@ -16,6 +16,9 @@ public:
   /// `error`.
   static std::shared_ptr<const secret_box> open(const std::filesystem::path& key_file, std::string& error);
 
+  /// Reads the key, and makes none.
+  static std::shared_ptr<const secret_box> read(const std::filesystem::path& key_file, std::string& error);
+
   /// The sealed text of a value, bound to its name. The same name and value give the same text (the nonce is made from
   /// them and the key), so that a task that is submitted twice is the same task.
   std::string seal(std::string_view name, std::string_view value) const;

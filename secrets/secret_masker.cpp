@@ -1,6 +1,7 @@
 #include "secrets/secret_masker.hpp"
 
 #include "encoding/base64.hpp"
+#include "secrets/shell_quoting.hpp"
 
 #include <algorithm>
 #include <array>
@@ -129,6 +130,10 @@ std::vector<std::string> forms_of(const std::string& secret) {
     if (text.size() >= least_secret)
       forms.insert(std::move(text));
   };
+  auto add_as_shells_do = [&](const std::string& text) {
+    for (auto& form : shell_forms(text))
+      add(std::move(form));
+  };
   auto whole = whole_forms(secret);
   if (whole.size() > 1) {
     std::string line;
@@ -136,6 +141,7 @@ std::vector<std::string> forms_of(const std::string& secret) {
       if (c == '\n') {
         if (line.ends_with('\r'))
           line.pop_back();
+        add_as_shells_do(line);
         add(std::exchange(line, {}));
       } else {
         line += c;
@@ -144,6 +150,7 @@ std::vector<std::string> forms_of(const std::string& secret) {
   }
   for (const auto& text : whole) {
     add(text);
+    add_as_shells_do(text);
     for (auto& form : base64_forms(text))
       add(std::move(form));
     add(hexadecimal(text, "%02x"));

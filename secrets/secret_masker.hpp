@@ -15,7 +15,7 @@ namespace davit::secrets {
 inline constexpr std::size_t least_secret = 4;
 
 /// The texts in which a secret may stand: itself, its lines (each of a multi-line one), with CR LF as a terminal has
-/// it, in base64 (in each of the three phases, both alphabets), hexadecimal, and as URLs and JSON escape it.
+/// it, in base64 (in each of the three phases, both alphabets), hexadecimal, and as URLs, JSON and shells escape it.
 std::vector<std::string> forms_of(const std::string& secret);
 
 /// Aho-Corasick over the records of one log. A record whose end may be the beginning of a secret is kept back until it

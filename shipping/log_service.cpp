@@ -23,7 +23,9 @@ delivery judge(const result<http_response>& answer) {
   if (answer->status >= 200 && answer->status < 300)
     return {};
   delivery failed;
-  failed.message = "it answers with " + std::to_string(answer->status) + ": " + answer->body.substr(0, 300);
+  failed.message = "it answers with " + std::to_string(answer->status);
+  if (!answer->body.empty())
+    failed.message += ": " + answer->body.substr(0, 300);
   // What is wrong with the address or the token can be put right; what is wrong with the records can't.
   failed.how = answer->status == 400 || answer->status == 413 || answer->status == 422 ? delivery::verdict::never
                                                                                        : delivery::verdict::again;

@@ -1,6 +1,7 @@
 #include "store/log_journal.hpp"
 
 #include "store/file.hpp"
+#include "store/private_files.hpp"
 
 #include <atomic>
 #include <cstring>
@@ -73,9 +74,8 @@ log_result<void> bring_back(const std::filesystem::path& folder, const entry& on
   auto name = path.string() + ".log";
   if (content_of(name) == one.bytes)
     return {};
-  std::error_code ec;
-  std::filesystem::create_directories(path.parent_path(), ec);
-  file out{::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+  make_private_folder(path.parent_path());
+  file out{::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
   if (!out || !write_all(out.fd, one.bytes.data(), one.bytes.size()))
     return system_error(name, "write");
   return {};
@@ -122,7 +122,7 @@ struct log_journal::state {
   }
 
   log_result<void> begin() {
-    out = file{::open(name().c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+    out = file{::open(name().c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
     auto line = "davit log journal 1 " + boot + '\n';
     if (!out || !write_all(out.fd, line.data(), line.size()) || ::fdatasync(out.fd) != 0 || ::fsync(directory.fd) != 0)
       return system_error(name(), "write");
@@ -172,8 +172,7 @@ log_journal::open(const std::filesystem::path& folder, const std::string& boot) 
   auto s = std::make_unique<state>();
   s->folder = folder;
   s->boot = boot;
-  std::error_code ec;
-  std::filesystem::create_directories(folder, ec);
+  make_private_folder(folder);
   s->directory = file{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!s->directory)
     return system_error(folder, "open");

@@ -1,6 +1,7 @@
 #include "store/attempt_log.hpp"
 #include "store/log_record.hpp"
 #include "store/log_source.hpp"
+#include "store/private_files.hpp"
 
 #include <sys/stat.h>
 
@@ -125,18 +126,16 @@ log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_pla
   if (s->in_memory)
     return std::unique_ptr<log_writer>{new log_writer{std::move(s)}};
   auto folder = path.parent_path();
-  auto made = ::mkdir(folder.c_str(), 0777) == 0; // then there is nothing in it
+  auto made = ::mkdir(folder.c_str(), 0700) == 0; // then there is nothing in it
   if (!made) {
-    std::error_code ec;
-    std::filesystem::create_directories(folder, ec);
-    if (ec)
+    if (auto ec = make_private_folder(folder))
       return log_error{log_errc::unwritable, folder.string() + ": " + ec.message()};
     if (auto recovered = s->recover(); !recovered)
       return recovered.error();
   }
   if (!s->closed) {
     auto name = path.string() + ".log";
-    s->out = file{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640)};
+    s->out = file{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, private_file_mode)};
     if (!s->out
         || (!made
             && (::ftruncate(s->out.fd, static_cast<off_t>(s->size)) != 0
@@ -148,9 +147,8 @@ log_writer::open(const std::filesystem::path& path, std::uint64_t limit, log_pla
 
 log_result<void> log_writer::state::to_file() {
   auto name = path.string() + ".log";
-  std::error_code ec;
-  std::filesystem::create_directories(path.parent_path(), ec);
-  file made{::open(name.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+  make_private_folder(path.parent_path());
+  file made{::open(name.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
   if (!made || !write_all(made.fd, memory.data(), memory.size())) {
     auto e = system_error(name, "write");
     ::unlink(name.c_str()); // nobody is to take it for the log

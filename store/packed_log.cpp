@@ -1,6 +1,7 @@
 // Compressed logs: made of plain ones, and passed on block by block.
 #include "store/attempt_log.hpp"
 #include "store/log_source.hpp"
+#include "store/private_files.hpp"
 
 #include <algorithm>
 #include <sys/stat.h>
@@ -60,11 +61,10 @@ packed_writer::packed_writer(std::filesystem::path path) : path_(std::move(path)
 log_result<void> packed_writer::add(std::string_view bytes) {
   auto name = path_.string() + ".log.zst.part";
   if (!std::exchange(begun_, true)) { // a log of one block never comes here: it has no file
-    std::error_code ec;
-    std::filesystem::create_directories(path_.parent_path(), ec);
+    make_private_folder(path_.parent_path());
     ::unlink(name.c_str());
   }
-  file out{::open(name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640)};
+  file out{::open(name.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, private_file_mode)};
   if (!out || !write_all(out.fd, bytes.data(), bytes.size()))
     return system_error(name, "write");
   return {};
@@ -101,7 +101,7 @@ log_result<bool> log_compressor::step() {
     s.in = file{::open(plain.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!s.in)
       return system_error(plain, "open");
-    s.out = file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640)};
+    s.out = file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
     struct stat info {};
     if (!s.out || ::fstat(s.in.fd, &info) != 0)
       return system_error(partial, "open");

@@ -3,9 +3,12 @@
 
 #include <soci/postgresql/soci-postgresql.h>
 #include <soci/soci.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
+#include <libpq-fe.h>
+#include <string_view>
 
 namespace davit::store {
 
@@ -13,6 +16,23 @@ namespace {
 
 /// What the advisory locks of davit are told apart by from those of others in the same database.
 constexpr int lock_space = 0x64617674; // "davt"
+
+/// Lines as one, without the blanks at their ends.
+std::string one_line(std::string_view text) {
+  std::string all;
+  for (std::size_t at = 0; at < text.size();) {
+    auto end = std::min(text.find('\n', at), text.size());
+    auto begin = std::min(text.find_first_not_of(" \t", at), end);
+    if (begin < end)
+      all += (all.empty() ? "" : " ") + std::string{text.substr(begin, end - begin)};
+    at = end + 1;
+  }
+  return all;
+}
+
+void log_notice(void*, const char* words) {
+  spdlog::warn("the database says: {}", one_line(words));
+}
 
 class postgresql final : public dialect {
 public:
@@ -42,12 +62,15 @@ public:
     add("keepalives_count", "3");
     add("tcp_user_timeout", "10000");
     sql.open(soci::postgresql, given);
+    // libpq would print them to stderr, without time and level.
+    PQsetNoticeProcessor(static_cast<soci::postgresql_session_backend*>(sql.get_backend())->conn_, log_notice, nullptr);
     // A transaction that nobody goes on with would keep dead rows from being vacuumed, and the queue from being quick.
     sql << "SET idle_in_transaction_session_timeout = '30s'";
     sql << "SET statement_timeout = '30s'";
     sql << "SET lock_timeout = '10s'";
     sql << "SET client_min_messages = error";
     migrate(sql);
+    opened_ = true;
   }
 
   std::string begin() const override { return "BEGIN"; }
@@ -74,9 +97,16 @@ public:
   }
 
   error describe(const std::exception& e) const override {
-    std::string text = e.what();
+    std::string text = e.what(), begin = ": ";
+    constexpr std::string_view soci_words = "Cannot establish connection to the database.\n";
+    if (text.starts_with(soci_words)) { // libpq's own words stand below
+      text = one_line(text.substr(soci_words.size()));
+      begin = " can't be reached: ";
+    }
     text.erase(std::find(text.begin(), text.end(), '\n'), text.end());
-    return {errc::unavailable, "the store " + name_ + ": " + text + (lost(e) ? " (it is asked again)" : "")};
+    // Whoever has never come to it may have its address wrong, and ends.
+    auto advice = !lost(e) ? "" : opened_ ? " (it is asked again)" : "; see davit.store.url";
+    return {errc::unavailable, "the store " + name_ + begin + text + advice};
   }
 
   bool crossed(const std::exception& e) const override {
@@ -119,6 +149,7 @@ private:
   }
 
   std::string url_, name_;
+  bool opened_ = false; ///< The database was reached at least once.
 };
 
 } // namespace

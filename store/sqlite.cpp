@@ -1,6 +1,7 @@
 #include "messages/units.hpp"
 #include "store/dialect.hpp"
 #include "store/file.hpp"
+#include "store/private_files.hpp"
 #include "store/schema.hpp"
 
 #include <soci/soci.h>
@@ -34,6 +35,7 @@ public:
     // Each session is one thread's at a time, and nobody asks how much memory SQLite has: no locks for either.
     [[maybe_unused]] static const auto configured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK
                                                  && sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
+    make_private_file(path_); // its -wal and -shm get the mode of the file itself
     sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
     try {
       sql << "PRAGMA journal_mode = WAL";
@@ -61,7 +63,7 @@ public:
     char text[24];
     auto size = std::snprintf(text, sizeof text, "%020lld\n", static_cast<long long>(sequence));
     if (!mark_)
-      mark_ = file{::open(mark_name().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0640)};
+      mark_ = file{::open(mark_name().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, private_file_mode)};
     if (mark_) [[maybe_unused]]
       auto written = ::pwrite(mark_.fd, text, static_cast<std::size_t>(size), 0);
   }

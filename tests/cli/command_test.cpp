@@ -1,4 +1,5 @@
 // The binary as a user meets it, where no engine is needed.
+#include "fixture/certificates.hpp"
 #include "fixture/process.hpp"
 #include "fixture/test_engine.hpp"
 
@@ -6,6 +7,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <sys/stat.h>
 
 using namespace davit::test;
 using namespace std::chrono_literals;
@@ -132,4 +134,93 @@ TEST_CASE("explain-policy tells what is refused, added and allowed, and by which
   auto wrong = run_davit({"explain-policy", spec}, home);
   CHECK(wrong.exit_code == 125);
   CHECK(wrong.err.find("did you mean") != std::string::npos);
+}
+
+TEST_CASE("files with secrets that others can read, or that say nothing, stop the agent before it starts") {
+  scratch_folder home;
+  auto file = home / "davit.conf", key = home / "secrets.key", tokens = home / "tokens.json";
+  std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << home / "data"
+                      << "\"\n    secrets-key = \"" << key << "\"\n  }\n  api {\n    listen = \"unix://"
+                      << home / "socket"
+                      << "\"\n    tokens-file = \"" << tokens << "\"\n  }\n}\n";
+  auto put = [](const std::string& name, const std::string& text, mode_t mode) {
+    std::ofstream{name} << text;
+    ::chmod(name.c_str(), mode);
+  };
+  const std::string good_key = std::string(43, 'A') + "=\n", good_tokens = "{\"tokens\":[]}\n";
+  auto expect = [&](const std::string& words) {
+    for (const auto& arguments :
+         std::vector<std::vector<std::string>>{{"check-config", file}, {"agent", "--config-file=" + file}}) {
+      auto result = run_davit(arguments, home);
+      INFO(result.err);
+      CHECK(result.exit_code == 2);
+      CHECK(result.err.find(words) != std::string::npos);
+      CHECK_FALSE(std::filesystem::exists(home / "data"));
+    }
+  };
+  CHECK(run_davit({"check-config", file}, home).exit_code == 0); // the agent makes the one, davit token the other
+  put(key, good_key, 0644);
+  put(tokens, good_tokens, 0600);
+  expect(file + ":4: davit.agent.secrets-key: " + key
+         + " can be read by every user of this machine (mode 0644); run: chmod 600 " + key);
+  put(key, good_key, 0440);
+  CHECK(run_davit({"check-config", file}, home).exit_code == 0);
+  ::chmod(key.c_str(), 0600);
+  put(key, "c2hvcnQ=\n", 0600);
+  expect(file + ":4: davit.agent.secrets-key: " + key + " has no valid key: it must be 32 bytes in base64");
+  put(key, good_key, 0600);
+  put(tokens, good_tokens, 0604);
+  expect(file + ":8: davit.api.tokens-file: " + tokens + " can be read by every user");
+  put(tokens, good_tokens, 0620);
+  expect("is open to other users of this machine (mode 0620); run: chmod 600 " + tokens);
+  put(tokens, "{}x", 0600);
+  expect(file + ":8: davit.api.tokens-file: " + tokens + " is not a valid list of tokens");
+  put(tokens, good_tokens, 0644);
+  std::filesystem::create_directory(home / "data");
+  put(home / "data/davit.db", "x", 0644);
+  ::chmod((home / "data").c_str(), 0755);
+  auto doctor = run_davit({"doctor", "--config-file", file}, home);
+  INFO(doctor.out << doctor.err);
+  CHECK(doctor.exit_code == 1);
+  CHECK(doctor.out.find("chmod 600 " + tokens) != std::string::npos);
+  CHECK(doctor.out.find(home / "data") != std::string::npos);
+  CHECK(doctor.out.find("(mode 0755) and 1 more is open to other users") != std::string::npos);
+  CHECK(doctor.out.find("chmod -R go= " + (home / "data")) != std::string::npos);
+  ::chmod((home / "data").c_str(), 0700);
+  ::chmod((home / "data/davit.db").c_str(), 0600);
+  CHECK(run_davit({"doctor", "--config-file", file}, home).out.find("data is closed to other users")
+        != std::string::npos);
+}
+
+TEST_CASE("certificates that are none, or that their key does not fit, are mistakes and stop the agent with code 2") {
+  scratch_folder home;
+  certificate_authority authority{home.path().string(), "ca"};
+  auto good = authority.issue("good"), other = authority.issue("other");
+  auto file = home / "davit.conf", none = home / "none.pem";
+  std::ofstream{none} << "no certificate\n";
+  auto check = [&](const std::string& certificate, const std::string& key, const std::string& ca) {
+    std::ofstream{file} << "davit {\n  agent {\n    data-dir = \"" << home / "data"
+                        << "\"\n  }\n  api {\n"
+                        << "    tls-certificate = \"" << certificate << "\"\n    tls-key = \"" << key
+                        << "\"\n    tls-client-ca = \"" << ca << "\"\n  }\n}\n";
+    auto result = run_davit({"check-config", file}, home);
+    if (result.exit_code != 0) {
+      auto agent = run_davit({"agent", "--config-file=" + file}, home);
+      CHECK(agent.exit_code == 2);
+      CHECK(agent.err == result.err);
+    }
+    return result;
+  };
+  CHECK(check(good.certificate, good.key, authority.file()).exit_code == 0);
+  auto expect = [&](const process_result& result, const std::string& words) {
+    INFO(result.err);
+    CHECK(result.exit_code == 2);
+    CHECK(result.err.starts_with(file + words));
+  };
+  expect(check(none, good.key, authority.file()), ":6: davit.api.tls-certificate: " + none + " has no PEM certificate");
+  expect(check(good.certificate, other.key, authority.file()),
+         ":7: davit.api.tls-key: " + other.key + " has no key that fits " + good.certificate);
+  expect(check(good.certificate, none, authority.file()), ":7: davit.api.tls-key: " + none + " has no key that fits");
+  expect(check(good.certificate, good.key, none),
+         ":8: davit.api.tls-client-ca: " + none + " has no PEM certificate authority");
 }

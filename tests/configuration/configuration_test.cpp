@@ -329,3 +329,39 @@ TEST_CASE("what could never work is refused before an agent starts with it") {
   }
   CHECK(read("davit {\n" + engine + "}\n").mistakes.empty());
 }
+
+TEST_CASE("a unit that is none and line ends of Windows are named, with what to write instead") {
+  struct unit {
+    std::string written, words;
+  };
+  for (const auto& [written, words] :
+       {unit{"10m", "10m has no unit of time: minutes are min, so write 10min; a size stands in quotes: \"10m\""},
+        unit{"512m", "so write 512min; a size stands in quotes: \"512m\""},
+        unit{"1d", "1d has no unit of time: write 24h; a size stands in quotes: \"1d\""},
+        unit{"2sec", "2sec has no unit of time; these are ns, us, ms, s, min and h"},
+        unit{"3hours", "3hours has no unit of time"}}) {
+    auto config = read("davit {\n  agent {\n    drain-timeout = " + written + "\n  }\n}\n");
+    REQUIRE(config.mistakes.size() == 1);
+    INFO(config.mistakes.front().text());
+    CHECK(names(config, "davit.conf:3: davit.agent.drain-timeout: "));
+    CHECK(config.mistakes.front().message.find(words) != std::string::npos);
+  }
+  for (std::string good : {"10min", "1h", "30s", "500ms"})
+    CHECK(read("davit {\n  agent {\n    drain-timeout = " + good + "\n  }\n}\n").mistakes.empty());
+  auto windows = read("davit {\r\n  agent {\r\n    name = \"a\"\r\n  }\r\n}\r\n");
+  for (const auto& one : windows.mistakes)
+    INFO(one.text());
+  CHECK((windows.mistakes.empty() || names(windows, "davit.conf:1: the line ends with CR LF")));
+  CHECK(windows.mistakes.size() <= 1);
+}
+
+TEST_CASE("a limit of one label that is given twice is a mistake; limits of its values are not the same") {
+  auto limits = [](const std::string& list) {
+    return read("davit {\n  placement {\n    max-per-label = [" + list + "]\n  }\n}\n");
+  };
+  CHECK(names(limits(R"("deploy: 1", "deploy: 2")"),
+              "davit.conf:3: davit.placement.max-per-label: names the label \"deploy\" twice; leave one out"));
+  CHECK(names(limits(R"("team=red: 1", "a: 1", "team=red: 1")"),
+              "davit.conf:3: davit.placement.max-per-label: names the label \"team=red\" twice"));
+  CHECK(limits(R"("team: 5", "team=red: 1", "team=blue: 1")").mistakes.empty());
+}

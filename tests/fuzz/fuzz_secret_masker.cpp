@@ -34,7 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   if (whole != cut)
     std::abort();
   // A mask may stand beside letters so that both together read like the secret, if that has stars in it.
-  if (trimmed.find('*') == std::string::npos && whole.find(trimmed) != std::string::npos)
-    std::abort();
+  for (const auto& form : secrets::forms_of(secret))
+    if (form.find('*') == std::string::npos && whole.find(form) != std::string::npos)
+      std::abort();
   return 0;
 }

@@ -282,6 +282,9 @@ TEST_CASE("what a service says decides whether the same is sent again") {
     CHECK(done.message.find("said so") != std::string::npos);
   }
   CHECK(answer(400).how == delivery::verdict::never);
+  CHECK(answer(503).message == "it answers with 503: said so");
+  service.become([](const server_request&) { return server_response{503, "text/plain", "", {}}; });
+  CHECK(send(settings_of(sink_type::loki, service), {line("x")}).message == "it answers with 503");
   auto settings = settings_of(sink_type::loki, service);
   settings.url = "http://127.0.0.1:1";
   CHECK(send(settings, {line("x")}).how == delivery::verdict::again);

@@ -155,6 +155,11 @@ TEST_CASE("a database that is killed is asked again when it is back: what was an
   CHECK(store.get(first->id).has_value());
   CHECK(accept().has_value());
   CHECK(store.counts()->queued == 2);
+  auto unknown = task_store::open(server.url("nowhere"));
+  REQUIRE(unknown.has_error());
+  INFO(unknown.error().message);
+  CHECK(unknown.error().message.find("database \"nowhere\" does not exist") != std::string::npos);
+  CHECK(unknown.error().message.find("asked again") == std::string::npos);
   // A password is nobody's business.
   CHECK(task_store::open("postgresql://me:sesame@127.0.0.1:1/x").error().message.find("sesame") == std::string::npos);
 }

@@ -1,0 +1,13 @@
+// Files with secrets: nobody else may read or change them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace davit::secrets {
+
+/// Empty: the file is there, only its owner may write it, and only its owner and its group may read it. Else what is
+/// wrong and what to do. The group may read, because that is how Kubernetes hands files to a user that is not root.
+std::string wrong_secret_file(const std::filesystem::path& file);
+
+} // namespace davit::secrets

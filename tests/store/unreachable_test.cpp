@@ -1,0 +1,26 @@
+// A database that can't be reached at the start.
+#include "store/task_store.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit::store;
+
+TEST_CASE("whoever opens a database that can't be reached is told what libpq says") {
+  struct place {
+    const char *url, *words;
+  };
+  for (auto [url, words] : {place{"postgresql://me:sesame@127.0.0.1:1/x", "Connection refused"},
+                            place{"postgresql://me:sesame@no-such-host.invalid/x", "could not translate host name"}}) {
+    auto opened = task_store::open(url);
+    REQUIRE(opened.has_error());
+    const auto& message = opened.error().message;
+    INFO(message);
+    CHECK(message.starts_with("the store postgresql://me@"));
+    CHECK(message.find(" can't be reached: ") != std::string::npos);
+    CHECK(message.find(words) != std::string::npos);
+    CHECK(message.ends_with("; see davit.store.url"));
+    CHECK(message.find("asked again") == std::string::npos);
+    CHECK(message.find("sesame") == std::string::npos);
+    CHECK(message.find('\n') == std::string::npos);
+  }
+}
