@@ -117,18 +117,16 @@ void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
   route(self, client, who);
 }
 
-/// A request has come whole.
-void on_request(self_pointer self, const exchange_ptr& client) {
-  if (auto who = admit(self, client))
-    serve(self, client, *who);
-}
-
-/// A client asks whether it may send the body to this header.
+/// A request's header has come. Nobody's body is read who may not come in.
 void on_header(self_pointer self, const exchange_ptr& client) {
-  if (auto who = admit(self, client))
-    client->read_body([actor = weak(self), context = self->state.context, self, client, who = std::move(*who)] {
-      resume_or_refuse(actor, context, client, [=] { serve(self, client, who); });
-    });
+  auto who = admit(self, client);
+  if (!who)
+    return;
+  if (!client->request().has_body)
+    return serve(self, client, *who);
+  client->read_body([actor = weak(self), context = self->state.context, self, client, who = std::move(*who)] {
+    resume_or_refuse(actor, context, client, [=] { serve(self, client, who); });
+  });
 }
 
 /// The first parameter that is given twice and means one thing. None: there is none.
@@ -237,15 +235,12 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
   state.access = std::make_unique<access_control>(access, context->settings.data_dir);
   if (where && !access.tls_certificate.empty())
     where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
-  auto server = !where ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
-                       : transport::http_server::listen(
-                         context->io.context(), *where, {},
-                         [actor = weak(self), context, self](const exchange_ptr& client) {
-                           resume_or_refuse(actor, context, client, [=] { on_request(self, client); });
-                         },
-                         [actor = weak(self), context, self](const exchange_ptr& client) {
-                           resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
-                         });
+  auto server = !where
+                ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
+                : transport::http_server::listen(
+                  context->io.context(), *where, {}, [actor = weak(self), context, self](const exchange_ptr& client) {
+                    resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
+                  });
   if (!server) {
     self->quit(make_failure(server.error().code, server.error().message));
     return api_actor::behavior_type::make_empty_behavior();

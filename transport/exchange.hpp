@@ -30,6 +30,7 @@ struct server_request {
   std::vector<std::string> segments;                      ///< The path's, decoded each.
   std::vector<std::pair<std::string, std::string>> query; ///< Decoded, in order.
   std::map<std::string, std::string> headers;             ///< Names in lower case.
+  bool has_body = false;                                  ///< By its header; it may be empty all the same.
   std::string body;
 
   /// The first value of that name; empty if there is none.
@@ -51,12 +52,12 @@ class exchange {
 public:
   virtual ~exchange() = default;
 
-  /// Not to be read while read_body() is under way.
+  /// Without its body until read_body() has called back. Not to be read while read_body() is under way.
   virtual const server_request& request() const = 0;
 
-  /// Asks for the body that the client holds back: for `on_header` of http_server::listen() alone, and instead of an
-  /// answer. `whole` is called on an I/O thread when the body has come, and never if it does not come whole or is
-  /// refused: then the request needs no answer. Once.
+  /// Takes the body in, instead of answering the header alone. `whole` is called when it has come, on an I/O thread; at
+  /// once if the request has none; and never if it does not come whole or is too long: then the request needs no
+  /// answer. Once.
   virtual void read_body(std::function<void()> whole) = 0;
 
   /// The whole answer. Once, and not after begin().

@@ -30,7 +30,8 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::seconds linger_time{5};
-constexpr std::size_t linger_bytes = 64 * 1024 * 1024;
+constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
+constexpr std::size_t linger_part_bytes = 16 * 1024; ///< Of memory, for each connection that lingers.
 constexpr std::size_t read_bytes = 4096;
 constexpr std::size_t write_bytes = 1024 * 1024;    ///< Sent within the time that a reader may take nothing.
 constexpr std::size_t small_body_bytes = 64 * 1024; ///< Sent along with its header; a longer one is not copied.
@@ -66,10 +67,10 @@ read_request(const http::request<http::string_body>& message, const server_peer&
   return request;
 }
 
-/// Whether the client waits to be asked for the request's body. Of HTTP/1.0 it is to be ignored.
+/// Whether the client waits to be asked for the request's body, if there is one. Of HTTP/1.0 it is to be ignored.
 bool holds_body_back(const request_parser& parser) {
   const auto& message = parser.get();
-  return message.version() >= 11 && !parser.is_done() && beast::iequals(message[http::field::expect], "100-continue");
+  return message.version() >= 11 && beast::iequals(message[http::field::expect], "100-continue");
 }
 
 template <class Stream>
@@ -124,7 +125,7 @@ private:
       co_return false;
     request_parser parser;
     parser.header_limit(static_cast<std::uint32_t>(rules_->limits.header_bytes));
-    parser.body_limit(rules_->limits.body_bytes);
+    parser.body_limit(boost::none); // who may not come in hears that, however long the body is
     auto ec = co_await read_header(parser);
     if (ec)
       co_return co_await refuse(ec);
@@ -133,27 +134,26 @@ private:
     if (!request)
       co_return co_await refuse_as(400, wrong);
     answer_form form{false, parser.keep_alive(), parser.get().method() == http::verb::head};
+    const auto has_body = request->has_body = !parser.is_done();
     auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request));
-    auto held_back = holds_body_back(parser);
-    auto judged = held_back && rules_->on_header;
-    if (judged && !co_await judge_header(asked)) {
-      form.keep_alive = false; // nobody knows whether the body comes
-      co_await send_answer(asked, form);
-      co_await linger();
-      co_return false;
-    }
-    if (held_back && buffer_.size() == 0 && !co_await send(continue_line))
-      ec = asio::error::connection_reset;
-    if (!ec)
-      ec = co_await read_body(parser);
-    if (ec) {
-      asked->close(true);
-      co_return co_await refuse(ec);
-    }
     watch(asked);
-    asked->take_body(std::move(parser.get().body()));
-    if (!judged)
-      rules_->on_request(asked);
+    rules_->on_header(asked);
+    if (has_body) {
+      auto wanted = co_await is_body_wanted(asked);
+      stop_watching();
+      if (!wanted) {
+        form.keep_alive = false; // the body is still to come, or never comes
+        if (co_await send_answer(asked, form))
+          co_await linger();
+        co_return false;
+      }
+      if (ec = co_await read_body(parser); ec) {
+        asked->close(true);
+        co_return co_await refuse(ec);
+      }
+      watch(asked);
+      asked->take_body(std::move(parser.get().body()));
+    }
     co_return co_await send_answer(asked, form) && form.keep_alive;
   }
 
@@ -179,24 +179,24 @@ private:
   }
 
   awaitable<error_code> read_body(request_parser& parser) {
-    if (parser.is_done())
-      co_return error_code{};
+    const auto most = rules_->limits.body_bytes;
+    parser.body_limit(most);
+    if (parser.content_length() && *parser.content_length() > most)
+      co_return http::make_error_code(http::error::body_limit);
+    if (holds_body_back(parser) && buffer_.size() == 0 && !co_await send(continue_line))
+      co_return asio::error::connection_reset;
     lowest().expires_after(rules_->limits.body);
     auto [ec, count] = co_await http::async_read(stream_, buffer_, parser, as_awaitable);
     co_return ec;
   }
 
-  /// Whether the client is to send the body that it holds back. False: there is an answer without it, or the client has
-  /// gone.
-  awaitable<bool> judge_header(std::shared_ptr<http_exchange> asked) {
-    watch(asked);
-    rules_->on_header(asked);
+  /// Whether the body is to be read. False: there is an answer without it, or the client has gone.
+  awaitable<bool> is_body_wanted(std::shared_ptr<http_exchange> asked) {
     auto wanted = asked->wants_body();
     while (!wanted) {
       co_await asked->sleep();
       wanted = asked->wants_body();
     }
-    stop_watching();
     co_return *wanted;
   }
 
@@ -278,9 +278,10 @@ private:
   /// while.
   awaitable<void> linger() {
     error_code ec;
+    place_->idle(); // it keeps nobody out
     lowest().socket().shutdown(asio::socket_base::shutdown_send, ec);
     lowest().expires_after(linger_time);
-    std::vector<char> rest(64 * 1024);
+    std::vector<char> rest(linger_part_bytes);
     for (std::size_t total = 0; !ec && total < linger_bytes;) {
       auto [read_ec, count] = co_await stream_.async_read_some(asio::buffer(rest), as_awaitable);
       ec = read_ec;

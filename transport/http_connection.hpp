@@ -13,8 +13,7 @@ namespace davit::transport {
 /// What all connections of a server have in common.
 struct connection_rules {
   server_limits limits;
-  std::function<void(exchange_ptr)> on_request;
-  std::function<void(exchange_ptr)> on_header; ///< May be empty. Both as http_server::listen() says.
+  std::function<void(exchange_ptr)> on_header; ///< As http_server::listen() says.
 };
 
 /// Serves what comes over a socket until either side ends it, on the socket's executor, which is a strand. With `tls`

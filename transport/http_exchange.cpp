@@ -16,6 +16,8 @@ http_exchange::http_exchange(asio::any_io_executor executor, server_request requ
 }
 
 void http_exchange::read_body(std::function<void()> whole) {
+  if (!request_.has_body)
+    return whole();
   update([&] {
     if (closed_)
       return;

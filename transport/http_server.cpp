@@ -95,9 +95,9 @@ private:
 
 } // namespace
 
-result<std::shared_ptr<http_server>>
-http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
-                    std::function<void(exchange_ptr)> on_request, std::function<void(exchange_ptr)> on_header) {
+result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& context, const endpoint& where,
+                                                         server_limits limits,
+                                                         std::function<void(exchange_ptr)> on_header) {
   auto fail = [&](const error& e) {
     return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message};
   };
@@ -110,12 +110,18 @@ http_server::listen(asio::io_context& context, const endpoint& where, server_lim
   auto acceptor = open_acceptor(asio::make_strand(context), where);
   if (!acceptor)
     return fail(acceptor.error());
-  auto rules
-    = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_request), std::move(on_header)});
+  auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_header)});
   auto server = std::make_shared<listening_server>(context, where, std::move(*acceptor), std::move(rules),
                                                    std::move(certificate));
   server->run();
   return std::shared_ptr<http_server>{server};
+}
+
+std::function<void(exchange_ptr)> when_whole(std::function<void(exchange_ptr)> on_request) {
+  return [on_request = std::move(on_request)](exchange_ptr one) {
+    auto& asked = *one;
+    asked.read_body([on_request, one = std::move(one)] { on_request(one); });
+  };
 }
 
 } // namespace davit::transport

@@ -13,15 +13,14 @@ namespace davit::transport {
 
 class http_server {
 public:
-  /// Listens at once, and calls `on_request` on an I/O thread for each request that has come whole. For port 0 the
-  /// system chooses one. A unix socket has mode 0660 whatever the umask is; a stale one is replaced, a live one is an
+  /// Listens at once, and calls `on_header` on an I/O thread for each request whose header has come. It calls
+  /// read_body(), or answers: then the body is not read, and the connection ends with the answer. A client that holds
+  /// the body back (Expect: 100-continue, RFC 9110, 10.1.1) is asked for it by read_body(). For port 0 the system
+  /// chooses one. A unix socket has mode 0660 whatever the umask is; a stale one is replaced, a live one is an
   /// error. With `where.tls`: its certificate and key are shown, and if it names a CA, clients must show a certificate
-  /// that it has signed. The files are read again when they have changed. `on_header` is called instead, if there is
-  /// one, when a client holds its body back until it is asked for it (Expect: 100-continue, RFC 9110, 10.1.1). It calls
-  /// read_body(), or answers: then the client need not send the body. Without it everybody is asked.
+  /// that it has signed. The files are read again when they have changed.
   static result<std::shared_ptr<http_server>> listen(boost::asio::io_context& context, const endpoint& where,
-                                                     server_limits limits, std::function<void(exchange_ptr)> on_request,
-                                                     std::function<void(exchange_ptr)> on_header = nullptr);
+                                                     server_limits limits, std::function<void(exchange_ptr)> on_header);
   virtual ~http_server() = default;
 
   /// Where it really listens.
@@ -30,5 +29,8 @@ public:
   /// Takes no further connections, and closes those that it has. Thread-safe.
   virtual void stop() = 0;
 };
+
+/// For listen(), where all requests are let in: calls `on_request` for each that has come whole.
+std::function<void(exchange_ptr)> when_whole(std::function<void(exchange_ptr)> on_request);
 
 } // namespace davit::transport

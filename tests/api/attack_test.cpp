@@ -181,7 +181,7 @@ TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of i
   CHECK(request("POST", "Host: 127.0.0.1" + port + "\r\nOrigin: http://127.0.0.1" + port + "\r\n") == "202");
 }
 
-TEST_CASE("a body is asked for after its header was authorized, and is not wanted from whoever is turned away") {
+TEST_CASE("a body is asked for and read after its header was authorized, and not from whoever is turned away") {
   token_file tokens;
   auto token = tokens.make("ci", "submit"), reader = tokens.make("reader", "read");
   auto listen = listen_address();
@@ -201,13 +201,21 @@ TEST_CASE("a body is asked for after its header was authorized, and is not wante
     CHECK(answer.starts_with("HTTP/1.1 " + std::string{status}));
     CHECK(answer.find("100 Continue") == std::string::npos);
   }
+  for (auto [wrong, status] : {std::pair{std::string{"davit_x_y"}, "401"}, std::pair{reader, "403"}}) {
+    raw_connection client{listen}; // it does not ask, and its body never comes
+    client.send("POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + wrong
+                + "\r\nContent-Length: 4000000\r\n\r\n");
+    auto answer = client.read();
+    CHECK(answer.starts_with("HTTP/1.1 " + std::string{status}));
+    CHECK(answer.find("Connection: close") != std::string::npos);
+  }
   raw_connection client{listen};
   client.send(header(token));
   CHECK(client.read("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   client.send(a_task);
   CHECK(client.read().starts_with("HTTP/1.1 202"));
   auto audit = read_file(agent.data() + "/audit.log");
-  CHECK(std::count(audit.begin(), audit.end(), '\n') == 3);
+  CHECK(std::count(audit.begin(), audit.end(), '\n') == 5);
 }
 
 TEST_CASE("TLS and client certificates: whoever does not show the right one does not get as far as a request") {

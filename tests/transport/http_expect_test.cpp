@@ -31,10 +31,8 @@ struct judging {
   std::vector<std::thread> threads;
 
   explicit judging(bool judges = true, server_limits limits = {}) {
-    std::function<void(exchange_ptr)> on_header;
-    if (judges)
-      on_header = [this](exchange_ptr one) { judge(std::move(one)); };
-    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, echo, on_header);
+    auto on_header = judges ? [this](exchange_ptr one) { judge(std::move(one)); } : when_whole(echo);
+    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, on_header);
     REQUIRE(made.has_value());
     server = *made;
   }
@@ -115,6 +113,27 @@ TEST_CASE("where nobody judges headers, every client is asked for its body", "[h
   CHECK(client.read("\r\n\r\n") == asked_for);
   client.send("hello");
   CHECK(client.read(".").ends_with("body:hello."));
+}
+
+TEST_CASE("a header is judged before its body comes, also if the client does not wait to be asked", "[http]") {
+  judging one;
+  auto client = one.connect();
+  client.send(post("/refused", "Content-Length: 3000000\r\n")); // and no more
+  auto answer = client.read();
+  CHECK(answer.starts_with("HTTP/1.1 401"));
+  CHECK(answer.find("Connection: close\r\n") != std::string::npos);
+  auto chunked = one.connect();
+  chunked.send(post("/refused", "Transfer-Encoding: chunked\r\n"));
+  CHECK(chunked.read().starts_with("HTTP/1.1 401"));
+  auto endless = one.connect(); // longer than any body may be: who may not come in hears that first
+  endless.send(post("/refused", "Content-Length: 99999999999\r\n"));
+  CHECK(endless.read().starts_with("HTTP/1.1 401"));
+  auto good = one.connect();
+  good.send(post("/good", "Content-Length: 5\r\n"));
+  good.send("hello");
+  CHECK(good.read(".").ends_with("body:hello."));
+  good.send(post("/good", "Transfer-Encoding: chunked\r\n") + "5\r\nagain\r\n0\r\n\r\n");
+  CHECK(good.read(".").ends_with("body:again."));
 }
 
 TEST_CASE("a body that is too long is refused by its header, or where it gets too long", "[http]") {

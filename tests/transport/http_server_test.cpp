@@ -27,9 +27,8 @@ struct served {
   served() {
     server_limits limits;
     limits.connections = most_connections;
-    auto made = http_server::listen(
-      io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, [this](exchange_ptr one) { answer(std::move(one)); },
-      [this](exchange_ptr one) { judge(std::move(one)); });
+    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits,
+                                    [this](exchange_ptr one) { judge(std::move(one)); });
     REQUIRE(made.has_value());
     server = *made;
   }
