@@ -210,6 +210,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)
     refuse("limits.timeout", "timeout",
            format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
+  for (auto& one : check_ceilings(settings_.quantities, spec))
+    result.violations.push_back(std::move(one));
   // -- the rest ---
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
@@ -241,8 +243,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     refuse("secrets.value", "secrets", "must not be over 64 KiB together; put larger data into a volume");
   if (!spec.workdir.empty() && !spec.workdir.starts_with('/'))
     refuse("workdir", "workdir", "must be an absolute path");
-  if (spec.retry.attempts < 1 || spec.retry.attempts > 100)
-    refuse("retry.attempts", "retry.attempts", "must be from 1 to 100");
+  if (spec.retry.attempts < 1)
+    refuse("retry.attempts", "retry.attempts", "must be at least 1");
   for (auto one : spec.retry.on)
     if (one == outcome::succeeded || one == outcome::cancelled || one == outcome::rejected)
       refuse("retry.on", "retry.on", to_string(one) + " is never retried");

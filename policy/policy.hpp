@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/task.hpp"
+#include "policy/ceilings.hpp"
 #include "policy/profiles.hpp"
 
 #include <memory>
@@ -22,6 +23,7 @@ struct policy_settings {
   std::string default_network = "bridge";
   resource_limits defaults{1.0, byte_size{512ull << 20}, 512, std::nullopt};
   resource_limits ceilings; ///< What is not set has none.
+  spec_ceilings quantities;
   std::optional<duration> default_timeout;
   std::optional<duration> max_timeout;
 };
