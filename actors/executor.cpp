@@ -127,6 +127,8 @@ struct executor_state {
     for (const auto& one : judged.violations)
       answer.value.forbidden
         += (answer.value.forbidden.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
+    // From here on it is the container's spec.
+    answer.value.effective.labels = context->policy->container_labels(answer.value.effective.labels);
     for (const auto& [name, sealed] : answer.value.effective.secrets) {
       if (auto value = context->secrets->unseal(name, sealed.value))
         answer.value.secrets[name] = {std::move(*value), false};

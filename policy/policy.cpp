@@ -75,9 +75,20 @@ std::optional<std::string> normalise_image(std::string_view reference) {
   return whole;
 }
 
+namespace {
+
+using pattern_list = std::vector<std::unique_ptr<RE2>>;
+
+bool matches_any(const std::string& text, const pattern_list& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) { return RE2::FullMatch(text, *one); });
+}
+
+} // namespace
+
 struct policy::patterns {
-  std::vector<std::unique_ptr<RE2>> allow;
-  std::vector<std::unique_ptr<RE2>> deny;
+  pattern_list allow;
+  pattern_list deny;
+  pattern_list labels;
 };
 
 policy::policy(policy_settings settings, std::unique_ptr<patterns> compiled)
@@ -87,23 +98,23 @@ policy::~policy() = default;
 
 std::shared_ptr<const policy> policy::make(policy_settings settings, std::string& error) {
   auto compiled = std::make_unique<patterns>();
-  auto compile
-    = [&](const std::vector<std::string>& texts, std::vector<std::unique_ptr<RE2>>& into, const char* option) {
-        for (const auto& text : texts) {
-          if (text.find_first_not_of(" \t") == std::string::npos) {
-            error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
-            return false;
-          }
-          into.push_back(std::make_unique<RE2>(text, quiet()));
-          if (!into.back()->ok()) {
-            error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
-            return false;
-          }
-        }
-        return true;
-      };
+  auto compile = [&](const std::vector<std::string>& texts, pattern_list& into, const char* option) {
+    for (const auto& text : texts) {
+      if (text.find_first_not_of(" \t") == std::string::npos) {
+        error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
+        return false;
+      }
+      into.push_back(std::make_unique<RE2>(text, quiet()));
+      if (!into.back()->ok()) {
+        error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
+        return false;
+      }
+    }
+    return true;
+  };
   if (!compile(settings.images_allow, compiled->allow, "davit.policy.images.allow")
-      || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny"))
+      || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny")
+      || !compile(settings.labels_allow, compiled->labels, "davit.policy.labels.allow"))
     return nullptr;
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
 }
@@ -140,10 +151,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
              + "\" is not a valid image reference; write [registry/]name[:tag][@digest], the name in lower case and at "
                "most 255 long");
   } else {
-    auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
-      return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) {
-        return RE2::FullMatch(*normal, *one) || RE2::FullMatch(short_name, *one);
-      });
+    auto matches = [&, short_name = familiar(*normal)](const pattern_list& patterns) {
+      return matches_any(*normal, patterns) || matches_any(short_name, patterns);
     };
     if (matches(patterns_->deny))
       refuse("images.deny", "image", *normal + " is on the list of images that are denied");
@@ -257,6 +266,16 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
       refuse("validator.regex", "validator.regex", "is not a valid RE2 pattern: " + complaint);
   return result;
+}
+
+std::map<std::string, std::string> policy::container_labels(const std::map<std::string, std::string>& labels) const {
+  std::map<std::string, std::string> all;
+  for (const auto& [name, value] : labels) {
+    all[std::string{label_prefix} + name] = value;
+    if (matches_any(name, patterns_->labels))
+      all[name] = value;
+  }
+  return all;
 }
 
 std::string check_regex(const std::string& pattern) {

@@ -125,7 +125,7 @@ std::string create_body(const container_plan& plan) {
     if (one.type == mount_type::volume) {
       json::object labels;
       for (const auto& [name, value] : plan.labels)
-        if (name.starts_with("davit."))
+        if (name.starts_with("davit.") && !name.starts_with("davit.label.")) // those are the task's
           labels[name] = value;
       entry["VolumeOptions"] = json::object{{"Labels", std::move(labels)}};
     }
