@@ -104,6 +104,9 @@ const std::vector<option<agent_settings>>& agent_options() {
     {"policy.networks.allow", at(&agent::policy, &rules::networks_allow), "Networks that a task may name."},
     {"policy.networks.default", at(&agent::policy, &rules::default_network),
      "The network of tasks that do not name one."},
+    {"policy.volumes.allow", at(&agent::policy, &rules::volumes_allow),
+     "RE2 patterns for volumes of the engine that all owners share, under their own name. Each must match the whole "
+     "name. Any other volume is its owner's: davit-FLEET-OWNER-NAME on the engine."},
     {"policy.labels.allow", at(&agent::policy, &rules::labels_allow),
      "RE2 patterns for labels of tasks that containers get under their own name. Each must match the whole name. Every "
      "label is also there as davit.label.NAME."},

@@ -88,6 +88,7 @@ bool matches_any(const std::string& text, const pattern_list& patterns) {
 struct policy::patterns {
   pattern_list allow;
   pattern_list deny;
+  pattern_list volumes;
   pattern_list labels;
 };
 
@@ -114,6 +115,7 @@ std::shared_ptr<const policy> policy::make(policy_settings settings, std::string
   };
   if (!compile(settings.images_allow, compiled->allow, "davit.policy.images.allow")
       || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny")
+      || !compile(settings.volumes_allow, compiled->volumes, "davit.policy.volumes.allow")
       || !compile(settings.labels_allow, compiled->labels, "davit.policy.labels.allow"))
     return nullptr;
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
@@ -266,6 +268,10 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
       refuse("validator.regex", "validator.regex", "is not a valid RE2 pattern: " + complaint);
   return result;
+}
+
+bool policy::shares_volume(const std::string& name) const {
+  return matches_any(name, patterns_->volumes);
 }
 
 std::map<std::string, std::string> policy::container_labels(const std::map<std::string, std::string>& labels) const {
