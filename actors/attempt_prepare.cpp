@@ -11,7 +11,7 @@
 namespace davit {
 
 container_plan plan_of(const attempt_run& run) {
-  auto wanted = plan_container(*run.settings, run.key(), run.spec, run.secrets);
+  auto wanted = plan_container(*run.settings, run.key(), run.spec, run.work.task.owner, run.secrets);
   if (!run.made.nonce.empty() && run.made.image)
     wanted = with_init(std::move(wanted), *run.made.image, run.made.nonce);
   return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
@@ -67,12 +67,13 @@ void attempt_machine::prepare() {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
     run_.tried.network_asked = true;
-    act_on(ask::take_sandbox{
-      {}, plan_container(*run_.settings, run_.key(), run_.spec, run_.secrets), run_.spec.start == start_mode::warm});
+    act_on(ask::take_sandbox{{},
+                             plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, run_.secrets),
+                             run_.spec.start == start_mode::warm});
   } else if (!run_.made.may_exist && may_join()) {
     enter(preparing{preparing::doing::network, {}});
     run_.tried.network_asked = true;
-    act_on(ask::take_network{{}, plan_container(*run_.settings, run_.key(), run_.spec, {})});
+    act_on(ask::take_network{{}, plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {})});
   } else if (owes_init() && run_.made.nonce.empty()) {
     enter(preparing{preparing::doing::image, {}});
     act_on(ask::look_up_image{{}, run_.spec.image});
@@ -105,7 +106,7 @@ void attempt_machine::be_cold(std::string why) {
 /// is not done.
 bool attempt_machine::may_join() const {
   return !run_.tried.network_asked && run_.spec.start != start_mode::cold && run_.has_keeper
-      && can_join(plan_container(*run_.settings, run_.key(), run_.spec, {}));
+      && can_join(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}));
 }
 
 /// Whether a container that is made for the task is to have an init; if not although it could, the evidence says why.
@@ -146,7 +147,8 @@ void attempt_machine::on(preparing&, const reply<ask::take_network>& answer) {
 
 /// A container with an init is told its command, which may be the image's.
 void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found) {
-  if (arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, {}), found.value).empty()) {
+  if (arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}), found.value)
+        .empty()) {
     make_container(); // the engine says that there is no command
     return;
   }
@@ -158,7 +160,9 @@ void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found)
 void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
   run_.made.nonce = to_string(when_.nonce);
   run_.made.says_begun = !run_.spec.tty;
-  run_.made.program = arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, {}), *run_.made.image).front();
+  run_.made.program
+    = arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}), *run_.made.image)
+        .front();
   make_container();
 }
 

@@ -1,5 +1,6 @@
 #include "actors/container_plan.hpp"
 
+#include "actors/volume_names.hpp"
 #include "sandbox/hand_over.hpp"
 #include "encoding/archive.hpp"
 
@@ -26,7 +27,7 @@ std::optional<attempt_key> key_of_name(std::string_view name) {
 }
 
 container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec,
-                              const std::map<std::string, secret>& secrets) {
+                              const std::string& owner, const std::map<std::string, secret>& secrets) {
   container_plan plan;
   plan.name = container_name(key);
   plan.image = spec.image;
@@ -51,6 +52,9 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.open_stdin = spec.stdin_text.has_value();
   plan.network = spec.network.value_or("none");
   plan.mounts = spec.mounts;
+  for (const auto& one : plan.mounts)
+    if (is_owned(one))
+      plan.volume_labels[one.source] = volume_labels(settings.fleet, owner);
   plan.resources = spec.resources;
   plan.stop_timeout = spec.stop_timeout.value_or(std::chrono::seconds{10});
   plan.privileged = spec.privileged;

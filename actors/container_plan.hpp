@@ -15,9 +15,9 @@ std::string container_name(const attempt_key& key);
 /// The attempt of a container with this name; none if the name is not an attempt's.
 std::optional<attempt_key> key_of_name(std::string_view name);
 
-/// The container that a task's attempt wants; `spec` has been judged.
+/// The container that a task's attempt wants; `spec` has been judged, and its volumes and labels are the container's.
 container_plan plan_container(const agent_settings& settings, const attempt_key& key, const task_spec& spec,
-                              const std::map<std::string, secret>& secrets);
+                              const std::string& owner, const std::map<std::string, secret>& secrets);
 
 /// What the engine would mount as /etc/hosts, for a container of a bare network: a tar, to be unpacked before the
 /// start. Empty for all others.

@@ -4,6 +4,7 @@
 #include "actors/attempt.hpp"
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
+#include "actors/volume_names.hpp"
 #include "secrets/secret_box.hpp"
 
 #include <caf/actor_system.hpp>
@@ -127,6 +128,9 @@ struct executor_state {
     for (const auto& one : judged.violations)
       answer.value.forbidden
         += (answer.value.forbidden.empty() ? "" : "; ") + one.field + ": " + one.message + " (rule " + one.rule + ")";
+    // From here on it is the container's spec.
+    own_volumes(answer.value.effective, context->settings.fleet, run.work.task.owner, *context->policy);
+    answer.value.effective.labels = context->policy->container_labels(answer.value.effective.labels);
     for (const auto& [name, sealed] : answer.value.effective.secrets) {
       if (auto value = context->secrets->unseal(name, sealed.value))
         answer.value.secrets[name] = {std::move(*value), false};

@@ -1,9 +1,11 @@
 #include "api/api_state.hpp"
 
 #include "actors/agent_context.hpp"
+#include "actors/container_plan.hpp"
 #include "json/read.hpp"
 #include "policy/placement.hpp"
 #include "secrets/secret_box.hpp"
+#include "transport/registry_credentials.hpp"
 
 #include <caf/actor_system.hpp>
 
@@ -33,9 +35,15 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
   if (who.profile)
     spec.profile = std::min(spec.profile.value_or(*who.profile), *who.profile);
   const auto& settings = self->state.context->settings;
-  if (auto judged
-      = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec));
-      !judged.violations.empty())
+  auto judged
+    = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec));
+  if (auto own = spec.secrets.find(registry_secret);
+      own != spec.secrets.end() && !own->second.sealed
+      && transport::registry_credentials::names_helpers(own->second.value))
+    judged.violations.push_back({"secrets.registry", "secrets." + registry_secret,
+                                 "credHelpers and credsStore are only for the agent's own file (agent.docker-config); "
+                                 "write the credentials as auths"});
+  if (!judged.violations.empty())
     return respond(self, client, policy_problem(judged.violations));
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));

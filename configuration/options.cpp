@@ -8,6 +8,7 @@ using agent = agent_settings;
 using access = access_settings;
 using rules = policy_settings;
 using sums = resource_limits;
+using counts = spec_ceilings;
 using peers = fleet_settings;
 using namespace std::chrono_literals;
 
@@ -103,6 +104,12 @@ const std::vector<option<agent_settings>>& agent_options() {
     {"policy.networks.allow", at(&agent::policy, &rules::networks_allow), "Networks that a task may name."},
     {"policy.networks.default", at(&agent::policy, &rules::default_network),
      "The network of tasks that do not name one."},
+    {"policy.volumes.allow", at(&agent::policy, &rules::volumes_allow),
+     "RE2 patterns for volumes of the engine that all owners share, under their own name. Each must match the whole "
+     "name. Any other volume is its owner's: davit-FLEET-OWNER-NAME on the engine."},
+    {"policy.labels.allow", at(&agent::policy, &rules::labels_allow),
+     "RE2 patterns for labels of tasks that containers get under their own name. Each must match the whole name. Every "
+     "label is also there as davit.label.NAME."},
     {"policy.defaults.cpus",
      at(&agent::policy, &rules::defaults, &sums::cpus),
      "Processors for a task that does not set resources.cpus; a fraction is allowed.",
@@ -143,6 +150,48 @@ const std::vector<option<agent_settings>>& agent_options() {
      at(&agent::policy, &rules::max_timeout),
      "A task that asks for more time is refused.",
      {.least = 1s, .unset = "none"}},
+    {"policy.ceilings.stop-timeout",
+     at(&agent::policy, &rules::quantities, &counts::stop_timeout),
+     "The longest stop_timeout of a task: how long it may hold on after a cancel or its timeout.",
+     {.least = duration{0}}},
+    {"policy.ceilings.queue-timeout",
+     at(&agent::policy, &rules::quantities, &counts::queue_timeout),
+     "The longest queue_timeout that a task may name.",
+     {.least = 1s}},
+    {"policy.ceilings.pull-timeout",
+     at(&agent::policy, &rules::quantities, &counts::pull_timeout),
+     "The longest pull_timeout that a task may name.",
+     {.least = 1s}},
+    {"policy.ceilings.priority",
+     at(&agent::policy, &rules::quantities, &counts::priority),
+     "The highest priority of a task. Priority goes before the owners' turns; 0: no task goes before others.",
+     {.least = 0, .most = std::numeric_limits<std::int32_t>::max()}},
+    {"policy.ceilings.attempts",
+     at(&agent::policy, &rules::quantities, &counts::attempts),
+     "The highest retry.attempts of a task.",
+     {.least = 3, .most = 100}}, // a task that names none has three, and its backoff is at most a minute
+    {"policy.ceilings.backoff",
+     at(&agent::policy, &rules::quantities, &counts::backoff),
+     "The longest wait of retry.backoff.",
+     {.least = 1min}},
+    {"policy.ceilings.mounts", at(&agent::policy, &rules::quantities, &counts::mounts),
+     "How many mounts a task may have."},
+    {"policy.ceilings.mounts-size", at(&agent::policy, &rules::quantities, &counts::mounts_size),
+     "How many bytes a task's mounts may have: sources and targets together."},
+    {"policy.ceilings.env", at(&agent::policy, &rules::quantities, &counts::env),
+     "How many environment variables a task may have, secrets included."},
+    {"policy.ceilings.env-size", at(&agent::policy, &rules::quantities, &counts::env_size),
+     "How many bytes they may have: names and values together."},
+    {"policy.ceilings.labels", at(&agent::policy, &rules::quantities, &counts::labels),
+     "How many labels a task may have."},
+    {"policy.ceilings.labels-size", at(&agent::policy, &rules::quantities, &counts::labels_size),
+     "How many bytes they may have: names and values together."},
+    {"policy.ceilings.hosts", at(&agent::policy, &rules::quantities, &counts::hosts),
+     "How many extra_hosts and dns addresses a task may have."},
+    {"policy.ceilings.hosts-size", at(&agent::policy, &rules::quantities, &counts::hosts_size),
+     "How many bytes they may have together."},
+    {"policy.ceilings.entries", at(&agent::policy, &rules::quantities, &counts::entries),
+     "How many entries each other list of a spec may have, such as devices or ulimits."},
 
     {"fleet.name", at(&agent::fleet), "Marks this fleet's containers (label davit.fleet).", {.format = &plain_name}},
     {"fleet.listen",

@@ -75,9 +75,21 @@ std::optional<std::string> normalise_image(std::string_view reference) {
   return whole;
 }
 
+namespace {
+
+using pattern_list = std::vector<std::unique_ptr<RE2>>;
+
+bool matches_any(const std::string& text, const pattern_list& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) { return RE2::FullMatch(text, *one); });
+}
+
+} // namespace
+
 struct policy::patterns {
-  std::vector<std::unique_ptr<RE2>> allow;
-  std::vector<std::unique_ptr<RE2>> deny;
+  pattern_list allow;
+  pattern_list deny;
+  pattern_list volumes;
+  pattern_list labels;
 };
 
 policy::policy(policy_settings settings, std::unique_ptr<patterns> compiled)
@@ -87,23 +99,24 @@ policy::~policy() = default;
 
 std::shared_ptr<const policy> policy::make(policy_settings settings, std::string& error) {
   auto compiled = std::make_unique<patterns>();
-  auto compile
-    = [&](const std::vector<std::string>& texts, std::vector<std::unique_ptr<RE2>>& into, const char* option) {
-        for (const auto& text : texts) {
-          if (text.find_first_not_of(" \t") == std::string::npos) {
-            error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
-            return false;
-          }
-          into.push_back(std::make_unique<RE2>(text, quiet()));
-          if (!into.back()->ok()) {
-            error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
-            return false;
-          }
-        }
-        return true;
-      };
+  auto compile = [&](const std::vector<std::string>& texts, pattern_list& into, const char* option) {
+    for (const auto& text : texts) {
+      if (text.find_first_not_of(" \t") == std::string::npos) {
+        error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
+        return false;
+      }
+      into.push_back(std::make_unique<RE2>(text, quiet()));
+      if (!into.back()->ok()) {
+        error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
+        return false;
+      }
+    }
+    return true;
+  };
   if (!compile(settings.images_allow, compiled->allow, "davit.policy.images.allow")
-      || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny"))
+      || !compile(settings.images_deny, compiled->deny, "davit.policy.images.deny")
+      || !compile(settings.volumes_allow, compiled->volumes, "davit.policy.volumes.allow")
+      || !compile(settings.labels_allow, compiled->labels, "davit.policy.labels.allow"))
     return nullptr;
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
 }
@@ -140,10 +153,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
              + "\" is not a valid image reference; write [registry/]name[:tag][@digest], the name in lower case and at "
                "most 255 long");
   } else {
-    auto matches = [&, short_name = familiar(*normal)](const std::vector<std::unique_ptr<RE2>>& patterns) {
-      return std::any_of(patterns.begin(), patterns.end(), [&](const auto& one) {
-        return RE2::FullMatch(*normal, *one) || RE2::FullMatch(short_name, *one);
-      });
+    auto matches = [&, short_name = familiar(*normal)](const pattern_list& patterns) {
+      return matches_any(*normal, patterns) || matches_any(short_name, patterns);
     };
     if (matches(patterns_->deny))
       refuse("images.deny", "image", *normal + " is on the list of images that are denied");
@@ -210,6 +221,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)
     refuse("limits.timeout", "timeout",
            format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
+  for (auto& one : check_ceilings(settings_.quantities, spec))
+    result.violations.push_back(std::move(one));
   // -- the rest ---
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
@@ -241,8 +254,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     refuse("secrets.value", "secrets", "must not be over 64 KiB together; put larger data into a volume");
   if (!spec.workdir.empty() && !spec.workdir.starts_with('/'))
     refuse("workdir", "workdir", "must be an absolute path");
-  if (spec.retry.attempts < 1 || spec.retry.attempts > 100)
-    refuse("retry.attempts", "retry.attempts", "must be from 1 to 100");
+  if (spec.retry.attempts < 1)
+    refuse("retry.attempts", "retry.attempts", "must be at least 1");
   for (auto one : spec.retry.on)
     if (one == outcome::succeeded || one == outcome::cancelled || one == outcome::rejected)
       refuse("retry.on", "retry.on", to_string(one) + " is never retried");
@@ -255,6 +268,20 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
       refuse("validator.regex", "validator.regex", "is not a valid RE2 pattern: " + complaint);
   return result;
+}
+
+bool policy::shares_volume(const std::string& name) const {
+  return matches_any(name, patterns_->volumes);
+}
+
+std::map<std::string, std::string> policy::container_labels(const std::map<std::string, std::string>& labels) const {
+  std::map<std::string, std::string> all;
+  for (const auto& [name, value] : labels) {
+    all[std::string{label_prefix} + name] = value;
+    if (matches_any(name, patterns_->labels))
+      all[name] = value;
+  }
+  return all;
 }
 
 std::string check_regex(const std::string& pattern) {

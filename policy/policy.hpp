@@ -2,8 +2,10 @@
 #pragma once
 
 #include "messages/task.hpp"
+#include "policy/ceilings.hpp"
 #include "policy/profiles.hpp"
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,8 +22,11 @@ struct policy_settings {
   bool require_digest = false;           ///< An image must be named by its digest.
   std::vector<std::string> networks_allow{"none", "bridge"};
   std::string default_network = "bridge";
+  std::vector<std::string> volumes_allow; ///< RE2, each for the whole name of a volume that all owners share.
+  std::vector<std::string> labels_allow;  ///< RE2, each for the whole name of a label that containers get as it is.
   resource_limits defaults{1.0, byte_size{512ull << 20}, 512, std::nullopt};
   resource_limits ceilings; ///< What is not set has none.
+  spec_ceilings quantities;
   std::optional<duration> default_timeout;
   std::optional<duration> max_timeout;
 };
@@ -36,6 +41,9 @@ struct judgement {
 /// image reference. Source: distribution/reference, grammar and normalisation.
 std::optional<std::string> normalise_image(std::string_view reference);
 
+/// What the names of a task's labels begin with on its container.
+inline constexpr std::string_view label_prefix = "davit.label.";
+
 class policy {
 public:
   /// Compiles the patterns. On a mistake returns nothing and says in `error` which pattern and why.
@@ -43,6 +51,13 @@ public:
 
   /// Judges a task for an engine with this profile (or for the stricter one that the task names itself). Thread-safe.
   judgement judge(const task_spec& spec, policy_profile profile) const;
+
+  /// Whether tasks of all owners mount the engine's volume of this name; else each owner has its own. Thread-safe.
+  bool shares_volume(const std::string& name) const;
+
+  /// The labels of the container of a task with these labels: `davit.label.NAME` for each, and NAME where the operator
+  /// allows it. Other programs on the engine act on labels, so a task does not choose them freely. Thread-safe.
+  std::map<std::string, std::string> container_labels(const std::map<std::string, std::string>& labels) const;
 
   const policy_settings& settings() const noexcept { return settings_; }
 

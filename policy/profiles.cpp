@@ -296,6 +296,10 @@ std::vector<addition> apply_profile(policy_profile profile, task_spec& spec) {
   if (spec.user.empty()) {
     spec.user = "65534:65534";
     made.push_back({"user", "user", spec.user});
+  } else if (spec.user.find_first_not_of("0123456789") == std::string::npos) {
+    // Without a group the image decides: it is root's where the image does not know the user.
+    spec.user += ':' + spec.user;
+    made.push_back({"user", "user", spec.user});
   }
   if (!spec.read_only) {
     spec.read_only = true;

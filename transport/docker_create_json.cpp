@@ -124,8 +124,9 @@ std::string create_body(const container_plan& plan) {
     }
     if (one.type == mount_type::volume) {
       json::object labels;
-      for (const auto& [name, value] : plan.labels)
-        if (name.starts_with("davit."))
+      auto own = plan.volume_labels.find(one.source);
+      for (const auto& [name, value] : own == plan.volume_labels.end() ? plan.labels : own->second)
+        if (name.starts_with("davit.") && !name.starts_with("davit.label.")) // those are the task's
           labels[name] = value;
       entry["VolumeOptions"] = json::object{{"Labels", std::move(labels)}};
     }

@@ -33,7 +33,7 @@ awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::fi
                                   std::string own, std::string image,
                                   std::function<void(const pull_progress&)> progress, call_options options) {
   auto config = own.empty() ? registry_credentials::load(docker_config)
-                            : registry_credentials::parse(own, "the secret DOCKER_AUTH_CONFIG");
+                            : registry_credentials::parse_own(own, "the secret DOCKER_AUTH_CONFIG");
   if (!config)
     co_return config.error();
   auto auth = co_await config->of_image(image, options.until);

@@ -84,6 +84,21 @@ result<registry_credentials> registry_credentials::parse(std::string_view text, 
   return all;
 }
 
+result<registry_credentials> registry_credentials::parse_own(std::string_view text, const std::string& source) {
+  if (names_helpers(text))
+    return error{
+      engine_errc::refused, 0,
+      source
+        + " names credential helpers (credHelpers or credsStore), which only the agent's own file may; write "
+          "the credentials as auths"};
+  return parse(text, source);
+}
+
+bool registry_credentials::names_helpers(std::string_view text) {
+  auto content = json::read<file_content>(text, json::unknown_fields::ignore);
+  return content && (!content->helpers.empty() || !content->store.empty());
+}
+
 result<registry_credentials> registry_credentials::load(const std::filesystem::path& file) {
   if (file.empty())
     return registry_credentials{};

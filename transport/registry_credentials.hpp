@@ -21,6 +21,13 @@ public:
   /// never quote it.
   static result<registry_credentials> parse(std::string_view text, const std::string& source);
 
+  /// Like `parse`, of a text that is a task's own: `auths` only. Helpers and stores are programs on the agent's
+  /// machine, with credentials that are not the task's.
+  static result<registry_credentials> parse_own(std::string_view text, const std::string& source);
+
+  /// Whether the text names helpers or a store; false if it can't be read.
+  static bool names_helpers(std::string_view text);
+
   /// The file as it is now. An empty name is no file and no error.
   static result<registry_credentials> load(const std::filesystem::path& file);
 

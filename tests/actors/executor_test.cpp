@@ -18,6 +18,7 @@ namespace {
 /// What was asked of the engine, and how it answers: at once, or when the test says so.
 struct engine_script {
   std::vector<std::string> asked;
+  container_plan plan; ///< Of the last create.
   bool hold_create = false;
   std::vector<caf::typed_response_promise<std::string>> creates;
   std::vector<caf::typed_response_promise<void>> pulls;
@@ -27,8 +28,9 @@ struct engine_script {
 
 caf::behavior dummy_engine(caf::event_based_actor* self, engine_script* script) {
   return {
-    [=](create_atom, const container_plan&) -> caf::result<std::string> {
+    [=](create_atom, const container_plan& plan) -> caf::result<std::string> {
       script->asked.emplace_back("create");
+      script->plan = plan;
       if (!script->hold_create)
         return container_id;
       auto later = self->make_response_promise<std::string>();
@@ -160,6 +162,19 @@ struct executor_fixture : actor_fixture {
 };
 
 } // namespace
+
+TEST_CASE_METHOD(executor_fixture, "a container gets its owner's volumes, and its task's labels below davit's prefix") {
+  auto& spec = sample.work.task.spec;
+  sample.work.task.owner = "token ci";
+  spec.mounts = {{mount_type::volume, "cache", "/cache", false, {}}};
+  spec.labels = {{"traefik.enable", "true"}};
+  start();
+  REQUIRE(engine.plan.mounts.size() == 1);
+  CHECK(engine.plan.mounts[0].source == "davit-default-token_20ci-cache");
+  CHECK(engine.plan.volume_labels.at(engine.plan.mounts[0].source).at("davit.owner") == "token ci");
+  CHECK(engine.plan.labels.at("davit.label.traefik.enable") == "true");
+  CHECK_FALSE(engine.plan.labels.contains("traefik.enable"));
+}
 
 TEST_CASE_METHOD(executor_fixture, "an executor takes its attempt from the verdict to the removal, and ends",
                  "[executor]") {

@@ -16,7 +16,7 @@ namespace {
 container_plan plan_of(const task_spec& spec) {
   agent_settings settings;
   settings.name = "a";
-  return plan_container(settings, {uuid::make_v7(), 1}, spec, {});
+  return plan_container(settings, {uuid::make_v7(), 1}, spec, "o", {});
 }
 
 } // namespace
@@ -85,7 +85,7 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   agent_settings settings;
   settings.name = "a";
   settings.fleet = "f";
-  auto of_task = plan_container(settings, {uuid::make_v7(), 1}, spec, {{"TOKEN", {"secret-token", false}}});
+  auto of_task = plan_container(settings, {uuid::make_v7(), 1}, spec, "o", {{"TOKEN", {"secret-token", false}}});
   CHECK(sandbox_kind(of_task).find("secret-") == std::string::npos);
   auto plan = sandbox_plan(settings, of_task, "n1");
   CHECK(plan.name == "davit-sandbox-n1");

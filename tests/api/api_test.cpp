@@ -146,6 +146,8 @@ TEST_CASE("every mistake of a client is a problem document that names what is wr
          {"POST", "/v1/tasks", R"({"image":"a","mounts":[{"type":"bind","source":"/","target":"/host"}]})", 403,
           "mounts.engine-socket"},
          {"POST", "/v1/tasks", R"({"image":"a","network":"bridge"})", 403, "networks.allow"},
+         {"POST", "/v1/tasks", R"({"image":"a","secrets":{"DOCKER_AUTH_CONFIG":"{\"credsStore\":\"pass\"}"}})", 403,
+          "secrets.registry"},
          {"GET", "/v1/tasks?state=sleeping", "", 400, "state"},
          {"GET", "/v1/tasks?limit=0", "", 400, "limit"},
          {"GET", "/v1/tasks?limit=1001", "", 400, "limit"},

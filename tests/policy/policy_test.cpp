@@ -95,6 +95,27 @@ TEST_CASE("what baseline refuses, each with the rule's name") {
   CHECK(broken_rule(*rules, spec) == "limits.memory");
 }
 
+TEST_CASE("a task's labels are below davit's prefix, and under their own name only where the operator says so") {
+  using labels = std::map<std::string, std::string>;
+  const labels given{{"team", "red"}, {"traefik.enable", "true"}, {"x.team", "1"}, {"", "e"}};
+  CHECK(make({})->container_labels(given)
+        == labels{{"davit.label.", "e"},
+                  {"davit.label.team", "red"},
+                  {"davit.label.traefik.enable", "true"},
+                  {"davit.label.x.team", "1"}});
+  policy_settings settings;
+  settings.labels_allow = {"team", "ci\\..*"}; // whole names: not x.team
+  auto made = make(settings)->container_labels(given);
+  CHECK(made.size() == 5);
+  CHECK(made["team"] == "red");
+  CHECK(make(settings)->container_labels({{"ci.job", "7"}}).contains("ci.job"));
+  CHECK_FALSE(make(settings)->container_labels({{"ci.job\n", "7"}}).contains("ci.job\n"));
+  settings.labels_allow = {"("};
+  std::string error;
+  CHECK_FALSE(policy::make(settings, error));
+  CHECK(error.find("davit.policy.labels.allow") == 0);
+}
+
 TEST_CASE("limits: defaults where nothing is said, ceilings where too much is") {
   policy_settings settings;
   settings.ceilings.memory = byte_size{1 << 30};

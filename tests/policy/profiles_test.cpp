@@ -9,6 +9,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <functional>
 #include <set>
 
 using namespace davit;
@@ -233,6 +234,45 @@ TEST_CASE("restricted fills in what it wants, and says so; a task may name a str
   spec = spec_of(R"("privileged":true,"profile":"privileged")");
   CHECK(rules->judge(spec, policy_profile::baseline).violations.front().rule == "privileged");
   CHECK(rules->judge(spec, policy_profile::privileged).violations.empty());
+}
+
+TEST_CASE("restricted leaves nobody with the group of root") {
+  auto user_of = [](const std::string& user, policy_profile profile = policy_profile::restricted) {
+    task_spec spec;
+    spec.user = user;
+    apply_profile(profile, spec);
+    return spec.user;
+  };
+  CHECK(user_of("") == "65534:65534");
+  CHECK(user_of("1000") == "1000:1000");
+  CHECK(user_of("1000:27") == "1000:27");
+  CHECK(user_of("1000", policy_profile::baseline) == "1000");
+  // Of all short texts of these characters: what is allowed has a user and a group, both numbers, neither of them 0.
+  const std::string characters = "017:a+- ";
+  std::string text;
+  std::size_t allowed = 0;
+  std::function<void(std::size_t)> each = [&](std::size_t more) {
+    auto spec = spec_of("");
+    spec.user = text;
+    apply_profile(policy_profile::restricted, spec);
+    if (check_profile(policy_profile::restricted, spec).empty()) {
+      ++allowed;
+      auto colon = spec.user.find(':');
+      REQUIRE(colon != std::string::npos);
+      for (const auto& number : {spec.user.substr(0, colon), spec.user.substr(colon + 1)}) {
+        CHECK(number.find_first_not_of("0123456789") == std::string::npos);
+        CHECK(number.find_first_not_of('0') != std::string::npos);
+      }
+    }
+    for (char one : characters)
+      if (more > 0) {
+        text.push_back(one);
+        each(more - 1);
+        text.pop_back();
+      }
+  };
+  each(5);
+  CHECK(allowed > 300);
 }
 
 TEST_CASE("an engine is chosen whose profile allows the task; why others are not is told") {

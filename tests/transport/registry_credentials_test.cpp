@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sys/stat.h>
 
 using namespace davit;
@@ -108,6 +109,61 @@ TEST_CASE("a config.json that is none is an error that names the place and quote
   CHECK(complaint(R"({"credsStore":"x; rm"})").find("credsStore") != std::string::npos);
   CHECK(registry_credentials::load("/nowhere/config.json").has_error());
   CHECK(registry_credentials::load("").has_value());
+}
+
+TEST_CASE("a task's own credentials are auths: helpers and stores are refused in every way to write them") {
+  const std::string source = "the secret DOCKER_AUTH_CONFIG";
+  auto refused = [&](const std::string& text) {
+    INFO(text);
+    auto own = registry_credentials::parse_own(text, source);
+    CHECK(own.has_value() == !registry_credentials::names_helpers(text));
+    if (own)
+      return false;
+    CHECK(own.error().message.find(source + " names credential helpers") == 0);
+    CHECK(own.error().message.find("auths") != std::string::npos);
+    return true;
+  };
+  // Every choice of the keys, in every order; what is empty names nothing.
+  struct part {
+    std::string text;
+    bool names = false;
+  };
+  const std::vector<part> parts{{R"("auths":{"a.example":{"auth":"dTpw"}})"},
+                                {R"("HttpHeaders":{"credsStore":"x"})"},
+                                {R"("credHelpers":{})"},
+                                {R"("credsStore":"")"},
+                                {R"("credHelpers":{"a.example":"good"})", true},
+                                {R"("cred\u0048elpers" : {"b.example":"" })", true},
+                                {R"("credsStore":"good")", true},
+                                {R"("creds\u0053tore":"../x")", true}};
+  for (unsigned chosen = 0; chosen < 1u << parts.size(); ++chosen)
+    for (auto forward : {true, false}) {
+      std::string text;
+      std::set<std::string> keys;
+      bool names = false, twice = false;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const auto& one = parts[forward ? i : parts.size() - 1 - i];
+        if ((chosen >> (forward ? i : parts.size() - 1 - i) & 1u) == 0)
+          continue;
+        text += (text.empty() ? "" : ",") + one.text;
+        names = names || one.names;
+        twice = twice
+             || !keys
+                   .insert(one.text.find("elpers") != std::string::npos ? "helpers"
+                           : one.text.starts_with("\"creds")            ? "store"
+                                                                        : one.text)
+                   .second;
+      }
+      if (!twice)
+        CHECK(refused('{' + text + '}') == names);
+    }
+  // A key that is there twice: whatever is read of it is what is judged.
+  for (auto text : {R"({"credsStore":"","credsStore":"good"})", R"({"credsStore":"good","credsStore":""})"})
+    if (auto own = registry_credentials::parse_own(text, source); own)
+      CHECK(auth(*own, "a.example/app").empty());
+  CHECK_FALSE(registry_credentials::names_helpers("{no config"));
+  CHECK(registry_credentials::parse_own("{no config", source).error().message.find("is not a valid Docker config.json")
+        != std::string::npos);
 }
 
 TEST_CASE("credential helpers are asked, and their trouble is told without what they say") {

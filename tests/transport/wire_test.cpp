@@ -251,6 +251,14 @@ TEST_CASE("what the engine says is read, and what it should not say is an error"
   CHECK_FALSE(lines.feed(std::string(2000, 'x'), [](std::string_view) -> result<void> { return {}; }).has_value());
 }
 
+TEST_CASE("an anonymous volume has davit's labels, and none of its task's") {
+  container_plan plan;
+  plan.image = "a";
+  plan.mounts = {{mount_type::volume, "", "/x", false, {}}};
+  plan.labels = {{"davit.task", "t"}, {"davit.label.team", "red"}, {"team", "red"}};
+  CHECK(create_body(plan).find(R"("VolumeOptions":{"Labels":{"davit.task":"t"}})") != std::string::npos);
+}
+
 TEST_CASE("no host mount, no privilege and no docker.sock leave davit by mistake") {
   container_plan plan;
   plan.image = "a";

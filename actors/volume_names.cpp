@@ -1,0 +1,47 @@
+#include "actors/volume_names.hpp"
+
+#include "encoding/digest.hpp"
+
+namespace davit {
+
+namespace {
+
+constexpr std::string_view prefix = "davit-";
+constexpr std::size_t longest_name = 255; ///< A folder of the engine has it.
+
+/// Without dashes, which separate: what is between two of them has one meaning only.
+std::string escaped(std::string_view text) {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string safe;
+  for (char one : text) {
+    auto byte = static_cast<unsigned char>(one);
+    if ((one >= 'a' && one <= 'z') || (one >= '0' && one <= '9'))
+      safe += one;
+    else
+      safe.append({'_', digits[byte >> 4], digits[byte & 15]});
+  }
+  return safe;
+}
+
+} // namespace
+
+std::string owned_volume(std::string_view fleet, std::string_view owner, std::string_view name) {
+  auto whole = std::string{prefix} + escaped(fleet) + '-' + escaped(owner) + '-' + std::string{name};
+  return whole.size() <= longest_name ? whole : std::string{prefix} + encoding::sha256_hex(whole);
+}
+
+void own_volumes(task_spec& spec, const std::string& fleet, const std::string& owner, const policy& rules) {
+  for (auto& one : spec.mounts)
+    if (one.type == mount_type::volume && !one.source.empty() && !rules.shares_volume(one.source))
+      one.source = owned_volume(fleet, owner, one.source);
+}
+
+bool is_owned(const mount& one) { // no task may write such a name
+  return one.type == mount_type::volume && one.source.starts_with(prefix);
+}
+
+std::map<std::string, std::string> volume_labels(const std::string& fleet, const std::string& owner) {
+  return {{"davit.fleet", fleet}, {"davit.owner", owner}};
+}
+
+} // namespace davit
