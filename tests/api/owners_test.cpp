@@ -1,5 +1,5 @@
-// Several owners at one agent: each sees and stops its own tasks, and nothing tells of another's. The requests come from
-// the OpenAPI document, so that a route that is new is tried too.
+// Several owners at one agent: each sees and stops its own tasks, and nothing tells of another's. The requests
+// come from the OpenAPI document, so that a new route is tried too.
 #include "cli/client.hpp"
 #include "fixture/raw_client.hpp"
 #include "fixture/test_agent.hpp"
@@ -39,8 +39,8 @@ struct owners {
                      settings.access.tokens_file = tokens.path;
                    }};
 
-  transport::http_response ask(const std::string& token, const std::string& method, const std::string& target,
-                               const std::string& body = {}) {
+  transport::http_response
+  ask(const std::string& token, const std::string& method, const std::string& target, const std::string& body = {}) {
     agent.use_token(token);
     return agent.http(method, target, {}, body);
   }
@@ -73,7 +73,8 @@ TEST_CASE_METHOD(owners, "each route, by whoever has no token, too little of one
       INFO(method << ' ' << route);
       ++tried;
       auto extra = route.ends_with("/wait") ? "?timeout=10ms" : route.ends_with("/files") ? "?path=/x" : "";
-      auto target = [&](const std::string& task) { return with(with(route, "{id}", task), "{name}", "nobody") + extra; };
+      auto target
+        = [&](const std::string& task) { return with(with(route, "{id}", task), "{name}", "nobody") + extra; };
       auto status = [&](const std::string& token) {
         return ask(token, method, target(id), route == "/v1/tasks" && method == "POST" ? a_task : "").status;
       };
@@ -122,7 +123,8 @@ TEST_CASE_METHOD(owners, "lists, events and keys are each owner's own") {
 TEST_CASE_METHOD(owners, "a stream of events tells an owner of its own tasks, also of those that come later") {
   auto before = submit(a);
   raw_client reader{static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1)))};
-  reader.send("GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer " + a + "\r\n\r\n");
+  reader.send("GET /v1/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer " + a
+              + "\r\n\r\n");
   std::string told, other;
   while (told.find(before) == std::string::npos)
     told += reader.read({}, 100);
