@@ -142,8 +142,7 @@ TEST_CASE("a file of another user's in the data directory is refused, with what 
 TEST_CASE("a live agent's data directory is closed to others, whatever the umask is and was", "[private]") {
   umask_of everything{0};
   test_agent agent{{}};
-  auto id = agent.http("POST", "/v1/tasks", {}, R"({"image":"a","name":"n"})");
-  CHECK(id.status == 202);
+  CHECK(agent.http("POST", "/v1/tasks", {}, R"({"image":"a","name":"n"})").status == 202);
   auto open = find_open_paths(agent.data(), ::geteuid());
   for (const auto& one : open.open)
     FAIL_CHECK(one.path << " has mode " << mode_text(one.mode));
