@@ -51,7 +51,8 @@ TEST_CASE("a volume's name on the engine tells its fleet, its owner and its name
 }
 
 TEST_CASE("no two of all short fleets, owners and names share a volume, however long they become") {
-  const std::vector<std::string> pieces{"a", "-", "_", "2", "d", "_2d", "A", ".", " ", "\n", "ü", std::string(90, 'x')};
+  const std::vector<std::string> pieces{"a", "-", "_", "2",  "d",        "_2d",
+                                        "A", ".", " ", "\n", "\xc3\xbc", std::string(90, 'x')};
   std::mt19937 random{18};
   auto text = [&](std::size_t least) {
     std::string made;
