@@ -299,6 +299,10 @@ private:
     unexpected_event("reply to " + to_string(name_of<Ask>));
   }
   const attempt& row() const { return run_.work.task.attempts.back(); }
+  /// The container that the task itself asks for, without what davit adds; without `secrets` where they do not matter.
+  container_plan plan_asked_for(const std::map<std::string, secret>& secrets) const {
+    return plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, secrets);
+  }
   timestamp made_at() const { return row().created_at.value_or(when_.at); }
 
   attempt_run& run_;

@@ -67,13 +67,11 @@ void attempt_machine::prepare() {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
     run_.tried.network_asked = true;
-    act_on(ask::take_sandbox{{},
-                             plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, run_.secrets),
-                             run_.spec.start == start_mode::warm});
+    act_on(ask::take_sandbox{{}, plan_asked_for(run_.secrets), run_.spec.start == start_mode::warm});
   } else if (!run_.made.may_exist && may_join()) {
     enter(preparing{preparing::doing::network, {}});
     run_.tried.network_asked = true;
-    act_on(ask::take_network{{}, plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {})});
+    act_on(ask::take_network{{}, plan_asked_for({})});
   } else if (owes_init() && run_.made.nonce.empty()) {
     enter(preparing{preparing::doing::image, {}});
     act_on(ask::look_up_image{{}, run_.spec.image});
@@ -106,7 +104,7 @@ void attempt_machine::be_cold(std::string why) {
 /// is not done.
 bool attempt_machine::may_join() const {
   return !run_.tried.network_asked && run_.spec.start != start_mode::cold && run_.has_keeper
-      && can_join(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}));
+      && can_join(plan_asked_for({}));
 }
 
 /// Whether a container that is made for the task is to have an init; if not although it could, the evidence says why.
@@ -147,8 +145,7 @@ void attempt_machine::on(preparing&, const reply<ask::take_network>& answer) {
 
 /// A container with an init is told its command, which may be the image's.
 void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found) {
-  if (arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}), found.value)
-        .empty()) {
+  if (arguments_of(plan_asked_for({}), found.value).empty()) {
     make_container(); // the engine says that there is no command
     return;
   }
@@ -160,9 +157,7 @@ void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found)
 void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
   run_.made.nonce = to_string(when_.nonce);
   run_.made.says_begun = !run_.spec.tty;
-  run_.made.program
-    = arguments_of(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}), *run_.made.image)
-        .front();
+  run_.made.program = arguments_of(plan_asked_for({}), *run_.made.image).front();
   make_container();
 }
 

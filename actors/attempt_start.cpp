@@ -61,8 +61,7 @@ void attempt_machine::start() {
   enter(starting{starting::doing::start, {}});
   run_.epoch_at_start = run_.engine.same_since ? std::optional{run_.engine.epoch} : std::nullopt;
   run_.may_have_started = true;
-  act_on(ask::start{
-    {}, run_.made.id, network_files(plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, {}))});
+  act_on(ask::start{{}, run_.made.id, network_files(plan_asked_for({}))});
   act_on(act::crash{"start asked"});
 }
 
@@ -73,7 +72,7 @@ void attempt_machine::on(starting&, const reply<ask::start>&) {
 
 /// Gives the sandbox its task. From here on it may run.
 void attempt_machine::hand_over() {
-  auto plan = plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, run_.secrets);
+  auto plan = plan_asked_for(run_.secrets);
   auto message = init::hand_over_message(run_.made.arguments, plan.env, plan.secrets, run_.spec.stdin_text.has_value());
   if (!message) {
     be_cold("its command or its variables can't be sent to a sandbox");

@@ -43,7 +43,7 @@ struct store_keeper_state {
   bool telling = false, asking = false; ///< It will be done when the pause is over.
   std::string warning;                  ///< What the store had to say last.
   std::chrono::steady_clock::time_point warned{};
-  std::optional<std::chrono::steady_clock::time_point> told_away; ///< When it was last told that the store is away.
+  std::optional<std::chrono::steady_clock::time_point> told_away; ///< When the log last said that the store is away.
   task_counts counts;                                             ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
   duration count_again{0}; ///< How long they are good enough.
@@ -133,7 +133,7 @@ void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last,
 
 using write_iterator = std::vector<pending_write>::iterator;
 
-/// Each write that is refused is told of; while the store is away, one in a minute.
+/// Logs refused writes; while the store is away, only once a minute.
 void refuse(self_pointer self, write_iterator from, write_iterator to, const store::error& why) {
   auto& told = self->state.told_away;
   auto now = std::chrono::steady_clock::now();

@@ -3,6 +3,7 @@
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "encoding/base64.hpp"
+#include "encoding/digest.hpp"
 #include "secrets/secret_file.hpp"
 
 #include <openssl/crypto.h>
@@ -29,16 +30,6 @@ std::string random_bytes(std::size_t count) {
   return bytes;
 }
 
-std::string hex(std::string_view bytes) {
-  std::string text;
-  for (unsigned char byte : bytes) {
-    char digits[3];
-    std::snprintf(digits, sizeof digits, "%02x", byte);
-    text += digits;
-  }
-  return text;
-}
-
 /// The secret has 256 random bits, so that one round of a plain hash is enough: there is nothing to be guessed.
 std::string hash_of(std::string_view salt, std::string_view secret) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
@@ -53,8 +44,8 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
                      std::optional<timestamp> expires_at, std::string owner) {
   new_token made;
-  auto secret = hex(random_bytes(32));
-  made.entry = {hex(random_bytes(6)),
+  auto secret = encoding::hex(random_bytes(32));
+  made.entry = {encoding::hex(random_bytes(6)),
                 std::move(name),
                 std::move(scopes),
                 profile,

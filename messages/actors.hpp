@@ -65,7 +65,8 @@ using store_actor = caf::typed_actor<
   caf::result<task_page>(list_atom, task_query),
   // Return the next queued tasks for an engine with these labels, up to a limit.
   caf::result<task_page>(list_atom, std::vector<std::string>, std::uint32_t),
-  // Return the events after a sequence number, of one task or of all (nil), up to a limit.
+  // Return the events after a sequence number, of one task or of all (nil), of an owner's tasks or of all owners'
+  // (empty), up to a limit.
   caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::string, std::uint32_t),
   // Count unfinished tasks; the count of a long queue may be some seconds old.
   caf::result<task_counts>(count_atom),

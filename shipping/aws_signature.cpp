@@ -1,5 +1,7 @@
 #include "shipping/aws_signature.hpp"
 
+#include "encoding/digest.hpp"
+
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -10,23 +12,6 @@
 namespace davit::shipping {
 
 namespace {
-
-std::string hex(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string text;
-  for (unsigned char c : bytes) {
-    text += digits[c >> 4];
-    text += digits[c & 15];
-  }
-  return text;
-}
-
-std::string sha256(std::string_view text) {
-  std::string digest(32, '\0');
-  unsigned length = 0;
-  EVP_Digest(text.data(), text.size(), reinterpret_cast<unsigned char*>(digest.data()), &length, EVP_sha256(), nullptr);
-  return digest;
-}
 
 std::string hmac(std::string_view key, std::string_view text) {
   std::string digest(32, '\0');
@@ -84,14 +69,14 @@ std::map<std::string, std::string> aws_sign(const aws_request& request, const aw
     canonical += name + ':' + trimmed(value) + '\n';
     names += (names.empty() ? "" : ";") + name;
   }
-  canonical += '\n' + names + '\n' + hex(sha256(request.body));
+  canonical += '\n' + names + '\n' + encoding::sha256_hex(request.body);
   auto scope = day + '/' + region + '/' + service + "/aws4_request";
-  auto to_sign = "AWS4-HMAC-SHA256\n" + time + '\n' + scope + '\n' + hex(sha256(canonical));
+  auto to_sign = "AWS4-HMAC-SHA256\n" + time + '\n' + scope + '\n' + encoding::sha256_hex(canonical);
   auto key = hmac(hmac(hmac(hmac("AWS4" + credentials.secret_key, day), region), service), "aws4_request");
   std::map<std::string, std::string> added{{"X-Amz-Date", time},
                                            {"Authorization", "AWS4-HMAC-SHA256 Credential=" + credentials.access_key
                                                                + '/' + scope + ", SignedHeaders=" + names
-                                                               + ", Signature=" + hex(hmac(key, to_sign))}};
+                                                               + ", Signature=" + encoding::hex(hmac(key, to_sign))}};
   if (!credentials.session_token.empty())
     added["X-Amz-Security-Token"] = credentials.session_token;
   return added;

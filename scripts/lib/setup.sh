@@ -118,7 +118,7 @@ need_build_tools() {
 }
 
 # build PRESET [TARGET...]
-# A folder that it makes itself builds from nothing, so it compiles several files at once (DAVIT_UNITY): half the time.
+# A folder that does not exist yet is built from nothing, so several files are compiled together (DAVIT_UNITY), which is faster.
 build() {
   local preset=$1; shift
   ( cd "$davit_top"
