@@ -40,6 +40,13 @@ metrics::metrics(caf::actor_system& system) {
                                      "1 while a part of the agent has failed repeatedly and waits for a retry.");
   http_
     = registry.counter_family("davit", "http-requests", {"status"}, "Answers of the HTTP API, by status.", "1", true);
+  http_limited_ = registry.counter_family("davit", "http-limited", {"limit"},
+                                          "Requests of the HTTP API that a limit has refused.", "1", true);
+  http_open_ = registry.gauge_singleton("davit", "http-connections", "Connections to the HTTP API.");
+  http_closed_ = registry.counter_singleton("davit", "http-connections-closed",
+                                            "Connections to the HTTP API closed in favour of new ones.", "1", true);
+  http_turned_away_ = registry.counter_singleton("davit", "http-connections-refused",
+                                                 "Connections to the HTTP API that found no place.", "1", true);
   log_bytes_ = registry.counter_singleton("davit", "log", "Bytes of output that were written to logs.", "bytes", true);
   log_dropped_
     = registry.counter_singleton("davit", "log-dropped", "Bytes of output over the log limit.", "bytes", true);
@@ -126,6 +133,16 @@ void metrics::tasks_in_state(std::int64_t queued, std::int64_t starting, std::in
 
 void metrics::http_request(int status) {
   http_->get_or_add({{"status", view(std::to_string(status))}})->inc();
+}
+
+void metrics::http_limited(std::string_view limit) {
+  http_limited_->get_or_add({{"limit", view(limit)}})->inc();
+}
+
+void metrics::http_connections(std::size_t open, std::uint64_t closed, std::uint64_t turned_away) {
+  http_open_->value(static_cast<std::int64_t>(open));
+  http_closed_->inc(static_cast<std::int64_t>(closed));
+  http_turned_away_->inc(static_cast<std::int64_t>(turned_away));
 }
 
 void metrics::orphan_removed() {

@@ -29,6 +29,10 @@ public:
   void log_dropped(std::uint64_t bytes) { log_dropped_->inc(static_cast<std::int64_t>(bytes)); }
   void tasks_in_state(std::int64_t queued, std::int64_t starting, std::int64_t running);
   void http_request(int status);
+  /// A request was refused by this limit.
+  void http_limited(std::string_view limit);
+  /// Connections that are open; and, since the last call, those that were closed in favour of others or not let in.
+  void http_connections(std::size_t open, std::uint64_t closed, std::uint64_t turned_away);
   void orphan_removed();
   void image_removed();
   void attempt_resumed();
@@ -71,6 +75,10 @@ private:
   family<counter>* restarts_;
   family<gauge>* suspended_;
   family<counter>* http_;
+  family<counter>* http_limited_;
+  gauge* http_open_;
+  counter* http_closed_;
+  counter* http_turned_away_;
   counter* log_bytes_;
   counter* log_dropped_;
   counter* orphans_;

@@ -59,8 +59,10 @@ void catch_up(self_pointer self, const std::shared_ptr<event_stream_state>& stre
       });
 }
 
-void events(self_pointer self, exchange_ptr client, task_id only, const std::string& owner) {
+void events(self_pointer self, exchange_ptr client, task_id only, const caller& who) {
   const auto& request = client->request();
+  // Whoever asks for one task was let in to it.
+  auto owner = only.nil() && !allows(who.scopes, api_scope::read_all) ? who.owner : std::string{};
   std::int64_t after = 0;
   auto from = request.header("last-event-id");
   if (auto text = request.parameter("after"); !text.empty())
@@ -79,6 +81,8 @@ void events(self_pointer self, exchange_ptr client, task_id only, const std::str
         refuse(self, client));
     return;
   }
+  if (auto refusal = over_limit(self, client, self->state.limits->streams, who.owner, 1, "streams", "open streams"))
+    return respond(self, client, std::move(*refusal));
   auto stream = std::make_shared<event_stream_state>();
   stream->client = client;
   stream->only = only;

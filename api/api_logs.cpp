@@ -191,13 +191,16 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
       [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
 }
 
-void logs(self_pointer self, exchange_ptr client, task_id id) {
+void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who) {
   auto stream = std::make_shared<log_stream_state>();
   stream->client = client;
   stream->at = {id, 0};
   std::string field, why;
   if (!read_log_request(client->request(), *stream, field, why))
     return respond(self, client, problem(400, field + ": " + why, field));
+  if (stream->follow)
+    if (auto refusal = over_limit(self, client, self->state.limits->streams, who.owner, 1, "streams", "open streams"))
+      return respond(self, client, std::move(*refusal));
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& now) {

@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 namespace davit {
@@ -44,6 +45,20 @@ void respond(self_pointer self, const exchange_ptr& client, server_response resp
 
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body) {
   respond(self, client, {status, "application/json", json::write(body) + "\n", {}});
+}
+
+std::optional<server_response> over_limit(self_pointer self, const exchange_ptr& client, fair_limit& from,
+                                          const std::string& caller, std::size_t amount, std::string_view limit,
+                                          const std::string& what) {
+  auto [part, all_taken] = from.take(caller, amount);
+  if (part) {
+    client->hold(std::move(part));
+    return std::nullopt;
+  }
+  self->state.context->metrics->http_limited(limit);
+  return all_taken
+         ? problem(503, "this agent has as many " + what + " as it can hold; try again later")
+         : problem(429, caller + " has as many " + what + " as one caller may have; end some, or try again later");
 }
 
 namespace {
@@ -100,6 +115,12 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
     refusal = problem(403, "this needs the scope " + to_string(*scope) + "; " + who.name + " has "
                              + (has.empty() ? "none" : has));
   }
+  if (refusal && refusal->status == 429)
+    state.context->metrics->http_limited("rate");
+  if (!refusal) {
+    client->trust();
+    refusal = over_limit(self, client, state.limits->requests, who.owner, 1, "requests", "requests under way");
+  }
   if (refusal) {
     state.audited[client.get()] = std::move(who);
     respond(self, client, std::move(*refusal));
@@ -117,13 +138,28 @@ void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
   route(self, client, who);
 }
 
-/// A request's header has come. Nobody's body is read who may not come in.
+/// What its body may take, by its header.
+std::size_t body_bytes(const transport::server_request& request) {
+  constexpr auto most = transport::server_limits{}.body_bytes; // a longer one is refused
+  std::size_t bytes = most;
+  auto length = request.header("content-length");
+  std::from_chars(length.data(), length.data() + length.size(), bytes);
+  return std::min(bytes, most);
+}
+
+/// A request's header has come. Nobody's body is read who may not come in, or where none is expected.
 void on_header(self_pointer self, const exchange_ptr& client) {
   auto who = admit(self, client);
   if (!who)
     return;
-  if (!client->request().has_body)
+  const auto& request = client->request();
+  if (!request.has_body || !scope_of(request, self->state.context->settings.access))
     return serve(self, client, *who);
+  if (auto refusal = over_limit(self, client, self->state.limits->bodies, who->owner, body_bytes(request), "bodies",
+                                "bytes of bodies under way")) {
+    self->state.audited[client.get()] = std::move(*who);
+    return respond(self, client, std::move(*refusal));
+  }
   client->read_body([actor = weak(self), context = self->state.context, self, client, who = std::move(*who)] {
     resume_or_refuse(actor, context, client, [=] { serve(self, client, who); });
   });
@@ -202,14 +238,14 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (path.size() == 4 && path[3] == "wait")
         return task("GET", api_scope::read_all, wait);
       if (path.size() == 4 && path[3] == "logs")
-        return task("GET", api_scope::read_all, logs);
+        return task("GET", api_scope::read_all, [who](auto self, auto client, auto id) { logs(self, client, id, who); });
       if (path.size() == 4 && path[3] == "files")
         return task("GET", api_scope::admin, files);
       if (path.size() == 4 && path[3] == "events")
-        return task("GET", api_scope::read_all, [](auto self, auto client, auto id) { events(self, client, id, {}); });
+        return task("GET", api_scope::read_all, [who](auto self, auto client, auto id) { events(self, client, id, who); });
     }
     if (path.size() == 2 && path[1] == "events")
-      return only("GET", [&] { events(self, client, {}, allows(who.scopes, api_scope::read_all) ? "" : who.owner); });
+      return only("GET", [&] { events(self, client, {}, who); });
     if (path.size() == 2 && path[1] == "engines")
       return only("GET", [&] { engines(self, client); });
     if (path.size() == 2 && path[1] == "sinks")
@@ -220,6 +256,15 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       return only("POST", [&] { drain(self, client, path[2]); });
   }
   respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json lists what exists"));
+}
+
+void count_connections(self_pointer self) {
+  auto& state = self->state;
+  const auto& all = state.server->connections();
+  auto now = all.so_far();
+  state.context->metrics->http_connections(all.size(), now.closed - state.counted.closed,
+                                           now.turned_away - state.counted.turned_away);
+  state.counted = now;
 }
 
 api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_handles addresses) {
@@ -246,6 +291,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
     return api_actor::behavior_type::make_empty_behavior();
   }
   state.server = *server;
+  state.limits.emplace(state.server->connections().most());
   spdlog::info("the API listens on {}", to_string(state.server->where()));
   self->delayed_send(self, 250ms, tick_atom_v);
   return {
@@ -255,6 +301,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
       self->delayed_send(self, 250ms, tick_atom_v);
       end_waits(self);
       keep_streams_alive(self);
+      count_connections(self);
     },
     [=](wire_atom, const api_handles& now) {
       self->state.addresses = now;

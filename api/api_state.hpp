@@ -3,6 +3,7 @@
 
 #include "actors/agent_context.hpp"
 #include "api/access.hpp"
+#include "api/fair_limit.hpp"
 #include "api/limited_places.hpp"
 #include "api/log_stream.hpp"
 #include "api/problem.hpp"
@@ -14,10 +15,12 @@
 #include <caf/telemetry/collector/prometheus.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 
 namespace davit::api {
 
@@ -28,6 +31,22 @@ using steady = std::chrono::steady_clock;
 using self_pointer = api_actor::stateful_pointer<struct api_state>;
 
 inline constexpr duration keep_alive_interval = 15s;
+
+inline constexpr std::size_t body_bytes_each = 64 << 20; ///< Of bodies under way, for each caller.
+inline constexpr std::size_t body_bytes_all = 256 << 20;
+/// A client that takes nothing of an archive for so long gives up its place.
+inline constexpr duration archive_stalled = 60s;
+
+/// What callers may hold at once: parts of the `most` connections that there may be.
+struct caller_limits {
+  explicit caller_limits(std::size_t most)
+    : requests(std::max<std::size_t>(most / 2, 1), std::max<std::size_t>(most / 4 * 3, 1)),
+      streams(std::max<std::size_t>(most / 4, 1), std::max<std::size_t>(most / 2, 1)) {}
+
+  fair_limit requests; ///< Under way. A connection has one at most.
+  fair_limit streams;  ///< Logs and events that are followed.
+  fair_limit bodies{body_bytes_each, body_bytes_all};
+};
 
 /// A client that waits for a task to finish.
 struct waiting_client {
@@ -60,6 +79,8 @@ struct api_state {
   api_handles addresses;
   std::shared_ptr<transport::http_server> server;
   std::unique_ptr<access_control> access;
+  std::optional<caller_limits> limits;                  ///< Once the server listens.
+  transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
   limited_places archives{2}; ///< Of files, which are held in memory until they have been sent.
   std::multimap<task_id, waiting_client> waiting;
@@ -75,6 +96,12 @@ caf::weak_actor_ptr weak(self_pointer self);
 
 void respond(self_pointer self, const exchange_ptr& client, server_response response);
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
+
+/// Takes a part of what `caller` may hold, for as long as the request lasts. None: it was taken; otherwise the answer.
+/// `limit` is the metric's label, `what` says what there would be too much of.
+std::optional<server_response> over_limit(self_pointer self, const exchange_ptr& client, fair_limit& from,
+                                          const std::string& caller, std::size_t amount, std::string_view limit,
+                                          const std::string& what);
 
 /// An error handler that tells the client.
 inline auto refuse(self_pointer self, exchange_ptr client) {
@@ -103,14 +130,14 @@ void end_waits(self_pointer self);
 // -- logs: api_logs.cpp
 // --------------------------------------------------------------------------------------------------
 
-void logs(self_pointer self, exchange_ptr client, task_id id);
+void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
 
 // -- events: api_events.cpp
 // ----------------------------------------------------------------------------------------------
 
-/// Events of one task, of an owner's (if it is not empty), or of all: as a list, or (by Accept) as they happen.
-void events(self_pointer self, exchange_ptr client, task_id only, const std::string& owner);
+/// Events of one task, or of all that the caller may see: as a list, or (by Accept) as they happen.
+void events(self_pointer self, exchange_ptr client, task_id only, const caller& who);
 void on_event(self_pointer self, const task_event& event);
 void keep_streams_alive(self_pointer self);
 

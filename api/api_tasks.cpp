@@ -2,6 +2,7 @@
 
 #include "actors/agent_context.hpp"
 #include "actors/container_plan.hpp"
+#include "actors/metrics.hpp"
 #include "json/read.hpp"
 #include "policy/placement.hpp"
 #include "secrets/secret_box.hpp"
@@ -260,9 +261,11 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
   if (!path.starts_with('/') || path.find('\0') != std::string::npos || path.size() > 4096)
     return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
   auto place = self->state.archives.take();
-  if (!place)
+  if (!place) {
+    self->state.context->metrics->http_limited("archives");
     return respond(self, client,
                    problem(503, "this agent already sends as many archives as it can hold in memory; try again later"));
+  }
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
@@ -279,7 +282,7 @@ void files(self_pointer self, exchange_ptr client, task_id id) {
         self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
           .then(
             [=](std::string& tar) {
-              respond(self, client, {200, "application/x-tar", std::move(tar), {}, place});
+              respond(self, client, {200, "application/x-tar", std::move(tar), {}, place, archive_stalled});
             },
             [=](const caf::error& e) {
               auto code = engine_code(e);

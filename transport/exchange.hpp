@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,8 @@ struct server_response {
   std::vector<std::pair<std::string, std::string>> headers;
   /// Let go of when the answer has been sent, or dropped: for what counts how many large answers there are.
   std::shared_ptr<const void> held = nullptr;
+  /// A reader that takes no part of the answer in this time is given up; none: as server_limits says.
+  std::optional<duration> stalled = std::nullopt;
 };
 
 /// One request under way. All functions are thread-safe. After the client has gone, what is written is dropped.
@@ -59,6 +62,13 @@ public:
   /// once if the request has none; and never if it does not come whole or is too long: then the request needs no
   /// answer. Once.
   virtual void read_body(std::function<void()> whole) = 0;
+
+  /// The client is known: its connection is closed in favour of another only while it waits for a request, and after
+  /// those of unknown clients.
+  virtual void trust() = 0;
+
+  /// Keeps this until the request has ended, however it ends: for what counts requests.
+  virtual void hold(std::shared_ptr<const void> part) = 0;
 
   /// The whole answer. Once, and not after begin().
   virtual void respond(server_response response) = 0;
@@ -80,8 +90,8 @@ struct server_limits {
   std::size_t header_bytes = 16 * 1024;
   std::size_t body_bytes = 4 * 1024 * 1024;
   std::size_t connections
-    = 2048; ///< With more, the one that has been idle for longest is closed. Never more than half of RLIMIT_NOFILE.
-  duration idle{60'000};     ///< Between requests.
+    = 2048;              ///< With more, one is closed, as open_connections says. Never more than half of RLIMIT_NOFILE.
+  duration idle{60'000}; ///< Between requests.
   duration header{10'000};   ///< For a request's header to come whole, and for a TLS handshake.
   duration body{60'000};     ///< For its body to come whole.
   duration stalled{300'000}; ///< For a reader that takes nothing.

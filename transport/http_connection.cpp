@@ -84,7 +84,7 @@ public:
 
   /// False: the list lets nobody in.
   bool enter(open_connections& list) {
-    place_ = list.enter([weak = this->weak_from_this(), executor = stream_.get_executor()] {
+    place_ = list.enter(address_group(peer_), [weak = this->weak_from_this(), executor = stream_.get_executor()] {
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->lowest().close();
@@ -129,13 +129,14 @@ private:
     auto ec = co_await read_header(parser);
     if (ec)
       co_return co_await refuse(ec);
+    stalled_ = rules_->limits.stalled;
     std::string wrong;
     auto request = read_request(parser.get(), peer_, wrong);
     if (!request)
       co_return co_await refuse_as(400, wrong);
     answer_form form{false, parser.keep_alive(), parser.get().method() == http::verb::head};
     const auto has_body = request->has_body = !parser.is_done();
-    auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request));
+    auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request), place_);
     watch(asked);
     rules_->on_header(asked);
     if (has_body) {
@@ -212,6 +213,8 @@ private:
       good = !work.closed;
       form.chunked = work.chunked;
       if (good && work.header)
+        stalled_ = work.header->stalled.value_or(rules_->limits.stalled);
+      if (good && work.header)
         good = co_await send_header(*work.header, form);
       for (auto& one : work.pieces) {
         if (good && !form.head)
@@ -244,7 +247,7 @@ private:
   awaitable<bool> send(std::string_view bytes) {
     for (std::size_t sent = 0; sent < bytes.size();) {
       auto part = bytes.substr(sent, write_bytes);
-      lowest().expires_after(rules_->limits.stalled);
+      lowest().expires_after(stalled_);
       auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(part.data(), part.size()), as_awaitable);
       if (ec)
         co_return false;
@@ -309,7 +312,8 @@ private:
   }
 
   std::shared_ptr<const connection_rules> rules_;
-  std::shared_ptr<asio::ssl::context> tls_; ///< Outlives the stream.
+  std::shared_ptr<asio::ssl::context> tls_;   ///< Outlives the stream.
+  duration stalled_ = rules_->limits.stalled; ///< For the answer that is being sent.
   server_peer peer_;
   Stream stream_;
   beast::flat_buffer buffer_;

@@ -10,8 +10,9 @@ namespace davit::transport {
 
 namespace asio = boost::asio;
 
-http_exchange::http_exchange(asio::any_io_executor executor, server_request request)
-  : executor_(executor), wake_(executor), request_(std::move(request)) {
+http_exchange::http_exchange(asio::any_io_executor executor, server_request request,
+                             std::weak_ptr<open_connections::place> place)
+  : executor_(executor), wake_(executor), request_(std::move(request)), place_(std::move(place)) {
   wake_.expires_at(asio::steady_timer::time_point::max());
 }
 
@@ -24,6 +25,17 @@ void http_exchange::read_body(std::function<void()> whole) {
     whole_ = std::move(whole);
     body_wanted_ = true;
   });
+}
+
+void http_exchange::trust() {
+  if (auto place = place_.lock())
+    place->known();
+}
+
+void http_exchange::hold(std::shared_ptr<const void> part) {
+  std::lock_guard guard{mutex_};
+  if (!closed_)
+    held_.push_back(std::move(part));
 }
 
 void http_exchange::respond(server_response response) {
@@ -116,12 +128,14 @@ void http_exchange::take_body(std::string body) {
 void http_exchange::close(bool tell) {
   std::function<void()> closed, whole;
   std::deque<piece> dropped;
+  std::vector<std::shared_ptr<const void>> held;
   {
     std::lock_guard guard{mutex_};
     closed_ = true;
     closed.swap(on_closed_);
     whole.swap(whole_); // it may hold this exchange
     dropped.swap(pieces_);
+    held.swap(held_);
   }
   for (auto& one : dropped)
     if (one.written)

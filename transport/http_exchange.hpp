@@ -3,6 +3,7 @@
 
 #include "transport/awaitable.hpp"
 #include "transport/exchange.hpp"
+#include "transport/open_connections.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace davit::transport {
 
@@ -21,12 +23,15 @@ namespace davit::transport {
 class http_exchange final : public exchange, public std::enable_shared_from_this<http_exchange> {
 public:
   /// `executor` is the connection's strand.
-  http_exchange(boost::asio::any_io_executor executor, server_request request);
+  http_exchange(boost::asio::any_io_executor executor, server_request request,
+                std::weak_ptr<open_connections::place> place);
 
   // -- the answering side ---
 
   const server_request& request() const override { return request_; }
   void read_body(std::function<void()> whole) override;
+  void trust() override;
+  void hold(std::shared_ptr<const void> part) override;
   void respond(server_response response) override;
   void begin(server_response response) override;
   void write(std::string bytes, std::function<void(bool)> written) override;
@@ -73,9 +78,11 @@ private:
   boost::asio::any_io_executor executor_;
   boost::asio::steady_timer wake_;
   server_request request_;
+  const std::weak_ptr<open_connections::place> place_;
   mutable std::mutex mutex_; ///< Guards all that follows.
   std::optional<server_response> header_;
   std::deque<piece> pieces_;
+  std::vector<std::shared_ptr<const void>> held_;
   std::function<void()> on_closed_;
   std::function<void()> whole_;
   bool body_wanted_ = false;

@@ -51,6 +51,8 @@ public:
 
   endpoint where() const override { return where_; }
 
+  const open_connections& connections() const override { return *open_; }
+
   void stop() override {
     asio::post(acceptor_.get_executor(), [self = shared_from_this()] {
       if (!self->acceptor_.is_open())

@@ -3,6 +3,7 @@
 
 #include "transport/endpoint.hpp"
 #include "transport/exchange.hpp"
+#include "transport/open_connections.hpp"
 
 #include <boost/asio/io_context.hpp>
 
@@ -25,6 +26,9 @@ public:
 
   /// Where it really listens.
   virtual endpoint where() const = 0;
+
+  /// The connections that it has, and has had.
+  virtual const open_connections& connections() const = 0;
 
   /// Takes no further connections, and closes those that it has. Thread-safe.
   virtual void stop() = 0;

@@ -1,20 +1,25 @@
 // The connections that a server has open.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
+#include <string>
 
 namespace davit::transport {
 
 /// Knows each connection for as long as the connection keeps its place. Thread-safe.
 class open_connections : public std::enable_shared_from_this<open_connections> {
 public:
-  /// With more than `most`, the connection that has been idle for longest is closed in favour of a new one.
-  explicit open_connections(std::size_t most) : most_(most) {}
+  /// With more than `most`, one is closed in favour of a new one: the first is a client that is not known and waits,
+  /// then one that is not known, then a known one that waits; among several the one that has been so for longest. A
+  /// known client at work is never closed. Clients of one address have half of the places.
+  explicit open_connections(std::size_t most) : most_(most), most_of_address_(std::max<std::size_t>(most / 2, 1)) {}
 
   /// A connection's entry. Destroying it removes the entry, however the connection ends.
   class place {
@@ -25,36 +30,56 @@ public:
 
     /// The connection waits for a request. A new place is idle.
     void idle();
-    /// The connection is at work on a request: it is not closed in favour of another.
+    /// The connection is at work on a request.
     void busy();
+    /// The client has shown who it is. A new place's client is not known.
+    void known();
 
   private:
     friend class open_connections;
-    place(std::shared_ptr<open_connections> list, std::function<void()> close)
-      : list_(std::move(list)), close_(std::move(close)) {}
+    place(std::shared_ptr<open_connections> list, std::string address, std::function<void()> close)
+      : list_(std::move(list)), address_(std::move(address)), close_(std::move(close)) {}
+
+    int rank() const { return known_ ? (idle_ ? 2 : 3) : (idle_ ? 0 : 1); }
 
     std::shared_ptr<open_connections> list_;
+    const std::string address_;
     std::function<void()> close_;
     std::list<place*>::iterator self_;
-    /// Guarded by the list's mutex.
-    std::optional<std::chrono::steady_clock::time_point> idle_since_ = std::chrono::steady_clock::now();
+    // Guarded by the list's mutex:
+    bool idle_ = true;
+    bool known_ = false;
+    bool closing_ = false;
+    std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now(); ///< It is idle, or busy.
   };
 
-  /// Null: all places are taken by connections at work, or close_all() was called. `close` closes the connection from
-  /// any thread; it must not call back, and must do nothing after the connection's end.
-  std::shared_ptr<place> enter(std::function<void()> close);
+  /// Null: no connection can be closed for this one, or close_all() was called. `close` closes the connection from any
+  /// thread; it must not call back, and must do nothing after the connection's end. `address` is empty for a client
+  /// that is limited by nothing but the number of all.
+  std::shared_ptr<place> enter(const std::string& address, std::function<void()> close);
 
   /// Closes all connections, and lets no more in.
   void close_all();
 
   std::size_t size() const;
+  std::size_t most() const { return most_; }
+
+  /// How many were closed in favour of others, and how many were not let in.
+  struct totals {
+    std::uint64_t closed = 0;
+    std::uint64_t turned_away = 0;
+  };
+  totals so_far() const;
 
 private:
-  bool make_room();
+  bool make_room(const std::string& address);
+  bool close_one(const std::string& address);
 
-  const std::size_t most_;
+  const std::size_t most_, most_of_address_;
   mutable std::mutex mutex_;
   std::list<place*> places_;
+  std::map<std::string, std::size_t> by_address_;
+  totals totals_;
   bool closed_ = false;
 };
 

@@ -1,8 +1,10 @@
 #include "transport/server_socket.hpp"
 
+#include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -141,6 +143,22 @@ server_peer peer_of(stream_socket& socket) {
     peer.pid = who.pid;
   }
   return peer;
+}
+
+std::string address_group(const server_peer& peer) {
+  error_code ec;
+  auto address = asio::ip::make_address(peer.address, ec);
+  if (peer.local || ec)
+    return {};
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  if (address.is_loopback())
+    return {};
+  if (address.is_v4())
+    return address.to_string();
+  auto bytes = address.to_v6().to_bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), static_cast<unsigned char>(0));
+  return asio::ip::address_v6{bytes}.to_string();
 }
 
 } // namespace davit::transport

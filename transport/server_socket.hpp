@@ -25,4 +25,8 @@ std::uint16_t port_of(const stream_acceptor& acceptor);
 /// Who is at the other end, as far as the kernel tells.
 server_peer peer_of(stream_socket& socket);
 
+/// Whose connections are counted together: those of an address, and of a network of IPv6 (/64), where everybody has
+/// many addresses. Empty for this machine: a proxy may run here.
+std::string address_group(const server_peer& peer);
+
 } // namespace davit::transport

@@ -55,8 +55,10 @@ struct served {
   void judge(exchange_ptr one) {
     if (one->request().path == "/refused")
       one->respond({401, "text/plain", "", {}});
-    else
+    else {
+      one->trust();
       one->read_body([this, one] { answer(one); });
+    }
   }
 
   /// Answers what waits, from a thread of its own as an actor does; how many it was.

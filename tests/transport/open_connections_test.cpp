@@ -8,8 +8,8 @@ namespace {
 
 struct counted {
   int closed = 0;
-  std::shared_ptr<open_connections::place> enter(open_connections& list) {
-    return list.enter([this] { ++closed; });
+  std::shared_ptr<open_connections::place> enter(open_connections& list, const std::string& address = {}) {
+    return list.enter(address, [this] { ++closed; });
   }
 };
 
@@ -36,25 +36,71 @@ TEST_CASE("a place outlives the server that gave it", "[http]") {
   CHECK(one.closed == 0);
 }
 
-TEST_CASE("with too many connections the one that has been idle for longest gives way, and one at work never does",
+TEST_CASE("with too many connections the one that has been idle for longest gives way, and one at work for a known "
+          "client never does",
           "[http]") {
   auto list = std::make_shared<open_connections>(3);
   counted a, b, c, d, e, f;
   auto place_a = a.enter(*list), place_b = b.enter(*list), place_c = c.enter(*list);
+  place_a->known();
+  place_b->known();
+  place_c->known();
   place_a->busy();
   auto place_d = d.enter(*list);
   CHECK(place_d);
+  place_d->known();
   CHECK(b.closed == 1);
   place_c->busy();
   place_c->idle(); // later than d
   auto place_e = e.enter(*list);
   CHECK(place_e);
+  place_e->known();
   CHECK(d.closed == 1);
   CHECK(c.closed == 0);
   place_c->busy();
   place_e->busy();
   CHECK_FALSE(f.enter(*list));
   CHECK(a.closed + c.closed + e.closed == 0);
+}
+
+TEST_CASE("unknown clients give way before known ones, those that wait first", "[http]") {
+  auto list = std::make_shared<open_connections>(3);
+  counted known_idle, working, waiting, others[4];
+  auto place_known = known_idle.enter(*list), place_working = working.enter(*list),
+       place_waiting = waiting.enter(*list);
+  place_known->known();
+  place_working->busy();
+  auto first = others[0].enter(*list);
+  CHECK(waiting.closed == 1);
+  first->known();
+  auto second = others[1].enter(*list);
+  CHECK(working.closed == 1);
+  second->known();
+  second->busy();
+  auto third = others[2].enter(*list);
+  CHECK(known_idle.closed == 1);
+  auto [closed, turned_away] = list->so_far();
+  CHECK(closed == 3);
+  CHECK(turned_away == 0);
+}
+
+TEST_CASE("one address has half of the places, and gives way to nobody else's connections but its own", "[http]") {
+  auto list = std::make_shared<open_connections>(4);
+  counted other, a, b, c, d;
+  auto place_other = other.enter(*list, "192.0.2.1");
+  auto place_a = a.enter(*list, "192.0.2.2"), place_b = b.enter(*list, "192.0.2.2");
+  place_b->known();
+  auto place_c = c.enter(*list, "192.0.2.2");
+  CHECK(a.closed == 1);
+  CHECK(other.closed + b.closed == 0);
+  place_a.reset();
+  for (auto one : {place_b.get(), place_c.get()}) {
+    one->known();
+    one->busy();
+  }
+  CHECK_FALSE(d.enter(*list, "192.0.2.2"));
+  CHECK(list->so_far().turned_away == 1);
+  CHECK(d.enter(*list, "192.0.2.3"));
 }
 
 TEST_CASE("after the end nobody comes in", "[http]") {
