@@ -1,12 +1,12 @@
 #include "actors/fleet.hpp"
 
+#include "actors/peer_port.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/resolver.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/middleman_actor.hpp>
-#include <caf/openssl/manager.hpp>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
@@ -99,6 +99,7 @@ struct fleet_state {
 
   context_ptr context;
   fleet_handles handles;
+  caf::actor port; ///< Speaks TLS with peers.
   peer_actor own;
   std::map<std::string, peer_actor> peers;             ///< By name; said hello.
   std::set<std::string> connecting;                    ///< Addresses that are being tried.
@@ -155,7 +156,7 @@ void connect(self_pointer self, const std::string& address) {
   auto where = transport::parse_host_and_port(address);
   if (!where || !state.connecting.insert(address).second)
     return;
-  self->request(self->system().openssl_manager().actor_handle(), 15s, caf::connect_atom_v, where->host, where->port)
+  self->request(state.port, 15s, caf::connect_atom_v, where->host, where->port)
     .then(
       [=](const caf::node_id& node, caf::strong_actor_ptr& there, const std::set<std::string>&) {
         if (!there || node == self->system().node()) { // this agent itself
@@ -217,22 +218,18 @@ void look(self_pointer self) {
       [](const caf::error&) {});
 }
 
-/// The port is free when the fleet's next actor comes to it.
-void close_port(caf::actor_system& system, std::uint16_t port) {
-  caf::anon_send(system.openssl_manager().actor_handle(), caf::close_atom_v, port);
-}
-
-/// Whoever speaks without TLS must not be heard: CAF would come up without certificates if its options did not reach
-/// it. Then this agent stays without peers. It is not tried again: each try would open the port for a moment.
+/// Whoever speaks without TLS must not be heard. If they are, this agent stays without peers. It is not tried again:
+/// each try would open the port for a moment.
 void prove_closed(self_pointer self, const place& where) {
   auto host = where.host == "0.0.0.0" || where.host == "::" ? "127.0.0.1" : where.host;
   self->request(self->system().middleman().actor_handle(), 5s, caf::connect_atom_v, host, where.port)
     .then(
-      [self, port = where.port](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
+      [self](const caf::node_id&, caf::strong_actor_ptr&, const std::set<std::string>&) {
         spdlog::critical("the fleet's port accepts peers without certificates, which is not safe: davit closes it, and "
                          "this agent has no peers until it restarts");
         self->state.closed = true;
-        close_port(self->system(), port);
+        self->unlink_from(self->state.port);
+        self->send_exit(self->state.port, caf::exit_reason::user_shutdown);
         self->unlink_from(self->state.own);
         self->send_exit(self->state.own, caf::exit_reason::user_shutdown);
       },
@@ -260,20 +257,19 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
     self->quit(make_failure(fleet_errc::unreachable, "davit.fleet.listen: write host:port"));
     return fleet_actor::behavior_type::make_empty_behavior();
   }
-  // An empty address would be every interface.
+  state.port = spawn_peer_port(self->system(), context);
+  self->link_to(state.port);
+  // The port is free when the fleet's next actor comes to it.
+  self->attach_functor([port = state.port] { caf::anon_send_exit(port, caf::exit_reason::user_shutdown); });
   auto interfaces = self->system().message_types(state.own);
   self
-    ->request(self->system().openssl_manager().actor_handle(), 15s, caf::publish_atom_v, where->port,
-              caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces), where->host, true)
-    .then(
-      [self, place = *where](std::uint16_t port) {
-        self->attach_functor([system = &self->system(), port] { close_port(*system, port); });
-        prove_closed(self, place);
-      },
-      [self, listen = context->settings.peers.listen](const caf::error& e) {
-        self->quit(
-          make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + caf::to_string(e)));
-      });
+    ->request(state.port, 15s, caf::publish_atom_v, where->host, where->port,
+              caf::actor_cast<caf::strong_actor_ptr>(state.own), std::move(interfaces))
+    .then([self, place = *where](std::uint16_t) { prove_closed(self, place); },
+          [self, listen = context->settings.peers.listen](const caf::error& e) {
+            self->quit(
+              make_failure(fleet_errc::unreachable, "peers can't be listened to at " + listen + ": " + text_of(e)));
+          });
   self->delayed_send(self, look_interval, tick_atom_v);
   auto peer_of = [self](const std::string& agent) -> peer_actor {
     auto found = self->state.peers.find(agent);

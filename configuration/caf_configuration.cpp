@@ -6,7 +6,6 @@
 
 #include <caf/init_global_meta_objects.hpp>
 #include <caf/io/middleman.hpp>
-#include <caf/openssl/manager.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -48,14 +47,7 @@ caf_configuration::caf_configuration() {
   set("caf.logger.console.verbosity", "quiet");
 }
 
-void caf_configuration::join_fleet(const fleet_settings& fleet) {
-  // 0.18 parses its options before it loads the module that they are for, and would come up without certificates
-  // (docs/decisions/0003-caf-version.md).
-  openssl_certificate = fleet.tls_certificate;
-  openssl_key = fleet.tls_key;
-  openssl_cafile = fleet.tls_ca;
-  load<caf::openssl::manager>();
-  // A peer that has vanished without a word is noticed.
+void caf_configuration::join_fleet() {
   set("caf.middleman.heartbeat-interval", caf::timespan{std::chrono::seconds{1}});
   set("caf.middleman.connection-timeout", caf::timespan{std::chrono::seconds{4}});
 }

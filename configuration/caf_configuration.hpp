@@ -7,15 +7,13 @@
 
 namespace davit {
 
-struct fleet_settings;
-
 /// CAF's configuration, with the modules that davit loads and the values that suit it.
 class caf_configuration : public caf::actor_system_config {
 public:
   caf_configuration();
 
-  /// Loads TLS with the fleet's certificates, and has peers noticed that vanish without a word.
-  void join_fleet(const fleet_settings& fleet);
+  /// Has peers noticed that vanish without a word. TLS is not CAF's: actors/peer_port.hpp.
+  void join_fleet();
 
   /// Why CAF can't take this value for the option or group of this full name (`caf.scheduler`); empty: it can. Looks at
   /// the name and the value alone: the fields of a group are asked for one by one.

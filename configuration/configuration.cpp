@@ -192,7 +192,7 @@ read_configuration(const std::string& file, const std::vector<std::string>& over
   if (auto e = result.caf->parse(for_caf, for_caf_text))
     found.push_back({"", 0, "", "CAF's options: " + caf::to_string(e)});
   if (!result.agent.peers.listen.empty())
-    result.caf->join_fleet(result.agent.peers);
+    result.caf->join_fleet();
   return result;
 }
 

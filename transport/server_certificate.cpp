@@ -33,7 +33,7 @@ server_certificate::stamp_list server_certificate::stamps() const {
 }
 
 result<std::shared_ptr<ssl::context>> server_certificate::load() const {
-  auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
+  auto context = std::make_shared<ssl::context>(ssl::context::tls);
   auto handle = context->native_handle();
   SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
   ERR_clear_error();

@@ -13,7 +13,8 @@
 
 namespace davit::transport {
 
-/// The certificate and key of a TLS server, read again when their files have changed. Thread-safe.
+/// The certificate and key of a TLS server, read again when their files have changed. With an authority, whoever is at
+/// the other end must show a certificate of it. Peers use it in both directions. Thread-safe.
 class server_certificate {
 public:
   explicit server_certificate(tls_settings settings) : settings_(std::move(settings)) {}

@@ -4,18 +4,21 @@
 #include "actors/supervisor.hpp"
 #include "configuration/configuration.hpp"
 #include "fixture/certificates.hpp"
+#include "fixture/raw_client.hpp"
 #include "fixture/test_agent.hpp"
+#include "fixture/tls_configuration.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
-#include <caf/openssl/manager.hpp>
 #include <caf/openssl/remote_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
+#include <sys/resource.h>
+#include <unistd.h>
 
 using namespace davit;
 using namespace davit::test;
@@ -23,21 +26,33 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// An actor system whose middleman speaks TLS with the authority's certificates.
-struct tls_configuration : caf_configuration {
-  explicit tls_configuration(const certificate_authority& authority) {
-    auto files = authority.issue("agent");
-    openssl_certificate = files.certificate;
-    openssl_key = files.key;
-    openssl_cafile = authority.file();
-    load<caf::openssl::manager>();
+/// All descriptors of this process, but for some.
+struct exhausted_descriptors {
+  rlimit before{};
+  std::vector<int> taken;
+
+  explicit exhausted_descriptors(std::size_t spare) {
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    auto few = before;
+    few.rlim_cur = std::min<rlim_t>(before.rlim_cur, 1024);
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    for (int one = ::dup(2); one >= 0; one = ::dup(2))
+      taken.push_back(one);
+    for (; spare > 0 && !taken.empty(); --spare, taken.pop_back())
+      ::close(taken.back());
+  }
+  ~exhausted_descriptors() {
+    for (auto one : taken)
+      ::close(one);
+    ::setrlimit(RLIMIT_NOFILE, &before);
   }
 };
 
 struct fleet_alone {
   scratch_folder folder;
   certificate_authority authority{folder.path().string(), "fleet"};
-  tls_configuration ours{authority}, theirs{authority};
+  caf_configuration ours;
+  tls_configuration theirs{authority};
   transport::io_runtime io;
   caf::actor_system here{ours};
   caf::scoped_actor self{here};
@@ -63,6 +78,10 @@ struct fleet_alone {
     agent_settings settings;
     settings.name = "a";
     settings.peers.listen = "127.0.0.1:" + std::to_string(port);
+    auto files = authority.issue("gate");
+    settings.peers.tls_certificate = files.certificate;
+    settings.peers.tls_key = files.key;
+    settings.peers.tls_ca = authority.file();
     auto context = std::make_shared<const agent_context>(
       agent_context{settings, io, nullptr, std::make_shared<metrics>(here), nullptr});
     supervision_plan plan;
@@ -121,4 +140,39 @@ TEST_CASE_METHOD(fleet_alone, "a fleet that fails leaves its port to its success
     caf::anon_send_exit(fleet, caf::exit_reason::out_of_workers);
     REQUIRE(eventually([&] { return starts > before; }));
   }
+}
+
+TEST_CASE_METHOD(fleet_alone,
+                 "a fleet's port without file descriptors ends nothing, and takes peers when there are some",
+                 "[fleet]") {
+  auto port = free_port();
+  start(port);
+  REQUIRE(eventually([&] { return visit(port); }, 30s));
+  for (std::size_t spare = 0; spare < 6; ++spare) {
+    CAPTURE(spare);
+    std::vector<raw_client> crowd;
+    for (int i = 0; i < 8; ++i)
+      crowd.emplace_back(free_socket{});
+    exhausted_descriptors none{spare};
+    for (auto& one : crowd) {
+      one.connect(port);
+      one.send(std::string{"\x16\3\1\x40\0\1\0\x3f\xfc", 9});
+    }
+    crowd.front().read({}, 100);
+  }
+  CHECK(eventually([&] { return visit(port); }, 30s));
+  CHECK(starts == 1);
+}
+
+TEST_CASE_METHOD(fleet_alone, "connections that never agree on TLS keep no peer out", "[fleet]") {
+  auto port = free_port();
+  start(port);
+  REQUIRE(eventually([&] { return visit(port); }, 30s));
+  std::vector<raw_client> silent;
+  for (int i = 0; i < 300; ++i)
+    silent.emplace_back(port);
+  CHECK(visit(port));
+  // More than the gate has places for: the first have given way.
+  char byte = 0;
+  CHECK(::recv(silent.front().fd, &byte, 1, MSG_DONTWAIT) == 0);
 }

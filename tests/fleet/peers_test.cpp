@@ -1,12 +1,12 @@
 // Agents that speak to each other: with the right certificates alone, of the same fleet alone, and whatever comes at
 // the port.
 #include "actors/agent_context.hpp"
-#include "configuration/configuration.hpp"
 #include "fixture/certificates.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
 #include "fixture/test_database.hpp"
 #include "fixture/test_engine.hpp"
+#include "fixture/tls_configuration.hpp"
 #include "messages/actors.hpp"
 
 #include <caf/actor_system.hpp>
@@ -157,14 +157,8 @@ TEST_CASE_METHOD(fleet_fixture,
                  "[fleet][peers]") {
   member a{"a", {}, url, authority, place(authority)};
   CHECK(a.said_that("peers find this agent"));
-  auto old = place(authority);
-  auto option
-    = [](const std::string& name, const std::string& value) { return "--davit." + name + "=\"" + value + "\""; };
-  auto config = read_configuration(
-    "", {option("store.url", url), option("fleet.listen", old.address()), option("fleet.tls-ca", authority.file()),
-         option("fleet.tls-certificate", old.files.certificate), option("fleet.tls-key", old.files.key)});
-  REQUIRE(config.mistakes.empty());
-  caf::actor_system system{*config.caf};
+  tls_configuration old{authority};
+  caf::actor_system system{old};
   auto remote = caf::openssl::remote_actor<peer_actor>(system, "127.0.0.1", a.where.port);
   REQUIRE(remote);
   caf::scoped_actor self{system};
