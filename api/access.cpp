@@ -1,6 +1,7 @@
 #include "api/access.hpp"
 
 #include "api/problem.hpp"
+#include "encoding/printable.hpp"
 #include "json/write.hpp"
 #include "store/private_files.hpp"
 
@@ -143,13 +144,15 @@ access_control::verdict access_control::admit(const server_request& request) {
 
 void access_control::audit(const caller& who, const server_request& request, int status, const std::string& location,
                            std::function<void()> then) {
-  audit_.write(json::write(json::object{{"time", format_timestamp(std::chrono::system_clock::now())},
-                                        {"caller", json::to_value(who.name)},
-                                        {"method", json::to_value(request.method)},
-                                        {"path", json::to_value(request.path)},
-                                        {"status", status},
-                                        {"location", json::to_value(location)}}),
-               std::move(then));
+  json::object line{{"time", format_timestamp(std::chrono::system_clock::now())},
+                    {"caller", json::to_value(who.name)},
+                    {"method", json::to_value(request.method)},
+                    {"path", json::to_value(request.path)},
+                    {"status", status},
+                    {"location", json::to_value(location)}};
+  if (auto file = request.parameter("path"); !file.empty()) // what is read from a container
+    line["file"] = json::to_value(file);
+  audit_.write(encoding::printable_json(json::write(json::value(std::move(line)))), std::move(then));
 }
 
 } // namespace davit::api

@@ -73,6 +73,11 @@ void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& conte
   resume(actor, std::move(work));
 }
 
+bool reads_files(const transport::server_request& request) {
+  const auto& path = request.segments;
+  return path.size() == 4 && path[1] == "tasks" && path[3] == "files";
+}
+
 /// What a request needs; none: it is everybody's.
 std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
   const auto& path = request.segments;
@@ -83,7 +88,7 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
   if (!page_asset(request.path).bytes.empty()) // it asks for the token itself
     return std::nullopt;
   // What lies in a container is nearer to who runs it than to who watches.
-  if (path.size() == 4 && path[1] == "tasks" && path[3] == "files")
+  if (reads_files(request))
     return api_scope::submit;
   if (request.method == "GET" || request.method == "HEAD")
     return api_scope::read;
@@ -131,9 +136,10 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
 
 /// Does what somebody asks for who was let in.
 void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
-  // Who needs no scope changes nothing.
+  // Who needs no scope changes nothing. What lies in a container may be anything: who reads it is written down too.
   const auto& request = client->request();
-  if (request.method != "GET" && request.method != "HEAD" && scope_of(request, self->state.context->settings.access))
+  auto changes = request.method != "GET" && request.method != "HEAD";
+  if ((changes || reads_files(request)) && scope_of(request, self->state.context->settings.access))
     self->state.audited[client.get()] = who;
   route(self, client, who);
 }

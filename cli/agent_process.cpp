@@ -2,7 +2,7 @@
 
 #include "actors/metrics.hpp"
 #include "api/api_server.hpp"
-#include "json/write.hpp"
+#include "cli/log_formatter.hpp"
 #include "store/private_files.hpp"
 #include "store/task_store.hpp"
 #include "transport/io_runtime.hpp"
@@ -284,51 +284,13 @@ void hide_memory() {
 #endif
 }
 
-namespace {
-
-/// An object on each line. The task, the attempt and the engine that a message is about are fields of their own, for
-/// those who search.
-class json_formatter final : public spdlog::formatter {
-public:
-  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& to) override {
-    std::string_view text{message.payload.data(), message.payload.size()};
-    json::object line{{"time", format_timestamp(std::chrono::time_point_cast<timestamp::duration>(message.time))},
-                      {"level", std::string_view{spdlog::level::to_string_view(message.level).data(),
-                                                 spdlog::level::to_string_view(message.level).size()}},
-                      {"message", json::detail::valid_utf8(text)}};
-    auto word_behind = [&](std::string_view word) {
-      auto at = text.find(word);
-      if (at == std::string_view::npos || (at != 0 && text[at - 1] != ' '))
-        return std::string_view{};
-      auto rest = text.substr(at + word.size());
-      return rest.substr(0, rest.find_first_of(" :,;)"));
-    };
-    if (uuid task; from_string(word_behind("task "), task))
-      line["task"] = to_string(task);
-    if (auto attempt = word_behind("attempt ");
-        !attempt.empty() && attempt.find_first_not_of("0123456789") == std::string_view::npos)
-      line["attempt"] = attempt;
-    if (auto engine = word_behind("engine "); !engine.empty() && text.starts_with("engine "))
-      line["engine"] = engine;
-    auto written = json::write(json::value(std::move(line))) + '\n';
-    to.append(written.data(), written.data() + written.size());
-  }
-
-  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<json_formatter>(); }
-};
-
-} // namespace
-
 int run_agent(configuration config, const api_factory& make_api) {
   hide_memory();
   if (rlimit files{}; ::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max; // shells are often given 1024, for programs that use select
     ::setrlimit(RLIMIT_NOFILE, &files);
   }
-  if (config.agent.log_format == "json")
-    spdlog::set_formatter(std::make_unique<json_formatter>());
-  else
-    spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
+  spdlog::set_formatter(make_log_formatter(config.agent.log_format == "json"));
   // Blocked before any thread starts, so that all inherit it, and read from a descriptor: no handler runs anywhere.
   sigset_t signals;
   ::sigemptyset(&signals);

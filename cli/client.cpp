@@ -77,35 +77,4 @@ command_failure failure_of(int status, const std::string& body) {
   return {text, status == 400 ? 2 : 125};
 }
 
-std::string printable(std::string_view text) {
-  std::string result;
-  auto show = [&](unsigned char byte) {
-    char code[8];
-    std::snprintf(code, sizeof code, "\\x%02x", byte);
-    result += code;
-  };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    auto byte = static_cast<unsigned char>(text[i]);
-    auto next
-      = [&](std::size_t ahead) { return i + ahead < text.size() ? static_cast<unsigned char>(text[i + ahead]) : 0u; };
-    std::size_t hidden = 0;
-    if (byte == 0xc2 && next(1) >= 0x80 && next(1) <= 0x9f) // C1 controls: some terminals take U+009B for ESC [
-      hidden = 2;
-    else if (byte == 0xe2
-             && ((next(1) == 0x80 && ((next(2) >= 0x8b && next(2) <= 0x8f) || (next(2) >= 0xaa && next(2) <= 0xae)))
-                 || (next(1) == 0x81 && next(2) >= 0xa6 && next(2) <= 0xa9)))
-      hidden = 3; // what turns the direction of writing around, or has no width: a text that reads as another
-    else if (byte == '\t' || byte == '\n')
-      result += ' ';
-    else if (byte < 0x20 || byte == 0x7f)
-      hidden = 1;
-    else
-      result += text[i];
-    for (std::size_t k = 0; k < hidden; ++k)
-      show(static_cast<unsigned char>(text[i + k]));
-    i += hidden > 1 ? hidden - 1 : 0;
-  }
-  return result;
-}
-
 } // namespace davit

@@ -1,6 +1,7 @@
 // The command line's side of the HTTP API.
 #pragma once
 
+#include "encoding/printable.hpp"
 #include "json/read.hpp"
 #include "transport/http_client.hpp"
 
@@ -43,7 +44,6 @@ transport::endpoint agent_endpoint(const std::string& host);
 /// The failure that an API answer stands for.
 command_failure failure_of(int status, const std::string& body);
 
-/// A text with what could move the cursor, change colours or retitle a terminal made visible.
-std::string printable(std::string_view text);
+using encoding::printable;
 
 } // namespace davit

@@ -23,13 +23,13 @@ int explain_policy(const configuration& config, const std::string& text, std::op
   auto judged = rules->judge(*spec, profile);
   auto least = least_profile(*spec);
   if (as_json) {
-    std::cout << json::write(
-      json::object{{"allowed", judged.violations.empty()},
-                   {"profile", to_string(*judged.effective.profile)},
-                   {"least_profile", least ? json::value(to_string(*least)) : json::value(nullptr)},
-                   {"violations", json::to_value(judged.violations)},
-                   {"additions", json::to_value(judged.additions)},
-                   {"effective", json::to_value(judged.effective)}})
+    std::cout << json_for_stdout(
+      json::write(json::object{{"allowed", judged.violations.empty()},
+                               {"profile", to_string(*judged.effective.profile)},
+                               {"least_profile", least ? json::value(to_string(*least)) : json::value(nullptr)},
+                               {"violations", json::to_value(judged.violations)},
+                               {"additions", json::to_value(judged.additions)},
+                               {"effective", json::to_value(judged.effective)}}))
               << '\n';
     return judged.violations.empty() ? 0 : 1;
   }

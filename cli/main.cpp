@@ -4,6 +4,7 @@
 #include "cli/embedded.hpp"
 #include "cli/explain.hpp"
 #include "cli/file_checks.hpp"
+#include "cli/log_formatter.hpp"
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
@@ -11,6 +12,7 @@
 #include "json/write.hpp"
 
 #include <CLI/CLI.hpp>
+#include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -47,7 +49,7 @@ int check_config(const std::string& file, bool defaults, bool reference) {
     usage("name a file: davit check-config FILE");
   auto config = read_configuration(file, {}, check_files);
   for (const auto& one : config.mistakes)
-    std::cerr << one.text() << '\n';
+    std::cerr << printable(one.text()) << '\n';
   if (!config.mistakes.empty())
     return 2;
   std::cout << file << ": good; " << config.agent.engines.size() << " engine(s)\n";
@@ -58,7 +60,7 @@ int doctor(const std::string& file, bool as_json) {
   auto config = read_configuration(file, {});
   if (!config.mistakes.empty()) {
     for (const auto& one : config.mistakes)
-      std::cerr << one.text() << '\n';
+      std::cerr << printable(one.text()) << '\n';
     return 2;
   }
   bool failed = false;
@@ -67,7 +69,7 @@ int doctor(const std::string& file, bool as_json) {
     for (const auto& one : findings) {
       failed |= one.verdict == "failed";
       if (as_json)
-        std::cout << json::write(one) << '\n';
+        std::cout << json_for_stdout(json::write(one)) << '\n';
       else
         rows.push_back({one.engine.empty() ? "-" : one.engine, one.check, one.verdict,
                         printable(one.detail) + (one.fix.empty() ? "" : "; fix: " + one.fix)});
@@ -94,7 +96,7 @@ int agent(const std::vector<std::string>& arguments) {
   }
   auto config = read_configuration(file, overrides, check_files);
   for (const auto& one : config.mistakes)
-    std::cerr << one.text() << '\n';
+    std::cerr << printable(one.text()) << '\n';
   return config.mistakes.empty() ? run_agent(std::move(config)) : 2;
 }
 
@@ -267,7 +269,7 @@ int dispatch(int argc, char** argv) {
   if (*explain_command) {
     auto config = read_configuration(file, {});
     for (const auto& one : config.mistakes)
-      std::cerr << one.text() << '\n';
+      std::cerr << printable(one.text()) << '\n';
     if (!config.mistakes.empty())
       return 2;
     std::optional<policy_profile> named;
@@ -291,7 +293,7 @@ int dispatch(int argc, char** argv) {
         return run_task(client, spec, {quiet, as_json});
       json::parser parser;
       auto text = client.call("POST", "/v1/tasks", submission(spec));
-      std::cout << (as_json ? text : text_at(parse(parser, text), "id") + "\n");
+      std::cout << (as_json ? json_for_stdout(text) : text_at(parse(parser, text), "id") + "\n");
       return 0;
     }
     if (detach)
@@ -326,7 +328,7 @@ int dispatch(int argc, char** argv) {
     }
     auto text = client.call("POST", "/v1/tasks", body);
     json::parser parser;
-    std::cout << (as_json ? text : text_at(parse(parser, text), "id") + "\n");
+    std::cout << (as_json ? json_for_stdout(text) : text_at(parse(parser, text), "id") + "\n");
   } else if (*ps_command) {
     std::string query;
     if (!state.empty())
@@ -363,7 +365,7 @@ int dispatch(int argc, char** argv) {
         throw command_failure{"the agent's answer is malformed: " + now.error().text()};
       if (now->state == task_state::finished) {
         if (as_json)
-          std::cout << text;
+          std::cout << json_for_stdout(text);
         else if (!now->message.empty())
           std::cerr << printable(now->message) << '\n';
         return exit_code_of(*now);
@@ -374,11 +376,11 @@ int dispatch(int argc, char** argv) {
   } else if (*inspect_command) {
     auto text = client.call("GET", "/v1/tasks/" + transport::url_encode(id));
     json::parser parser;
-    std::cout << (as_json ? text : json::write_indented(parse(parser, text)) + "\n");
+    std::cout << json_for_stdout(as_json ? text : json::write_indented(parse(parser, text)) + "\n");
   } else if (*cancel_command) {
     auto text = client.call("POST", "/v1/tasks/" + transport::url_encode(id) + "/cancel");
     if (as_json)
-      std::cout << text;
+      std::cout << json_for_stdout(text);
   } else if (*cp_command) {
     copy_files(client, source, folder);
   } else if (*engines_command) {
@@ -414,6 +416,7 @@ void keep_standard_streams() {
 int main(int argc, char** argv) {
   keep_standard_streams();
   spdlog::set_default_logger(spdlog::stderr_color_mt("davit"));
+  spdlog::set_formatter(davit::make_log_formatter(false));
   std::signal(SIGPIPE, SIG_IGN); // a write says so itself
   try {
     auto code = davit::dispatch(argc, argv);
@@ -428,7 +431,7 @@ int main(int argc, char** argv) {
     std::cerr << "davit: " << davit::printable(e.message) << '\n';
     return e.exit_code;
   } catch (const std::exception& e) {
-    std::cerr << "davit: an internal error: " << e.what() << '\n';
+    std::cerr << "davit: an internal error: " << davit::printable(e.what()) << '\n';
     return 125;
   }
 }

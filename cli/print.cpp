@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <unistd.h>
 
 namespace davit {
 
@@ -24,7 +25,15 @@ std::string age(const std::string& text) {
 
 } // namespace
 
-void print_table(const std::vector<std::vector<std::string>>& rows) {
+std::string json_for_stdout(std::string json) {
+  return ::isatty(STDOUT_FILENO) ? encoding::printable_json(json) : std::move(json);
+}
+
+void print_table(const std::vector<std::vector<std::string>>& table) {
+  auto rows = table;
+  for (auto& row : rows)
+    for (auto& cell : row)
+      cell = printable(cell);
   std::vector<std::size_t> widths;
   for (const auto& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) {
@@ -70,7 +79,7 @@ void print_tasks(api_client& client, const std::string& query, bool as_json, std
     for (auto one : list_at(root, "tasks")) {
       ++shown;
       if (as_json)
-        std::cout << simdjson::minify(one) << '\n';
+        std::cout << json_for_stdout(simdjson::minify(one)) << '\n';
       else
         rows.push_back({text_at(one, "id"), text_at(one, "state"), text_at(one, "outcome"), number_at(one, "exit_code"),
                         text_at(one["spec"].value(), "image"), age(text_at(one, "created_at")), text_at(one, "name")});
@@ -88,7 +97,7 @@ void print_engines(api_client& client, bool as_json) {
     {"ENGINE", "STATE", "BUSY", "SLOTS", "VERSION", "API", "LABELS", "MESSAGE"}};
   for (auto one : list_at(parse(parser, text), "engines")) {
     if (as_json) {
-      std::cout << simdjson::minify(one) << '\n';
+      std::cout << json_for_stdout(simdjson::minify(one)) << '\n';
       continue;
     }
     std::string labels;
@@ -118,7 +127,7 @@ void print_agents(api_client& client, bool as_json) {
     {"AGENT", "STATE", "VERSION", "BUSY", "SLOTS", "ENGINES", "LAST HEARTBEAT"}};
   for (auto one : list_at(parse(parser, text), "agents")) {
     if (as_json)
-      std::cout << simdjson::minify(one) << '\n';
+      std::cout << json_for_stdout(simdjson::minify(one)) << '\n';
     else
       rows.push_back({text_at(one, "name"), text_at(one, "state"), text_at(one, "version"), number_at(one, "busy"),
                       number_at(one, "slots"), engines_of(one), text_at(one, "heartbeat_at")});
@@ -138,7 +147,7 @@ void print_events(api_client& client, const std::string& id, bool as_json) {
       ++count;
       after = one["sequence"].get_int64().value();
       if (as_json)
-        std::cout << simdjson::minify(one) << '\n';
+        std::cout << json_for_stdout(simdjson::minify(one)) << '\n';
       else
         std::cout << text_at(one, "at") << "  " << text_at(one, "task") << "  " << text_at(one, "kind")
                   << (text_at(one, "outcome").empty() ? "" : " " + text_at(one, "outcome"))

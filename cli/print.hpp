@@ -24,7 +24,10 @@ simdjson::dom::array list_at(json::element root, std::string_view field);
 // -- printing
 // ------------------------------------------------------------------------------------------------------------
 
-/// Columns as wide as their widest cell; the first row is the heading.
+/// JSON for stdout: as it is for a program, harmless for a terminal.
+std::string json_for_stdout(std::string json);
+
+/// Columns as wide as their widest cell; the first row is the heading. Cells are made printable.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
 /// The newest `limit` tasks that fit `query` (`&state=queued`...).

@@ -1,5 +1,6 @@
 #include "cli/run.hpp"
 
+#include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 
 #include "json/write.hpp"
@@ -322,7 +323,7 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     write_all(2, "davit: the output could not be written (" + std::string{std::strerror(state.unwritten)}
                    + "); davit logs " + state.id + " has it\n");
   if (options.json)
-    write_out(state, 1, state.finished_json);
+    write_out(state, 1, json_for_stdout(state.finished_json));
   auto code = exit_code_of(ended);
   if (code == 0 && state.unwritten != 0)
     code = 125;

@@ -98,7 +98,7 @@ int list_tokens(const std::filesystem::path& file, bool as_json) {
     one.salt.clear();
     one.hash.clear();
     if (as_json)
-      std::cout << json::write(one) << '\n';
+      std::cout << json_for_stdout(json::write(one)) << '\n';
   }
   if (!as_json)
     print_table(rows);

@@ -6,7 +6,9 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <condition_variable>
+#include <fstream>
 #include <mutex>
+#include <sstream>
 
 using namespace davit;
 using namespace davit::test;
@@ -69,5 +71,10 @@ TEST_CASE(
     auto one = ask(), other = ask();
     return begins(one) == "HTTP/1.1 200" && begins(other) == "HTTP/1.1 200";
   }));
+  std::ostringstream audit;
+  audit << std::ifstream{agent.data() + "/audit.log"}.rdbuf();
+  CHECK(audit.str().find("\"method\":\"GET\",\"path\":\"/v1/tasks/" + to_string(id)
+                         + "/files\",\"status\":200,\"location\":\"\",\"file\":\"/out\"}")
+        != std::string::npos);
   files.let_go();
 }
