@@ -202,6 +202,9 @@ struct transition {
 /// generation (a lasting one: with the era) that `after` has.
 transition next(attempt_run before, const event& happened, const instant& when);
 
+/// The same in place: an attempt is large, and hears of much.
+std::vector<action> advance(attempt_run& run, const event& happened, const instant& when);
+
 /// What the attempt is at, for people.
 attempt_status status_of(const attempt_run& run);
 

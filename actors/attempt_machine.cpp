@@ -19,8 +19,14 @@ bool is_measured(std::string_view phase) {
 
 transition next(attempt_run before, const event& happened, const instant& when) {
   transition result{std::move(before), {}};
-  attempt_machine{result.after, when, result.actions}.hear(happened);
+  result.actions = advance(result.after, happened, when);
   return result;
+}
+
+std::vector<action> advance(attempt_run& run, const event& happened, const instant& when) {
+  std::vector<action> actions;
+  attempt_machine{run, when, actions}.hear(happened);
+  return actions;
 }
 
 attempt_status status_of(const attempt_run& run) {

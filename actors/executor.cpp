@@ -76,10 +76,9 @@ struct executor_state {
     for (; !events.empty() && !left; events.pop_front()) {
       static thread_local std::minstd_rand random{std::random_device{}()};
       auto before = run.generation;
-      auto [after, actions] = next(std::move(run), events.front(),
-                                   {self->clock().now(), std::chrono::system_clock::now(),
-                                    std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
-      run = std::move(after);
+      auto actions = advance(run, events.front(),
+                             {self->clock().now(), std::chrono::system_clock::now(),
+                              std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
       if (run.generation != before)
         stop_timers();
       for (auto& one : actions)
