@@ -43,7 +43,7 @@ struct agent_settings {
   duration retention{30LL * 24 * 3600 * 1000}; ///< Of finished tasks and their logs; 0: for ever.
   byte_size min_free_disk{256ull << 20};       ///< With less in the data directory, nothing is claimed.
   std::string store_url;
-  std::string api_listen{"127.0.0.1:7300"};
+  std::vector<std::string> api_listen{"127.0.0.1:7300"};
   access_settings access;
   std::string fleet = "default";
   bool shared_store = false; ///< Found out at the start: other agents may work with the store.

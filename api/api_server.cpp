@@ -244,11 +244,13 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (path.size() == 4 && path[3] == "wait")
         return task("GET", api_scope::read_all, wait);
       if (path.size() == 4 && path[3] == "logs")
-        return task("GET", api_scope::read_all, [who](auto self, auto client, auto id) { logs(self, client, id, who); });
+        return task("GET", api_scope::read_all,
+                    [who](auto self, auto client, auto id) { logs(self, client, id, who); });
       if (path.size() == 4 && path[3] == "files")
         return task("GET", api_scope::admin, files);
       if (path.size() == 4 && path[3] == "events")
-        return task("GET", api_scope::read_all, [who](auto self, auto client, auto id) { events(self, client, id, who); });
+        return task("GET", api_scope::read_all,
+                    [who](auto self, auto client, auto id) { events(self, client, id, who); });
     }
     if (path.size() == 2 && path[1] == "events")
       return only("GET", [&] { events(self, client, {}, who); });
@@ -264,9 +266,31 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   respond(self, client, problem(404, "there is nothing at " + request.path + "; /openapi.json lists what exists"));
 }
 
+/// At one more address; the reason if it can't be.
+std::optional<transport::error> listen(self_pointer self, const std::string& address) {
+  auto& state = self->state;
+  const auto& access = state.context->settings.access;
+  auto where = transport::parse_listen_address(address);
+  if (!where)
+    return where.error();
+  if (!access.tls_certificate.empty())
+    where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
+  auto server = transport::http_server::listen(
+    state.context->io.context(), *where, {},
+    [actor = weak(self), context = state.context, self](const exchange_ptr& client) {
+      resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
+    },
+    state.servers.empty() ? nullptr : state.servers.front()->connections());
+  if (!server)
+    return server.error();
+  state.servers.push_back(*server);
+  spdlog::info("the API listens on {}", to_string((*server)->where()));
+  return std::nullopt;
+}
+
 void count_connections(self_pointer self) {
   auto& state = self->state;
-  const auto& all = state.server->connections();
+  const auto& all = *state.servers.front()->connections();
   auto now = all.so_far();
   state.context->metrics->http_connections(all.size(), now.closed - state.counted.closed,
                                            now.turned_away - state.counted.turned_away);
@@ -279,26 +303,13 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
   state.addresses = std::move(addresses);
   state.draining = state.addresses.draining;
   state.collector.min_scrape_interval(caf::timespan{0});
-  auto where = transport::parse_endpoint(context->settings.api_listen.find("://") == std::string::npos
-                                           ? "tcp://" + context->settings.api_listen
-                                           : context->settings.api_listen);
-  const auto& access = context->settings.access;
-  state.access = std::make_unique<access_control>(access, context->settings.data_dir);
-  if (where && !access.tls_certificate.empty())
-    where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
-  auto server = !where
-                ? transport::result<std::shared_ptr<transport::http_server>>{where.error()}
-                : transport::http_server::listen(
-                  context->io.context(), *where, {}, [actor = weak(self), context, self](const exchange_ptr& client) {
-                    resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
-                  });
-  if (!server) {
-    self->quit(make_failure(server.error().code, server.error().message));
-    return api_actor::behavior_type::make_empty_behavior();
-  }
-  state.server = *server;
-  state.limits.emplace(state.server->connections().most());
-  spdlog::info("the API listens on {}", to_string(state.server->where()));
+  state.access = std::make_unique<access_control>(context->settings.access, context->settings.data_dir);
+  for (const auto& address : context->settings.api_listen)
+    if (auto wrong = listen(self, address)) {
+      self->quit(make_failure(wrong->code, wrong->message));
+      return api_actor::behavior_type::make_empty_behavior();
+    }
+  state.limits.emplace(state.servers.front()->connections()->most());
   self->delayed_send(self, 250ms, tick_atom_v);
   return {
     [=](const task_event& event) { on_event(self, event); },

@@ -71,13 +71,13 @@ struct api_state {
   static inline const char* name = "api";
 
   ~api_state() {
-    if (server)
-      server->stop();
+    for (const auto& one : servers)
+      one->stop();
   }
 
   context_ptr context;
   api_handles addresses;
-  std::shared_ptr<transport::http_server> server;
+  std::vector<std::shared_ptr<transport::http_server>> servers; ///< One for each address; they share their places.
   std::unique_ptr<access_control> access;
   std::optional<caller_limits> limits;                  ///< Once the server listens.
   transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.

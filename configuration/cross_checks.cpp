@@ -95,9 +95,20 @@ void check_label_limits(const std::vector<label_limit>& limits, mistake_list& mi
                                                       + one.value + "\" twice; leave one out");
 }
 
-void check_api(const std::string& listen, const access_settings& access, mistake_list& mistakes) {
-  auto where = transport::parse_endpoint(listen.find("://") == std::string::npos ? "tcp://" + listen : listen);
-  if (where && !where->is_unix()) {
+void check_api(const std::vector<std::string>& listen, const access_settings& access, mistake_list& mistakes) {
+  if (listen.empty())
+    mistakes.add("davit.api.listen", "must name at least one address");
+  auto only_unix = !listen.empty();
+  std::set<std::string> seen;
+  for (const auto& one : listen) {
+    auto where = transport::parse_listen_address(one);
+    if (!where)
+      continue; // its form was judged before
+    if (!seen.insert(to_string(*where)).second)
+      mistakes.add("davit.api.listen", "names " + one + " twice; leave one out");
+    only_unix &= where->is_unix();
+    if (where->is_unix())
+      continue;
     auto loopback = where->host == "localhost" || where->host == "::1" || where->host.starts_with("127.");
     if (!loopback && (access.tokens_file.empty() || access.tls_certificate.empty()))
       mistakes.add("davit.api.listen", where->host
@@ -112,7 +123,7 @@ void check_api(const std::string& listen, const access_settings& access, mistake
   check_file("davit.api.tls-certificate", access.tls_certificate, mistakes);
   check_file("davit.api.tls-key", access.tls_key, mistakes);
   check_file("davit.api.tls-client-ca", access.tls_client_ca, mistakes);
-  if (where && where->is_unix() && !access.tls_certificate.empty())
+  if (only_unix && !access.tls_certificate.empty())
     mistakes.add("davit.api.tls-certificate", "there is no TLS on a unix socket");
 }
 

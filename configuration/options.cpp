@@ -55,8 +55,11 @@ const std::vector<option<agent_settings>>& agent_options() {
 
     {"api.listen",
      at(&agent::api_listen),
-     "Where the API listens: host:port, or \"unix:///run/davit.sock\".",
-     {.format = &listen_address}},
+     "Where the API listens: host:port, or \"unix:///run/davit.sock\". TLS is for addresses with a port only, so one "
+     "agent "
+     "can have TLS outside and a unix socket inside: [\"0.0.0.0:7300\", \"unix:///run/davit.sock\"]. A single address "
+     "needs no brackets.",
+     {.format = &listen_address, .text_alone = true}},
     {"api.tokens-file",
      at(&agent::access, &access::tokens_file),
      "Tokens that may call the API (davit token create writes this file). Without it, only processes on this machine "

@@ -60,6 +60,7 @@ struct limits {
   const text_format* format = nullptr; ///< Of a text, or of each text of a list.
   std::string unset{};                 ///< What holds while it is not set, in words: `none`.
   std::string formerly{};              ///< A name that it had before; who writes it is told of the new one.
+  bool text_alone = false;             ///< A list of one text may be written as the text.
 };
 
 /// One option, of settings of type `Settings`.
@@ -167,7 +168,8 @@ option<Settings>::option(std::string name, Path path, std::string description,
     // What is judged: a count is judged as a wide number, so that a negative one is told of its bounds too.
     using read_type = std::conditional_t<std::is_same_v<value_type, std::uint32_t>, std::int64_t, value_type>;
     read_type taken{};
-    if (auto wrong = take(value, taken); !wrong.empty())
+    auto alone = limits.text_alone && caf::get_if<std::string>(&value) != nullptr;
+    if (auto wrong = take(alone ? caf::config_value{caf::config_value::list{value}} : value, taken); !wrong.empty())
       return wrong + ", not " + written(value);
     if (auto wrong = detail::out_of_bounds(taken, detail::widened<read_type>(limits)); !wrong.empty())
       return wrong;

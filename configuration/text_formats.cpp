@@ -43,7 +43,7 @@ std::string wrong_listen(const std::string& text) {
   auto scheme = text.find("://");
   if (scheme != std::string::npos && !text.starts_with("unix://") && !text.starts_with("tcp://"))
     return quoted(text) + " has a scheme that is not expected here; " + advice;
-  auto where = transport::parse_endpoint(scheme == std::string::npos ? "tcp://" + text : text, std::nullopt, advice);
+  auto where = transport::parse_listen_address(text);
   if (!where && scheme == std::string::npos)
     return quoted(text) + " is not a valid address; " + advice;
   if (!where)

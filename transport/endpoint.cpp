@@ -120,6 +120,11 @@ result<service_url> parse_service_url(const std::string& url, const std::string&
   return service_url{*where, path};
 }
 
+result<endpoint> parse_listen_address(const std::string& text) {
+  return parse_endpoint(text.find("://") == std::string::npos ? "tcp://" + text : text, std::nullopt,
+                        "write host:port or unix:///run/davit.sock");
+}
+
 std::string to_string(const endpoint& where) {
   if (where.is_unix())
     return "unix://" + where.path;

@@ -34,6 +34,9 @@ struct endpoint {
 result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_settings> tls = std::nullopt,
                                 std::string_view advice = "write unix:///path/to/docker.sock or tcp://host:port");
 
+/// Where to listen: `host:port`, `tcp://host:port` or `unix:///path`.
+result<endpoint> parse_listen_address(const std::string& text);
+
 struct host_and_port {
   std::string host;
   std::uint16_t port = 0;

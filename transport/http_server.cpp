@@ -36,9 +36,10 @@ std::size_t most_connections(std::size_t wanted) {
 class listening_server final : public http_server, public std::enable_shared_from_this<listening_server> {
 public:
   listening_server(asio::io_context& context, endpoint where, stream_acceptor acceptor,
-                   std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate)
+                   std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate,
+                   std::shared_ptr<open_connections> open)
     : context_(context), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
-      open_(std::make_shared<open_connections>(most_connections(rules_->limits.connections))),
+      open_(open ? std::move(open) : std::make_shared<open_connections>(most_connections(rules_->limits.connections))),
       certificate_(std::move(certificate)) {
     if (!where_.is_unix())
       where_.port = port_of(acceptor_);
@@ -51,7 +52,7 @@ public:
 
   endpoint where() const override { return where_; }
 
-  const open_connections& connections() const override { return *open_; }
+  const std::shared_ptr<open_connections>& connections() const override { return open_; }
 
   void stop() override {
     asio::post(acceptor_.get_executor(), [self = shared_from_this()] {
@@ -97,9 +98,9 @@ private:
 
 } // namespace
 
-result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& context, const endpoint& where,
-                                                         server_limits limits,
-                                                         std::function<void(exchange_ptr)> on_header) {
+result<std::shared_ptr<http_server>>
+http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
+                    std::function<void(exchange_ptr)> on_header, std::shared_ptr<open_connections> connections) {
   auto fail = [&](const error& e) {
     return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message};
   };
@@ -114,7 +115,7 @@ result<std::shared_ptr<http_server>> http_server::listen(asio::io_context& conte
     return fail(acceptor.error());
   auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_header)});
   auto server = std::make_shared<listening_server>(context, where, std::move(*acceptor), std::move(rules),
-                                                   std::move(certificate));
+                                                   std::move(certificate), std::move(connections));
   server->run();
   return std::shared_ptr<http_server>{server};
 }

@@ -19,18 +19,21 @@ public:
   /// the body back (Expect: 100-continue, RFC 9110, 10.1.1) is asked for it by read_body(). For port 0 the system
   /// chooses one. A unix socket has mode 0660 whatever the umask is; a stale one is replaced, a live one is an
   /// error. With `where.tls`: its certificate and key are shown, and if it names a CA, clients must show a certificate
-  /// that it has signed. The files are read again when they have changed.
+  /// that it has signed. The files are read again when they have changed. Servers with the same `connections` share
+  /// the places for them; none: its own.
   static result<std::shared_ptr<http_server>> listen(boost::asio::io_context& context, const endpoint& where,
-                                                     server_limits limits, std::function<void(exchange_ptr)> on_header);
+                                                     server_limits limits, std::function<void(exchange_ptr)> on_header,
+                                                     std::shared_ptr<open_connections> connections = nullptr);
   virtual ~http_server() = default;
 
   /// Where it really listens.
   virtual endpoint where() const = 0;
 
   /// The connections that it has, and has had.
-  virtual const open_connections& connections() const = 0;
+  virtual const std::shared_ptr<open_connections>& connections() const = 0;
 
-  /// Takes no further connections, and closes those that it has. Thread-safe.
+  /// Takes no further connections, and closes those that it has, also those of servers that share its places.
+  /// Thread-safe.
   virtual void stop() = 0;
 };
 

@@ -45,7 +45,7 @@ TEST_CASE("where there are tokens, nobody comes in without one, and each does wh
        old = tokens.make("old", "admin", {"--expires", "1ms"});
   auto listen = listen_address();
   test_agent agent{{}, [&](agent_settings& settings) {
-                     settings.api_listen = listen;
+                     settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
                    }};
   auto status = [&](const std::string& token, const std::string& method, const std::string& target) {
@@ -158,7 +158,7 @@ TEST_CASE("more requests than a token may make are turned away, others' are not"
 
 TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of its own nor across origins") {
   auto listen = listen_address();
-  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = listen; }};
+  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = {listen}; }};
   auto port = listen.substr(listen.find(':'));
   auto request = [&](const std::string& method, const std::string& headers) {
     raw_connection connection{listen};
@@ -186,7 +186,7 @@ TEST_CASE("a body is asked for and read after its header was authorized, and not
   auto token = tokens.make("ci", "submit"), reader = tokens.make("reader", "read");
   auto listen = listen_address();
   test_agent agent{{}, [&](agent_settings& settings) {
-                     settings.api_listen = listen;
+                     settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
                    }};
   auto header = [](const std::string& one) {
@@ -226,7 +226,7 @@ TEST_CASE("TLS and client certificates: whoever does not show the right one does
   auto token = tokens.make("t", "admin");
   auto listen = listen_address();
   auto settings_of = [&](agent_settings& settings) {
-    settings.api_listen = listen;
+    settings.api_listen = {listen};
     settings.access.tokens_file = tokens.path;
     settings.access.tls_certificate = server.certificate;
     settings.access.tls_key = server.key;
@@ -269,7 +269,7 @@ TEST_CASE("a certificate that is renewed is shown from the next connection on, a
   token_file tokens;
   tokens.make("t", "admin");
   test_agent agent{{}, [&, listen = listen_address()](agent_settings& settings) {
-                     settings.api_listen = listen;
+                     settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
                      settings.access.tls_certificate = first.certificate;
                      settings.access.tls_key = first.key;
@@ -292,7 +292,7 @@ TEST_CASE("a certificate that is renewed is shown from the next connection on, a
 
 TEST_CASE("a thousand connections that never say anything, and some that say it slowly, keep nobody out") {
   auto listen = listen_address();
-  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = listen; }};
+  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = {listen}; }};
   std::vector<raw_connection> silent;
   for (int i = 0; i < 1000; ++i)
     silent.emplace_back(listen);
@@ -310,7 +310,7 @@ TEST_CASE("a thousand connections that never say anything, and some that say it 
 
 TEST_CASE("bodies, headers and paths that are made to do harm are refused, and the agent serves on") {
   auto listen = listen_address();
-  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = listen; }};
+  test_agent agent{{}, [&](agent_settings& settings) { settings.api_listen = {listen}; }};
   auto answer_to = [&](const std::string& request) {
     raw_connection connection{listen};
     connection.send(request);
@@ -390,6 +390,10 @@ TEST_CASE("an address that can be reached from elsewhere needs TLS and tokens") 
   }
   CHECK(check("    tls-certificate = \"c\"\n").err.find("go together") != std::string::npos);
   CHECK(check("    tls-client-ca = \"c\"\n").err.find("need TLS") != std::string::npos);
+  CHECK(check("    listen = [\"unix:///x\", \"0.0.0.0:7300\"]\n").err.find("0.0.0.0 can be reached")
+        != std::string::npos);
+  CHECK(check("    listen = [\"127.0.0.1:7300\", \"tcp://127.0.0.1:7300\"]\n").err.find("twice") != std::string::npos);
+  CHECK(check("    listen = []\n").err.find("at least one address") != std::string::npos);
   CHECK(check("    listen = \"unix:///x\"\n    tls-certificate = \"c\"\n    tls-key = \"k\"\n")
           .err.find("no TLS on a unix socket")
         != std::string::npos);

@@ -35,7 +35,7 @@ struct owners {
               only_read = tokens.make("r", "read", {"--owner", "team-a"}),
               only_submit = tokens.make("s", "submit", {"--owner", "team-a"}), admin = tokens.make("root", "admin");
   test_agent agent{{}, [&](agent_settings& settings) {
-                     settings.api_listen = listen;
+                     settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
                    }};
 

@@ -14,7 +14,7 @@ TEST_CASE("a named volume is its owner's, and a task's labels stand below davit'
        b = tokens.make("b1", "submit,read", {"--owner", "team-b"});
   auto listen = listen_address();
   test_agent agent{{engine.settings(2)}, [&](agent_settings& settings) {
-                     settings.api_listen = listen;
+                     settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
                    }};
   auto run = [&](const std::string& token, const std::string& script) {
