@@ -1,0 +1,102 @@
+// A crowd that means harm at a live agent's port, with and without tokens, while somebody else works there.
+#include "fixture/hostile_crowd.hpp"
+#include "fixture/test_agent.hpp"
+#include "fixture/token_file.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <cstdlib>
+#include <thread>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What the crowd sends: each route with a wrong token, none and a right one; bodies that stop or are too long.
+std::vector<std::string> hostile_requests(const std::string& token, const std::string& task) {
+  std::vector<std::string> all;
+  for (const auto& who :
+       {std::string{}, std::string{"Authorization: Bearer davit_a_b\r\n"}, "Authorization: Bearer " + token + "\r\n"}) {
+    auto add = [&](const std::string& line, const std::string& headers = {}, const std::string& body = {}) {
+      all.push_back(line + " HTTP/1.1\r\nHost: localhost\r\n" + who + headers + "\r\n" + body);
+    };
+    for (auto target : {"/", "/page.js", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/tasks?limit=5",
+                        "/v1/events?after=0", "/v1/engines", "/v1/agents", "/v1/sinks", "/nowhere", "/v1/tasks/x"})
+      add("GET " + std::string{target});
+    for (auto part : {"", "/wait?timeout=50ms", "/logs", "/logs?follow=1", "/events", "/files?path=/etc"})
+      add("GET /v1/tasks/" + task + part);
+    add("GET /v1/events", "Accept: text/event-stream\r\n");
+    add("GET /v1/tasks/" + task + "/logs?follow=1", "Accept: text/event-stream\r\n");
+    const std::string body = R"({"image":"a","command":["true"],"queue_timeout":"1s"})";
+    add("POST /v1/tasks", "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
+    add("POST /v1/tasks", "Transfer-Encoding: chunked\r\n", "5\r\n{\"ima\r\n0\r\n\r\n");
+    add("POST /v1/tasks", "Content-Length: 4000000\r\n", std::string(50'000, ' '));
+    add("POST /v1/tasks", "Expect: 100-continue\r\nContent-Length: 4000000\r\n");
+    add("POST /v1/tasks", "Content-Length: 99999999999\r\n");
+    add("POST /v1/tasks/" + task + "/cancel");
+    add("DELETE /v1/tasks/" + task);
+  }
+  return all;
+}
+
+} // namespace
+
+TEST_CASE("a crowd in every state, with and without tokens: others are served, each answer is whole, and all is "
+          "forgotten when it has gone",
+          "[crowd]") {
+  auto number = [](const char* name, unsigned standard) {
+    auto text = std::getenv(name);
+    return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : standard;
+  };
+  token_file tokens;
+  auto hostile = tokens.make("hostile", "submit,read,cancel"), good = tokens.make("good", "submit,read");
+  auto listen = listen_address();
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = {listen};
+                     settings.access.tokens_file = tokens.path;
+                     settings.access.rate_limit = 0;
+                   }};
+  agent.use_token(hostile);
+  auto task = to_string(agent.submit(busybox("true")));
+  agent.use_token(good);
+  crowd_plan plan;
+  plan.port = static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1)));
+  plan.seed = number("DAVIT_CROWD_SEED", 1);
+  plan.connections = number("DAVIT_CROWD", 400);
+  plan.requests = hostile_requests(hostile, task);
+  INFO("DAVIT_CROWD_SEED=" << plan.seed);
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{number("DAVIT_CROWD_SECONDS", 4)};
+  crowd_report report;
+  std::thread besiegers{[&] { report = besiege(plan, until); }};
+  std::size_t served = 0;
+  std::vector<std::string> unexpected;
+  while (std::chrono::steady_clock::now() < until && unexpected.empty()) {
+    try {
+      // Loopback is one address of many clients: a known one at work keeps its place.
+      auto status = agent.http("POST", "/v1/tasks", {}, R"({"image":"b","command":["true"]})").status;
+      if (status != 202)
+        unexpected.push_back("submit: " + std::to_string(status));
+      auto listed = agent.http("GET", "/v1/tasks?limit=3");
+      if (listed.status != 200 || listed.body.find(task) != std::string::npos)
+        unexpected.push_back("list: " + std::to_string(listed.status) + " " + listed.body);
+      ++served;
+    } catch (const std::exception& e) {
+      unexpected.emplace_back(e.what());
+    } catch (const command_failure& failure) {
+      unexpected.push_back(failure.message);
+    }
+  }
+  besiegers.join();
+  for (const auto& one : unexpected)
+    FAIL_CHECK(one);
+  for (const auto& one : report.wrong)
+    FAIL_CHECK("this is no answer: " << one);
+  CHECK(served > 0);
+  CHECK(report.answers > 0);
+  CHECK(eventually([&] { return agent.metric("davit_http_connections") <= 2; }));
+  INFO(report.connected << " connections, " << report.answers << " answers, the good client " << served << " times");
+  if (std::getenv("DAVIT_CROWD_SECONDS"))
+    WARN(report.connected << " connections, " << report.answers << " answers, the good client " << served << " times");
+}
