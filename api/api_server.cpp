@@ -43,6 +43,31 @@ void respond(self_pointer self, const exchange_ptr& client, server_response resp
                       [client, response = std::move(response)] { client->respond(response); });
 }
 
+namespace {
+
+/// Runs the work among the actor's messages; answers the client if the actor has gone.
+void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& context, const exchange_ptr& client,
+                      std::function<void()> work) {
+  if (context->ending->load()) // whatever is stuck among the actors
+    return client->respond(problem(503, "the agent is ending"));
+  if (!actor.lock())
+    return client->respond(problem(503, "the API is being restarted"));
+  resume(actor, std::move(work));
+}
+
+} // namespace
+
+void audit_read(self_pointer self, const exchange_ptr& client, const caller& who, std::function<void()> then) {
+  auto& state = self->state;
+  const auto& method = client->request().method;
+  if ((method != "GET" && method != "HEAD") || state.audited.contains(client.get())) // it is written down as it ends
+    return then();
+  state.access->audit(who, client->request(), 200, {},
+                      [actor = weak(self), context = state.context, client, then = std::move(then)] {
+                        resume_or_refuse(actor, context, client, then);
+                      });
+}
+
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body) {
   respond(self, client, {status, "application/json", json::write(body) + "\n", {}});
 }
@@ -62,16 +87,6 @@ std::optional<server_response> over_limit(self_pointer self, const exchange_ptr&
 }
 
 namespace {
-
-/// Runs the work among the actor's messages; answers the client if the actor has gone.
-void resume_or_refuse(const caf::weak_actor_ptr& actor, const context_ptr& context, const exchange_ptr& client,
-                      std::function<void()> work) {
-  if (context->ending->load()) // whatever is stuck among the actors
-    return client->respond(problem(503, "the agent is ending"));
-  if (!actor.lock())
-    return client->respond(problem(503, "the API is being restarted"));
-  resume(actor, std::move(work));
-}
 
 bool reads_files(const transport::server_request& request) {
   const auto& path = request.segments;
@@ -253,7 +268,13 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
                     [who](auto self, auto client, auto id) { events(self, client, id, who); });
     }
     if (path.size() == 2 && path[1] == "events")
-      return only("GET", [&] { events(self, client, {}, who); });
+      return only("GET", [&] {
+        auto read = [=] { events(self, client, {}, who); };
+        if (allows(who.scopes, api_scope::read_all))
+          audit_read(self, client, who, read);
+        else
+          read();
+      });
     if (path.size() == 2 && path[1] == "engines")
       return only("GET", [&] { engines(self, client); });
     if (path.size() == 2 && path[1] == "sinks")

@@ -97,6 +97,9 @@ caf::weak_actor_ptr weak(self_pointer self);
 void respond(self_pointer self, const exchange_ptr& client, server_response response);
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
 
+/// Writes down that the caller reads what is another owner's, and goes on when that is written.
+void audit_read(self_pointer self, const exchange_ptr& client, const caller& who, std::function<void()> then);
+
 /// Takes a part of what `caller` may hold, for as long as the request lasts. None: it was taken; otherwise the answer.
 /// `limit` is the metric's label, `what` says what there would be too much of.
 std::optional<server_response> over_limit(self_pointer self, const exchange_ptr& client, fair_limit& from,

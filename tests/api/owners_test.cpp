@@ -10,6 +10,7 @@
 
 #include <boost/json.hpp>
 
+#include <fstream>
 #include <set>
 
 using namespace davit;
@@ -118,6 +119,35 @@ TEST_CASE_METHOD(owners, "lists, events and keys are each owner's own") {
   CHECK(ask(a, "GET", "/v1/events").body.find(of_b) == std::string::npos);
   CHECK(ask(a, "GET", "/v1/events").body.find(of_a) != std::string::npos);
   CHECK(ask(watcher, "GET", "/v1/events").body.find(of_b) != std::string::npos);
+}
+
+TEST_CASE_METHOD(owners, "who reads another owner's tasks is in the audit log, and who reads its own is not") {
+  auto id = submit(a);
+  auto lines = [&](const std::string& who) {
+    std::ifstream in{agent.data() + "/audit.log"};
+    std::vector<std::string> all;
+    for (std::string line; std::getline(in, line);)
+      if (line.find("\"token " + who + " ") != std::string::npos && line.find("\"GET\"") != std::string::npos)
+        all.push_back(line);
+    return all;
+  };
+  const std::vector<std::string> targets{"/v1/tasks/" + id,
+                                         "/v1/tasks/" + id + "/logs",
+                                         "/v1/tasks/" + id + "/events",
+                                         "/v1/tasks/" + id + "/wait?timeout=1ms",
+                                         "/v1/tasks",
+                                         "/v1/events"};
+  for (const auto& target : targets)
+    for (const auto& token : {a, watcher, admin})
+      CHECK(ask(token, "GET", target).status < 300);
+  ask(watcher, "GET", "/v1/tasks?owner=team-b"); // there is nothing to read
+  CHECK(lines("a1").empty());
+  for (auto who : {"watcher", "root"}) {
+    auto said = lines(who);
+    REQUIRE(said.size() == targets.size());
+    for (std::size_t i = 0; i < said.size(); ++i)
+      CHECK(said[i].find("\"path\":\"" + targets[i].substr(0, targets[i].find('?')) + "\"") != std::string::npos);
+  }
 }
 
 TEST_CASE_METHOD(owners, "a stream of events tells an owner of its own tasks, also of those that come later") {
