@@ -205,7 +205,7 @@ awaitable<result<void>> engine_client::ping(call_options options) {
 
 awaitable<result<engine_info>> engine_client::info(call_options options) {
   auto self = shared_from_this();
-  auto response = co_await call("GET", "/info", {}, std::move(options));
+  auto response = co_await call("GET", "/info", {}, options);
   if (!response)
     co_return response.error();
   auto info = read_info(response->body);
@@ -250,7 +250,7 @@ awaitable<result<void>> engine_client::identify(engine_info& info, call_options 
     json::object body{{"Name", engine_volume}, {"Labels", json::object{{std::string{engine_label}, id}}}};
     auto made = co_await call("POST", "/volumes/create", json::write(json::value(std::move(body))), std::move(options));
     id = made ? label_of(made->body) : std::string{};
-  } else if (is_connection_trouble(found.error().code)) {
+  } else if (auto code = found.error().code; code == engine_errc::cancelled || is_connection_trouble(code)) {
     co_return found.error();
   }
   if (!id.empty()) { // else it may not have volumes, or davit may not make them
