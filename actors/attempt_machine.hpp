@@ -161,8 +161,8 @@ private:
   template <class Event>
   void dispatch(const Event& happened);
 
-  bool heard_of_lasting(const refusal& why);
-  bool is_trouble(const refusal& why) const;
+  bool heard_of_lasting(const refusal& one);
+  bool is_trouble(const refusal& one) const;
   void hold(asked what, const failure& why);
   void engine_back();
   void give_up();

@@ -40,7 +40,7 @@ std::string why_no_init(const task_spec& spec, const engine_info& engine);
 
 /// The task's container with davit's init as its first process; of an image that has been looked up, and has a command
 /// if the plan has none.
-container_plan with_init(container_plan of_task, const image_info& image, const std::string& nonce);
+container_plan with_init(container_plan plan, const image_info& image, const std::string& nonce);
 
 /// Whether the kernel may find the container's arguments and variables too much for one program; how much it takes
 /// depends on the stack's limit.

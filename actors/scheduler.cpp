@@ -130,6 +130,7 @@ void claim(scheduler_pointer self) {
   request.at_work.insert(request.at_work.end(), state.ending.begin(), state.ending.end());
   state.claiming = true;
   state.claim_again = request.first; // then for what is new
+  auto first = request.first;
   auto go_on = [self] {
     self->state.claiming = false;
     if (self->state.claim_again)
@@ -137,7 +138,7 @@ void claim(scheduler_pointer self) {
   };
   self->request(state.addresses.store, caf::infinite, claim_atom_v, std::move(request))
     .then(
-      [self, go_on, first = request.first, incarnation = state.incarnation](claim_answer& answer) {
+      [self, go_on, first, incarnation = state.incarnation](claim_answer& answer) {
         // Or else this scheduler was fenced meanwhile: its next incarnation takes over what the answer holds.
         if (incarnation == self->state.incarnation)
           claimed(self, answer, first);
@@ -276,7 +277,8 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
     [=](wire_atom, const scheduler_handles& addresses) {
       auto& state = self->state;
       state.addresses = addresses;
-      tell_executors(self, all_of_them, wire_atom_v, executor_handles{addresses});
+      const executor_handles& theirs = addresses;
+      tell_executors(self, all_of_them, wire_atom_v, theirs);
       if (state.stage != drain_stage::stopping && addresses.stage == drain_stage::stopping)
         tell_executors(self, all_of_them, stop_atom_v);
       state.stage = std::max(state.stage, addresses.stage);

@@ -11,8 +11,8 @@ namespace {
 
 void start_executor(scheduler_pointer self, live_attempt& one) {
   auto& state = self->state;
-  one.executor
-    = state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), state.addresses);
+  const executor_handles& addresses = state.addresses;
+  one.executor = state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), addresses);
   self->monitor(one.executor);
   if (state.stage == drain_stage::stopping)
     self->send(one.executor, stop_atom_v);

@@ -262,7 +262,7 @@ void sink_state::read(const sink_turn& turn) {
 
 void sink_state::read_from_keeper(const sink_turn& turn, const shipped_log& log) {
   log_query query{turn.key, log.offset, page_bytes, logs.count() > most_reads ? duration{200} : duration{5000}, false};
-  self->request(addresses.logs, caf::infinite, ship_atom_v, settings.name, std::move(query))
+  self->request(addresses.logs, caf::infinite, ship_atom_v, settings.name, query)
     .then(
       [this, turn](log_page& page) {
         --reads;

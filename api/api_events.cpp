@@ -116,7 +116,7 @@ void on_event(self_pointer self, const task_event& event) {
     return;
   auto has_reader
     = std::any_of(state.logs.begin(), state.logs.end(), [&](const auto& one) { return one->at.task == event.task; });
-  if (state.waiting.count(event.task) == 0 && !has_reader)
+  if (!state.waiting.contains(event.task) && !has_reader)
     return;
   self->request(state.addresses.store, caf::infinite, find_atom_v, event.task)
     .then(

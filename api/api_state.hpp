@@ -149,7 +149,7 @@ void keep_streams_alive(self_pointer self);
 
 void engines(self_pointer self, exchange_ptr client);
 void agents(self_pointer self, exchange_ptr client);
-void drain(self_pointer self, exchange_ptr client, const std::string& name);
+void drain(self_pointer self, exchange_ptr client, const std::string& asked);
 void ready(self_pointer self, exchange_ptr client);
 void sinks(self_pointer self, exchange_ptr client);
 void metrics_page(self_pointer self, exchange_ptr client);

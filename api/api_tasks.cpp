@@ -119,7 +119,7 @@ void list(self_pointer self, exchange_ptr client, const caller& who) {
     query.owner = who.owner;
   for (const auto& [name, value] : client->request().query) {
     if (name == "state") {
-      task_state state;
+      task_state state{};
       if (!from_string(value, state))
         return respond(self, client, problem(400, "state: must be " + expected_text(state), "state"));
       query.state = state;
@@ -314,7 +314,7 @@ void wait(self_pointer self, exchange_ptr client, task_id id) {
   }
   // First in the line, then the look: an end between the two is not missed.
   auto entry = self->state.waiting.emplace(id, waiting_client{client, steady::now() + limit});
-  client->on_closed([actor = weak(self), self, id, client] {
+  client->on_closed([actor = weak(self), self, client] {
     resume(actor,
            [=] { std::erase_if(self->state.waiting, [&](const auto& one) { return one.second.client == client; }); });
   });

@@ -111,6 +111,7 @@ int main(int argc, char** argv) {
   auto counters = std::make_shared<metrics>(system);
   ledger book;
   std::vector<engine_actor> engines;
+  engines.reserve(static_cast<std::size_t>(count + 1) / 2);
   for (int i = 0; i < (count + 1) / 2; ++i)
     engines.push_back(spawn_instant_engine(system, 100ms, [&](const container_plan& plan) { book.make(plan); }));
   std::vector<std::unique_ptr<instant_agent>> agents;

@@ -178,6 +178,7 @@ struct bench {
     asio::io_context context{1};
     auto left = count;
     std::vector<std::shared_ptr<transport::http_client>> clients;
+    clients.reserve(static_cast<std::size_t>(at_once));
     for (int i = 0; i < at_once; ++i)
       clients.push_back(std::make_shared<transport::http_client>(context.get_executor(), engine));
     auto begun = steady::now();
@@ -232,6 +233,7 @@ public:
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
       std::vector<char*> words;
+      words.reserve(command.size() + 1);
       for (const auto& one : command)
         words.push_back(const_cast<char*>(one.c_str()));
       words.push_back(nullptr);

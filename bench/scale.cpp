@@ -102,6 +102,7 @@ int main(int argc, char** argv) {
   fill(url, tasks, "");
   std::atomic<int> left{tasks}, done{0};
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<std::size_t>(agents));
   auto begun = std::chrono::steady_clock::now();
   for (int i = 0; i < agents; ++i)
     threads.emplace_back([&, i] { agent(url, i, left, done); });

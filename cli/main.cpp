@@ -273,7 +273,7 @@ int dispatch(int argc, char** argv) {
     if (!config.mistakes.empty())
       return 2;
     std::optional<policy_profile> named;
-    if (policy_profile value; !profile.empty()) {
+    if (policy_profile value{}; !profile.empty()) {
       if (!from_string(profile, value))
         usage("--profile: must be " + expected_text(value));
       named = value;

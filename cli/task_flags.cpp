@@ -279,7 +279,7 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     spec.mounts.push_back(std::move(made));
   }
   if (!flags.profile.empty()) {
-    policy_profile profile;
+    policy_profile profile{};
     if (!from_string(flags.profile, profile))
       usage("--profile: must be " + expected_text(profile));
     spec.profile = profile;

@@ -59,13 +59,13 @@ int create_token(const std::filesystem::path& file, const std::string& name,
     usage("--owner: letters, digits, dot, underscore, hyphen and @ only, and not \"loopback\"");
   std::vector<api_scope> scopes;
   for (const auto& one : scope_names) {
-    api_scope scope;
+    api_scope scope{};
     if (!from_string(one, scope))
       usage("--scope: \"" + one + "\" must be " + expected_text(scope));
     scopes.push_back(scope);
   }
   std::optional<policy_profile> profile;
-  if (policy_profile value; !profile_name.empty()) {
+  if (policy_profile value{}; !profile_name.empty()) {
     if (!from_string(profile_name, value))
       usage("--profile: must be " + expected_text(value));
     profile = value;

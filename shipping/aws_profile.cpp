@@ -42,8 +42,8 @@ std::string aws_profile(const environment& get) {
   return profile.empty() ? "default" : profile;
 }
 
-std::string aws_shared_file(const environment& get, const char* name, const char* usual) {
-  auto path = aws_variable(get, name);
+std::string aws_shared_file(const environment& get, const char* variable, const char* usual) {
+  auto path = aws_variable(get, variable);
   return path.empty() ? aws_variable(get, "HOME") + "/.aws/" + usual : path;
 }
 

@@ -14,18 +14,18 @@ constexpr std::size_t footer_bytes = 9;
 
 } // namespace
 
-std::optional<std::vector<packed_frame>> read_seek_table(const stored_reader& stored, std::uint64_t end) {
+std::optional<std::vector<packed_frame>> read_seek_table(const stored_reader& stored, std::uint64_t size) {
   char footer[footer_bytes];
-  if (end < 17 || stored(footer, footer_bytes, end - footer_bytes) != footer_bytes)
+  if (size < 17 || stored(footer, footer_bytes, size - footer_bytes) != footer_bytes)
     return std::nullopt;
   std::uint32_t count = 0, magic = 0;
   std::memcpy(&count, footer, 4);
   std::memcpy(&magic, footer + 5, 4);
-  if (magic != seekable_magic || std::uint64_t{count} * 8 + 17 > end)
+  if (magic != seekable_magic || std::uint64_t{count} * 8 + 17 > size)
     return std::nullopt;
   std::vector<std::uint32_t> entries(std::size_t{count} * 2);
   auto bytes = entries.size() * 4;
-  if (stored(reinterpret_cast<char*>(entries.data()), bytes, end - footer_bytes - bytes)
+  if (stored(reinterpret_cast<char*>(entries.data()), bytes, size - footer_bytes - bytes)
       != static_cast<std::int64_t>(bytes))
     return std::nullopt;
   std::vector<packed_frame> frames;
@@ -34,7 +34,7 @@ std::optional<std::vector<packed_frame>> read_seek_table(const stored_reader& st
     frames.push_back({at, entries[2 * i], raw, entries[2 * i + 1]});
     at += entries[2 * i];
     raw += entries[2 * i + 1];
-    if (at > end || entries[2 * i + 1] > 2 * block_bytes)
+    if (at > size || entries[2 * i + 1] > 2 * block_bytes)
       return std::nullopt;
   }
   return frames;

@@ -137,6 +137,7 @@ std::vector<claimed_attempt> sql_agents::take_over(const std::string& from, cons
     "UPDATE attempt SET agent = :asker, incarnation = :incarnation WHERE agent = :agent AND outcome IS NULL",
     request.agent, to_string(request.incarnation), from);
   std::vector<claimed_attempt> found;
+  found.reserve(open.size());
   for (const auto& [task, n] : open)
     found.push_back(resumed(task, n, request.incarnation, session_.how().shared()));
   return found;

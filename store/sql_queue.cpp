@@ -44,6 +44,7 @@ public:
                              number{after->priority}, number{after->turn}, number{after->turn}, after->id)
                        : ask(usual, text, lane.pinned, lane.placement, now_);
     std::vector<queued_row> rows;
+    rows.reserve(found.size());
     for (auto& [id, priority, turn, attempts, created, not_before, owner, name, message, spec, secrets] : found)
       rows.push_back({{priority, turn, std::move(id)},
                       attempts,
@@ -196,11 +197,11 @@ std::optional<result<task_receipt>> sql_queue::known_by_key(const new_task& task
   return task_receipt{read_id(existing), existing == id};
 }
 
-result<std::uint32_t> sql_queue::expire(timestamp at) {
+result<std::uint32_t> sql_queue::expire(timestamp now) {
   auto due
     = session_.guarded<std::vector<std::tuple<std::string>>>([&]() -> result<std::vector<std::tuple<std::string>>> {
         return session_.kept().rows<std::string>(
-          "SELECT id FROM task WHERE state = 'queued' AND queue_until > 0 AND queue_until <= :at", number_of(at));
+          "SELECT id FROM task WHERE state = 'queued' AND queue_until > 0 AND queue_until <= :at", number_of(now));
       });
   if (!due)
     return due.error();
@@ -212,7 +213,7 @@ result<std::uint32_t> sql_queue::expire(timestamp at) {
       session_.kept().run(
         "UPDATE task SET state = 'finished', outcome = 'timed_out', finished_at = :now, message = :message"
         " WHERE id = :id AND state = 'queued'",
-        number_of(at), message, id);
+        number_of(now), message, id);
       events_.add(id, 0, "finished", task_state::finished, outcome::timed_out, message);
     }
     return static_cast<std::uint32_t>(due->size());

@@ -68,7 +68,7 @@ T read_json(const std::string& text) {
 std::string spec_text(task_spec spec);
 
 /// A spec's text without what differs when its submitter asks again within another trace.
-std::string without_trace(const std::string& spec);
+std::string without_trace(const std::string& text);
 
 /// The secrets, which must be sealed by now; empty if there are none.
 std::string secrets_text(const task_spec& spec);

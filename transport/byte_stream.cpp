@@ -107,7 +107,7 @@ public:
   void close() noexcept override { beast::get_lowest_layer(stream_).close(); }
 
   bool idle_and_alive() noexcept override {
-    char byte;
+    char byte = 0;
     auto fd = beast::get_lowest_layer(stream_).socket().native_handle();
     return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   }

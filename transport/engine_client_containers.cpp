@@ -102,6 +102,7 @@ awaitable<result<std::vector<container_summary>>>
 engine_client::list_containers(std::vector<std::string> labels, call_options options) {
   auto self = shared_from_this();
   std::vector<std::pair<std::string, std::string>> filters;
+  filters.reserve(labels.size());
   for (auto& label : labels)
     filters.emplace_back("label", std::move(label));
   auto response = co_await call("GET", "/containers/json?all=1&filters=" + url_encode(write_filters(filters)), {},
