@@ -76,7 +76,7 @@ protected:
   using answer_or = std::variant<typename Ask::answer, failure>;
 
   // Does what is asked, and answers truly; none: it takes longer.
-  std::optional<answer_or<ask::judge>> act_out(const ask::judge&) {
+  std::optional<answer_or<ask::judge>> act_out(const ask::judge&) const {
     ask::judge::answer judged;
     judged.effective = work_.task.spec;
     return judged;
@@ -99,7 +99,7 @@ protected:
       end_container(init::unused_code);
     return std::uint32_t{world_.begun ? 2u : 1u};
   }
-  std::optional<answer_or<ask::history>> act_out(const ask::history&) {
+  std::optional<answer_or<ask::history>> act_out(const ask::history&) const {
     std::vector<engine_event> events;
     auto add = [&](const char* action) {
       events.emplace_back();
@@ -115,7 +115,7 @@ protected:
     }
     return events;
   }
-  std::optional<answer_or<ask::first_line>> act_out(const ask::first_line&) {
+  std::optional<answer_or<ask::first_line>> act_out(const ask::first_line&) const {
     return std::string{world_.begun ? "davit-init nonce begun 0 0;" : ""};
   }
   std::optional<answer_or<ask::pull_image>> act_out(const ask::pull_image&) { return ask::nothing{}; }

@@ -336,7 +336,7 @@ TEST_CASE_METHOD(fixture, "the logs since a time are found in memory, on disk, a
   std::vector<attempt_key> expected{in_memory};
   for (int i = 0; i < 20; ++i) {
     attempt_key key{uuid::make_v7(), 1 + i};
-    auto writer = std::move(*store::log_writer::open(store::log_path(context->settings.log_folder(), key), 0));
+    auto writer = *store::log_writer::open(store::log_path(context->settings.log_folder(), key), 0);
     expected.push_back(key);
   }
   expected.insert(expected.end(), stored.begin(), stored.end());
@@ -357,7 +357,7 @@ TEST_CASE("logs that sinks have not read are kept within a bound, the newest lon
   std::vector<attempt_key> keys;
   auto add = [&](std::set<std::string> sinks) {
     keys.push_back({uuid::make_v7(), 1});
-    auto log = std::move(*store::log_writer::open(folder / "none", 0, store::log_place::memory));
+    auto log = *store::log_writer::open(folder / "none", 0, store::log_place::memory);
     REQUIRE(log->append({{log_stream::out, {}, std::string(1000, 'x')}}).has_value());
     kept.add(keys.back(), std::move(log), std::move(sinks));
   };

@@ -163,8 +163,8 @@ struct fixture : actor_fixture {
 
   sink_handles addresses() {
     sink_handles made;
-    made.logs = caf::actor_cast<log_actor>(logs);
-    made.store = caf::actor_cast<store_actor>(store);
+    made.logs = caf::actor_cast<log_actor>(logs_);
+    made.store = caf::actor_cast<store_actor>(store_);
     return made;
   }
   void start() {
@@ -196,7 +196,7 @@ struct fixture : actor_fixture {
   void write(const attempt_key& key, int count, const std::string& word = "line ") {
     auto& log = all.logs[key];
     if (!log)
-      log = std::move(*store::log_writer::open(folder / ("log " + to_string(key.task)), 0, store::log_place::memory));
+      log = *store::log_writer::open(folder / ("log " + to_string(key.task)), 0, store::log_place::memory);
     for (int i = 1; i <= count; ++i)
       CHECK(log->append({{log_stream::out, {}, word + std::to_string(i)}}).has_value());
   }
@@ -215,8 +215,8 @@ struct fixture : actor_fixture {
   }
 
 private:
-  caf::actor logs = system.spawn(log_keeper_dummy, shared);
-  caf::actor store = system.spawn(store_dummy, shared);
+  caf::actor logs_ = system.spawn(log_keeper_dummy, shared);
+  caf::actor store_ = system.spawn(store_dummy, shared);
 };
 
 std::vector<std::string> numbered(int from, int to) {

@@ -152,7 +152,7 @@ struct fixture {
     self->send(keeper, accept_atom_v, spec_of(name), std::string{"me"});
   }
 
-  std::size_t tasks() {
+  std::size_t tasks() const {
     auto store = store::task_store::open(url);
     task_query query;
     query.limit = 1000;

@@ -125,11 +125,10 @@ inline caf::behavior dummy(caf::event_based_actor* self, ledger* book, std::stri
   if (book->fail_at_start.contains(name))
     self->quit(make_failure(caf::sec::runtime_error, "it can't start"));
   self->set_exit_handler([=](caf::exit_msg& message) {
-    if (message.reason != caf::exit_reason::user_shutdown)
-      self->quit(message.reason);
-    else if (book->fail_while_stopping.contains(name))
+    auto asked = message.reason == caf::exit_reason::user_shutdown;
+    if (asked && book->fail_while_stopping.contains(name))
       self->quit(caf::exit_reason::out_of_workers);
-    else if (!book->hang.contains(name))
+    else if (!asked || !book->hang.contains(name))
       self->quit(message.reason);
   });
   auto waiting = std::make_shared<std::vector<caf::response_promise>>();

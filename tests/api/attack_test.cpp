@@ -354,7 +354,7 @@ TEST_CASE("bodies, headers and paths that are made to do harm are refused, and t
     auto answer = connection.read();
     CHECK((answer.empty() || answer.starts_with("HTTP/1.1 4")));
   }
-  for (std::string body :
+  for (const std::string& body :
        {std::string(3'000'000, '['), std::string(100'000, '{'),
         std::string{R"({"image":")"} + std::string(3'000'000, 'a') + "\"}", std::string{"{\"image\":\"\\ud800\"}"},
         std::string{"\xff\xfe{}"}, std::string{"null"}, std::string{R"({"image":"a","image":"b"})"},

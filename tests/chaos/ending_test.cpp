@@ -166,7 +166,7 @@ TEST_CASE("a sink or a reaper that fails for ever does not end its agent; an eng
     return agent.http("GET", "/v1/engines").body.find("engine_connection e fails repeatedly") != std::string::npos;
   }));
   fail_again_and_again(agent, [](const directory& all) {
-    return all.sandboxes.count("f") == 0 ? caf::actor{} : caf::actor_cast<caf::actor>(all.sandboxes.at("f"));
+    return all.sandboxes.contains("f") ? caf::actor_cast<caf::actor>(all.sandboxes.at("f")) : caf::actor{};
   });
   CHECK(eventually([&] {
     return agent.http("GET", "/v1/engines").body.find("sandbox_keeper f fails repeatedly") != std::string::npos;

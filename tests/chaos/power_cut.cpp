@@ -33,7 +33,7 @@ void keep(int fd) {
        out = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   static char buffer[1 << 20];
   bool good = in >= 0 && out >= 0;
-  for (ssize_t count; good && (count = ::read(in, buffer, sizeof buffer)) > 0;)
+  for (ssize_t count = 0; good && (count = ::read(in, buffer, sizeof buffer)) > 0;)
     good = ::write(out, buffer, static_cast<std::size_t>(count)) == count;
   ::close(in);
   ::close(out);

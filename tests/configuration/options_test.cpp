@@ -96,7 +96,7 @@ TEST_CASE("an option with any bad value is refused by a message that names it an
       auto [text, line] = file_with(name, value);
       auto mistakes = mistakes_of(text);
       CAPTURE(name, value);
-      auto named = [&](const config_mistake& mistake) {
+      auto named = [&, line = line](const config_mistake& mistake) {
         return mistake.option == name && mistake.line == line && !mistake.message.empty();
       };
       CHECK(std::count_if(mistakes.begin(), mistakes.end(), named) == 1);

@@ -57,7 +57,7 @@ TEST_CASE("each mistake with TLS has its own clear error", "[dind][tls]") {
   need_dind();
   dind_engine engine{dind_mode::tls};
   auto good = engine.settings();
-  auto folder = engine.folder();
+  const auto& folder = engine.folder();
   CHECK(trouble_of(good) == "ok");
   for (const auto& one : examine(good))
     if (one.check == "api")

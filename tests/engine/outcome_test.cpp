@@ -13,7 +13,7 @@ namespace davit::test {
 
 void check_outcomes(const any_engine& engine) {
   test_agent agent{{engine.settings(4)}};
-  agent.default_start = engine.start();
+  agent.default_start = engine.how_to_start();
 
   SECTION("exit codes are the container's own") {
     for (int code : {0, 1, 42, 126, 127, 255}) {

@@ -12,7 +12,7 @@ namespace davit::test {
 
 void check_output(const any_engine& engine) {
   test_agent agent{{engine.settings(16)}};
-  agent.default_start = engine.start();
+  agent.default_start = engine.how_to_start();
   auto output_of = [&](const std::string& script) {
     auto ended = agent.run(busybox(script));
     CHECK(ended.outcome == outcome::succeeded);

@@ -90,7 +90,7 @@ inline std::vector<same_case> all_cases() {
   {
     auto spec = on("plain:test", {"echo"});
     for (int i = 0; i < 30; ++i)
-      spec.command.push_back(std::string(100'000, 'a'));
+      spec.command.emplace_back(100'000, 'a');
     add("arguments that are too many", spec, {}, not_run);
   }
   add("a script", on("plain:test", {"good", "a", "b c", ""}));

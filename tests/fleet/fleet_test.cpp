@@ -296,7 +296,7 @@ TEST_CASE("an upgrade from agent to agent: what runs ends or is handed over, and
     CHECK(ended.exit_code == code);
     CHECK(ended.attempts.size() == 1);
     CHECK(b.logs(id).out == text);
-    CHECK(eventually([&] { return on_x.starts_of(id) + on_y.starts_of(id) >= 1; }));
+    CHECK(eventually([&, id = id] { return on_x.starts_of(id) + on_y.starts_of(id) >= 1; }));
   }
   CHECK(eventually([&] { return x.docker("ps -aq").empty() && y.docker("ps -aq").empty(); }));
   for (const auto& one : tasks)

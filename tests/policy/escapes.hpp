@@ -59,7 +59,7 @@ inline table hostile() {
                            "SYS_TIME",
                            "SYS_TTY_CONFIG",
                            "WAKE_ALARM"})
-    for (std::string written : {name, "CAP_" + name, std::string{"cap_"} + name, "Cap_" + name}) {
+    for (const std::string& written : {name, "CAP_" + name, std::string{"cap_"} + name, "Cap_" + name}) {
       wide.push_back({R"("cap_add":[")" + written + R"("])", "capabilities"});
       wide.push_back({R"("cap_add":["CHOWN",")" + written + R"("],"cap_drop":["ALL"])", "capabilities"});
     }

@@ -50,7 +50,7 @@ TEST_CASE("a log reads back as it was written: in any page size, open, closed an
   scratch_folder folder;
   auto path = folder.path() / "1";
   auto records = some_records(3000);
-  auto writer = std::move(*log_writer::open(path, 0));
+  auto writer = *log_writer::open(path, 0);
   for (std::size_t i = 0; i < records.size(); i += 100)
     REQUIRE(writer
               ->append({records.begin() + static_cast<std::ptrdiff_t>(i),
@@ -72,7 +72,7 @@ TEST_CASE("a log reads back as it was written: in any page size, open, closed an
   CHECK_FALSE(std::filesystem::exists(path.string() + ".log"));
   CHECK(read_all(path, 5000, finished) == records);
   CHECK(finished);
-  auto again = std::move(*log_writer::open(path, 0));
+  auto again = *log_writer::open(path, 0);
   CHECK(again->closed());
   CHECK(again->summary().out.hash == totals.out.hash);
   CHECK(again->summary().err.bytes == totals.err.bytes);
@@ -84,7 +84,7 @@ TEST_CASE("a small log is packed at once as it would be compressed, also an empt
     INFO(count);
     auto path = folder.path() / std::to_string(count), other = folder.path() / ("fetched-" + std::to_string(count));
     auto records = some_records(count);
-    auto writer = std::move(*log_writer::open(path, 0));
+    auto writer = *log_writer::open(path, 0);
     REQUIRE(writer->append(records).has_value());
     REQUIRE(writer->close().has_value());
     auto packed = pack_small(path);
@@ -103,7 +103,7 @@ TEST_CASE("a small log is written in memory, and gets a file when it is asked to
   scratch_folder folder;
   auto path = folder.path() / "1" / "1";
   auto records = some_records(8);
-  auto writer = std::move(*log_writer::open(path, 0, log_place::memory));
+  auto writer = *log_writer::open(path, 0, log_place::memory);
   REQUIRE(writer->append(records).has_value());
   CHECK(writer->in_memory());
   CHECK_FALSE(std::filesystem::exists(path.parent_path()));
@@ -142,8 +142,8 @@ TEST_CASE("a small log is written in memory, and gets a file when it is asked to
   }
   SECTION("another writer goes on where its file ends") {
     REQUIRE(writer->to_file().has_value());
-    CHECK(std::move(*log_writer::open(path, 0, log_place::memory))->cursor() == writer->cursor());
-    CHECK_FALSE(std::move(*log_writer::open(path, 0, log_place::memory))->in_memory());
+    CHECK(*log_writer::open(path, 0, log_place::memory))->cursor() == writer->cursor();
+    CHECK_FALSE(*log_writer::open(path, 0, log_place::memory))->in_memory();
   }
   SECTION("it can't be written") {
     std::ofstream{path.parent_path()} << "a file where the folder should be";
@@ -161,12 +161,12 @@ TEST_CASE("a log that was cut off in the middle of a record goes on behind the l
   auto path = folder.path() / "1";
   auto records = some_records(20);
   {
-    auto writer = std::move(*log_writer::open(path, 0));
+    auto writer = *log_writer::open(path, 0);
     REQUIRE(writer->append(records).has_value());
   }
   auto name = path.string() + ".log";
   std::filesystem::resize_file(name, std::filesystem::file_size(name) - 1);
-  auto writer = std::move(*log_writer::open(path, 0));
+  auto writer = *log_writer::open(path, 0);
   // The cursor says what is still to come, so that it is asked for again.
   CHECK(writer->cursor().out.at == records[17].at);
   REQUIRE(writer->append({records.back()}).has_value());
@@ -177,7 +177,7 @@ TEST_CASE("a log that was cut off in the middle of a record goes on behind the l
 TEST_CASE("over the limit one remark is kept, and the rest is counted") {
   scratch_folder folder;
   auto path = folder.path() / "1";
-  auto writer = std::move(*log_writer::open(path, 10));
+  auto writer = *log_writer::open(path, 10);
   REQUIRE(writer->append({{log_stream::out, at(1), "12345678"}, {log_stream::out, at(2), "abc"}}).has_value());
   REQUIRE(writer->append({{log_stream::err, at(3), "defg"}}).has_value());
   bool finished = true;
@@ -197,7 +197,7 @@ TEST_CASE("nothing comes after the remark on the limit, however the log is cut i
     scratch_folder folder;
     auto path = folder.path() / "1";
     auto limit = 1 + pick(200);
-    auto writer = std::move(*log_writer::open(path, limit));
+    auto writer = *log_writer::open(path, limit);
     std::vector<log_record> given;
     std::string kept;
     std::uint64_t dropped = 0;
@@ -218,7 +218,7 @@ TEST_CASE("nothing comes after the remark on the limit, however the log is cut i
       REQUIRE(writer->append(records).has_value());
     }
     CHECK(writer->summary().dropped == dropped);
-    auto opened = std::move(*log_writer::open(path, limit));
+    auto opened = *log_writer::open(path, limit);
     REQUIRE(opened->append({{log_stream::out, at(99), "x"}}).has_value());
     if (!over && kept.size() < limit)
       kept += "x";
@@ -241,7 +241,7 @@ TEST_CASE("nothing comes after the remark on the limit, however the log is cut i
 
 TEST_CASE("the tail is the end of both streams, whatever the log's length") {
   scratch_folder folder;
-  auto writer = std::move(*log_writer::open(folder.path() / "1", 0));
+  auto writer = *log_writer::open(folder.path() / "1", 0);
   for (int i = 0; i < 50; ++i)
     REQUIRE(
       writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
@@ -254,12 +254,12 @@ TEST_CASE("the tail is the end of both streams, whatever the log's length") {
 TEST_CASE("the tail of a long log costs no more than its end, also of one that was opened again") {
   scratch_folder folder;
   auto path = folder.path() / "1";
-  auto writer = std::move(*log_writer::open(path, 0));
+  auto writer = *log_writer::open(path, 0);
   for (int i = 0; i < 100; ++i)
     REQUIRE(
       writer->append({{log_stream::out, at(i), std::string(100'000, static_cast<char>('a' + i % 26))}}).has_value());
   if (GENERATE(false, true))
-    writer = std::move(*log_writer::open(path, 0));
+    writer = *log_writer::open(path, 0);
   // What is before the end can't be read any more: nobody notices.
   REQUIRE(std::fstream{path.string() + ".log", std::ios::in | std::ios::out}.write("damaged", 7));
   CHECK_FALSE(read_log(path, 0, 1000).has_value());
@@ -274,7 +274,7 @@ TEST_CASE("a log is taken up again in one pass of large reads") {
   auto path = folder.path() / "1";
   std::vector<log_record> records(20'000, {log_stream::out, at(1), "a line\n"});
   {
-    auto writer = std::move(*log_writer::open(path, 0));
+    auto writer = *log_writer::open(path, 0);
     REQUIRE(writer->append(records).has_value());
     REQUIRE(writer->append({{log_stream::err, at(2), std::string(3'000'000, 'x')}}).has_value()); // longer than a read
   }
@@ -287,7 +287,7 @@ TEST_CASE("a log is taken up again in one pass of large reads") {
     return count;
   };
   auto before = reads();
-  auto writer = std::move(*log_writer::open(path, 0));
+  auto writer = *log_writer::open(path, 0);
   CHECK(reads() - before < 50);
   CHECK(writer->summary().out.bytes == 20'000 * 7);
   CHECK(writer->summary().err.bytes == 3'000'000);
@@ -310,7 +310,7 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
   };
   auto same_totals = [](const log_summary& totals, const std::vector<log_record>& records) {
     scratch_folder aside;
-    auto fresh = std::move(*log_writer::open(aside / "1", 0, log_place::memory));
+    auto fresh = *log_writer::open(aside / "1", 0, log_place::memory);
     REQUIRE(fresh->append(records).has_value());
     auto expected = fresh->summary();
     CHECK(totals.out.bytes == expected.out.bytes);
@@ -322,7 +322,7 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
     scratch_folder folder;
     auto path = folder / "1";
     {
-      auto writer = std::move(*log_writer::open(path, 0));
+      auto writer = *log_writer::open(path, 0);
       REQUIRE(writer->append(some_records(pick(30))).has_value());
       if (pick(2) == 0)
         REQUIRE(writer->close().has_value());
@@ -350,7 +350,7 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
     }
     file.close();
     auto before = readable(path);
-    auto writer = std::move(*log_writer::open(path, 0));
+    auto writer = *log_writer::open(path, 0);
     CHECK(readable(path) == before); // nothing that could be read is lost
     same_totals(writer->summary(), before);
     if (!writer->closed()) {
@@ -362,7 +362,7 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
     bool finished = false;
     CHECK(read_all(path, 5000, finished) == before);
     CHECK(finished);
-    same_totals(std::move(*log_writer::open(path, 0))->summary(), before);
+    same_totals(*log_writer::open(path, 0))->summary(), before;
   }
 }
 
@@ -370,7 +370,7 @@ TEST_CASE("a log that is damaged is an error, not an end") {
   scratch_folder folder;
   auto path = folder.path() / "1";
   {
-    auto writer = std::move(*log_writer::open(path, 0));
+    auto writer = *log_writer::open(path, 0);
     REQUIRE(writer->append({{log_stream::out, at(1), "good"}}).has_value());
   }
   davit::test::shell("printf 'this is no record header' >> " + path.string() + ".log");

@@ -25,19 +25,19 @@ struct fixture {
     return std::move(*opened);
   }
 
-  std::filesystem::path file(const attempt_key& key) { return log_path(folder.path(), key).string() + ".log"; }
+  std::filesystem::path file(const attempt_key& key) const { return log_path(folder.path(), key).string() + ".log"; }
 
   /// A finished log, in its file and in the journal.
   attempt_key add(const std::string& text) {
     attempt_key key{uuid::make_v7(), 1};
-    auto writer = std::move(*log_writer::open(log_path(folder.path(), key), 0));
+    auto writer = *log_writer::open(log_path(folder.path(), key), 0);
     REQUIRE(writer->append({{log_stream::out, std::chrono::system_clock::now(), text}}).has_value());
     REQUIRE(writer->end().has_value());
     journal->add(key, *writer->whole(log_journal::longest));
     return key;
   }
 
-  std::string text_of(const attempt_key& key) {
+  std::string text_of(const attempt_key& key) const {
     auto page = read_log(log_path(folder.path(), key), 0, 1 << 20);
     if (!page || !page->finished || page->records.size() != 1)
       return "(not whole)";

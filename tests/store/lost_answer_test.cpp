@@ -24,7 +24,7 @@ struct robbed_store {
   test_database& server = test_database::common();
   std::string name = server.create();
   commit_thief thief{server.port()};
-  std::unique_ptr<task_store> store = std::move(*task_store::open(server.url(name, thief.port())));
+  std::unique_ptr<task_store> store = *task_store::open(server.url(name, thief.port()));
 
   std::string sql(const std::string& statement) { return server.sql(name, statement); }
 };

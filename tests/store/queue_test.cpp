@@ -65,7 +65,7 @@ TEST_CASE_METHOD(store_fixture, "tasks of several placements are claimed in one 
   int place = 0;
   for (int i = 0; i < 240; ++i) {
     auto priority = (i * 7) % 3;
-    auto wanted = labels[static_cast<std::size_t>((i * 5) % 4)];
+    const auto& wanted = labels[static_cast<std::size_t>((i * 5) % 4)];
     auto id = accept(priority, wanted, i % 11 == 0 ? "a" : "");
     if (wanted != std::vector<std::string>{"arm"})
       order.emplace_back(-priority, ++place, id);

@@ -73,7 +73,7 @@ TEST_CASE("a write that meets another session's on the same task is done again o
           "[postgresql]") {
   auto& server = test::test_database::common();
   auto name = server.create();
-  auto store = std::move(*task_store::open(server.url(name)));
+  auto store = *task_store::open(server.url(name));
   auto accept = [&] {
     new_task made{uuid::make_v7(), {}, "", std::chrono::system_clock::now()};
     made.spec.image = "alpine";

@@ -29,7 +29,7 @@ struct store_fixture {
                            : test_database::common().url(test_database::common().create());
     open();
   }
-  std::unique_ptr<store::task_store> another() {
+  std::unique_ptr<store::task_store> another() const {
     auto opened = store::task_store::open(url);
     if (!opened)
       FAIL(opened.error().message);

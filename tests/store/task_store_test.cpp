@@ -111,7 +111,7 @@ TEST_CASE_METHOD(store_fixture, "what is no text of the database's is kept as on
   auto id = accept();
   auto work = claim(one_engine).front();
   auto result = result_of(work, outcome::failed);
-  result.message = std::string{"a\0b \xff\xfe c'", 10};
+  result.message = std::string{"a\0b \xff\xfe c'", 9};
   REQUIRE(store->finish(result).has_value());
   CHECK(store->get(id)->message.find("c'") != std::string::npos);
 }

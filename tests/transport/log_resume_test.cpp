@@ -98,8 +98,8 @@ std::string wire_of(const std::vector<log_record>& records) {
     auto text = format_timestamp(one.at) + ' ' + one.bytes;
     std::string head(8, '\0');
     head[0] = one.stream == log_stream::err ? 2 : 1;
-    for (int i = 0; i < 4; ++i)
-      head[static_cast<std::size_t>(4 + i)] = static_cast<char>(text.size() >> (24 - 8 * i) & 0xff);
+    for (std::size_t i = 0; i < 4; ++i)
+      head[4 + i] = static_cast<char>(text.size() >> (24 - 8 * i) & 0xff);
     wire += head + text;
   }
   return wire;

@@ -14,8 +14,8 @@ namespace {
 std::string frame(char stream, const std::string& text) {
   std::string bytes(8, '\0');
   bytes[0] = stream;
-  for (int i = 0; i < 4; ++i)
-    bytes[static_cast<std::size_t>(4 + i)] = static_cast<char>(text.size() >> (24 - 8 * i) & 0xff);
+  for (std::size_t i = 0; i < 4; ++i)
+    bytes[4 + i] = static_cast<char>(text.size() >> (24 - 8 * i) & 0xff);
   return bytes + text;
 }
 
