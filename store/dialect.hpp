@@ -43,6 +43,9 @@ public:
   /// Goes behind the SELECT of what is to be claimed: rows that another claims just now are passed over.
   virtual std::string claim_lock() const = 0;
 
+  /// A FROM clause: beside each row of `o`, what `inner`, which may name its columns, finds in the tasks, as `t`.
+  virtual std::string of_each_owner(const std::string& inner) const = 0;
+
   /// Until the transaction's end nobody else gets past the same lock.
   virtual void lock(soci::session& session, const std::string& what) = 0;
 

@@ -75,6 +75,9 @@ public:
 
   std::string begin() const override { return "BEGIN"; }
   std::string claim_lock() const override { return " FOR UPDATE SKIP LOCKED"; }
+  std::string of_each_owner(const std::string& inner) const override {
+    return " FROM o CROSS JOIN LATERAL (" + inner + ") t";
+  }
 
   void lock(soci::session& sql, const std::string& what) override {
     int space = lock_space;

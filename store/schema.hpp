@@ -104,6 +104,11 @@ inline const schema_steps& sqlite_schema() {
       R"(UPDATE dedupe SET name = COALESCE((SELECT t.owner FROM task t WHERE t.id = dedupe.task), '') || '
 ' || name)",
     },
+    {
+      // A claim goes from owner to owner where some may have no more tasks run, however many they have queued.
+      "CREATE INDEX task_waiting ON task (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND "
+      "ready = 1",
+    },
   };
   return steps;
 }
@@ -176,6 +181,11 @@ inline const schema_steps& postgresql_schema() {
       // Each owner has keys of its own.
       R"(UPDATE dedupe SET name = COALESCE((SELECT t.owner FROM task t WHERE t.id = dedupe.task), '') || '
 ' || name)",
+    },
+    {
+      // A claim goes from owner to owner where some may have no more tasks run, however many they have queued.
+      "CREATE INDEX task_waiting ON task_hot (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND "
+      "ready = 1",
     },
   };
   return steps;

@@ -15,15 +15,18 @@ std::string placement_of(const new_task& task) {
   return json::write(wanted);
 }
 
-std::string without(const full_limits& full) {
+std::string without_labels(const full_limits& full) {
   std::string sql;
-  for (const auto& owner : full.owners)
-    sql += " AND owner <> " + literal(owner);
   for (const auto& [name, value] : full.labels)
     sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + literal(name) + " AND value = " + literal(value)
          + ")";
   return sql;
 }
+
+/// The owners of what waits, as a table `o`: from one to the next, each found at once by the index, however much it has.
+const std::string owners = "WITH RECURSIVE o (owner) AS (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
+                           " UNION ALL SELECT (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
+                           " AND owner > o.owner) FROM o WHERE o.owner IS NOT NULL) ";
 
 /// Reads the queue; what it gives is the caller's until the transaction's end, if `lock` says so.
 class reader final : public queue_reader {
@@ -32,13 +35,25 @@ public:
 
   std::vector<queued_row> rows(const queue_lane& lane, const std::optional<queue_place>& after, std::size_t count,
                                const full_limits& full) override {
-    std::string text
-      = "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
-        " FROM task WHERE state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement"
-        " AND cancel_requested = 0 AND not_before <= :now";
+    std::string which = "state = 'queued' AND ready = 1 AND pinned = :pinned AND placement = :placement"
+                        " AND cancel_requested = 0 AND not_before <= :now";
     if (after)
-      text += " AND priority <= :most AND (priority < :priority OR fair > :fair OR (fair = :same AND id > :id))";
-    text += without(full) + " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(count) + lock_;
+      which += " AND priority <= :most AND (priority < :priority OR fair > :fair OR (fair = :same AND id > :id))";
+    which += without_labels(full);
+    auto in_order = " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(count);
+    std::string text = "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
+                       " FROM task WHERE ";
+    if (full.owners.empty()) {
+      text += which;
+    } else { // nothing of a full owner's is passed over one by one
+      std::string names;
+      for (const auto& owner : full.owners)
+        names += (names.empty() ? "" : ", ") + literal(owner);
+      text = owners + text + "state = 'queued' AND id IN (SELECT t.id"
+           + session_.how().of_each_owner("SELECT id FROM task WHERE owner = o.owner AND " + which + in_order)
+           + " WHERE o.owner IS NOT NULL AND o.owner NOT IN (" + names + "))";
+    }
+    text += in_order + lock_;
     auto usual = full.empty(); // what a full limit adds is rarely asked twice
     auto found = after ? ask(usual, text, lane.pinned, lane.placement, now_, number{after->priority},
                              number{after->priority}, number{after->turn}, number{after->turn}, after->id)

@@ -97,6 +97,9 @@ public:
 
   std::string begin() const override { return "BEGIN IMMEDIATE"; }
   std::string claim_lock() const override { return ""; }
+  std::string of_each_owner(const std::string& inner) const override {
+    return " FROM o JOIN task t ON t.id IN (" + inner + ")";
+  }
   void lock(soci::session&, const std::string&) override {} // one writer there is
   std::string clock() const override {
     return "(CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000)";

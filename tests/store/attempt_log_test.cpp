@@ -142,8 +142,8 @@ TEST_CASE("a small log is written in memory, and gets a file when it is asked to
   }
   SECTION("another writer goes on where its file ends") {
     REQUIRE(writer->to_file().has_value());
-    CHECK(*log_writer::open(path, 0, log_place::memory))->cursor() == writer->cursor();
-    CHECK_FALSE(*log_writer::open(path, 0, log_place::memory))->in_memory();
+    CHECK((*log_writer::open(path, 0, log_place::memory))->cursor() == writer->cursor());
+    CHECK_FALSE((*log_writer::open(path, 0, log_place::memory))->in_memory());
   }
   SECTION("it can't be written") {
     std::ofstream{path.parent_path()} << "a file where the folder should be";
@@ -362,7 +362,7 @@ TEST_CASE("a log that was damaged anywhere is taken up where it is whole: its le
     bool finished = false;
     CHECK(read_all(path, 5000, finished) == before);
     CHECK(finished);
-    same_totals(*log_writer::open(path, 0))->summary(), before;
+    same_totals((*log_writer::open(path, 0))->summary(), before);
   }
 }
 

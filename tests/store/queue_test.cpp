@@ -2,6 +2,8 @@
 #include "store_fixture.hpp"
 
 #include <algorithm>
+#include <map>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -206,6 +208,38 @@ TEST_CASE_METHOD(store_fixture, "of an owner's tasks no more run at once than th
   CHECK(std::count_if(got.begin(), got.end(), [](const auto& one) { return one.task.owner == "alice"; }) == 3);
   CHECK(std::count_if(got.begin(), got.end(), [](const auto& one) { return one.task.owner == "bob"; }) == 1);
   CHECK(ask({"a", incarnation, {{"e", "id", {}, 100, 96}}, {"id"}, rules}, false)->attempts.empty());
+}
+
+TEST_CASE_METHOD(store_fixture, "random tasks of random owners: a claim takes what the limits leave, in the queue's order") {
+  auto seed = std::random_device{}();
+  CAPTURE(seed);
+  std::minstd_rand random{seed};
+  std::map<task_id, std::string> owners;
+  std::map<std::string, std::size_t> running, waiting;
+  for (int i = 0; i < 200; ++i) {
+    std::string owner{static_cast<char>('a' + std::min(random() % 9, random() % 9))};
+    owners[accept(static_cast<int>(random() % 2), {}, "", "", owner)] = owner;
+    ++waiting[owner];
+  }
+  placement_rules rules;
+  rules.most_per_owner = 4;
+  for (int round = 0; round < 30; ++round) {
+    auto room = static_cast<std::uint32_t>(1 + random() % 12);
+    auto got = ask({"a", incarnation, {{"e", "id", {}, 100, room}}, {"id"}, rules}, false)->attempts;
+    std::size_t expected = 0;
+    for (const auto& [owner, count] : waiting)
+      expected += std::min<std::size_t>(count, 4 - running[owner]);
+    CHECK(got.size() == std::min<std::size_t>(room, expected));
+    for (const auto& one : got) {
+      auto owner = owners.at(one.task.id);
+      --waiting[owner];
+      CHECK(++running[owner] <= 4);
+      if (random() % 3 != 0) {
+        REQUIRE(store->finish(result_of(one, outcome::succeeded)).has_value());
+        --running[owner];
+      }
+    }
+  }
 }
 
 TEST_CASE_METHOD(store_fixture, "a task waits a little for an engine that has its image, and never for long") {
