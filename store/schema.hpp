@@ -106,7 +106,8 @@ inline const schema_steps& sqlite_schema() {
     },
     {
       // A claim goes from owner to owner where some may have no more tasks run, however many they have queued.
-      "CREATE INDEX task_waiting ON task (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND "
+      "CREATE INDEX task_waiting ON task (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' "
+      "AND "
       "ready = 1",
     },
   };
@@ -184,7 +185,8 @@ inline const schema_steps& postgresql_schema() {
     },
     {
       // A claim goes from owner to owner where some may have no more tasks run, however many they have queued.
-      "CREATE INDEX task_waiting ON task_hot (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND "
+      "CREATE INDEX task_waiting ON task_hot (owner, pinned, placement, priority DESC, fair, id) WHERE state = "
+      "'queued' AND "
       "ready = 1",
     },
   };

@@ -23,10 +23,12 @@ std::string without_labels(const full_limits& full) {
   return sql;
 }
 
-/// The owners of what waits, as a table `o`: from one to the next, each found at once by the index, however much it has.
-const std::string owners = "WITH RECURSIVE o (owner) AS (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
-                           " UNION ALL SELECT (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
-                           " AND owner > o.owner) FROM o WHERE o.owner IS NOT NULL) ";
+/// The owners of what waits, as a table `o`: from one to the next, each found at once by the index, however much it
+/// has.
+const std::string owners
+  = "WITH RECURSIVE o (owner) AS (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
+    " UNION ALL SELECT (SELECT MIN(owner) FROM task WHERE state = 'queued' AND ready = 1"
+    " AND owner > o.owner) FROM o WHERE o.owner IS NOT NULL) ";
 
 /// Reads the queue; what it gives is the caller's until the transaction's end, if `lock` says so.
 class reader final : public queue_reader {
@@ -41,8 +43,9 @@ public:
       which += " AND priority <= :most AND (priority < :priority OR fair > :fair OR (fair = :same AND id > :id))";
     which += without_labels(full);
     auto in_order = " ORDER BY priority DESC, fair, id LIMIT " + std::to_string(count);
-    std::string text = "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
-                       " FROM task WHERE ";
+    std::string text
+      = "SELECT id, priority, fair, attempts, created_at, not_before, owner, name, message, spec, secrets"
+        " FROM task WHERE ";
     if (full.owners.empty()) {
       text += which;
     } else { // nothing of a full owner's is passed over one by one

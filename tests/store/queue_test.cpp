@@ -210,7 +210,8 @@ TEST_CASE_METHOD(store_fixture, "of an owner's tasks no more run at once than th
   CHECK(ask({"a", incarnation, {{"e", "id", {}, 100, 96}}, {"id"}, rules}, false)->attempts.empty());
 }
 
-TEST_CASE_METHOD(store_fixture, "random tasks of random owners: a claim takes what the limits leave, in the queue's order") {
+TEST_CASE_METHOD(store_fixture,
+                 "random tasks of random owners: a claim takes what the limits leave, in the queue's order") {
   auto seed = std::random_device{}();
   CAPTURE(seed);
   std::minstd_rand random{seed};
