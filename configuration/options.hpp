@@ -170,7 +170,8 @@ option<Settings>::option(std::string name, Path path, std::string description,
     read_type taken{};
     auto alone = limits.text_alone && caf::get_if<std::string>(&value) != nullptr;
     if (auto wrong = take(alone ? caf::config_value{caf::config_value::list{value}} : value, taken); !wrong.empty())
-      return wrong + ", not " + written(value);
+      return (limits.text_alone ? "must be a text in quotes, or a list of such texts" : wrong) + ", not "
+           + written(value);
     if (auto wrong = detail::out_of_bounds(taken, detail::widened<read_type>(limits)); !wrong.empty())
       return wrong;
     path(settings) = static_cast<value_type>(std::move(taken));

@@ -74,7 +74,8 @@ TEST_CASE("check-config names file, line and option of every mistake") {
   auto result = run_davit({"check-config", file}, home);
   CHECK(result.exit_code == 2);
   CHECK(result.err.find(file + ":3: davit.agent.nmae: unknown option, did you mean \"name\"?") != std::string::npos);
-  CHECK(result.err.find(file + ":6: davit.api.listen: must be a text in quotes") != std::string::npos);
+  CHECK(result.err.find(file + ":6: davit.api.listen: must be a text in quotes, or a list of such texts, not 7")
+        != std::string::npos);
   auto agent = run_davit({"agent", "--config-file=" + file}, home);
   CHECK(agent.exit_code == 2);
   CHECK(agent.err.find(":3: davit.agent.nmae") != std::string::npos);

@@ -142,19 +142,23 @@ TEST_CASE_METHOD(store_fixture, "a database of the schema before is brought up t
   store.reset();
   auto sql
     = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
-  REQUIRE(sql("PRAGMA user_version") == "9\n");
+  REQUIRE(sql("PRAGMA user_version") == "10\n");
   sql("UPDATE dedupe SET name = 'key'");
-  sql("DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) WHERE state = 'queued';"
+  sql("DROP INDEX task_waiting; DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) "
+      "WHERE state = 'queued';"
       " CREATE INDEX task_active ON task (state) WHERE state <> 'finished'; PRAGMA user_version = 7");
   open();
-  CHECK(sql("PRAGMA user_version") == "9\n");
+  CHECK(sql("PRAGMA user_version") == "10\n");
   auto again = keyed;
   again.id = uuid::make_v7();
   CHECK(store->accept(again)->id == keyed.id);
   again.owner = "team-b";
   again.pinned = "nobody";
   CHECK(store->accept(again)->id == again.id);
-  CHECK(sql("SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task_queue', 'task_active', 'task_running')") == "1\n");
+  CHECK(
+    sql(
+      "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('task_queue', 'task_active', 'task_running', 'task_waiting')")
+    == "2\n");
   auto counts = store->counts();
   CHECK(counts->queued == 3);
   CHECK(counts->starting == 1);
