@@ -118,7 +118,7 @@ struct own_container {
   std::string image_id;
   bool warm = false;                  ///< It is a sandbox.
   std::vector<std::string> arguments; ///< Of a sandbox: what it is to execute.
-  /// What its init marks its words with; empty: there is no init, and the command is the first process.
+  /// What its init marks and seals its words with; empty: there is no init, and the command is the first process.
   std::string nonce;
   bool says_begun = false;            ///< That init says when the task begins.
   std::string program;                ///< What it was to execute, if this executor has told it.

@@ -274,6 +274,19 @@ void attempt_machine::on(collecting& now, const reply<ask::close_log>& totals) {
   decide(now, totals.value);
 }
 
+/// Whose word it is, if the container's init should have told the same as the engine, and did not.
+std::string attempt_machine::doubt_of_init(const container_status& ended) const {
+  const auto& told = run_.made.told;
+  if (!told && run_.made.says_begun && run_.wanted == ending::none && !of_a_stop(ended.exit_code))
+    return "by the engine's word: the container's init had no last word, as when it can't end all that the task has "
+           "started";
+  if (!told || (told->word != sandbox_word::exited && told->word != sandbox_word::signaled))
+    return {};
+  auto code = told->word == sandbox_word::signaled ? 128 + told->number : told->number;
+  return code == ended.exit_code ? std::string{}
+                                 : "by the engine's word: the container's init said exit code " + std::to_string(code);
+}
+
 void attempt_machine::decide(collecting& now, const log_summary& totals) {
   const auto& told = run_.made.told;
   container_facts facts;
@@ -298,9 +311,12 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
   auto& note = run_.evidence.note;
   if (!result.note.empty())
     note = result.note;
+  auto add = [&](const std::string& more) { note += (note.empty() ? "" : "; ") + more; };
+  if (auto doubt = early ? std::string{} : doubt_of_init(now.ended); !doubt.empty())
+    add(doubt);
   if (facts.status.oom_killed) {
     act_on(act::memory_killed{});
-    note += std::string{note.empty() ? "" : "; "} + "the kernel killed a process of the container for its memory limit";
+    add("the kernel killed a process of the container for its memory limit");
   }
   report(std::move(result));
 }

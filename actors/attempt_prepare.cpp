@@ -3,6 +3,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -155,7 +156,7 @@ void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found)
 }
 
 void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
-  run_.made.nonce = to_string(when_.nonce);
+  run_.made.nonce = init::nonce_of(when_.nonce);
   run_.made.says_begun = !run_.spec.tty;
   run_.made.program = arguments_of(plan_asked_for({}), *run_.made.image).front();
   make_container();

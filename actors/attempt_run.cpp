@@ -1,5 +1,6 @@
 // While the container runs: its end is waited for, its log is followed, it is stopped if it is to end.
 #include "actors/attempt_machine.hpp"
+#include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
 
 #include <cerrno>
@@ -156,7 +157,8 @@ bool attempt_machine::take_report(const sandbox_report& report) {
       end_log_and_report(std::move(how));
       return false;
     case sandbox_word::exited:
-      return run_.wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number);
+      return run_.wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number)
+          && !reaches_init(run_.spec);
     case sandbox_word::signaled:
       return false;
   }

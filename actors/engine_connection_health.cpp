@@ -1,4 +1,5 @@
 #include "actors/engine_connection_state.hpp"
+#include "sandbox/program.hpp"
 
 namespace davit::connection {
 
@@ -112,6 +113,12 @@ void open_events(self_pointer self) {
   auto created = [=](const engine_event& event) {
     resume(actor, [=] {
       auto& state = self->state;
+      if (event.type == "volume") {
+        // Somebody else's volume of the name of the init's: it is looked into before it is used again.
+        if (event.id == init::volume_name() && state.handles.sandboxes)
+          self->send(state.handles.sandboxes, ended_atom_v);
+        return;
+      }
       state.continuity.saw(event);
       if (!std::exchange(state.place_to_save, true))
         self->run_delayed(1s, [self] { save_place(self); });

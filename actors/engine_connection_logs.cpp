@@ -30,6 +30,14 @@ pending_log* find_log(self_pointer self, const attempt_key& key, std::uint64_t s
   return found != self->state.logs.end() && found->second.source == source ? &found->second : nullptr;
 }
 
+init::report_reader::from where_begins(const log_request& request) {
+  using from = init::report_reader::from;
+  const auto& cursor = request.lease.cursor;
+  if (cursor.out.ordinal != 0)
+    return from::middle;
+  return request.says_begun && cursor.empty() ? from::beginning : from::anywhere;
+}
+
 /// Takes out what is not the task's own, and masks.
 void sift(pending_log& entry, std::vector<log_record>& records) {
   std::vector<log_record> decided;
@@ -178,8 +186,7 @@ caf::result<log_end> follow_log(self_pointer self, const log_request& request) {
   entry.promise = promise;
   entry.follows = follow;
   if (!request.nonce.empty())
-    entry.reader
-      = std::make_unique<init::report_reader>(request.nonce, request.says_begun && request.lease.cursor.empty());
+    entry.reader = std::make_unique<init::report_reader>(request.nonce, where_begins(request));
   std::vector<std::string> hidden;
   for (const auto& one : request.secrets)
     hidden.push_back(one.value);

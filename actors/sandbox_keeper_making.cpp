@@ -1,6 +1,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_keeper_state.hpp"
 #include "actors/sandbox_stock.hpp"
+#include "sandbox/message.hpp"
 #include "sandbox/program.hpp"
 
 namespace davit::keeper {
@@ -53,10 +54,10 @@ void not_made(self_pointer self, const std::string& kind_name, const caf::error&
 void make(self_pointer self, const std::string& kind_name) {
   auto& state = self->state;
   auto& kind = state.kinds[kind_name];
-  auto nonce = to_string(uuid::make_v4());
+  auto nonce = init::nonce_of(uuid::make_v4());
   auto plan = sandbox_plan(state.context->settings, kind.plan, nonce);
   if (kind.network)
-    plan.name = std::string{network_prefix} + nonce;
+    plan.name = std::string{network_prefix} + init::mark_of(nonce);
   ++kind.making;
   state.making.insert(plan.name);
   auto over = [self, kind_name, name = plan.name] {

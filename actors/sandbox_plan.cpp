@@ -2,9 +2,13 @@
 
 #include "actors/container_plan.hpp"
 #include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
 #include "sandbox/program.hpp"
 #include "transport/docker_json.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <filesystem>
 
 namespace davit {
@@ -19,7 +23,9 @@ mount init_volume(const std::string& name, bool read_only) {
   return volume;
 }
 
-void add_init(container_plan& plan) {
+void add_init(container_plan& plan, const std::string& nonce) {
+  plan.env[init::nonce_variable] = nonce;
+  plan.no_healthcheck = true; // its program would find the variable
   plan.mounts.push_back(init_volume(init::volume_name(), true));
   if (plan.resources.pids)
     ++*plan.resources.pids; // the init is one
@@ -46,6 +52,8 @@ std::string why_no_init(const task_spec& spec, const engine_info& engine) {
     return "it shares its process namespace (pid)";
   if (engine.architecture != init::architecture())
     return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
+  if (spec.env.contains(init::nonce_variable) || spec.secrets.contains(init::nonce_variable))
+    return std::string{"it sets the variable "}.append(init::nonce_variable);
   for (const auto& one : spec.mounts)
     if ((std::filesystem::path{one.target} / "")
           .lexically_normal()
@@ -55,14 +63,24 @@ std::string why_no_init(const task_spec& spec, const engine_info& engine) {
   return {};
 }
 
+bool reaches_init(const task_spec& spec) {
+  static constexpr std::array powers{"ALL", "SYS_PTRACE", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "BPF", "PERFMON"};
+  return spec.privileged || std::any_of(spec.cap_add.begin(), spec.cap_add.end(), [](std::string name) {
+           std::transform(name.begin(), name.end(), name.begin(),
+                          [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+           name = name.starts_with("CAP_") ? name.substr(4) : name;
+           return std::find(powers.begin(), powers.end(), name) != powers.end();
+         });
+}
+
 container_plan with_init(container_plan plan, const image_info& image, const std::string& nonce) {
   auto arguments = arguments_of(plan, image);
   auto hosts = plan.bare_network && sandbox_files(plan, image).empty();
   plan.entrypoint = std::vector<std::string>{init::program};
-  plan.command = {init::run, nonce, plan.tty ? init::with_terminal : hosts ? init::with_hosts : init::plainly};
+  plan.command = {init::run, plan.tty ? init::with_terminal : hosts ? init::with_hosts : init::plainly};
   plan.command.insert(plan.command.end(), arguments.begin(), arguments.end());
   plan.labels[init::nonce_label] = nonce;
-  add_init(plan);
+  add_init(plan, nonce);
   return plan;
 }
 
@@ -73,11 +91,11 @@ std::string sandbox_kind(const container_plan& of_task) {
 
 container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce) {
   auto plan = of_task;
-  plan.name = std::string{sandbox_prefix} + nonce;
+  plan.name = std::string{sandbox_prefix} + init::mark_of(nonce);
   plan.entrypoint = std::vector<std::string>{init::program};
-  plan.command = {nonce, std::to_string(sandbox_patience.count())};
+  plan.command = {init::await_task, std::to_string(sandbox_patience.count())};
   if (plan.bare_network)
-    plan.command.push_back("hosts");
+    plan.command.push_back(init::with_hosts);
   plan.env.clear();
   plan.secrets.clear();
   plan.labels = {{"davit.sandbox", nonce},
@@ -85,8 +103,7 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
                  {"davit.agent", settings.name},
                  {"davit.fleet", settings.fleet}};
   plan.open_stdin = true;
-  plan.no_healthcheck = true;
-  add_init(plan);
+  add_init(plan, nonce);
   return plan;
 }
 

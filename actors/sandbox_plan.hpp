@@ -22,7 +22,7 @@ std::string why_cold(const task_spec& spec, const engine_settings& settings, con
 /// What two plans have in common if a sandbox for one does for the other: all that is fixed when a container is made.
 std::string sandbox_kind(const container_plan& of_task);
 
-/// The sandbox for tasks that want this container. `nonce` marks what its init says, and names it.
+/// The sandbox for tasks that want this container, with the nonce of its init, whose public half names it.
 container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce);
 
 /// Whether the container could as well join a network that was made before it.
@@ -37,6 +37,10 @@ container_plan joined(container_plan of_task, const std::string& other);
 
 /// Why the command of a task is its container's first process; empty: davit's init is.
 std::string why_no_init(const task_spec& spec, const engine_info& engine);
+
+/// Whether such a task has power over its container's first process, whoever's that is: it can read its memory, or
+/// change it. Then the init's word is the task's own.
+bool reaches_init(const task_spec& spec);
 
 /// The task's container with davit's init as its first process; of an image that has been looked up, and has a command
 /// if the plan has none.

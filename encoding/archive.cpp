@@ -256,6 +256,25 @@ unpack(std::string_view tar, const std::filesystem::path& folder, const archive_
   }
 }
 
+std::optional<archive_file> only_file(std::string_view tar) {
+  reader from{archive_read_new(), &archive_read_free};
+  archive_read_support_format_tar(from.get());
+  archive_entry* entry = nullptr;
+  if (archive_read_open_memory(from.get(), tar.data(), tar.size()) != ARCHIVE_OK
+      || archive_read_next_header(from.get(), &entry) != ARCHIVE_OK || !archive_entry_pathname(entry)
+      || archive_entry_hardlink(entry) || archive_entry_filetype(entry) != AE_IFREG)
+    return std::nullopt;
+  archive_file file{archive_entry_pathname(entry), archive_entry_perm(entry), {}};
+  auto size = archive_entry_size(entry);
+  if (size < 0 || static_cast<std::size_t>(size) > tar.size())
+    return std::nullopt;
+  file.bytes.resize(static_cast<std::size_t>(size));
+  if (archive_read_data(from.get(), file.bytes.data(), file.bytes.size()) != size
+      || archive_read_next_header(from.get(), &entry) != ARCHIVE_EOF)
+    return std::nullopt;
+  return file;
+}
+
 std::string pack(const std::vector<archive_file>& files) {
   std::string tar;
   std::unique_ptr<archive, decltype(&archive_write_free)> writer{archive_write_new(), archive_write_free};

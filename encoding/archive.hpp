@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -48,6 +49,9 @@ struct archive_file {
   unsigned mode = 0644;
   std::string bytes;
 };
+
+/// The file that a plain tar holds; none if it holds anything else too, or something that is no regular file.
+std::optional<archive_file> only_file(std::string_view tar);
 
 /// A plain tar of some files that belong to root.
 std::string pack(const std::vector<archive_file>& files);

@@ -291,6 +291,14 @@ std::vector<violation> check_profile(policy_profile profile, const task_spec& sp
 
 std::vector<addition> apply_profile(policy_profile profile, task_spec& spec) {
   std::vector<addition> made;
+  auto drops = [&](const char* name) {
+    return std::any_of(spec.cap_drop.begin(), spec.cap_drop.end(),
+                       [&](const auto& one) { return capability(one) == name; });
+  };
+  if (profile == policy_profile::baseline && !drops("ALL") && !drops("NET_RAW")) {
+    spec.cap_drop.push_back("NET_RAW"); // one of the engine's defaults: it can forge others' packets
+    made.push_back({"capabilities", "cap_drop", "NET_RAW"});
+  }
   if (profile != policy_profile::restricted)
     return made;
   if (spec.user.empty()) {

@@ -1,11 +1,14 @@
-// The first process of a container: of a sandbox, `init NONCE SECONDS [hosts]`; of one that was made for its task,
-// `init run NONCE WAY COMMAND...`; or what keeps one up for its network alone, `init hold`. Runs a task as its only
-// child, passes signals on to it, reaps what it leaves, and ends as it ends. In a sandbox it waits for the task on
-// standard input: one that nothing comes to within so many seconds, or whose agent goes, ends by itself.
+// The first process of a container: of a sandbox, `init wait SECONDS [hosts]`; of one that was made for its task,
+// `init run WAY COMMAND...`; or what keeps one up for its network alone, `init hold`. Runs a task as its only child,
+// passes signals on to it, reaps what it leaves, and ends as it ends. In a sandbox it waits for the task on standard
+// input: one that nothing comes to within so many seconds, or whose agent goes, ends by itself.
+//
+// What it says at the end decides how the task ended, and a task is no friend of it: see docs/decisions/0012.
 //
 // Linked statically, so that it runs in an image without a shell or a C library; with musl, which has no C++ headers:
 // hence the C ones.
 #include "sandbox/hand_over.hpp"
+#include "sandbox/sha256.hpp"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,7 +18,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +31,7 @@ namespace {
 
 using namespace davit::init;
 
-char nonce[64];
+char mark[mark_digits + 1], key[key_digits + 1];
 char** own_arguments;
 bool terminal = false;
 
@@ -90,26 +95,41 @@ int oom_kills() {
   return -1;
 }
 
-line words(const char* word, int number, int kills) {
+enum class sealed : bool { no, yes };
+
+line words(const char* word, int number, int kills, sealed how) {
+  line said;
+  said.add(word);
+  said.add(" ");
+  said.add(number);
+  said.add(" ");
+  said.add(kills);
   line all;
   all.add(report_prefix);
-  all.add(nonce);
+  all.add(mark);
   all.add(" ");
-  all.add(word);
-  all.add(" ");
-  all.add(number);
-  all.add(" ");
-  all.add(kills);
+  said.text[said.size] = 0;
+  all.add(said.text);
+  if (how == sealed::yes) {
+    uint8_t digest[digest_bytes];
+    hmac_sha256(key, key_digits, said.text, said.size, digest);
+    char seal[seal_digits + 1];
+    write_hexadecimal(digest, seal_digits / 2, seal);
+    all.add(" ");
+    all.add(seal);
+  }
   const char rest[] = {report_end, '\n', 0};
   all.add(rest);
   return all;
 }
 
 [[noreturn]] void end(const char* word, int number, int code) {
-  auto last = words(word, number, oom_kills());
-  write_all(1, last);
-  if (!terminal) // where both are the same
-    write_all(2, last);
+  if (*key) {
+    auto last = words(word, number, oom_kills(), sealed::yes);
+    write_all(1, last);
+    if (!terminal) // where both are the same
+      write_all(2, last);
+  }
   ::_exit(code);
 }
 
@@ -228,6 +248,20 @@ int execute(char** arguments, char** variables) {
 constexpr int ending_signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
 constexpr int own_faults[] = {SIGSEGV, SIGABRT, SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSYS};
 
+/// Until what stands in standard output was read. It is a pipe, which a task can open and read too: one that has taken
+/// `begun` out of it would seem never to have begun.
+void await_reader() {
+  int unread = 0;
+  for (auto turn = 0; ::ioctl(1, FIONREAD, &unread) == 0 && unread > 0; ++turn) {
+    pollfd output{1, 0, 0};
+    timespec moment{0, turn < 100 ? 50'000 : 1'000'000};
+    if (turn < 20)
+      ::sched_yield();
+    else if (::ppoll(&output, 1, &moment, nullptr) > 0) // nobody reads any more
+      return;
+  }
+}
+
 [[noreturn]] void be_the_task(char** strings, char** variables, bool input, int failure) {
   sigset_t none;
   sigemptyset(&none);
@@ -246,45 +280,86 @@ constexpr int own_faults[] = {SIGSEGV, SIGABRT, SIGILL, SIGTRAP, SIGBUS, SIGFPE,
     if (nothing >= 0)
       ::dup2(nothing, 0);
   }
+  if (!terminal)
+    await_reader();
   auto error = execute(strings, variables);
   [[maybe_unused]] auto told = ::write(failure, &error, sizeof error);
   ::_exit(not_executable_code);
 }
 
-/// Waits for what was killed; not for long, as some of it may not be: another user's, of a task that has no right to
-/// kill (cap_drop). The kernel does when this process ends.
-void reap_all() {
+/// True: nothing but this process lives in the container any more, and nothing can begin to. False: some of it can't be
+/// killed, or does not die soon: another user's, of a task that has no right to kill (cap_drop). The kernel ends it
+/// when this process ends.
+bool end_all_others() {
   for (auto waited = 0; waited < 500; ++waited) {
-    auto ended = ::waitpid(-1, nullptr, WNOHANG);
-    if (ended < 0 && errno != EINTR)
-      return;
-    if (ended == 0) {
-      timespec moment{0, waited < 10 ? 100'000 : 1'000'000};
-      ::nanosleep(&moment, nullptr);
+    auto nobody = ::kill(-1, SIGKILL) != 0 && errno == ESRCH; // also of those that came in from outside
+    pid_t ended;
+    while ((ended = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
+    if (nobody && ended < 0 && errno == ECHILD)
+      return true;
+    timespec moment{0, waited < 10 ? 100'000 : 1'000'000};
+    ::nanosleep(&moment, nullptr);
   }
+  return false;
 }
 
-/// The task has ended: nothing of it may write any more.
+/// The task has ended: nothing of it may write any more. Where something still can, the engine tells how it ended, and
+/// this process does not: its word could be taken out of the pipe before the engine reads it, or be followed by others.
 [[noreturn]] void end_as(int status, int error) {
-  if (::getpid() == 1) {
-    ::kill(-1, SIGKILL);
-    reap_all();
-  }
+  auto code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  auto alone = ::getpid() != 1 || end_all_others();
   if (error != 0)
     can_not_execute(error);
-  if (terminal)
-    ::_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+  if (terminal || !alone)
+    ::_exit(code);
   if (WIFSIGNALED(status))
-    end("signaled", WTERMSIG(status), 128 + WTERMSIG(status));
-  end("exited", WEXITSTATUS(status), WEXITSTATUS(status));
+    end("signaled", WTERMSIG(status), code);
+  end("exited", WEXITSTATUS(status), code);
 }
 
-/// What the kernel shows of this process to all others is not theirs to read: a task's variables, and the nonce. Nor
-/// shall a search for the command find it twice.
+/// What the kernel shows of this process to all others is not theirs to read: a task's variables. Nor shall a search
+/// for the command find it twice.
 void forget(char** strings) {
   for (; *strings; ++strings)
     memset(*strings, 0, strlen(*strings));
+}
+
+/// The same strings elsewhere; the kernel shows those at the old place.
+char** moved(char** strings) {
+  size_t count = 0, bytes = 0;
+  for (; strings[count]; ++count)
+    bytes += strlen(strings[count]) + 1;
+  auto all = static_cast<char**>(calloc(count + 1, sizeof(char*)));
+  auto text = static_cast<char*>(malloc(bytes + 1));
+  if (!all || !text)
+    unused();
+  for (size_t i = 0; i < count; ++i) {
+    auto size = strlen(strings[i]) + 1;
+    all[i] = static_cast<char*>(memcpy(text, strings[i], size));
+    text += size;
+  }
+  forget(strings);
+  return all;
+}
+
+/// Of the container's variables, the one that is for nobody else.
+void take_nonce() {
+  auto name = strlen(nonce_variable);
+  auto to = environ;
+  for (auto from = environ; *from; ++from) {
+    if (strncmp(*from, nonce_variable, name) != 0 || (*from)[name] != '=') {
+      *to++ = *from;
+      continue;
+    }
+    auto value = *from + name + 1;
+    if (strlen(value) == nonce_digits) {
+      memcpy(mark, value, mark_digits);
+      memcpy(key, value + mark_digits, key_digits);
+    }
+    memset(*from, 0, strlen(*from));
+  }
+  *to = nullptr;
 }
 
 /// They wait until they can be passed on. Those that tell of a program's own fault are no others' to send: a first
@@ -301,20 +376,22 @@ sigset_t block_signals() {
 /// Runs the task, and ends as it does.
 [[noreturn]] void run_task(char** strings, char** variables, bool input) {
   auto all = block_signals();
+  strings = moved(strings);
+  variables = moved(variables);
+  forget(environ);
+  forget(own_arguments + 1);
   int failure[2];
   if (::pipe2(failure, O_CLOEXEC) != 0)
     unused();
-  if (!terminal)
-    write_all(1, words("begun", 0, 0));
+  if (!terminal && *key)
+    write_all(1, words("begun", 0, 0, sealed::no));
   auto child = ::fork();
   if (child < 0)
     can_not_execute(errno);
   if (child == 0)
     be_the_task(strings, variables, input, failure[1]);
   forget(variables);
-  forget(environ);
   forget(strings);
-  forget(own_arguments + 1);
   // No process of the task may find this line here (/proc/1/fd): it closes when the command is executed, and is read to
   // its end before.
   ::close(failure[1]);
@@ -344,24 +421,24 @@ sigset_t block_signals() {
 } // namespace
 
 int main(int count, char** values) {
+  // Nobody may read its memory, open what it has open, or trace it: not the task's user either, who is its own.
+  ::prctl(PR_SET_DUMPABLE, 0);
   own_arguments = values;
-  if (count > 4 && strcmp(values[1], run) == 0) {
+  take_nonce();
+  if (count > 3 && strcmp(values[1], run) == 0) {
     block_signals();
-    strncpy(nonce, values[2], sizeof nonce - 1);
-    terminal = strcmp(values[3], with_terminal) == 0;
-    if (strcmp(values[3], with_hosts) == 0)
+    terminal = strcmp(values[2], with_terminal) == 0;
+    if (strcmp(values[2], with_hosts) == 0)
       write_hosts();
-    run_task(values + 4, environ, true);
+    run_task(values + 3, environ, true);
   }
   if (count == 2 && strcmp(values[1], hold) == 0)
     while (true)
       ::pause();
-  if (count >= 3)
-    strncpy(nonce, values[1], sizeof nonce - 1);
-  auto seconds = count >= 3 ? atoi(values[2]) : 0;
+  auto seconds = count >= 3 && strcmp(values[1], await_task) == 0 ? atoi(values[2]) : 0;
   if (seconds <= 0)
     unused();
-  if (count == 4 && strcmp(values[3], "hosts") == 0)
+  if (count == 4 && strcmp(values[3], with_hosts) == 0)
     write_hosts();
   // As long as nothing has come, a stop ends it at once: by itself the kernel does not do so with a first process.
   for (auto one : ending_signals)

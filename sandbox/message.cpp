@@ -1,6 +1,7 @@
 #include "sandbox/message.hpp"
 
 #include "sandbox/hand_over.hpp"
+#include "sandbox/sha256.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -42,8 +43,20 @@ std::optional<std::string> hand_over_message(const std::vector<std::string>& arg
 
 namespace {
 
+bool has_key(const std::string& nonce) {
+  return nonce.size() == nonce_digits && nonce.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::string seal_of(std::string_view key, std::string_view words) {
+  std::uint8_t digest[digest_bytes];
+  hmac_sha256(key.data(), key.size(), words.data(), words.size(), digest);
+  char seal[seal_digits + 1];
+  write_hexadecimal(digest, seal_digits / 2, seal);
+  return seal;
+}
+
 /// `WORD NUMBER KILLS`
-std::optional<sandbox_report> parse(std::string_view text) {
+std::optional<sandbox_report> parse_words(std::string_view text) {
   sandbox_report report;
   std::vector<std::string_view> parts;
   for (std::size_t at = 0; at <= text.size();) {
@@ -64,23 +77,49 @@ std::optional<sandbox_report> parse(std::string_view text) {
   return report;
 }
 
-/// The longest report behind its mark: a word and two numbers.
-constexpr std::size_t most_report = 64;
+/// The longest report behind its mark: a word, two numbers and a seal.
+constexpr std::size_t most_report = 96;
 
 /// The most records that are taken for a complaint.
 constexpr std::size_t most_early = 64;
 
 } // namespace
 
-report_reader::report_reader(const std::string& nonce, bool from_beginning)
-  : mark_(report_prefix + nonce + ' '), begun_line_(mark_ + "begun 0 0" + report_end + '\n'), begun_(!from_beginning) {}
+std::string nonce_of(const uuid& secret) {
+  sha256 hash;
+  hash.add(secret.bytes.data(), secret.bytes.size());
+  std::uint8_t digest[digest_bytes];
+  hash.finish(digest);
+  char nonce[nonce_digits + 1];
+  write_hexadecimal(digest, digest_bytes, nonce);
+  return nonce;
+}
+
+std::string mark_of(const std::string& nonce) {
+  return has_key(nonce) ? nonce.substr(0, mark_digits) : nonce;
+}
+
+std::string report_line(const std::string& nonce, const sandbox_report& report) {
+  auto words = to_string(report.word) + ' ' + std::to_string(report.number) + ' '
+             + std::to_string(report.oom_kills.value_or(-1));
+  auto seal = has_key(nonce) ? ' ' + seal_of(std::string_view{nonce}.substr(mark_digits), words) : std::string{};
+  return report_prefix + mark_of(nonce) + ' ' + words + seal + report_end;
+}
+
+report_reader::report_reader(const std::string& nonce, from where)
+  : mark_(report_prefix + mark_of(nonce) + ' '), key_(has_key(nonce) ? nonce.substr(mark_digits) : std::string{}),
+    begun_line_(mark_ + "begun 0 0" + report_end + '\n'), where_(where), begun_(where != from::beginning),
+    ran_(where == from::middle) {}
 
 void report_reader::add(log_record record, std::vector<log_record>& own) {
   if (record.stream != log_stream::out && record.stream != log_stream::err) {
     own.push_back(std::move(record));
     return;
   }
-  if (record.stream == log_stream::out && record.bytes == begun_line_) {
+  // Only the first record can be the init's.
+  if (record.stream == log_stream::out && std::exchange(where_, from::middle) != from::middle
+      && record.bytes == begun_line_) {
+    ran_ = true;
     begin(own);
     return;
   }
@@ -92,34 +131,67 @@ void report_reader::add(log_record record, std::vector<log_record>& own) {
     text += one.bytes;
   text += record.bytes;
   state.kept.push_back(std::move(record));
-  auto give = [&](std::size_t bytes) {
-    for (auto& one : state.kept) {
-      one.bytes.resize(std::min(bytes, one.bytes.size()));
-      bytes -= one.bytes.size();
-      if (!one.bytes.empty())
-        pass(std::move(one), own);
+  if (!take_report(text, state, own))
+    give_whole(state, possible_report(text), own);
+}
+
+/// A task can write marks too; only the init can seal what it says.
+bool report_reader::take_report(const std::string& text, stream_state& state, std::vector<log_record>& own) {
+  for (auto at = text.find(mark_); at != std::string::npos; at = text.find(mark_, at + 1)) {
+    auto rest = std::string_view{text}.substr(at + mark_.size(), most_report);
+    auto end = rest.find(report_end);
+    auto parsed = end == std::string_view::npos ? std::nullopt : parse(rest.substr(0, end));
+    if (!parsed)
+      continue;
+    report_ = *parsed;
+    state.reported = true;
+    for (auto& one : std::exchange(state.kept, {})) {
+      one.bytes.resize(std::min(at, one.bytes.size()));
+      at -= one.bytes.size();
+      pass(std::move(one), own);
     }
-    state.kept.clear();
-  };
-  if (auto at = text.find(mark_); at != std::string::npos) {
-    auto end = text.find(report_end, at + mark_.size());
-    if (end == std::string::npos && text.size() - at < mark_.size() + most_report)
-      return; // the rest is on its way
-    if (auto parsed = end == std::string::npos
-                      ? std::nullopt
-                      : parse(std::string_view{text}.substr(at + mark_.size(), end - at - mark_.size()))) {
-      report_ = *parsed;
-      state.reported = true;
-      give(at);
-      return;
-    }
+    return true;
   }
+  return false;
+}
+
+std::optional<sandbox_report> report_reader::parse(std::string_view text) const {
+  if (!key_.empty()) {
+    auto space = text.rfind(' ');
+    if (space == std::string_view::npos || text.substr(space + 1) != seal_of(key_, text.substr(0, space)))
+      return std::nullopt;
+    text = text.substr(0, space);
+  }
+  auto report = parse_words(text);
+  return report && report->word == sandbox_word::unused && ran_ ? std::nullopt : report;
+}
+
+/// Where what may be the beginning of a report begins; the text's size: nowhere.
+std::size_t report_reader::possible_report(const std::string& text) const {
+  auto most = mark_.size() + most_report;
+  auto from = text.size() > most ? text.size() - most : 0;
+  for (auto at = text.find(mark_, from); at != std::string::npos; at = text.find(mark_, at + 1))
+    if (const char ends[] = {report_end, '\n', 0}; text.find_first_of(ends, at) == std::string::npos)
+      return at; // the rest is on its way
   // Most records end with a newline, which the mark has none of.
   if (!text.empty() && text.back() != '\n')
     for (auto length = std::min(mark_.size() - 1, text.size()); length > 0; --length)
       if (text.ends_with(std::string_view{mark_}.substr(0, length)))
-        return;
-  give(text.size());
+        return text.size() - length;
+  return text.size();
+}
+
+/// What lies in front of it is the task's. A record is given whole.
+void report_reader::give_whole(stream_state& state, std::size_t bytes, std::vector<log_record>& own) {
+  auto kept = std::exchange(state.kept, {});
+  for (auto& one : kept) {
+    auto given = state.kept.empty() && one.bytes.size() <= bytes;
+    bytes -= given ? one.bytes.size() : 0;
+    if (given)
+      pass(std::move(one), own);
+    else
+      state.kept.push_back(std::move(one));
+  }
 }
 
 /// What was kept back until now is the task's.
@@ -132,6 +204,8 @@ void report_reader::begin(std::vector<log_record>& own) {
 /// A complaint is short. Where more comes, or anything on standard output, something ran, and the engine has lost the
 /// word that it begins.
 void report_reader::pass(log_record record, std::vector<log_record>& own) {
+  if (record.bytes.empty())
+    return;
   if (!begun_ && (record.stream == log_stream::out || early_.size() == most_early))
     begin(own);
   (begun_ ? own : early_).push_back(std::move(record));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/log.hpp"
+#include "messages/uuid.hpp"
 
 #include <map>
 #include <optional>
@@ -16,15 +17,31 @@ std::optional<std::string> hand_over_message(const std::vector<std::string>& arg
                                              const std::map<std::string, std::string>& variables,
                                              const std::map<std::string, secret>& secrets, bool input);
 
+/// The nonce of a container's init (sandbox/hand_over.hpp), of what nobody else knows.
+std::string nonce_of(const uuid& secret);
+
+/// The nonce's public half, which names the init.
+std::string mark_of(const std::string& nonce);
+
+/// The line that an init of this nonce ends with, without its newline.
+std::string report_line(const std::string& nonce, const sandbox_report& report);
+
 /// Takes what the init says out of a sandbox's log. Its report is the last thing in each of the two streams, but may
 /// stand behind a line without an end, and be cut as such a line is. A record that may have the beginning of it is kept
-/// back until it is known.
+/// back until it is known. What bears no seal of the nonce is the task's own, whatever it looks like; the nonce of an
+/// older davit (any that nonce_of does not give) has none, and whoever knows it is believed.
 class report_reader {
 public:
-  /// `from_beginning`: the log is read from its beginning, and its init says when the task begins. What standard error
-  /// has before anything came on standard output is kept back until then: if nothing ever comes there, it is no task's
-  /// (the runtime's complaint of a program that it could not execute).
-  explicit report_reader(const std::string& nonce, bool from_beginning = false);
+  /// Where its first record of standard output lies.
+  enum class from : std::uint8_t {
+    anywhere,  ///< In the middle, or at the beginning.
+    middle,    ///< Behind others: the task had begun.
+    beginning, ///< At the log's beginning, of an init that says there when the task begins. What standard error has
+               ///< before anything came on standard output is kept back until then: if nothing ever comes there, it is
+               ///< no task's (the runtime's complaint of a program that it could not execute).
+  };
+
+  explicit report_reader(const std::string& nonce, from where = from::anywhere);
 
   /// Takes a record; gives what is the task's own.
   void add(log_record record, std::vector<log_record>& own);
@@ -50,12 +67,19 @@ private:
     bool reported = false;
   };
   void begin(std::vector<log_record>& own);
+  std::optional<sandbox_report> parse(std::string_view text) const;
+  bool take_report(const std::string& text, stream_state& state, std::vector<log_record>& own);
+  std::size_t possible_report(const std::string& text) const;
+  void give_whole(stream_state& state, std::size_t bytes, std::vector<log_record>& own);
   void pass(log_record record, std::vector<log_record>& own);
   stream_state& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
 
   std::string mark_;
+  std::string key_; ///< Empty: the init is of an older davit.
   std::string begun_line_;
-  bool begun_;
+  from where_;
+  bool begun_; ///< What comes is given.
+  bool ran_;   ///< The task had begun, for certain.
   /// What came before the task was known to have begun. That is little, as the init says so first.
   std::vector<log_record> early_;
   stream_state out_, err_;

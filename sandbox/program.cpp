@@ -1,5 +1,7 @@
 #include "sandbox/program.hpp"
 
+#include "sandbox/sha256.hpp"
+
 #include <sys/utsname.h>
 
 #include <cstdint>
@@ -39,17 +41,14 @@ std::string_view architecture() {
 }
 
 const std::string& volume_name() {
-  // FNV-1a: not against an enemy (whoever can write to the engine's volumes has the engine), but so that versions live
-  // side by side.
   static const auto name = [] {
-    std::uint64_t hash = 0xcbf29ce484222325;
-    for (unsigned char byte : program_bytes())
-      hash = (hash ^ byte) * 0x100000001b3;
-    static constexpr char digits[] = "0123456789abcdef";
-    std::string text = "davit-init-";
-    for (int shift = 60; shift >= 0; shift -= 4)
-      text += digits[hash >> shift & 15];
-    return text;
+    sha256 hash;
+    hash.add(program_bytes().data(), program_bytes().size());
+    std::uint8_t digest[digest_bytes];
+    hash.finish(digest);
+    char text[2 * digest_bytes + 1];
+    write_hexadecimal(digest, digest_bytes, text);
+    return std::string{"davit-init-"} + text;
   }();
   return name;
 }

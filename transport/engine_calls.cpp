@@ -124,7 +124,7 @@ read_first_output(std::shared_ptr<engine_client> client, std::string container, 
 awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
                                         std::function<void(const engine_event&)> created, call_options options) {
   event_options what;
-  what.filters = {{"type", "container"}, {"event", "create"}};
+  what.filters = {{"type", "container"}, {"type", "volume"}, {"event", "create"}};
   auto opening = options;
   opening.until = within(std::chrono::seconds{10});
   auto answer = co_await client->events(std::move(what), std::move(opening));
@@ -142,6 +142,19 @@ awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, s
   }
 }
 
+namespace {
+
+/// Whether the container has this program there, to the byte, and nobody but its owner may change it.
+awaitable<bool> holds_program(std::shared_ptr<engine_client> client, std::string id, std::string path,
+                              const encoding::archive_file& program, call_options options) {
+  options.max_body = program.bytes.size() + 64 * 1024;
+  auto there = co_await client->download_archive(std::move(id), std::move(path), std::move(options));
+  auto file = there ? encoding::only_file(*there) : std::nullopt;
+  co_return file && file->path == program.path && file->mode == program.mode && file->bytes == program.bytes;
+}
+
+} // namespace
+
 awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder,
                                      std::string bytes, call_options options) {
   auto created = co_await client->create_container(std::move(helper), options);
@@ -149,15 +162,19 @@ awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, cont
     co_return created.error();
   auto id = *created;
   result<void> outcome;
-  auto look = options;
-  look.max_body = bytes.size() + 64 * 1024;
-  auto there = co_await client->download_archive(id, folder + "/init", look);
-  if (!there || there->find(bytes) == std::string::npos) {
-    std::vector<encoding::archive_file> files(1);
-    files[0].path = "init";
-    files[0].mode = 0755;
-    files[0].bytes = std::move(bytes);
+  std::vector<encoding::archive_file> files(1);
+  auto& program = files[0];
+  program.path = "init";
+  program.mode = 0755;
+  program.bytes = std::move(bytes);
+  auto path = folder + "/init";
+  auto there = co_await holds_program(client, id, path, program, options);
+  if (!there) {
     outcome = co_await client->upload_archive(id, folder, encoding::pack(files), options);
+    if (outcome)
+      there = co_await holds_program(client, id, path, program, options);
+    if (outcome && !there)
+      outcome = error{engine_errc::failed, 0, "the volume of davit's init has something else in it"};
   }
   auto removed = co_await client->remove_container(id, options);
   co_return outcome ? removed : outcome;

@@ -31,7 +31,7 @@ awaitable<result<std::vector<engine_event>>>
 read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last, call_options options);
 
 /// Reads an event stream to its end, which is the engine's. `opened` is called once the engine has begun to answer,
-/// `created` with each container's creation: both on the client's strand.
+/// `created` with the creation of each container and each volume: both on the client's strand.
 awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
                                         std::function<void(const engine_event&)> created, call_options options);
 
@@ -42,8 +42,9 @@ read_first_output(std::shared_ptr<engine_client> client, std::string container, 
 // -- sandboxes
 // ---------------------------------------------------------------------------------------------------------
 
-/// Puts the init's bytes into the volume, as `init`; what holds them already is left as it is. A container that is
-/// never started carries them there: `helper` is its plan, with the volume mounted at `folder`.
+/// Puts the init's bytes into the volume, as `init`, and sees that they are there; what holds exactly them already is
+/// left as it is. A container that is never started carries them there: `helper` is its plan, with the volume mounted
+/// at `folder`.
 awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder,
                                      std::string bytes, call_options options);
 

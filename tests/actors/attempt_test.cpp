@@ -1,6 +1,8 @@
 // Single stories of an attempt, each of a fault that once was.
 #include "actors/attempt_samples.hpp"
 
+#include "sandbox/message.hpp"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
@@ -158,7 +160,7 @@ TEST_CASE("an init that can't be asked for in time is asked for again", "[attemp
   CHECK(it.asks<ask::look_up_image>());
   it.hears(reply<ask::look_up_image>{image}).hears(reply<ask::put_init>{});
   REQUIRE(it.asks<ask::create>());
-  CHECK(it.run.made.nonce == to_string(moment().nonce));
+  CHECK(it.run.made.nonce == init::nonce_of(moment().nonce));
 }
 
 TEST_CASE("a sandbox that nobody handed its task to is given up in three seconds, however slowly its engine counts",

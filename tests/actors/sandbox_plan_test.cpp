@@ -2,6 +2,8 @@
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_demand.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
 #include "sandbox/program.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -87,18 +89,48 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   settings.fleet = "f";
   auto of_task = plan_container(settings, {uuid::make_v7(), 1}, spec, "o", {{"TOKEN", {"secret-token", false}}});
   CHECK(sandbox_kind(of_task).find("secret-") == std::string::npos);
-  auto plan = sandbox_plan(settings, of_task, "n1");
-  CHECK(plan.name == "davit-sandbox-n1");
+  auto nonce = init::nonce_of(uuid::make_v4());
+  auto plan = sandbox_plan(settings, of_task, nonce);
+  CHECK(plan.name == "davit-sandbox-" + init::mark_of(nonce));
+  CHECK(plan.env == std::map<std::string, std::string>{{init::nonce_variable, nonce}});
+  CHECK(plan.no_healthcheck); // its program would have the variable
+  for (const auto& word : plan.command)
+    CHECK(word.find(init::mark_of(nonce)) == std::string::npos);
   CHECK_FALSE(key_of_name(plan.name));
   CHECK(key_of_name(of_task.name));
   CHECK(plan.labels
         == std::map<std::string, std::string>{
-          {"davit.sandbox", "n1"}, {"davit.sandbox.words", "2"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+          {"davit.sandbox", nonce}, {"davit.sandbox.words", "3"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
   CHECK(plan.resources.pids == 6);
   CHECK(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);
   CHECK(plan.mounts[0].read_only);
   CHECK(plan.mounts[0].source == init::volume_name());
+}
+
+TEST_CASE("a container of the task's own has its init's nonce in no word of its command") {
+  task_spec spec;
+  spec.image = "alpine";
+  spec.command = {"true"};
+  auto nonce = init::nonce_of(uuid::make_v4());
+  auto plan = with_init(plan_of(spec), {}, nonce);
+  CHECK(plan.command == std::vector<std::string>{"run", "hosts", "true"});
+  CHECK(plan.env.at(init::nonce_variable) == nonce);
+  CHECK(plan.labels.at(init::nonce_label) == nonce);
+  CHECK(plan.no_healthcheck);
+}
+
+TEST_CASE("who may trace or change an init is not believed for its word") {
+  task_spec spec;
+  CHECK_FALSE(reaches_init(spec));
+  for (std::string name : {"SYS_PTRACE", "cap_sys_ptrace", "ALL", "SYS_ADMIN"}) {
+    spec.cap_add = {"CHOWN", name};
+    CHECK(reaches_init(spec));
+  }
+  spec.cap_add = {"NET_ADMIN", "KILL"};
+  CHECK_FALSE(reaches_init(spec));
+  spec.privileged = true;
+  CHECK(reaches_init(spec));
 }
 
 TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why") {
@@ -121,6 +153,7 @@ TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why")
           s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}});
         })
         == "it mounts /.davit");
+  CHECK(why([](task_spec& s) { s.env[init::nonce_variable] = "x"; }) == "it sets the variable .davit");
   auto none = settings;
   none.sandboxes = 0;
   CHECK(why_cold(fine, none, engine).find("sandboxes = 0") != std::string::npos);
@@ -217,7 +250,7 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   using words = std::vector<std::string>;
   auto plan = with_init(plan_of(spec), image, "n1");
   CHECK(plan.entrypoint == words{"/.davit/init"});
-  CHECK(plan.command == words{"run", "n1", "plain", "/entry", "default"});
+  CHECK(plan.command == words{"run", "plain", "/entry", "default"});
   CHECK(plan.labels.at("davit.init") == "n1");
   CHECK(plan.labels.at("x") == "y");
   CHECK(plan.env.at("A") == "b");
@@ -230,7 +263,7 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   spec.command = {"-x", "run"};
   spec.resources.pids.reset();
   plan = with_init(plan_of(spec), image, "n2");
-  CHECK(plan.command == words{"run", "n2", "terminal", "/entry", "-x", "run"});
+  CHECK(plan.command == words{"run", "terminal", "/entry", "-x", "run"});
   CHECK_FALSE(plan.resources.pids);
 
   engine_info engine;

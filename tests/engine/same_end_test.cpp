@@ -80,7 +80,9 @@ void compare(test_agent& agent, const test_engine& engine, const std::vector<sam
                                    "--hostname",
                                    "box",
                                    "--security-opt",
-                                   "no-new-privileges"};
+                                   "no-new-privileges",
+                                   "--cap-drop",
+                                   "NET_RAW"};
     words.insert(words.end(), cases[i].docker.begin(), cases[i].docker.end());
     words.push_back(spec.image);
     words.insert(words.end(), spec.command.begin(), spec.command.end());
