@@ -2,6 +2,7 @@
 #include "actors/attempt_machine.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
+#include "sandbox/message.hpp"
 
 #include <cerrno>
 #include <cstring>
@@ -158,7 +159,7 @@ bool attempt_machine::take_report(const sandbox_report& report) {
       return false;
     case sandbox_word::exited:
       return run_.wanted == ending::none && report.oom_kills == 0 && !of_a_stop(report.number)
-          && !reaches_init(run_.spec);
+          && init::seals(run_.made.nonce) && !reaches_init(run_.spec);
     case sandbox_word::signaled:
       return false;
   }

@@ -43,10 +43,6 @@ std::optional<std::string> hand_over_message(const std::vector<std::string>& arg
 
 namespace {
 
-bool has_key(const std::string& nonce) {
-  return nonce.size() == nonce_digits && nonce.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 std::string seal_of(std::string_view key, std::string_view words) {
   std::uint8_t digest[digest_bytes];
   hmac_sha256(key.data(), key.size(), words.data(), words.size(), digest);
@@ -95,19 +91,23 @@ std::string nonce_of(const uuid& secret) {
   return nonce;
 }
 
+bool seals(const std::string& nonce) {
+  return nonce.size() == nonce_digits && nonce.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
 std::string mark_of(const std::string& nonce) {
-  return has_key(nonce) ? nonce.substr(0, mark_digits) : nonce;
+  return seals(nonce) ? nonce.substr(0, mark_digits) : nonce;
 }
 
 std::string report_line(const std::string& nonce, const sandbox_report& report) {
   auto words = to_string(report.word) + ' ' + std::to_string(report.number) + ' '
              + std::to_string(report.oom_kills.value_or(-1));
-  auto seal = has_key(nonce) ? ' ' + seal_of(std::string_view{nonce}.substr(mark_digits), words) : std::string{};
+  auto seal = seals(nonce) ? ' ' + seal_of(std::string_view{nonce}.substr(mark_digits), words) : std::string{};
   return report_prefix + mark_of(nonce) + ' ' + words + seal + report_end;
 }
 
 report_reader::report_reader(const std::string& nonce, from where)
-  : mark_(report_prefix + mark_of(nonce) + ' '), key_(has_key(nonce) ? nonce.substr(mark_digits) : std::string{}),
+  : mark_(report_prefix + mark_of(nonce) + ' '), key_(seals(nonce) ? nonce.substr(mark_digits) : std::string{}),
     begun_line_(mark_ + "begun 0 0" + report_end + '\n'), where_(where), begun_(where != from::beginning),
     ran_(where == from::middle) {}
 

@@ -20,6 +20,9 @@ std::optional<std::string> hand_over_message(const std::vector<std::string>& arg
 /// The nonce of a container's init (sandbox/hand_over.hpp), of what nobody else knows.
 std::string nonce_of(const uuid& secret);
 
+/// Whether the init seals its last word: one of an older davit does not.
+bool seals(const std::string& nonce);
+
 /// The nonce's public half, which names the init.
 std::string mark_of(const std::string& nonce);
 

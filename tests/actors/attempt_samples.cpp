@@ -48,7 +48,7 @@ attempt_run in_container(step where, bool warm = false) {
   run.made.id = container_id;
   run.made.image_id = "sha256:1";
   run.made.may_exist = true;
-  run.made.nonce = "nonce";
+  run.made.nonce = init_nonce;
   run.made.says_begun = true;
   run.made.warm = warm;
   run.made.arguments = {"true"};
@@ -98,7 +98,7 @@ container_status container_of(const attempt_run& run, const std::string& state, 
   status.name = container_name(run.key());
   status.image_id = "sha256:1";
   status.labels["davit.task"] = to_string(run.key().task);
-  status.labels[init::nonce_label] = "nonce";
+  status.labels[init::nonce_label] = init_nonce;
   status.state = state;
   status.exit_code = code;
   status.raw_state = "{}";
@@ -203,7 +203,7 @@ std::vector<std::pair<std::string, event>> every_event() {
     status.image_id = "sha256:2";
     add("inspected: foreign", reply<ask::inspect>{status});
     status = container_of(run, "running");
-    status.labels = {{"davit.sandbox", "nonce"}};
+    status.labels = {{"davit.sandbox", init_nonce}};
     add("inspected: sandbox", reply<ask::inspect>{status});
     status = container_of(run, "exited", 137);
     status.oom_killed = true;
@@ -264,7 +264,7 @@ std::vector<std::pair<std::string, event>> every_event() {
     add("network: one", reply<ask::take_network>{given});
     given = {};
     given.container = container_id;
-    given.nonce = "nonce";
+    given.nonce = init_nonce;
     given.arguments = {"true"};
     add("sandbox: one", reply<ask::take_sandbox>{given});
   }

@@ -10,7 +10,7 @@
 
 namespace davit::test {
 
-inline const std::string engine_id = "engine-1", container_id = "c0ffee";
+inline const std::string engine_id = "engine-1", container_id = "c0ffee", init_nonce(64, '0');
 
 /// An attempt that was just claimed, of a task that may be run cold or warm, on an engine that is well.
 attempt_run fresh_attempt();

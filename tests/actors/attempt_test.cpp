@@ -183,3 +183,47 @@ TEST_CASE("a sandbox that nobody handed its task to is given up in three seconds
   }
   CHECK_FALSE(std::holds_alternative<recovering>(it.run.now));
 }
+
+namespace {
+
+/// In a container of its own with an init, which has said `exited 0`.
+story told_of_success(task_spec spec, const std::string& nonce = {}) {
+  story it{fresh_attempt(), {}};
+  spec.start = start_mode::cold;
+  it.run.work.task.spec = spec;
+  image_info image;
+  image.id = "sha256:1";
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::look_up_image>{image}).hears(reply<ask::put_init>{});
+  if (!nonce.empty())
+    it.run.made.nonce = nonce;
+  it.hears(reply<ask::create>{container_id}).hears(reply<ask::inspect>{container_of(it.run, "created")});
+  it.hears(reply<ask::start>{true}).hears(timer_fired{timer::first_look}).hears(reply<ask::open_log>{});
+  log_end end;
+  end.complete = true;
+  end.report = sandbox_report{sandbox_word::exited, 0, 0};
+  it.hears(reply<ask::follow_log>{end});
+  return it;
+}
+
+} // namespace
+
+TEST_CASE("an init's word ends an attempt early, unless a task may have power over it or it has no seal", "[attempt]") {
+  auto plain = fresh_attempt().work.task.spec;
+  CHECK(told_of_success(plain).asks<ask::close_log>());
+  auto mighty = plain;
+  mighty.cap_add = {"SYS_PTRACE"};
+  CHECK_FALSE(told_of_success(mighty).asks<ask::close_log>());
+  CHECK_FALSE(told_of_success(plain, to_string(uuid{{1}})).asks<ask::close_log>());
+}
+
+TEST_CASE("if an init and the engine disagree, the engine's word decides, and the evidence says so", "[attempt]") {
+  auto spec = fresh_attempt().work.task.spec;
+  spec.cap_add = {"SYS_PTRACE"};
+  auto it = told_of_success(spec);
+  it.hears(reply<ask::wait>{7}).hears(reply<ask::inspect>{container_of(it.run, "exited", 7)});
+  REQUIRE(it.asks<ask::close_log>());
+  it.hears(reply<ask::close_log>{});
+  CHECK(it.result().outcome == outcome::failed);
+  CHECK(it.result().exit_code == 7);
+  CHECK(it.result().evidence.note == "by the engine's word: the container's init said exit code 0");
+}

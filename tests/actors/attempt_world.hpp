@@ -53,7 +53,7 @@ protected:
     auto found = container_of(run_, words[static_cast<int>(world_.state)], world_.code);
     found.id = container_id + std::to_string(world_.made);
     if (world_.warm)
-      found.labels = {{"davit.sandbox", "nonce"}, {init::words_label, init::words_version}};
+      found.labels = {{"davit.sandbox", init_nonce}, {init::words_label, init::words_version}};
     else if (run_.spec.init == false)
       found.labels.erase(init::nonce_label);
     return found;
@@ -209,7 +209,7 @@ protected:
     world_.begun = world_.stopped = false;
     ++world_.made;
     given.container = status().id;
-    given.nonce = "nonce";
+    given.nonce = init_nonce;
     given.arguments = {"true"};
     return given;
   }

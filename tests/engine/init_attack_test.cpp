@@ -197,16 +197,15 @@ TEST_CASE("what somebody else has put into the init's volume is never run", "[se
   }
   // While davit runs: its containers are gone, and somebody makes the volume anew.
   engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket() + " rm -f || true");
-  if (eventually([&] {
-        engine.docker("volume rm " + volume + " || true");
-        return engine.docker("volume ls -q").find(volume) == std::string::npos;
-      })) {
-    run("printf \"#!/bin/sh\\necho taken over\\n\" > /v/init; chmod 755 /v/init");
-    auto spec = busybox("echo own; exit 7");
-    spec.start = start_mode::cold;
-    auto ended = agent.run(spec);
-    INFO(ended.message << "; " << ended.attempts.back().evidence.start);
-    CHECK(ended.exit_code == 7);
-    CHECK(agent.logs(ended.id).out == "own\n");
-  }
+  REQUIRE(eventually([&] {
+    engine.docker("volume rm " + volume + " || true");
+    return engine.docker("volume ls -q").find(volume) == std::string::npos;
+  }));
+  run("printf \"#!/bin/sh\\necho taken over\\n\" > /v/init; chmod 755 /v/init");
+  auto spec = busybox("echo own; exit 7");
+  spec.start = start_mode::cold;
+  auto ended = agent.run(spec);
+  INFO(ended.message << "; " << ended.attempts.back().evidence.start);
+  CHECK(ended.exit_code == 7);
+  CHECK(agent.logs(ended.id).out == "own\n");
 }
