@@ -110,23 +110,25 @@ void open_events(self_pointer self) {
     *is_open = true;
     resume(actor, [=] { hear(self, heard::events_open{}); });
   };
-  auto created = [=](const engine_event& event) {
+  auto heard_of = [=](const engine_event& event) {
     resume(actor, [=] {
       auto& state = self->state;
       if (event.type == "volume") {
-        // Somebody else's volume of the name of the init's: it is looked into before it is used again.
-        if (event.id == init::volume_name() && state.handles.sandboxes)
+        // Whoever makes the init's volume anew, what is in it is compared before it is used.
+        auto gone = event.action == "prune" || (event.action != "create" && event.id == init::volume_name());
+        if (gone && state.handles.sandboxes)
           self->send(state.handles.sandboxes, ended_atom_v);
         return;
       }
+      if (event.action != "create")
+        return;
       state.continuity.saw(event);
       if (!std::exchange(state.place_to_save, true))
         self->run_delayed(1s, [self] { save_place(self); });
     });
   };
   spawn_call<void>(
-    self, transport::watch_creations(state.client, opened, created, options),
-    [self, begun, is_open](result<void> ended) {
+    self, transport::watch_events(state.client, opened, heard_of, options), [self, begun, is_open](result<void> ended) {
       self->state.events.reset();
       if (!ended && ended.error().code == engine_errc::cancelled)
         return;

@@ -121,10 +121,11 @@ read_first_output(std::shared_ptr<engine_client> client, std::string container, 
   co_return first;
 }
 
-awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
-                                        std::function<void(const engine_event&)> created, call_options options) {
+awaitable<result<void>> watch_events(std::shared_ptr<engine_client> client, std::function<void()> opened,
+                                     std::function<void(const engine_event&)> heard, call_options options) {
   event_options what;
-  what.filters = {{"type", "container"}, {"type", "volume"}, {"event", "create"}};
+  what.filters = {{"type", "container"}, {"type", "volume"},  {"event", "create"},
+                  {"event", "destroy"},  {"event", "remove"}, {"event", "prune"}}; // `remove`: as Podman calls it
   auto opening = options;
   opening.until = within(std::chrono::seconds{10});
   auto answer = co_await client->events(std::move(what), std::move(opening));
@@ -138,7 +139,7 @@ awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, s
       co_return event.error();
     if (!*event)
       co_return result<void>{};
-    created(**event);
+    heard(**event);
   }
 }
 

@@ -31,9 +31,9 @@ awaitable<result<std::vector<engine_event>>>
 read_creations(std::shared_ptr<engine_client> client, timestamp since, timestamp last, call_options options);
 
 /// Reads an event stream to its end, which is the engine's. `opened` is called once the engine has begun to answer,
-/// `created` with the creation of each container and each volume: both on the client's strand.
-awaitable<result<void>> watch_creations(std::shared_ptr<engine_client> client, std::function<void()> opened,
-                                        std::function<void(const engine_event&)> created, call_options options);
+/// `heard` with each creation, removal and pruning of containers and volumes: both on the client's strand.
+awaitable<result<void>> watch_events(std::shared_ptr<engine_client> client, std::function<void()> opened,
+                                     std::function<void(const engine_event&)> heard, call_options options);
 
 /// The first record of a container's standard output, as far as there is one.
 awaitable<result<std::string>>

@@ -38,8 +38,8 @@ TEST_CASE("a container joins a network that was made before its task came; each 
   engine_with_network on;
   test_agent agent{{on.settings()}, allow};
   const std::string look
-    = "hostname -i; ip addr show eth0 | grep -o 'inet 10.213.77.[0-9]*'; ls /sys/class/net | wc -l; ping -c1 -W5 "
-      "10.213.77.1 >/dev/null && echo reached; cat /etc/resolv.conf | wc -l; exit 4";
+    = "hostname -i; ip addr show eth0 | grep -o 'inet 10.213.77.[0-9]*'; ls /sys/class/net | wc -l; "
+      "nc -w5 10.213.77.1 1 2>&1 | grep -q refused && echo reached; cat /etc/resolv.conf | wc -l; exit 4";
   auto own = agent.run(with_network(look));
   CHECK(own.exit_code == 4);
   CHECK_FALSE(way(own).ends_with(made_ahead));
@@ -96,7 +96,7 @@ TEST_CASE("networks that somebody stops, kills or removes cost no task anything"
     REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
     auto victim = on.networks_that_wait();
     on.engine.docker(act + " " + victim);
-    auto ended = agent.run(with_network("ping -c1 -W5 10.213.77.1 >/dev/null && echo reached"));
+    auto ended = agent.run(with_network("nc -w5 10.213.77.1 1 2>&1 | grep -q refused && echo reached"));
     INFO(ended.message << ' ' << way(ended));
     CHECK(ended.outcome == outcome::succeeded);
     CHECK(agent.logs(ended.id).out == "reached\n");
@@ -112,8 +112,8 @@ TEST_CASE("an agent that is killed goes on with a task in a network that was mad
   agent.await_engine("a", engine_state::ready);
   agent.wait(agent.submit(with_network("true")));
   REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
-  auto id = agent.submit(with_network(
-    "for i in $(seq 40); do echo $i; sleep 0.1; done; ping -c1 -W5 10.213.77.1 >/dev/null && echo reached; exit 3"));
+  auto id = agent.submit(with_network("for i in $(seq 40); do echo $i; sleep 0.1; done; nc -w5 10.213.77.1 1 2>&1 | "
+                                      "grep -q refused && echo reached; exit 3"));
   REQUIRE(eventually([&] { return agent.logs(id).out.find("5\n") != std::string::npos; }));
   REQUIRE(eventually([&] { return !on.networks_that_wait().empty(); }));
   auto waits = on.networks_that_wait();
