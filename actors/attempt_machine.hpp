@@ -226,6 +226,7 @@ private:
 
   // attempt_prepare.cpp
   void pull();
+  void fail_without_image();
   void prepare();
   bool may_be_warm();
   bool may_join() const;

@@ -2,6 +2,7 @@
 #include "actors/attempt_machine.hpp"
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "policy/image_reference.hpp"
 #include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
 
@@ -21,6 +22,10 @@ container_plan plan_of(const attempt_run& run) {
 // -- pulling ---------------------------------------------------------------------------------------------------------
 
 void attempt_machine::pull() {
+  if (is_image_id(run_.spec.image)) {
+    fail_without_image();
+    return;
+  }
   auto whole = run_.spec.pull_timeout.value_or(run_.settings->pull_timeout);
   // Counted from the attempt's beginning, so that an agent that starts again does not begin anew.
   auto limit = std::max(std::chrono::duration_cast<duration>(made_at() + whole - when_.at), duration{1});
@@ -53,6 +58,13 @@ void attempt_machine::again(pulling& now, asked what) {
     on(now, refusal{what, {engine_errc::refused, {}, {}, "the pull took longer than " + format_duration(now.whole)}});
   else
     pull();
+}
+
+void attempt_machine::fail_without_image() {
+  std::string why = run_.spec.pull == pull_policy::never ? " (pull: never)" : "";
+  if (is_image_id(run_.spec.image))
+    why = "; an id can't be pulled";
+  fail(outcome::image_unavailable, "the engine has no image " + run_.spec.image + why);
 }
 
 // -- preparing -------------------------------------------------------------------------------------------------------
@@ -232,7 +244,8 @@ void attempt_machine::on(preparing&, const reply<ask::remove>&) {
   run_.made = {};
   run_.ran = false;
   ++run_.era;
-  prepare();
+  if (!refuse_by_policy())
+    prepare();
 }
 
 /// The container's init ended by itself before it had begun the task, as no init does whose agent lives.
@@ -331,6 +344,9 @@ void attempt_machine::create_refused(asked what, const failure& why) {
     recover(); // an answer was lost: the container is there already
   } else if (code == engine_errc::not_found && !run_.tried.pulled && run_.spec.pull != pull_policy::never) {
     pull();
+  } else if (code == engine_errc::not_found
+             && (what == asked::look_up_image || why.text.find("o such image") != std::string::npos)) {
+    fail_without_image();
   } else if (code == engine_errc::not_found) {
     fail(outcome::image_unavailable, why.text + (run_.spec.pull == pull_policy::never ? " (pull: never)" : ""));
   } else if (code == engine_errc::failed && !is_engines_own(why.text)) {

@@ -65,7 +65,7 @@ void attempt_machine::report(verdict how) {
   result.log = std::move(run_.small_log);
   if (!run_.made.image_id.empty()) {
     result.engine_id = row().engine_id;
-    result.image = run_.work.task.spec.image;
+    result.image = run_.spec.image;
   }
   if (run_.wanted != ending::cancelled && !(run_.spec.at_most_once && run_.may_have_started))
     if (auto wait = retry_delay(run_.spec.retry, run_.key().number, how.outcome, when_.draw))

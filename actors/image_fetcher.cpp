@@ -43,10 +43,12 @@ std::deque<std::string>
 wanted_images(const image_fetcher_state& state, const std::vector<task>& tasks, policy_profile profile) {
   std::deque<std::string> images;
   for (const auto& one : tasks) {
-    const auto& image = one.spec.image;
-    if (one.spec.pull != pull_policy::never && !one.spec.secrets.contains(registry_secret)
-        && std::find(images.begin(), images.end(), image) == images.end()
-        && state.context->policy->judge(one.spec, profile).violations.empty())
+    if (one.spec.pull == pull_policy::never || one.spec.secrets.contains(registry_secret))
+      continue;
+    auto judged = state.context->policy->judge(one.spec, profile);
+    const auto& image = judged.effective.image;
+    if (judged.violations.empty() && !is_image_id(image)
+        && std::find(images.begin(), images.end(), image) == images.end())
       images.push_back(image);
   }
   return images;

@@ -3,6 +3,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/metrics.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "policy/image_reference.hpp"
 #include "policy/recovery.hpp"
 
 #include <caf/actor_system.hpp>
@@ -156,6 +157,11 @@ void collect_image(self_pointer self, const engine_actor& engine, const std::str
     return;
   auto image = unused.front();
   unused.erase(unused.begin());
+  if (normalise_image(image) != image) { // an engine could take it for another image's id
+    self->request(self->state.handles.store, caf::infinite, forget_atom_v, engine_id, image)
+      .then([] {}, [](const caf::error&) {});
+    return collect_image(self, engine, engine_id, std::move(unused));
+  }
   self->request(engine, caf::infinite, images_atom_v, remove_atom_v, image)
     .then(
       [=](bool removed) {

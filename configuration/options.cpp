@@ -102,6 +102,8 @@ const std::vector<option<agent_settings>>& agent_options() {
      "RE2 patterns for images that are refused, even if allow lists them."},
     {"policy.images.require-digest", at(&agent::policy, &rules::require_digest),
      "true: an image must be named by its digest (name@sha256:...)."},
+    {"policy.images.allow-ids", at(&agent::policy, &rules::allow_ids),
+     "true: an image may also be named by its id (sha256: and 64 digits), which says nothing of where it is from."},
     {"policy.images.always-pull", at(&agent::policy, &rules::always_pull),
      "true: pull the image even if the engine has it, so the registry checks each task's credentials."},
     {"policy.networks.allow", at(&agent::policy, &rules::networks_allow), "Networks that a task may name."},

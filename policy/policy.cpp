@@ -10,11 +10,6 @@ namespace {
 
 constexpr std::int64_t most_pids = 4'194'304;
 
-bool is_registry(std::string_view part) {
-  return part == "localhost" || part.find_first_of(".:") != std::string_view::npos
-      || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
-}
-
 RE2::Options quiet() {
   RE2::Options options;
   options.set_log_errors(false);
@@ -29,53 +24,6 @@ std::string familiar(const std::string& normal) {
       return normal.substr(prefix.size());
   return normal;
 }
-
-} // namespace
-
-std::optional<std::string> normalise_image(std::string_view reference) {
-  if (reference.empty() || reference.size() > 512)
-    return std::nullopt;
-  static const RE2 image_id{"sha256:[0-9a-f]{64}", quiet()};
-  if (RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, image_id))
-    return std::string{reference};
-  // name[:tag][@digest]
-  auto at = reference.find('@');
-  auto digest = at == std::string_view::npos ? std::string_view{} : reference.substr(at);
-  auto named = reference.substr(0, at);
-  auto slash = named.rfind('/');
-  auto colon = named.rfind(':');
-  std::string tag;
-  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
-    tag = named.substr(colon);
-    named = named.substr(0, colon);
-  }
-  std::string name{named};
-  auto first = name.substr(0, name.find('/'));
-  if (name.find('/') == std::string::npos)
-    name = "docker.io/library/" + name;
-  else if (!is_registry(first))
-    name = "docker.io/" + name;
-  else if (first == "index.docker.io")
-    name = "docker.io" + name.substr(first.size());
-  if (name.starts_with("docker.io/") && name.find('/', 10) == std::string::npos)
-    name = "docker.io/library/" + name.substr(10);
-  if (tag.empty() && digest.empty())
-    tag = ":latest";
-  static const RE2 grammar{
-    R"((?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?)"
-    R"((?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)+(?::\w[\w.-]{0,127})?)"
-    R"((?:@(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}))?)",
-    quiet()};
-  auto whole = name + tag + std::string{digest};
-  // No engine takes more for a repository's path, nor 64 hexadecimal digits for a name: they could be an image's id.
-  static const RE2 bare_id{"[0-9a-f]{64}", quiet()};
-  if (!RE2::FullMatch(whole, grammar) || name.size() - name.find('/') - 1 > 255
-      || RE2::FullMatch(re2::StringPiece{reference.data(), reference.size()}, bare_id))
-    return std::nullopt;
-  return whole;
-}
-
-namespace {
 
 using pattern_list = std::vector<std::unique_ptr<RE2>>;
 
@@ -121,6 +69,38 @@ std::shared_ptr<const policy> policy::make(policy_settings settings, std::string
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
 }
 
+/// What the engine is asked for is what was judged: the exact name.
+void policy::judge_image(judgement& result) const {
+  auto& image = result.effective.image;
+  auto refuse = [&](std::string rule, std::string message) {
+    result.violations.push_back({std::move(rule), "image", std::move(message)});
+  };
+  auto named = read_image(image);
+  auto id = settings_.allow_ids ? whole_image_id(image) : std::nullopt;
+  if (!named && !id) {
+    constexpr auto names = "[registry/]name[:tag][@digest], the name in lower case and at most 255 long";
+    if (!is_image_id(image))
+      refuse("image.reference", "\"" + image + "\" is not a valid image reference; write " + names);
+    else if (settings_.allow_ids)
+      refuse("image.reference", "\"" + image + "\" is a part of an image's id; write sha256: and all its 64 digits");
+    else
+      refuse("image.reference", "\"" + image + "\" is an image's id, which does not say where the image is from; write "
+                                  + names + " (ids need policy.images.allow-ids)");
+    return;
+  }
+  image = named ? named->exact() : *id;
+  auto matches = [](const std::string& name, const pattern_list& patterns) {
+    return matches_any(name, patterns) || matches_any(familiar(name), patterns);
+  };
+  // An engine does not look at a tag next to a digest, so a tag allows nothing; but it may say what is not wanted.
+  if (matches(image, patterns_->deny) || (named && matches(named->whole(), patterns_->deny)))
+    refuse("images.deny", image + " is on the list of images that are denied");
+  else if (!patterns_->allow.empty() && !matches(image, patterns_->allow))
+    refuse("images.allow", image + " is not on the list of images that are allowed");
+  if (settings_.require_digest && named && named->digest.empty())
+    refuse("images.digest", image + " can become another image at any time; name it by its digest (name@sha256:...)");
+}
+
 judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   if (spec.profile)
     profile = std::min(profile, *spec.profile);
@@ -146,24 +126,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
            "a task with tty, at_most_once, init: false or a pid namespace that is not its own can't be run in a "
            "sandbox; leave start to \"auto\"");
   // -- image ---
-  auto normal = normalise_image(spec.image);
-  if (!normal) {
-    refuse("image.reference", "image",
-           "\"" + spec.image
-             + "\" is not a valid image reference; write [registry/]name[:tag][@digest], the name in lower case and at "
-               "most 255 long");
-  } else {
-    auto matches = [&, short_name = familiar(*normal)](const pattern_list& patterns) {
-      return matches_any(*normal, patterns) || matches_any(short_name, patterns);
-    };
-    if (matches(patterns_->deny))
-      refuse("images.deny", "image", *normal + " is on the list of images that are denied");
-    else if (!patterns_->allow.empty() && !matches(patterns_->allow))
-      refuse("images.allow", "image", *normal + " is not on the list of images that are allowed");
-    if (settings_.require_digest && normal->find("@sha256:") == std::string::npos && !normal->starts_with("sha256:"))
-      refuse("images.digest", "image",
-             *normal + " can become another image at any time; name it by its digest (name@sha256:...)");
-  }
+  judge_image(result);
   if (settings_.always_pull && effective.pull == pull_policy::missing) {
     effective.pull = pull_policy::always;
     add("images.always-pull", "pull", "always");

@@ -3,6 +3,7 @@
 
 #include "messages/task.hpp"
 #include "policy/ceilings.hpp"
+#include "policy/image_reference.hpp"
 #include "policy/profiles.hpp"
 
 #include <map>
@@ -20,6 +21,7 @@ struct policy_settings {
   std::vector<std::string> images_deny;  ///< RE2, each for the whole name; goes before allow.
   bool always_pull = false;              ///< Also images that an engine has: its cache does not know who may use them.
   bool require_digest = false;           ///< An image must be named by its digest.
+  bool allow_ids = false;                ///< An image may be named by its id, which says nothing of its origin.
   std::vector<std::string> networks_allow{"none", "bridge"};
   std::string default_network = "bridge";
   std::vector<std::string> volumes_allow; ///< RE2, each for the whole name of a volume that all owners share.
@@ -34,12 +36,8 @@ struct policy_settings {
 struct judgement {
   std::vector<violation> violations; ///< Empty: allowed.
   std::vector<addition> additions;   ///< What the policy adds where the task says nothing.
-  task_spec effective;               ///< The spec with these.
+  task_spec effective;               ///< The spec with these, and the image's exact name.
 };
-
-/// The whole name that an image reference stands for: `alpine` is `docker.io/library/alpine:latest`. No value: it is no
-/// image reference. Source: distribution/reference, grammar and normalisation.
-std::optional<std::string> normalise_image(std::string_view reference);
 
 /// What the names of a task's labels begin with on its container.
 inline constexpr std::string_view label_prefix = "davit.label.";
@@ -65,6 +63,7 @@ public:
 
 private:
   struct patterns;
+  void judge_image(judgement& result) const;
   policy(policy_settings settings, std::unique_ptr<patterns> compiled);
   policy_settings settings_;
   std::unique_ptr<patterns> patterns_;

@@ -1,5 +1,7 @@
 #include "store/sql_attempts.hpp"
 
+#include "policy/image_reference.hpp"
+
 namespace davit::store {
 
 namespace {
@@ -21,9 +23,40 @@ number queue_end(const task_spec& spec, number from) {
 
 // -- images -----------------------------------------------------------------------------------------------------------
 
+std::string exact_image(const std::string& name) {
+  return normalise_image(name).value_or(name);
+}
+
+result<void> sql_images::open() {
+  using row = std::tuple<std::string, std::string, number, number>;
+  auto old = session_.guarded<std::vector<row>>([&]() -> result<std::vector<row>> {
+    auto all = session_.kept().rows<std::string, std::string, number, number>(
+      "SELECT engine_id, name, used_at, pulled FROM image");
+    std::erase_if(all, [](const row& one) { return exact_image(std::get<1>(one)) == std::get<1>(one); });
+    return all;
+  });
+  if (!old)
+    return old.error();
+  if (old->empty())
+    return {};
+  return session_.transaction<void>([&]() -> result<void> {
+    const auto& how = session_.how();
+    for (const auto& [engine, name, used, pulled] : *old) {
+      session_.kept().run("INSERT INTO image (engine_id, name, used_at, pulled) VALUES (:engine, :name, :used, :pulled)"
+                          " ON CONFLICT (engine_id, name) DO UPDATE SET used_at = "
+                            + how.larger("image.used_at", "excluded.used_at")
+                            + ", pulled = " + how.larger("image.pulled", "excluded.pulled"),
+                          engine, exact_image(name), used, pulled);
+      session_.kept().run("DELETE FROM image WHERE engine_id = :engine AND name = :name", engine, name);
+    }
+    return {};
+  });
+}
+
 std::vector<std::string> sql_images::engines_with(const std::string& image) {
   std::vector<std::string> ids;
-  for (auto& [id] : session_.kept().rows<std::string>("SELECT engine_id FROM image WHERE name = :name", image))
+  for (auto& [id] :
+       session_.kept().rows<std::string>("SELECT engine_id FROM image WHERE name = :name", exact_image(image)))
     ids.push_back(std::move(id));
   return ids;
 }
@@ -32,7 +65,7 @@ result<void> sql_images::pulled(const std::string& engine_id, const std::string&
   return session_.transaction<void>([&]() -> result<void> {
     session_.kept().run("INSERT INTO image (engine_id, name, used_at) VALUES (:engine, :name, :now)"
                         " ON CONFLICT (engine_id, name) DO UPDATE SET used_at = excluded.used_at, pulled = 1",
-                        engine_id, name, now_number());
+                        engine_id, exact_image(name), now_number());
     return {};
   });
 }

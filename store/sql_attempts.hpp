@@ -9,13 +9,19 @@
 
 namespace davit::store {
 
+/// The exact name of an image, under which it is kept; an id as it is.
+std::string exact_image(const std::string& name);
+
 /// Which engines have used which images, and when: written at a transaction's end.
 class sql_images final : public last_write {
 public:
   explicit sql_images(sql_session& session) : session_(session) {}
 
   /// An attempt of this transaction was made from the image.
-  void use(const std::string& engine_id, const std::string& image) { used_.emplace(engine_id, image); }
+  void use(const std::string& engine_id, const std::string& image) { used_.emplace(engine_id, exact_image(image)); }
+
+  /// Gives the names that an older davit has written down their exact form.
+  result<void> open();
 
   /// The ids of the engines that have used an image. Throws.
   std::vector<std::string> engines_with(const std::string& image);

@@ -11,7 +11,10 @@ class sql_store final : public task_store {
 public:
   explicit sql_store(std::unique_ptr<dialect> how) : session_(std::move(how), {&turns_, &images_, &events_}) {}
 
-  result<void> open() { return events_.open(); }
+  result<void> open() {
+    auto opened = events_.open();
+    return opened ? images_.open() : opened;
+  }
 
   bool shared() const override { return session_.how().shared(); }
   std::string warning() const override { return session_.upkeep().warning; }

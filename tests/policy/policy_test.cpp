@@ -29,19 +29,6 @@ task_spec with_image(std::string image) {
 
 } // namespace
 
-TEST_CASE("an image name stands for its whole name") {
-  CHECK(normalise_image("alpine") == "docker.io/library/alpine:latest");
-  CHECK(normalise_image("alpine:3.20") == "docker.io/library/alpine:3.20");
-  CHECK(normalise_image("user/app") == "docker.io/user/app:latest");
-  CHECK(normalise_image("ghcr.io/a/b:1") == "ghcr.io/a/b:1");
-  CHECK(normalise_image("localhost:5000/a") == "localhost:5000/a:latest");
-  CHECK(normalise_image("docker.io/alpine") == "docker.io/library/alpine:latest");
-  auto digest = "@sha256:" + std::string(64, 'a');
-  CHECK(normalise_image("alpine" + digest) == "docker.io/library/alpine" + digest);
-  for (auto wrong : {"", "UPPER", "a//b", "a:b:c", "-a", "a b", "a\nb", "../a"})
-    CHECK_FALSE(normalise_image(wrong));
-}
-
 TEST_CASE("an allow-list matches the whole name: none of the original agent's mistakes") {
   policy_settings settings;
   settings.images_allow = {"alpine:.*"};
@@ -59,6 +46,44 @@ TEST_CASE("an allow-list matches the whole name: none of the original agent's mi
   CHECK(error.find("blank") != std::string::npos);
   settings.images_allow = {"("};
   CHECK_FALSE(policy::make(settings, error));
+}
+
+TEST_CASE("an image's id is no name: it is refused unless the policy allows ids, and is judged then") {
+  const std::string hex(64, '7'), id = "sha256:" + hex;
+  policy_settings settings;
+  for (const auto& text : {id, hex, std::string{"sha256:7ee2"}}) {
+    auto judged = make(settings)->judge(with_image(text), policy_profile::baseline);
+    REQUIRE(judged.violations.size() == 1);
+    CHECK(judged.violations[0].rule == "image.reference");
+    CHECK(judged.violations[0].message.find("policy.images.allow-ids") != std::string::npos);
+  }
+  settings.allow_ids = true;
+  CHECK(make(settings)->judge(with_image(hex), policy_profile::baseline).effective.image == id);
+  CHECK(broken_rule(*make(settings), with_image(id)) == "");
+  CHECK(broken_rule(*make(settings), with_image("sha256:7ee2")) == "image.reference");
+  settings.images_allow = {"alpine:.*"};
+  CHECK(broken_rule(*make(settings), with_image(id)) == "images.allow");
+  CHECK(broken_rule(*make(settings), with_image("7ee2")) == "images.allow");
+}
+
+TEST_CASE("the engine is asked for the exact name that was judged; a tag next to a digest allows nothing") {
+  const std::string digest = "sha256:" + std::string(64, 'a');
+  policy_settings settings;
+  settings.images_allow = {"alpine:.*"};
+  auto rules = make(settings);
+  CHECK(rules->judge(with_image("alpine"), policy_profile::baseline).effective.image
+        == "docker.io/library/alpine:latest");
+  CHECK(broken_rule(*rules, with_image("alpine:3.20@" + digest)) == "images.allow");
+  settings.images_allow = {"alpine@" + digest};
+  settings.images_deny = {".*:3\\.1.*"};
+  settings.require_digest = true;
+  rules = make(settings);
+  CHECK(rules->judge(with_image("alpine:3.20@" + digest), policy_profile::baseline).effective.image
+        == "docker.io/library/alpine@" + digest);
+  CHECK(broken_rule(*rules, with_image("alpine:3.20@" + digest)) == "");
+  CHECK(broken_rule(*rules, with_image("alpine:3.18@" + digest)) == "images.deny");
+  settings.images_allow.clear();
+  CHECK(broken_rule(*make(settings), with_image("alpine:3.20")) == "images.digest");
 }
 
 TEST_CASE("what baseline refuses, each with the rule's name") {
