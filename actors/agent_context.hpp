@@ -31,6 +31,9 @@ struct agent_context {
   std::shared_ptr<const davit::secrets::secret_box> secrets;
   /// The agent ends, or can't be healed: nothing is accepted any more. For any thread; set by the supervisor alone.
   std::shared_ptr<std::atomic<bool>> ending = std::make_shared<std::atomic<bool>>(false);
+  /// Some image is not for every owner, so the store is asked before one is used. For any thread; set by the store
+  /// keeper alone, before it records the first such pull.
+  std::shared_ptr<std::atomic<bool>> images_guarded = std::make_shared<std::atomic<bool>>(false);
 };
 
 using context_ptr = std::shared_ptr<const agent_context>;

@@ -5,7 +5,8 @@
 // attempt_machine.hpp  the transitions, as one overload per step and event
 // attempt_machine.cpp  what is alike in all steps: trouble with the engine, cancel, fence
 // attempt_begin.cpp    judging and recovering
-// attempt_prepare.cpp  pulling, preparing, creating
+// attempt_image.cpp    whether an image may be used, and pulling
+// attempt_prepare.cpp  preparing, creating
 // attempt_start.cpp    starting
 // attempt_run.cpp      running
 // attempt_collect.cpp  collecting
@@ -39,12 +40,26 @@ struct pulling {
   duration limit{0}; ///< What is left of `whole`.
   duration whole{0};
   pull_progress how_far;
+  /// Who may use what a pull brings is written down around it: what the name stands for before, and after.
+  enum class doing : std::uint8_t { look_before, announce, pull, look_after, record } at = doing::pull;
+  std::string image_id{}; ///< announce, record
 };
 
 /// How the task comes to a container: a sandbox, a network that waits, an init.
 struct preparing {
-  enum class doing : std::uint8_t { sandbox, network, image, init, unrecording, discarding } at = doing::sandbox;
-  std::string which; ///< unrecording, discarding: the container that goes
+  /// The last three: whether the image is its owner's to use, with a look at what its name stands for if it may not be.
+  enum class doing : std::uint8_t {
+    sandbox,
+    network,
+    image,
+    init,
+    unrecording,
+    discarding,
+    rights,
+    look_up,
+    right
+  } at = doing::sandbox;
+  std::string which; ///< unrecording, discarding: the container that goes; right: the image's id
 };
 
 struct creating {
@@ -144,6 +159,12 @@ struct start_choices {
   std::string refused_before; ///< The engine's words, the last time that it could not make the container.
 };
 
+/// Whether the task's owner may use the image that the engine has.
+struct image_right {
+  enum class kind : std::uint8_t { unknown, any, one } kind = kind::unknown; ///< any: whatever its name stands for.
+  std::string image_id;                                                      ///< one
+};
+
 struct attempt_run {
   std::shared_ptr<const agent_settings> settings;
   claimed_attempt work;
@@ -164,6 +185,7 @@ struct attempt_run {
   own_container made;
   std::string network; ///< The container whose network it joins; empty: it has its own.
   start_choices tried;
+  image_right right;
 
   bool begun_here = false;       ///< This executor has started it, and owes it its standard input.
   bool may_have_started = false; ///< Nothing proves that no container of this attempt was ever started.
@@ -191,6 +213,7 @@ struct instant {
   timestamp at;
   double draw = 0; ///< In [0, 1).
   uuid nonce;
+  bool images_guarded = false; ///< Some image is not for every owner.
 };
 
 struct transition {

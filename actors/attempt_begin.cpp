@@ -175,7 +175,9 @@ void attempt_machine::resume_from(container_state there, const container_status&
     case recovery_action::start:
       // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later
       // can't know.
-      if (announced || (run_.work.resumed && !run_.spec.at_most_once))
+      if (!is_rightful(found.image_id))
+        forget_sandbox(found.id);
+      else if (announced || (run_.work.resumed && !run_.spec.at_most_once))
         prove_unstarted();
       else
         announce();

@@ -166,7 +166,9 @@ bool attempt_machine::waits_for(const preparing& now, asked what) {
     case asked::take_network:
       return now.at == network;
     case asked::look_up_image:
-      return now.at == image;
+      return now.at == image || now.at == look_up;
+    case asked::may_use:
+      return now.at == rights || now.at == right;
     case asked::put_init:
       return now.at == init;
     case asked::record:
@@ -243,7 +245,8 @@ bool attempt_machine::waits_for(const recovering& now, timer which) {
 }
 
 bool attempt_machine::waits_for(const preparing& now, timer which) {
-  return which == timer::again && now.at == preparing::doing::unrecording;
+  using enum preparing::doing;
+  return which == timer::again && (now.at == unrecording || now.at == rights || now.at == right);
 }
 
 bool attempt_machine::waits_for(const starting& now, timer which) {
@@ -284,6 +287,8 @@ bool attempt_machine::is_trouble(const refusal& one) const {
     case asked::kill_now:
     case asked::remove_now:
     case asked::record:
+    case asked::may_use:
+    case asked::record_pull:
     case asked::finish:
     case asked::open_log:
     case asked::close_log:
@@ -423,11 +428,6 @@ void attempt_machine::end_it(ending why) {
 void attempt_machine::end_wanted(judging&) {
   if (!run_.held.empty() && !run_.work.resumed)
     fail_unstarted("while waiting for the engine");
-}
-
-void attempt_machine::end_wanted(pulling&) {
-  act_on(act::withdraw{});
-  fail_unstarted("while the image was pulled");
 }
 
 void attempt_machine::end_wanted(preparing&) {

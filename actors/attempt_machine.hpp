@@ -34,10 +34,16 @@ private:
   void on(recovering&, const refusal&);
   void on(recovering&, const timer_fired&);
 
-  // attempt_prepare.cpp
+  // attempt_image.cpp
+  void on(pulling&, const reply<ask::look_up_image>&);
+  void on(pulling&, const reply<ask::record_pull>&);
   void on(pulling&, const reply<ask::pull_image>&);
+  void on(pulling&, const timer_fired&);
   void on(pulling&, const refusal&);
   void on(pulling&, const pull_moved&);
+  void on(preparing&, const reply<ask::may_use>&);
+
+  // attempt_prepare.cpp
   void on(preparing&, const reply<ask::take_sandbox>&);
   void on(preparing&, const reply<ask::take_network>&);
   void on(preparing&, const reply<ask::look_up_image>&);
@@ -120,7 +126,7 @@ private:
 
   static bool waits_for(const judging&, asked what) { return what == asked::judge; }
   static bool waits_for(const recovering& now, asked what);
-  static bool waits_for(const pulling&, asked what) { return what == asked::pull_image; }
+  static bool waits_for(const pulling& now, asked what);
   static bool waits_for(const preparing& now, asked what);
   static bool waits_for(const creating& now, asked what);
   static bool waits_for(const starting& now, asked what);
@@ -131,6 +137,7 @@ private:
   static bool waits_for(const done&, asked) { return false; }
 
   static bool waits_for(const recovering& now, timer which);
+  static bool waits_for(const pulling& now, timer which);
   static bool waits_for(const preparing& now, timer which);
   static bool waits_for(const starting& now, timer which);
   static bool waits_for(const running&, timer which);
@@ -225,8 +232,6 @@ private:
   void lose_engine();
 
   // attempt_prepare.cpp
-  void pull();
-  void fail_without_image();
   void prepare();
   bool may_be_warm();
   bool may_join() const;
@@ -244,6 +249,19 @@ private:
   bool is_of_network(const failure& why) const;
   void forget_sandbox(std::string which);
   void forget_dead(std::string why);
+
+  // attempt_image.cpp
+  void pull();
+  void announce_pull(pulling& now);
+  void ask_pull(pulling& now);
+  void record_pull(pulling& now);
+  void pull_failed(const pulling& now, const std::string& why, bool known);
+  bool has_own_credentials() const;
+  image_grant grant(std::string image_id) const;
+  void look_at_rights();
+  void may_not_use();
+  void fail_without_image();
+  bool is_rightful(const std::string& image_id) const;
 
   // attempt_run.cpp
   void started(timestamp at, bool runs);

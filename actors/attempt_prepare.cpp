@@ -1,8 +1,7 @@
-// From the verdict of the policy to a container: pulling, preparing, creating.
+// From the verdict of the policy to a container: preparing, creating. (The image: attempt_image.cpp)
 #include "actors/attempt_machine.hpp"
 #include "actors/container_plan.hpp"
 #include "actors/sandbox_plan.hpp"
-#include "policy/image_reference.hpp"
 #include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
 
@@ -19,54 +18,6 @@ container_plan plan_of(const attempt_run& run) {
   return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
 }
 
-// -- pulling ---------------------------------------------------------------------------------------------------------
-
-void attempt_machine::pull() {
-  if (is_image_id(run_.spec.image)) {
-    fail_without_image();
-    return;
-  }
-  auto whole = run_.spec.pull_timeout.value_or(run_.settings->pull_timeout);
-  // Counted from the attempt's beginning, so that an agent that starts again does not begin anew.
-  auto limit = std::max(std::chrono::duration_cast<duration>(made_at() + whole - when_.at), duration{1});
-  run_.tried.pulled = true;
-  enter(pulling{when_.steady, limit, whole, {}});
-  auto own = run_.secrets.find(registry_secret);
-  act_on(ask::pull_image{{}, run_.spec.image, limit, own == run_.secrets.end() ? secret{} : own->second});
-}
-
-void attempt_machine::on(pulling& now, const pull_moved& one) {
-  now.how_far = one.how_far;
-}
-
-void attempt_machine::on(pulling&, const reply<ask::pull_image>&) {
-  act_on(act::pull_ended{true});
-  run_.made.image.reset(); // it is another one now
-  run_.made.nonce.clear();
-  act_on(act::remember_image{run_.spec.image});
-  prepare();
-}
-
-void attempt_machine::on(pulling&, const refusal& one) {
-  act_on(act::pull_ended{false});
-  fail(outcome::image_unavailable, "the image " + run_.spec.image + " could not be pulled: " + one.why.text);
-}
-
-void attempt_machine::again(pulling& now, asked what) {
-  // The pull's own deadline and the engine's silence look the same from here; the clock tells them apart.
-  if (when_.steady - now.begun >= now.limit)
-    on(now, refusal{what, {engine_errc::refused, {}, {}, "the pull took longer than " + format_duration(now.whole)}});
-  else
-    pull();
-}
-
-void attempt_machine::fail_without_image() {
-  std::string why = run_.spec.pull == pull_policy::never ? " (pull: never)" : "";
-  if (is_image_id(run_.spec.image))
-    why = "; an id can't be pulled";
-  fail(outcome::image_unavailable, "the engine has no image " + run_.spec.image + why);
-}
-
 // -- preparing -------------------------------------------------------------------------------------------------------
 
 /// Chooses what the task is to run in: a sandbox if it may have one, or a container in a network that waits, or one of
@@ -76,6 +27,8 @@ void attempt_machine::prepare() {
     fail_unstarted("before a container was made");
   } else if (run_.wanted != ending::none) { // an answer was lost: a container may be there, and must not stay
     recover();
+  } else if (!run_.made.may_exist && when_.images_guarded && run_.right.kind == image_right::kind::unknown) {
+    look_at_rights();
   } else if (!run_.made.may_exist && may_be_warm()) {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
@@ -141,6 +94,10 @@ void attempt_machine::on(preparing&, const reply<ask::take_sandbox>& answer) {
   }
   act_on(act::crash{"sandbox taken"});
   run_.made.id = given.container;
+  if (!is_rightful(given.image_id)) {
+    forget_sandbox(given.container);
+    return;
+  }
   run_.made.image_id = given.image_id;
   run_.made.warm = true;
   run_.made.arguments = given.arguments;
@@ -158,6 +115,17 @@ void attempt_machine::on(preparing&, const reply<ask::take_network>& answer) {
 
 /// A container with an init is told its command, which may be the image's.
 void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found) {
+  if (now.at == preparing::doing::look_up) {
+    now.at = preparing::doing::right;
+    now.which = found.value.id;
+    act_on(ask::may_use{{}, grant(now.which)});
+    return;
+  }
+  if (!is_rightful(found.value.id)) {
+    run_.right = {};
+    prepare();
+    return;
+  }
   if (arguments_of(plan_asked_for({}), found.value).empty()) {
     make_container(); // the engine says that there is no command
     return;
@@ -190,6 +158,17 @@ void attempt_machine::on(preparing& now, const refusal& one) {
     case preparing::doing::image:
       create_refused(one.what, why);
       break;
+    case preparing::doing::look_up:
+      if (why.engine == engine_errc::not_found)
+        may_not_use(); // as if it were another owner's
+      else
+        create_refused(one.what, why);
+      break;
+    case preparing::doing::rights:
+    case preparing::doing::right:
+      run_.waiting = why.text;
+      wake(timer::again, duration{500});
+      break;
     case preparing::doing::init:
       run_.tried.init_trouble = "it can't be put on the engine: " + why.text;
       prepare();
@@ -209,14 +188,20 @@ void attempt_machine::on(preparing& now, const refusal& one) {
 }
 
 void attempt_machine::on(preparing& now, const timer_fired&) {
-  forget_sandbox(now.which);
+  if (now.at == preparing::doing::unrecording)
+    forget_sandbox(now.which);
+  else
+    prepare();
 }
 
 void attempt_machine::again(preparing& now, asked) {
-  if (now.at == preparing::doing::discarding)
+  if (now.at == preparing::doing::discarding) {
     act_on(ask::remove{{}, now.which});
-  else
-    prepare();
+    return;
+  }
+  if (!run_.made.may_exist)
+    run_.right = {};
+  prepare();
 }
 
 /// Nothing was ever given to it: it goes, and a container is made for the task.
@@ -242,6 +227,7 @@ void attempt_machine::on(preparing& now, const reply<ask::record>&) {
 void attempt_machine::on(preparing&, const reply<ask::remove>&) {
   act_on(act::crash{"sandbox given up"});
   run_.made = {};
+  run_.right = {};
   run_.ran = false;
   ++run_.era;
   if (!refuse_by_policy())
@@ -290,7 +276,7 @@ void attempt_machine::make_container() {
 void attempt_machine::on(creating& now, const reply<ask::create>& id) {
   act_on(act::crash{"container created"});
   run_.made.id = id.value;
-  if (run_.made.nonce.empty()) {
+  if (run_.made.nonce.empty() && run_.right.kind != image_right::kind::one) {
     announce();
     return;
   }
@@ -302,7 +288,8 @@ void attempt_machine::on(creating& now, const reply<ask::create>& id) {
 void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
   if (now.at == creating::doing::look_twice)
     recover(); // it is there
-  else if (run_.made.image && found.value.image_id == run_.made.image->id)
+  else if (is_rightful(found.value.image_id)
+           && (run_.made.nonce.empty() || (run_.made.image && found.value.image_id == run_.made.image->id)))
     announce();
   else
     forget_sandbox(run_.made.id);

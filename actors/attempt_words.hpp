@@ -169,6 +169,16 @@ struct record : step_bound {
   using answer = nothing;
   attempt_progress what;
 };
+/// Whether the task's owner may use an image without asking the registry.
+struct may_use : step_bound {
+  using answer = bool;
+  image_grant what;
+};
+struct record_pull : step_bound {
+  using answer = nothing;
+  image_grant what;
+  pull_stage stage = pull_stage::begun;
+};
 struct record_start : lasting_one {
   using answer = nothing;
   attempt_progress what;
@@ -212,7 +222,8 @@ using questions
               ask::pull_image, ask::look_up_image, ask::create, ask::start, ask::hand_over, ask::stop, ask::remove,
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
-              ask::record_start, ask::finish, ask::open_log, ask::close_log, ask::note_log>;
+              ask::may_use, ask::record_pull, ask::record_start, ask::finish, ask::open_log, ask::close_log,
+              ask::note_log>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
@@ -241,16 +252,19 @@ enum class asked : std::uint8_t {
   take_network,
   put_init,
   record,
+  may_use,
+  record_pull,
   record_start,
   finish,
   open_log,
   close_log,
   note_log
 };
-DAVIT_ENUM_TEXT(asked, 30, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+DAVIT_ENUM_TEXT(asked, 32, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
-                "take_network", "put_init", "record", "record_start", "finish", "open_log", "close_log", "note_log")
+                "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "finish", "open_log",
+                "close_log", "note_log")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());
@@ -326,6 +340,10 @@ struct forget_container {
 struct remember_image {
   std::string image;
 };
+/// The engine has said that a pull with the task's own credentials brought nothing.
+struct forget_pull {
+  image_grant what;
+};
 struct note {
   std::string text;
 };                       ///< Into the log; nothing waits for it.
@@ -373,7 +391,7 @@ struct unexpected {
 } // namespace act
 
 using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::end_following,
-                               act::doubt_init, act::forget_container, act::remember_image, act::note,
+                               act::doubt_init, act::forget_container, act::remember_image, act::forget_pull, act::note,
                                act::log_is_stored, act::free_slot, act::leave, act::crash, act::phase_took,
                                act::queue_took, act::start_took, act::pull_ended, act::attempt_began,
                                act::attempt_resumed, act::memory_killed, act::task_ended, act::say, act::unexpected>;

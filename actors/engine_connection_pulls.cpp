@@ -57,10 +57,11 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
   };
   call_options options;
   options.control = entry.control;
+  auto as_proof = state.context->images_guarded->load() || state.context->settings.policy.always_pull;
   auto begun = std::chrono::steady_clock::now();
   spawn_call<void>(self,
                    transport::pull_with(state.client, state.context->settings.docker_config, credentials.value, image,
-                                        progress, options),
+                                        as_proof, progress, options),
                    [=](result<void> value) {
                      auto& state = self->state;
                      state.calls.erase(id);

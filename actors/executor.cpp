@@ -78,7 +78,8 @@ struct executor_state {
       auto before = run.generation;
       auto actions = advance(run, events.front(),
                              {self->clock().now(), std::chrono::system_clock::now(),
-                              std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4()});
+                              std::uniform_real_distribution<double>{0, 1}(random), uuid::make_v4(),
+                              context->images_guarded->load()});
       if (run.generation != before)
         stop_timers();
       for (auto& one : actions)
@@ -179,6 +180,8 @@ struct executor_state {
   }
   void perform(const ask::put_init& q) { ask_of(keeper(), caf::infinite, q, init_atom_v, q.image); }
   void perform(const ask::record& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
+  void perform(const ask::may_use& q) { ask_of(addresses.store, caf::infinite, q, grant_atom_v, q.what); }
+  void perform(const ask::record_pull& q) { ask_of(addresses.store, caf::infinite, q, pull_atom_v, q.what, q.stage); }
   void perform(const ask::record_start& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
   void perform(const ask::finish& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
   void perform(const ask::open_log& q) { ask_of(addresses.logs, caf::infinite, q, open_atom_v, key()); }
@@ -204,6 +207,10 @@ struct executor_state {
   void perform(const act::forget_container& one) { tell(engine(), remove_atom_v, one.which); }
   void perform(const act::remember_image& one) {
     self->request(addresses.store, caf::infinite, pull_atom_v, run.engine.info.id, one.image)
+      .then([] {}, [](const caf::error&) {});
+  }
+  void perform(const act::forget_pull& one) {
+    self->request(addresses.store, caf::infinite, pull_atom_v, one.what, pull_stage::failed)
       .then([] {}, [](const caf::error&) {});
   }
   void perform(const act::note& one) { self->send(addresses.logs, note_atom_v, key(), one.text); }

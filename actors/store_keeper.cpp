@@ -191,6 +191,14 @@ void commit(self_pointer self, metrics& metrics) {
     });
 }
 
+/// Other agents may have pulled such an image; none is ever forgotten.
+void look_for_guards(self_pointer self, const agent_context& context) {
+  if (context.images_guarded->load())
+    return;
+  if (auto guards = self->state.store->guards_images(); !guards || *guards)
+    context.images_guarded->store(true);
+}
+
 store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open) {
   auto opened = open(context->settings.store_url);
   if (!opened) {
@@ -200,6 +208,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
   }
   self->state.store = std::move(*opened);
   auto& store = *self->state.store;
+  look_for_guards(self, *context);
   if (store.shared())
     self->delayed_send(self, news_interval, news_atom_v);
   return {
@@ -247,6 +256,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       if (self->current_sender() == self) {
         self->delayed_send(self, news_interval, news_atom_v);
         publish(self);
+        look_for_guards(self, *context);
       } else {
         after_pause(self, self->state.asked, self->state.asking, [self] { publish(self); });
       }
@@ -283,6 +293,13 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     },
     [=, &store](pull_atom, const std::string& engine, const std::string& image) {
       return write<void>(self, [=, &store] { return store.image_pulled(engine, image); });
+    },
+    [=, &store](pull_atom, const image_grant& what, pull_stage stage) {
+      context->images_guarded->store(true); // before it is
+      return write<void>(self, [=, &store] { return store.pull_of_image(what, stage); });
+    },
+    [&store](grant_atom, const image_grant& wanted) -> caf::result<bool> {
+      return to_caf(store.may_use_image(wanted));
     },
     [&store](images_atom, const std::string& engine, timestamp before) -> caf::result<std::vector<std::string>> {
       return to_caf(store.images_unused(engine, before));

@@ -105,7 +105,7 @@ const std::vector<option<agent_settings>>& agent_options() {
     {"policy.images.allow-ids", at(&agent::policy, &rules::allow_ids),
      "true: an image may also be named by its id (sha256: and 64 digits), which says nothing of where it is from."},
     {"policy.images.always-pull", at(&agent::policy, &rules::always_pull),
-     "true: pull the image even if the engine has it, so the registry checks each task's credentials."},
+     "true: pull the image even if the engine has it, so the registry checks each task's credentials each time."},
     {"policy.networks.allow", at(&agent::policy, &rules::networks_allow), "Networks that a task may name."},
     {"policy.networks.default", at(&agent::policy, &rules::default_network),
      "The network of tasks that do not name one."},

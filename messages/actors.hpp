@@ -53,6 +53,10 @@ using store_actor = caf::typed_actor<
   caf::result<void>(forget_atom, std::vector<task_id>),
   // Record that an engine (by its id) has pulled an image.
   caf::result<void>(pull_atom, std::string, std::string),
+  // Record a pull with a task's own credentials, or that every owner may use an image.
+  caf::result<void>(pull_atom, image_grant, pull_stage),
+  // Check that an owner may use an image without asking the registry. Without an image id: any image of that name.
+  caf::result<bool>(grant_atom, image_grant),
   // List images that davit pulled to an engine and that are unused since a time, longest unused first.
   caf::result<std::vector<std::string>>(images_atom, std::string, timestamp),
   // Forget an image of an engine.

@@ -178,6 +178,27 @@ bool inspect(Inspector& f, image_info& x) {
                             f.field("user", x.user));
 }
 
+/// An image on an engine, and whose tasks want it.
+struct image_grant {
+  std::string engine_id;
+  std::string image;    ///< Its exact name.
+  std::string image_id; ///< What the name stands for there; empty: not known, or nothing.
+  std::string owner;    ///< Of the task.
+  bool own = false;     ///< A pull with the task's own credentials; else it proves that every owner may use the image.
+  std::string attempt;  ///< That pulls it.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, image_grant& x) {
+  return f.object(x).fields(f.field("engine_id", x.engine_id), f.field("image", x.image),
+                            f.field("image_id", x.image_id), f.field("owner", x.owner), f.field("own", x.own),
+                            f.field("attempt", x.attempt));
+}
+
+/// How far a pull has come: `begun` before the engine is asked, with the id that the name stands for until then.
+enum class pull_stage : std::uint8_t { begun, done, failed };
+DAVIT_ENUM_TEXT(pull_stage, 3, "begun", "done", "failed")
+
 /// The progress of a pull.
 struct pull_progress {
   std::string image;

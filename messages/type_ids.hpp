@@ -162,6 +162,11 @@ CAF_ADD_ATOM(davit, davit, wait_atom)
 CAF_ADD_ATOM(davit, davit, wire_atom)
 CAF_ADD_ATOM(davit, davit, withdraw_atom)
 
+// Behind all others, whose numbers an older agent of the fleet knows.
+CAF_ADD_TYPE_ID(davit, (davit::image_grant))
+CAF_ADD_TYPE_ID(davit, (davit::pull_stage))
+CAF_ADD_ATOM(davit, davit, grant_atom)
+
 CAF_END_TYPE_ID_BLOCK(davit)
 
 CAF_ERROR_CODE_ENUM(davit::store_errc)

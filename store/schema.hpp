@@ -110,6 +110,16 @@ inline const schema_steps& sqlite_schema() {
       "AND "
       "ready = 1",
     },
+    {
+      // Images that came by a pull with a task's own credentials, and the owners who may use them (empty: all); and
+      // such pulls that are not known to have ended.
+      "CREATE TABLE image_grant (engine_id TEXT NOT NULL, repository TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT "
+      "NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image_id, owner)) WITHOUT ROWID",
+      "CREATE INDEX image_grant_id ON image_grant (engine_id, image_id)",
+      "CREATE TABLE image_pull (engine_id TEXT NOT NULL, repository TEXT NOT NULL, image TEXT NOT NULL, attempt TEXT "
+      "NOT "
+      "NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image, attempt)) WITHOUT ROWID",
+    },
   };
   return steps;
 }
@@ -188,6 +198,16 @@ inline const schema_steps& postgresql_schema() {
       "CREATE INDEX task_waiting ON task_hot (owner, pinned, placement, priority DESC, fair, id) WHERE state = "
       "'queued' AND "
       "ready = 1",
+    },
+    {
+      // Images that came by a pull with a task's own credentials, and the owners who may use them (empty: all); and
+      // such pulls that are not known to have ended.
+      "CREATE TABLE image_grant (engine_id TEXT NOT NULL, repository TEXT NOT NULL, image_id TEXT NOT NULL, owner TEXT "
+      "NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image_id, owner))",
+      "CREATE INDEX image_grant_id ON image_grant (engine_id, image_id)",
+      "CREATE TABLE image_pull (engine_id TEXT NOT NULL, repository TEXT NOT NULL, image TEXT NOT NULL, attempt TEXT "
+      "NOT "
+      "NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image, attempt))",
     },
   };
   return steps;

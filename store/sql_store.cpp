@@ -1,4 +1,5 @@
 // The store on a SQL database. Each verb belongs to one of the rooms in the other sql_* files.
+#include "store/sql_grants.hpp"
 #include "store/sql_queue.hpp"
 
 #include <filesystem>
@@ -61,6 +62,10 @@ public:
     return images_.forget_image(engine_id, name);
   }
 
+  result<bool> may_use_image(const image_grant& wanted) override { return grants_.may_use(wanted); }
+  result<void> pull_of_image(const image_grant& what, pull_stage stage) override { return grants_.pull(what, stage); }
+  result<bool> guards_images() override { return grants_.any(); }
+
   result<task> get(task_id id) override { return tasks_.get(id); }
   result<task_page> list(const task_query& query) override { return tasks_.list(query); }
   result<task_counts> counts() override { return tasks_.counts(); }
@@ -83,6 +88,7 @@ private:
   sql_session session_;
   sql_turns turns_{session_};
   sql_images images_{session_};
+  sql_grants grants_{session_};
   sql_events events_{session_}; // the last of what is written last
   sql_tasks tasks_{session_};
   sql_agents agents_{session_, tasks_, events_};

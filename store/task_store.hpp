@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/attempt.hpp"
+#include "messages/engine.hpp"
 #include "messages/errors.hpp"
 #include "messages/fleet.hpp"
 #include "messages/log.hpp"
@@ -123,6 +124,15 @@ public:
   /// Images that davit has pulled to the engine and that no attempt has used since `before`, longest unused first.
   virtual result<std::vector<std::string>> images_unused(const std::string& engine_id, timestamp before) = 0;
   virtual result<void> forget_image(const std::string& engine_id, const std::string& name) = 0;
+
+  /// Whether the owner may use the image without asking the registry; without an image id: any image of that name.
+  virtual result<bool> may_use_image(const image_grant& wanted) = 0;
+
+  /// Writes down how far a pull has come that brings an image for its owner alone, or (`done`, not `own`) for all.
+  virtual result<void> pull_of_image(const image_grant& what, pull_stage stage) = 0;
+
+  /// Whether there is or was such a pull at all: else every owner may use every image.
+  virtual result<bool> guards_images() = 0;
 
   virtual result<void> record(const attempt_progress& progress) = 0;
 

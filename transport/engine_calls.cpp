@@ -30,7 +30,7 @@ write_stdin(std::shared_ptr<engine_client> client, std::string container, std::s
 }
 
 awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
-                                  std::string own, std::string image,
+                                  std::string own, std::string image, bool as_proof,
                                   std::function<void(const pull_progress&)> progress, call_options options) {
   auto config = own.empty() ? registry_credentials::load(docker_config)
                             : registry_credentials::parse_own(own, "the secret DOCKER_AUTH_CONFIG");
@@ -39,6 +39,9 @@ awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::fi
   auto auth = co_await config->of_image(image, options.until);
   if (!auth)
     co_return auth.error();
+  if (as_proof && image.find('@') != std::string::npos)
+    if (auto given = co_await client->ask_registry(image, *auth, options); !given)
+      co_return given.error();
   co_return co_await client->pull_image(image, std::move(*auth), std::move(progress), options);
 }
 

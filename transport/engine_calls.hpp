@@ -17,8 +17,9 @@ awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std:
                                      std::string bytes, call_options options);
 
 /// Pulls with these credentials (a docker config.json), or else those that the file has for the image's registry.
+/// `as_proof`: success is to prove that the registry gives the image to whoever has them.
 awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
-                                  std::string own, std::string image,
+                                  std::string own, std::string image, bool as_proof,
                                   std::function<void(const pull_progress&)> progress, call_options options);
 
 /// What the engine remembers of a container's events since a time.

@@ -260,17 +260,53 @@ awaitable<result<void>> engine_client::identify(engine_info& info, call_options 
   co_return result<void>{};
 }
 
-awaitable<result<image_info>> engine_client::inspect_image(std::string name, call_options options) {
-  auto self = shared_from_this();
-  // An image's name has slashes, which the engine wants to see as they are.
-  std::string path = "/images/";
+namespace {
+
+/// An image's name has slashes, which the engine wants to see as they are.
+std::string path_of_image(const std::string& name) {
+  std::string path;
   for (std::size_t at = 0; at <= name.size();) {
     auto slash = std::min(name.find('/', at), name.size());
     path += url_encode(name.substr(at, slash - at));
     path += slash < name.size() ? "/" : "";
     at = slash + 1;
   }
-  auto response = co_await call("GET", path + "/json", {}, std::move(options));
+  return path;
+}
+
+std::vector<std::pair<std::string, std::string>> headers_of(const registry_auth& auth) {
+  std::vector<std::pair<std::string, std::string>> headers;
+  if (!auth.header.empty())
+    headers.emplace_back("X-Registry-Auth", auth.header);
+  return headers;
+}
+
+} // namespace
+
+awaitable<result<void>> engine_client::ask_registry(std::string name, registry_auth auth, call_options options) {
+  auto self = shared_from_this();
+  auto until = options.until;
+  auto opened
+    = co_await open("GET", "/distribution/" + path_of_image(name) + "/json", std::move(options), headers_of(auth));
+  if (!opened) {
+    const auto& text = opened.error().message;
+    if (text.find("not supported") != std::string::npos || text.find("page not found") != std::string::npos)
+      co_return result<void>{};
+    co_return opened.error();
+  }
+  auto stream = std::move(*opened);
+  while (true) {
+    auto piece = co_await stream->read(until);
+    if (!piece)
+      co_return piece.error();
+    if (piece->empty())
+      co_return result<void>{};
+  }
+}
+
+awaitable<result<image_info>> engine_client::inspect_image(std::string name, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/images/" + path_of_image(name) + "/json", {}, std::move(options));
   if (!response)
     co_return response.error();
   co_return read_image(response->body);
@@ -281,11 +317,8 @@ awaitable<result<void>> engine_client::pull_image(std::string name, registry_aut
                                                   call_options options) {
   auto self = shared_from_this();
   auto [image, tag] = split_image(name);
-  std::vector<std::pair<std::string, std::string>> headers;
-  if (!auth.header.empty())
-    headers.emplace_back("X-Registry-Auth", auth.header);
   auto opened = co_await open("POST", "/images/create?fromImage=" + url_encode(image) + "&tag=" + url_encode(tag),
-                              options, std::move(headers));
+                              options, headers_of(auth));
   if (!opened)
     co_return opened.error();
   auto stream = std::move(*opened);

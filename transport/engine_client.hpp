@@ -96,6 +96,10 @@ public:
   awaitable<result<void>> pull_image(std::string name, registry_auth auth,
                                      std::function<void(const pull_progress&)> progress, call_options options);
 
+  /// Whether the registry gives the image to somebody with these credentials: asked of the registry in any case. A pull
+  /// by digest is not, if the engine has what it is to pull. An engine that has no such question (Podman): good.
+  awaitable<result<void>> ask_registry(std::string name, registry_auth auth, call_options options);
+
   /// Takes the name from the image, and the image with its last name. True: done; false: it was not there. One that a
   /// container uses, even one that was only created: conflict.
   awaitable<result<bool>> remove_image(std::string name, call_options options);

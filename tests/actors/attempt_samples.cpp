@@ -90,6 +90,10 @@ attempt_run looking_at(recovering::looking what) {
   return run;
 }
 
+pulling pulling_at(pulling::doing what) {
+  return {moment().steady, duration{60'000}, duration{60'000}, {}, what, "sha256:1"};
+}
+
 } // namespace
 
 container_status container_of(const attempt_run& run, const std::string& state, std::int64_t code) {
@@ -120,6 +124,13 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"recovering: inside a sandbox", looking_at(recovering::looking::inside)},
     {"recovering: whether it had begun", looking_at(recovering::looking::whether_begun)},
     {"pulling", at(pulling{moment().steady, duration{60'000}, duration{60'000}, {}})},
+    {"pulling: look before", at(pulling_at(pulling::doing::look_before))},
+    {"pulling: announce", at(pulling_at(pulling::doing::announce))},
+    {"pulling: look after", at(pulling_at(pulling::doing::look_after))},
+    {"pulling: record", at(pulling_at(pulling::doing::record))},
+    {"preparing: rights", at(preparing{preparing::doing::rights, {}})},
+    {"preparing: look up", at(preparing{preparing::doing::look_up, {}})},
+    {"preparing: right", at(preparing{preparing::doing::right, "sha256:1"})},
     {"preparing: sandbox", at(preparing{preparing::doing::sandbox, {}})},
     {"preparing: network", at(preparing{preparing::doing::network, {}})},
     {"preparing: image", at(preparing{preparing::doing::image, {}})},
@@ -164,6 +175,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.made.image = image_info{};
     if (name == "starting: announce")
       run.spec.at_most_once = true;
+    if (name.starts_with("pulling: "))
+      run.secrets[registry_secret] = {"{}", false};
     if (name == "running: stop asked")
       run.wanted = ending::cancelled;
     if (name == "removing: network")
@@ -270,6 +283,9 @@ std::vector<std::pair<std::string, event>> every_event() {
   }
   add("init put", reply<ask::put_init>{});
   add("recorded", reply<ask::record>{});
+  add("may use", reply<ask::may_use>{true});
+  add("may not use", reply<ask::may_use>{false});
+  add("pull recorded", reply<ask::record_pull>{});
   add("start recorded", reply<ask::record_start>{});
   add("stored", reply<ask::finish>{});
   add("log open", reply<ask::open_log>{});
@@ -282,6 +298,8 @@ std::vector<std::pair<std::string, event>> every_event() {
     };
     switch (what) {
       case asked::record:
+      case asked::may_use:
+      case asked::record_pull:
       case asked::record_start:
       case asked::finish:
         refuse("unavailable", {{}, store_errc::unavailable, {}, "locked"});
@@ -338,7 +356,9 @@ std::vector<std::pair<std::string, event>> every_event() {
 std::string describe(const attempt_run& run) {
   static constexpr const char* recover[]
     = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
-  static constexpr const char* prepare[] = {"sandbox", "network", "image", "init", "unrecording", "discarding"};
+  static constexpr const char* prepare[]
+    = {"sandbox", "network", "image", "init", "unrecording", "discarding", "rights", "look up", "right"};
+  static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
   static constexpr const char* stop[] = {"", "stop asked", "stopped", "stop needless"};
@@ -349,7 +369,7 @@ std::string describe(const attempt_run& run) {
   struct words {
     std::string operator()(const judging&) const { return {}; }
     std::string operator()(const recovering& now) const { return recover[static_cast<int>(now.at)]; }
-    std::string operator()(const pulling&) const { return {}; }
+    std::string operator()(const pulling& now) const { return pull[static_cast<int>(now.at)]; }
     std::string operator()(const preparing& now) const { return prepare[static_cast<int>(now.at)]; }
     std::string operator()(const creating& now) const { return create[static_cast<int>(now.at)]; }
     std::string operator()(const starting& now) const { return start[static_cast<int>(now.at)]; }
@@ -377,6 +397,7 @@ struct action_words {
   std::string operator()(const act::doubt_init&) const { return "doubt init"; }
   std::string operator()(const act::forget_container& one) const { return "forget " + one.which; }
   std::string operator()(const act::remember_image&) const { return "remember image"; }
+  std::string operator()(const act::forget_pull&) const { return "forget pull"; }
   std::string operator()(const act::note&) const { return "note"; }
   std::string operator()(const act::log_is_stored&) const { return "log is stored"; }
   std::string operator()(const act::free_slot&) const { return "free slot"; }

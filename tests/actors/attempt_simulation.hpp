@@ -23,6 +23,8 @@ public:
       spec.timeout = duration{5000};
     if (chance(5))
       spec.stdin_text = "in";
+    images_guarded_ = chance(3);
+    own_credentials_ = chance(4);
     run_.spec = spec;
     work_ = run_.work;
     will_exit_with_ = std::int64_t{pick(3)};
@@ -78,7 +80,11 @@ private:
     std::uint64_t generation, era;
   };
 
-  instant now() const { return moment(clock_); }
+  instant now() const {
+    auto when = moment(clock_);
+    when.images_guarded = images_guarded_;
+    return when;
+  }
 
   void hear(const event& happened) {
     auto generation = run_.generation;

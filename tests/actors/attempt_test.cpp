@@ -1,6 +1,7 @@
 // Single stories of an attempt, each of a fault that once was.
 #include "actors/attempt_samples.hpp"
 
+#include "actors/container_plan.hpp"
 #include "sandbox/message.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -15,9 +16,12 @@ namespace {
 struct story {
   attempt_run run;
   std::vector<action> last;
+  bool images_guarded = false;
 
   story& hears(const event& happened, std::chrono::milliseconds when = {}) {
-    auto [after, actions] = next(std::move(run), happened, moment(when));
+    auto at = moment(when);
+    at.images_guarded = images_guarded;
+    auto [after, actions] = next(std::move(run), happened, at);
     run = std::move(after);
     last = std::move(actions);
     return *this;
@@ -205,6 +209,12 @@ story told_of_success(task_spec spec, const std::string& nonce = {}) {
   return it;
 }
 
+reply<ask::look_up_image> image(const std::string& id) {
+  reply<ask::look_up_image> found;
+  found.value.id = id;
+  return found;
+}
+
 } // namespace
 
 TEST_CASE("an init's word ends an attempt early, unless a task may have power over it or it has no seal", "[attempt]") {
@@ -226,4 +236,103 @@ TEST_CASE("if an init and the engine disagree, the engine's word decides, and th
   CHECK(it.result().outcome == outcome::failed);
   CHECK(it.result().exit_code == 7);
   CHECK(it.result().evidence.note == "by the engine's word: the container's init said exit code 0");
+}
+
+TEST_CASE("where images are guarded, nothing is made of one before the store has said that its owner may use it",
+          "[attempt][images]") {
+  story it{fresh_attempt(), {}, true};
+  it.hears(begun{}).hears(judged(it.run));
+  REQUIRE(it.asks<ask::may_use>());
+  CHECK(it.asks<ask::may_use>()->what.image_id.empty());
+  SECTION("any of the name") {
+    it.hears(reply<ask::may_use>{true});
+    CHECK(it.asks<ask::take_sandbox>());
+  }
+  SECTION("the one that the engine has, and no other sandbox") {
+    it.hears(reply<ask::may_use>{false});
+    REQUIRE(it.asks<ask::look_up_image>());
+    it.hears(image("sha256:1"));
+    REQUIRE(it.asks<ask::may_use>());
+    CHECK(it.asks<ask::may_use>()->what.image_id == "sha256:1");
+    it.hears(reply<ask::may_use>{true});
+    REQUIRE(it.asks<ask::take_sandbox>());
+    sandbox given;
+    given.container = container_id;
+    given.image_id = "sha256:2";
+    given.arguments = {"true"};
+    it.hears(reply<ask::take_sandbox>{given});
+    REQUIRE(it.asks<ask::remove>());
+    it.hears(reply<ask::remove>{});
+    CHECK(it.asks<ask::may_use>()); // what does the name stand for now?
+  }
+  SECTION("nor a container of another, which has no init") {
+    it.run.spec.init = false;
+    it.hears(reply<ask::may_use>{false}).hears(image("sha256:2")).hears(reply<ask::may_use>{true});
+    REQUIRE(it.asks<ask::create>());
+    it.hears(reply<ask::create>{container_id});
+    REQUIRE(it.asks<ask::inspect>());
+    it.hears(reply<ask::inspect>{container_of(it.run, "created")}); // of sha256:1
+    CHECK_FALSE(it.asks<ask::start>());
+    CHECK(it.asks<ask::remove>());
+  }
+  SECTION("another owner's is pulled") {
+    it.hears(reply<ask::may_use>{false}).hears(image("sha256:1")).hears(reply<ask::may_use>{false});
+    REQUIRE(it.asks<ask::pull_image>());
+    it.hears(reply<ask::pull_image>{}).hears(image("sha256:1"));
+    REQUIRE(it.asks<ask::record_pull>());
+    CHECK(it.asks<ask::record_pull>()->stage == pull_stage::done);
+    CHECK_FALSE(it.asks<ask::record_pull>()->what.own); // the agent's credentials: it is for all
+    it.hears(reply<ask::record_pull>{});
+    CHECK(it.asks<ask::take_sandbox>());
+  }
+  SECTION("another owner's is as good as missing, where nothing is to be pulled") {
+    it.run.spec.pull = pull_policy::never;
+    it.hears(reply<ask::may_use>{false});
+    auto missing = it;
+    it.hears(image("sha256:1")).hears(reply<ask::may_use>{false}).hears(reply<ask::close_log>{});
+    missing.hears(refusal{asked::look_up_image, {engine_errc::not_found, {}, {}, "No such image: busybox"}})
+      .hears(reply<ask::close_log>{});
+    CHECK(it.result().outcome == outcome::image_unavailable);
+    CHECK(it.result().message == missing.result().message);
+  }
+  SECTION("the store is asked until it answers") {
+    it.hears(refusal{asked::may_use, {{}, store_errc::unavailable, {}, "locked"}});
+    it.hears(timer_fired{timer::again});
+    CHECK(it.asks<ask::may_use>());
+  }
+}
+
+TEST_CASE("a pull with the task's own credentials is written down before it begins, and what it brought afterwards",
+          "[attempt][images]") {
+  story it{fresh_attempt(), {}};
+  auto answer = judged(it.run);
+  answer.value.effective.pull = pull_policy::always;
+  answer.value.secrets[registry_secret] = {"{}", false};
+  it.hears(begun{}).hears(answer);
+  REQUIRE(it.asks<ask::look_up_image>());
+  it.hears(image("sha256:old"));
+  REQUIRE(it.asks<ask::record_pull>());
+  CHECK(it.asks<ask::record_pull>()->stage == pull_stage::begun);
+  CHECK(it.asks<ask::record_pull>()->what.image_id == "sha256:old");
+  CHECK(it.asks<ask::record_pull>()->what.own);
+  CHECK_FALSE(it.asks<ask::pull_image>());
+  it.hears(reply<ask::record_pull>{});
+  REQUIRE(it.asks<ask::pull_image>());
+  SECTION("it is done") {
+    it.hears(reply<ask::pull_image>{}).hears(image("sha256:new"));
+    REQUIRE(it.asks<ask::record_pull>());
+    CHECK(it.asks<ask::record_pull>()->stage == pull_stage::done);
+    CHECK(it.asks<ask::record_pull>()->what.image_id == "sha256:new");
+  }
+  SECTION("the registry refuses: nothing came") {
+    it.hears(refusal{asked::pull_image, {engine_errc::failed, {}, {}, "unauthorized"}});
+    CHECK(it.asks<act::forget_pull>());
+  }
+  SECTION("nobody knows what came of it") {
+    it.hears(refusal{asked::pull_image, {engine_errc::timed_out, {}, {}, "the pull took too long"}});
+    it.hears(timer_fired{timer::engine_retry}, std::chrono::hours{1});
+    CHECK_FALSE(it.asks<act::forget_pull>());
+    it.hears(reply<ask::close_log>{});
+    CHECK(it.result().outcome == outcome::image_unavailable);
+  }
 }

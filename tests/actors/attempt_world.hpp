@@ -1,6 +1,7 @@
 // An engine, a store and a log for one attempt: what is true of them, and what they answer.
 #pragma once
 
+#include "actors/container_plan.hpp"
 #include "attempt_samples.hpp"
 #include "sandbox/hand_over.hpp"
 
@@ -79,6 +80,8 @@ protected:
   std::optional<answer_or<ask::judge>> act_out(const ask::judge&) const {
     ask::judge::answer judged;
     judged.effective = work_.task.spec;
+    if (own_credentials_)
+      judged.secrets[registry_secret] = {"{}", false};
     return judged;
   }
   std::optional<answer_or<ask::inspect>> act_out(const ask::inspect& q) {
@@ -209,6 +212,7 @@ protected:
     world_.begun = world_.stopped = false;
     ++world_.made;
     given.container = status().id;
+    given.image_id = status().image_id;
     given.nonce = init_nonce;
     given.arguments = {"true"};
     return given;
@@ -224,6 +228,8 @@ protected:
     return ask::nothing{};
   }
   std::optional<answer_or<ask::record>> act_out(const ask::record& q) { return write(q.what); }
+  std::optional<answer_or<ask::may_use>> act_out(const ask::may_use&) { return chance(2); }
+  std::optional<answer_or<ask::record_pull>> act_out(const ask::record_pull&) { return ask::nothing{}; }
   std::optional<answer_or<ask::record_start>> act_out(const ask::record_start& q) { return write(q.what); }
   std::optional<answer_or<ask::finish>> act_out(const ask::finish& q) {
     if (world_.finished > 0) { // the same again: its answer was lost
@@ -243,6 +249,7 @@ protected:
   claimed_attempt work_;
   truth world_;
   std::int64_t will_exit_with_ = 0;
+  bool images_guarded_ = false, own_credentials_ = false;
   bool calm_ = false; ///< Nothing fails any more, and what runs comes to its end.
   std::string story_, mistakes_;
 };

@@ -49,6 +49,11 @@ public:
   result<void> forget_image(const std::string& engine, const std::string& name) override {
     return to_->forget_image(engine, name);
   }
+  result<bool> may_use_image(const image_grant& wanted) override { return to_->may_use_image(wanted); }
+  result<void> pull_of_image(const image_grant& what, pull_stage stage) override {
+    return to_->pull_of_image(what, stage);
+  }
+  result<bool> guards_images() override { return to_->guards_images(); }
   result<void> record(const attempt_progress& progress) override { return to_->record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
   result<task> cancel(task_id id) override { return to_->cancel(id); }
