@@ -5,14 +5,10 @@
 #include "json/write.hpp"
 #include "store/private_files.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 
 namespace davit::api {
 
-using namespace std::chrono_literals;
-using steady = std::chrono::steady_clock;
 using transport::server_request;
 using transport::server_response;
 
@@ -36,88 +32,55 @@ server_response turn_away(int status, std::string why) {
   auto response = problem(status, std::move(why));
   if (status == 401)
     response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"davit\"");
-  if (status == 429)
-    response.headers.emplace_back("Retry-After", "1");
   return response;
+}
+
+/// Where a request comes from.
+std::string place_of(const transport::server_peer& peer) {
+  auto place
+    = peer.local ? "uid " + std::to_string(peer.uid) + " (pid " + std::to_string(peer.pid) + ")" : peer.address;
+  return peer.certificate.empty() ? place : place + " certificate " + peer.certificate;
+}
+
+/// The token that a request carries; none: it carries none.
+std::optional<std::string> bearer_of(const server_request& request) {
+  auto authorization = request.header("authorization");
+  constexpr std::string_view bearer = "bearer ";
+  if (authorization.size() <= bearer.size()
+      || !std::equal(bearer.begin(), bearer.end(), authorization.begin(),
+                     [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); }))
+    return std::nullopt;
+  return authorization.substr(bearer.size());
 }
 
 } // namespace
 
 access_control::access_control(access_settings settings, const std::filesystem::path& data_dir)
-  : settings_(std::move(settings)),
+  : settings_(std::move(settings)), identities_(settings_), rates_(settings_.rate_limit),
     audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log,
            settings_.audit_log.empty() || store::lies_in(settings_.audit_log, data_dir)) {}
-
-/// The tokens as the file has them now: a token that was revoked is worth nothing within a second.
-const token_list* access_control::tokens() {
-  if (settings_.tokens_file.empty())
-    return nullptr;
-  auto now = steady::now();
-  if (tokens_ && now - tokens_looked_ < 1s)
-    return &*tokens_;
-  tokens_looked_ = now;
-  std::error_code ec;
-  auto seen = std::filesystem::last_write_time(settings_.tokens_file, ec);
-  if (tokens_ && !ec && seen == tokens_seen_)
-    return &*tokens_;
-  std::string error;
-  if (auto loaded = token_list::load(settings_.tokens_file, error)) {
-    tokens_ = std::move(loaded);
-    tokens_seen_ = seen;
-  } else {
-    // Nobody comes in by tokens that can't be read: not even by those that were read before.
-    spdlog::error("the API's tokens: {}", error);
-    tokens_.emplace();
-    tokens_seen_ = {};
-  }
-  return &*tokens_;
-}
-
-bool access_control::within_rate(const std::string& id) {
-  if (settings_.rate_limit <= 0)
-    return true;
-  auto now = steady::now();
-  auto [entry, made] = buckets_.try_emplace(id, bucket{settings_.rate_limit * 2, now});
-  auto& one = entry->second;
-  one.left = std::min(settings_.rate_limit * 2,
-                      one.left + settings_.rate_limit * std::chrono::duration<double>(now - one.at).count());
-  one.at = now;
-  if (one.left < 1)
-    return false;
-  one.left -= 1;
-  return true;
-}
 
 access_control::verdict access_control::admit(const server_request& request) {
   verdict result;
   auto& who = result.who;
   const auto& peer = request.peer;
-  auto list = tokens();
-  auto authorization = request.header("authorization");
-  constexpr std::string_view bearer = "bearer ";
-  auto has_token = authorization.size() > bearer.size()
-                && std::equal(bearer.begin(), bearer.end(), authorization.begin(),
-                              [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); });
-  who.name = peer.local ? "uid " + std::to_string(peer.uid) + " (pid " + std::to_string(peer.pid) + ")" : peer.address;
+  who.name = place_of(peer);
   who.owner = peer.local ? "uid " + std::to_string(peer.uid) : "loopback";
-  if (!peer.certificate.empty())
-    who.name += " certificate " + peer.certificate;
-  if (has_token && list) {
-    auto found = list->find(std::string_view{authorization}.substr(bearer.size()), std::chrono::system_clock::now());
-    if (!found) {
-      result.refusal = turn_away(401, "this token is unknown or has expired");
+  if (auto bearer = bearer_of(request); bearer && identities_.any()) {
+    auto judged = identities_.judge(*bearer, std::chrono::system_clock::now());
+    if (!judged.known) {
+      result.refusal = turn_away(judged.status, judged.why);
       return result;
     }
-    who.name = "token " + found->name + " from " + who.name;
-    who.owner = found->owner.empty() ? "token " + found->name : found->owner;
-    who.scopes = found->scopes;
-    who.profile = found->profile;
-    if (!within_rate(found->id))
+    auto from = std::move(who.name);
+    who = std::move(judged.known->who);
+    who.name += " from " + from;
+    if (!rates_.allows(judged.known->subject, std::chrono::steady_clock::now()))
       result.refusal = turn_away(429, "more than " + std::to_string(static_cast<long>(settings_.rate_limit))
                                         + " requests per second came with this token");
     return result;
   }
-  if (!peer.local && !settings_.tokens_file.empty()) {
+  if (!peer.local && identities_.any()) {
     result.refusal = turn_away(401, "this needs a token: send Authorization: Bearer ... (the davit command reads "
                                     "DAVIT_TOKEN); davit token create makes one");
     return result;
@@ -140,6 +103,32 @@ access_control::verdict access_control::admit(const server_request& request) {
   }
   who.scopes = settings_.local_scopes;
   return result;
+}
+
+std::optional<std::string> access_control::lapsed(const server_request& request, standing& last) {
+  auto now = std::chrono::system_clock::now();
+  auto version = identities_.version();
+  auto& known = last.known;
+  if (known && known->expires_at && now >= *known->expires_at)
+    return "this token has expired";
+  if (known && version == last.version)
+    return std::nullopt;
+  auto bearer = bearer_of(request);
+  if (!bearer || !identities_.any())
+    return std::nullopt;
+  auto judged = identities_.judge(*bearer, now);
+  if (!judged.known)
+    return judged.why;
+  const auto& who = judged.known->who;
+  auto may_less = [&](api_scope one) { return allows(known->who.scopes, one) && !allows(who.scopes, one); };
+  if (known
+      && (known->who.owner != who.owner || known->who.labels != who.labels || may_less(api_scope::read)
+          || may_less(api_scope::read_all)))
+    return "this token allows less than before";
+  known = std::move(judged.known);
+  known->who.name += " from " + place_of(request.peer);
+  last.version = version;
+  return std::nullopt;
 }
 
 void access_control::audit(const caller& who, const server_request& request, int status, const std::string& location,

@@ -2,23 +2,19 @@
 #pragma once
 
 #include "api/audit_log.hpp"
-#include "api/tokens.hpp"
+#include "api/identities.hpp"
+#include "api/rate_limit.hpp"
 #include "transport/exchange.hpp"
 
-#include <chrono>
-#include <map>
-#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace davit::api {
 
-struct caller {
-  std::string owner; ///< Whose tasks its tasks are: a token's owner, `token NAME`, `uid 1000`, `loopback`.
-  std::string name;  ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
-  std::vector<api_scope> scopes;
-  std::optional<policy_profile> profile;
+/// How a caller stood when its token was last judged, while its request lasts.
+struct standing {
+  std::optional<identity> known; ///< None: not judged yet, or it came without a token.
+  std::uint64_t version = 0;
 };
 
 class access_control {
@@ -32,25 +28,19 @@ public:
   };
   verdict admit(const transport::server_request& request);
 
+  /// Why a request that was let in would not be let in now: its token was revoked or has expired. None: it would be.
+  /// Costs little while no token changes.
+  std::optional<std::string> lapsed(const transport::server_request& request, standing& last);
+
   /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what
   /// can't be written is told in davit's own log, and `then` is called all the same.
   void audit(const caller& who, const transport::server_request& request, int status, const std::string& location,
              std::function<void()> then);
 
 private:
-  const token_list* tokens();
-  bool within_rate(const std::string& id);
-
-  struct bucket {
-    double left = 0;
-    std::chrono::steady_clock::time_point at;
-  };
-
   access_settings settings_;
-  std::optional<token_list> tokens_;
-  std::filesystem::file_time_type tokens_seen_;
-  std::chrono::steady_clock::time_point tokens_looked_;
-  std::map<std::string, bucket> buckets_;
+  identities identities_;
+  rate_limit rates_;
   audit_log audit_;
 };
 

@@ -137,6 +137,8 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   }
   if (refusal && refusal->status == 429)
     state.context->metrics->http_limited("rate");
+  if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "events"})
+    refusal = problem(403, "this token is bound to a label; it reads the events of a task: /v1/tasks/ID/events");
   if (!refusal) {
     client->trust();
     refusal = over_limit(self, client, state.limits->requests, who.owner, 1, "requests", "requests under way");
@@ -337,6 +339,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
     [](const continuation& work) { work.run(); },
     [=](tick_atom) {
       self->delayed_send(self, 250ms, tick_atom_v);
+      end_lapsed(self);
       end_waits(self);
       keep_streams_alive(self);
       count_connections(self);

@@ -82,6 +82,7 @@ struct api_state {
   std::optional<caller_limits> limits;                  ///< Once the server listens.
   transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
+  std::map<std::weak_ptr<transport::exchange>, standing, std::owner_less<>> standings; ///< Of streams and waits.
   limited_places archives{2}; ///< Of files, which are held in memory until they have been sent.
   std::multimap<task_id, waiting_client> waiting;
   std::list<std::shared_ptr<log_stream_state>> logs;
@@ -143,6 +144,12 @@ void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream)
 void events(self_pointer self, exchange_ptr client, task_id only, const caller& who);
 void on_event(self_pointer self, const task_event& event);
 void keep_streams_alive(self_pointer self);
+
+// -- tokens that end: api_lapses.cpp
+// -------------------------------------------------------------------------------------------
+
+/// Ends the streams and waits of those whose token was revoked or has expired.
+void end_lapsed(self_pointer self);
 
 // -- the agent itself: api_agent.cpp
 // -------------------------------------------------------------------------------------

@@ -35,6 +35,10 @@ bool is_traceparent(std::string_view text) {
 void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller& who) {
   if (who.profile)
     spec.profile = std::min(spec.profile.value_or(*who.profile), *who.profile);
+  for (const auto& [name, value] : who.labels)
+    if (spec.labels.try_emplace(name, value).first->second != value)
+      return respond(self, client,
+                     problem(403, "this token is for tasks with the label " + name + '=' + value, "labels." + name));
   const auto& settings = self->state.context->settings;
   auto judged
     = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec));
@@ -98,11 +102,12 @@ void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
-        if (found.owner == who.owner)
+        auto labelled = has_labels(found.spec.labels, who.labels);
+        if (labelled && found.owner == who.owner)
           then();
-        else if (allows(who.scopes, others))
+        else if (labelled && allows(who.scopes, others))
           audit_read(self, client, who, then);
-        else if (allows(who.scopes, api_scope::read_all))
+        else if (labelled && allows(who.scopes, api_scope::read_all))
           respond(self, client,
                   problem(403, "this task belongs to " + found.owner + "; this needs the scope " + to_string(others)));
         else
@@ -147,6 +152,11 @@ void list(self_pointer self, exchange_ptr client, const caller& who) {
         problem(400, name + ": unknown parameter; the parameters are state, label, name, owner, cursor, limit", name));
     }
   }
+  for (const auto& [name, value] : who.labels)
+    if (auto& wanted = query.labels[name]; wanted.empty() || wanted == value)
+      wanted = value;
+    else
+      return respond(self, client, problem(403, "label: this token is for tasks with " + name + '=' + value, "label"));
   self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
     .then(
       [=](const task_page& page) {

@@ -4,31 +4,21 @@
 #include "json/write.hpp"
 #include "encoding/base64.hpp"
 #include "encoding/digest.hpp"
+#include "secrets/random_bytes.hpp"
 #include "secrets/secret_file.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fcntl.h>
 #include <fstream>
 #include <sstream>
-#include <stdexcept>
-#include <unistd.h>
 
 namespace davit {
 
 namespace {
-
-std::string random_bytes(std::size_t count) {
-  std::string bytes(count, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(count)) != 1)
-    throw std::runtime_error("the system provides no random numbers");
-  return bytes;
-}
 
 /// The secret has 256 random bits, so that one round of a plain hash is enough: there is nothing to be guessed.
 std::string hash_of(std::string_view salt, std::string_view secret) {
@@ -44,12 +34,12 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
                      std::optional<timestamp> expires_at, std::string owner) {
   new_token made;
-  auto secret = encoding::hex(random_bytes(32));
-  made.entry = {encoding::hex(random_bytes(6)),
+  auto secret = encoding::hex(secrets::random_bytes(32));
+  made.entry = {encoding::hex(secrets::random_bytes(6)),
                 std::move(name),
                 std::move(scopes),
                 profile,
-                encoding::base64_encode(random_bytes(16)),
+                encoding::base64_encode(secrets::random_bytes(16)),
                 "",
                 std::chrono::system_clock::now(),
                 expires_at,
@@ -91,20 +81,7 @@ std::optional<token_list> token_list::load(const std::filesystem::path& file, st
 }
 
 std::string token_list::save(const std::filesystem::path& file) const {
-  auto part = file.string() + ".part";
-  auto text = json::write(*this) + "\n";
-  ::unlink(part.c_str());
-  auto fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  auto good = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
-  auto why = errno;
-  if (fd >= 0)
-    ::close(fd);
-  if (good && ::rename(part.c_str(), file.c_str()) == 0)
-    return {};
-  if (good)
-    why = errno;
-  ::unlink(part.c_str());
-  return file.string() + " can't be written: " + std::strerror(why);
+  return secrets::write_secret_file(file, json::write(*this) + "\n");
 }
 
 const api_token* token_list::find(std::string_view presented, timestamp now) const {

@@ -1,5 +1,6 @@
 #include "cli/file_checks.hpp"
 
+#include "api/minted.hpp"
 #include "api/tokens.hpp"
 #include "configuration/file_reader.hpp"
 #include "secrets/secret_box.hpp"
@@ -74,6 +75,8 @@ void check_files(const agent_settings& agent, mistake_list& mistakes) {
     mistakes.add("davit.agent.secrets-key", wrong);
   if (is_there(agent.access.tokens_file) && !token_list::load(agent.access.tokens_file, wrong))
     mistakes.add("davit.api.tokens-file", wrong);
+  if (is_there(agent.access.mint_key) && !api::mint_key_list::load(agent.access.mint_key, wrong))
+    mistakes.add("davit.api.mint-key", wrong);
   const auto& access = agent.access;
   if (!access.tls_certificate.empty())
     check_tls("davit.api", {access.tls_client_ca, access.tls_certificate, access.tls_key}, "tls-client-ca", mistakes);
@@ -88,6 +91,8 @@ std::vector<finding> examine_files(const agent_settings& agent) {
     list.push_back(judge_secret_file("secrets-key", agent.secrets_key_file()));
   if (is_there(agent.access.tokens_file))
     list.push_back(judge_secret_file("tokens-file", agent.access.tokens_file));
+  if (is_there(agent.access.mint_key))
+    list.push_back(judge_secret_file("mint-key", agent.access.mint_key));
   return list;
 }
 

@@ -6,11 +6,11 @@
 
 namespace davit {
 
-/// Reads the secrets' key and the tokens, if they are there, and the certificates. What the agent could not start with
-/// is a mistake.
+/// Reads the secrets' key, the tokens and their keys, if they are there, and the certificates. What the agent could not
+/// start with is a mistake.
 void check_files(const agent_settings& agent, mistake_list& mistakes);
 
-/// What `davit doctor` says of the data directory, the secrets' key and the tokens. Changes nothing.
+/// What `davit doctor` says of the data directory, the secrets' key, the tokens and their keys. Changes nothing.
 std::vector<finding> examine_files(const agent_settings& agent);
 
 } // namespace davit

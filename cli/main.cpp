@@ -5,6 +5,7 @@
 #include "cli/explain.hpp"
 #include "cli/file_checks.hpp"
 #include "cli/log_formatter.hpp"
+#include "cli/mint.hpp"
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
@@ -222,6 +223,8 @@ int dispatch(int argc, char** argv) {
     command->add_option("--tokens-file", tokens_file, "The file that the agent's api.tokens-file names");
     command->add_option("--config-file", file, "The agent's configuration, which names the tokens file");
   }
+  mint_flags mint;
+  add_mint_commands(*token_command, mint);
   json_option(list_tokens_command);
   auto doctor_command = app.add_subcommand("doctor", "Check every engine: what is wrong, and how to fix it");
   doctor_command->add_option("--config-file", file,
@@ -257,6 +260,8 @@ int dispatch(int argc, char** argv) {
   if (*doctor_command)
     return doctor(file, as_json);
   if (*token_command) {
+    if (auto code = run_mint_command(*token_command, mint))
+      return *code;
     if (tokens_file.empty() && !file.empty())
       tokens_file = read_configuration(file, {}).agent.access.tokens_file;
     if (tokens_file.empty())

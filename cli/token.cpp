@@ -1,5 +1,6 @@
 #include "cli/token.hpp"
 
+#include "api/minted.hpp"
 #include "api/tokens.hpp"
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
@@ -14,20 +15,6 @@
 namespace davit {
 
 namespace {
-
-/// Keeps other davit token commands off the file while it is changed.
-class file_lock {
-public:
-  explicit file_lock(const std::filesystem::path& file)
-    : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0)
-      usage(file.string() + ".lock can't be locked");
-  }
-  ~file_lock() { ::close(fd_); }
-
-private:
-  int fd_;
-};
 
 token_list load(const std::filesystem::path& file, bool may_be_missing) {
   if (may_be_missing && !std::filesystem::exists(file))
@@ -46,30 +33,45 @@ void save(const token_list& list, const std::filesystem::path& file) {
 
 } // namespace
 
-int create_token(const std::filesystem::path& file, const std::string& name,
-                 const std::vector<std::string>& scope_names, const std::string& profile_name,
-                 const std::string& expires, const std::string& owner) {
-  auto is_plain = [](const std::string& text) {
-    return text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-@")
-        == std::string::npos;
-  };
-  if (name.empty() || !is_plain(name))
-    usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
-  if (!is_plain(owner) || owner == "loopback")
-    usage("--owner: letters, digits, dot, underscore, hyphen and @ only, and not \"loopback\"");
+file_lock::file_lock(const std::filesystem::path& file)
+  : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+  if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0)
+    usage(file.string() + ".lock can't be locked");
+}
+
+file_lock::~file_lock() {
+  ::close(fd_);
+}
+
+std::vector<api_scope> read_scopes(const std::vector<std::string>& names) {
   std::vector<api_scope> scopes;
-  for (const auto& one : scope_names) {
+  for (const auto& one : names) {
     api_scope scope{};
     if (!from_string(one, scope))
       usage("--scope: \"" + one + "\" must be " + expected_text(scope));
     scopes.push_back(scope);
   }
-  std::optional<policy_profile> profile;
-  if (policy_profile value{}; !profile_name.empty()) {
-    if (!from_string(profile_name, value))
-      usage("--profile: must be " + expected_text(value));
-    profile = value;
-  }
+  return scopes;
+}
+
+std::optional<policy_profile> read_profile(const std::string& name) {
+  policy_profile value{};
+  if (name.empty())
+    return std::nullopt;
+  if (!from_string(name, value))
+    usage("--profile: must be " + expected_text(value));
+  return value;
+}
+
+int create_token(const std::filesystem::path& file, const std::string& name,
+                 const std::vector<std::string>& scope_names, const std::string& profile_name,
+                 const std::string& expires, const std::string& owner) {
+  if (name.empty() || !api::is_plain_name(name))
+    usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
+  if (!api::is_plain_name(owner) || owner == "loopback")
+    usage("--owner: letters, digits, dot, underscore, hyphen and @ only, and not \"loopback\"");
+  auto scopes = read_scopes(scope_names);
+  auto profile = read_profile(profile_name);
   std::optional<timestamp> expires_at;
   if (!expires.empty())
     expires_at = std::chrono::system_clock::now() + read_duration(expires, "--expires");

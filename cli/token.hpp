@@ -1,11 +1,31 @@
 // davit token: who may call an agent's API.
 #pragma once
 
+#include "messages/access.hpp"
+
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace davit {
+
+/// Keeps other davit token commands off a file while it is changed.
+class file_lock {
+public:
+  /// Throws a command_failure.
+  explicit file_lock(const std::filesystem::path& file);
+  file_lock(const file_lock&) = delete;
+  file_lock& operator=(const file_lock&) = delete;
+  ~file_lock();
+
+private:
+  int fd_;
+};
+
+/// What --scope and --profile say; throw a command_failure.
+std::vector<api_scope> read_scopes(const std::vector<std::string>& names);
+std::optional<policy_profile> read_profile(const std::string& name);
 
 /// Makes a token, adds it to the file (which is made if it is not there), and prints it: the one time that it can be
 /// seen. `expires`: a duration from now; empty: never. `owner`: whose tasks its tasks are; empty: the token's alone.

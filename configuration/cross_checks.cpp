@@ -95,6 +95,10 @@ void check_label_limits(const std::vector<label_limit>& limits, mistake_list& mi
                                                       + one.value + "\" twice; leave one out");
 }
 
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
 void check_api(const std::vector<std::string>& listen, const access_settings& access, mistake_list& mistakes) {
   if (listen.empty())
     mistakes.add("davit.api.listen", "must name at least one address");
@@ -109,11 +113,11 @@ void check_api(const std::vector<std::string>& listen, const access_settings& ac
     only_unix &= where->is_unix();
     if (where->is_unix())
       continue;
-    auto loopback = where->host == "localhost" || where->host == "::1" || where->host.starts_with("127.");
-    if (!loopback && (access.tokens_file.empty() || access.tls_certificate.empty()))
-      mistakes.add("davit.api.listen", where->host
-                                         + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) "
-                                           "and tokens (tokens-file); or listen on loopback or a unix socket");
+    if (!is_loopback(where->host) && (!access.knows_tokens() || access.tls_certificate.empty()))
+      mistakes.add("davit.api.listen",
+                   where->host
+                     + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) and tokens "
+                       "(tokens-file or mint-key); or listen on loopback or a unix socket");
   }
   if (access.tls_certificate.empty() != access.tls_key.empty())
     mistakes.add(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate",

@@ -62,11 +62,20 @@ const std::vector<option<agent_settings>>& agent_options() {
      {.format = &listen_address, .text_alone = true}},
     {"api.tokens-file",
      at(&agent::access, &access::tokens_file),
-     "Tokens that may call the API (davit token create writes this file). Without it, only processes on this machine "
-     "may call, over loopback or the unix socket.",
+     "Tokens that may call the API (davit token create writes this file). Without it and a mint-key, only "
+     "processes on this machine may call, over loopback or the unix socket.",
      {.unset = "none"}},
+    {"api.mint-key",
+     at(&agent::access, &access::mint_key),
+     "File with keys (davit token create-key writes it): a token that davit token mint signed with one of them may "
+     "call the API.",
+     {.unset = "none"}},
+    {"api.mint-lifetime",
+     at(&agent::access, &access::mint_lifetime),
+     "The longest lifetime of such a token. The agent refuses tokens that were minted for longer.",
+     {.least = 1s}},
     {"api.local-scopes", at(&agent::access, &access::local_scopes),
-     "What callers without a token may do, over the unix socket or (without a tokens-file) over loopback: submit, "
+     "What callers without a token may do, over the unix socket or (if nobody needs a token) over loopback: submit, "
      "read, cancel (their own tasks), read:all, cancel:all (everybody's), admin."},
     {"api.tls-certificate",
      at(&agent::access, &access::tls_certificate),

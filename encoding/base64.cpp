@@ -22,6 +22,12 @@ std::string base64url_encode(std::string_view bytes) {
   return text;
 }
 
+std::string base64url_encode_bare(std::string_view bytes) {
+  auto text = base64url_encode(bytes);
+  text.resize(text.find_last_not_of('=') + 1);
+  return text;
+}
+
 std::optional<std::string> base64_decode(std::string_view text) {
   if (text.size() % 4 != 0)
     return std::nullopt;
@@ -40,6 +46,16 @@ std::optional<std::string> base64_decode(std::string_view text) {
   if (base64_encode(bytes) != text) // bits behind the last byte, or padding in the middle
     return std::nullopt;
   return bytes;
+}
+
+std::optional<std::string> base64url_decode_bare(std::string_view text) {
+  if (text.find_first_of("+/=") != std::string_view::npos)
+    return std::nullopt;
+  std::string plain{text};
+  std::replace(plain.begin(), plain.end(), '-', '+');
+  std::replace(plain.begin(), plain.end(), '_', '/');
+  plain.append((4 - plain.size() % 4) % 4, '=');
+  return base64_decode(plain);
 }
 
 } // namespace davit::encoding

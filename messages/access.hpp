@@ -40,14 +40,19 @@ bool inspect(Inspector& f, api_token& x) {
 
 /// The `davit.api` group of the configuration, without the listen address.
 struct access_settings {
-  std::string tokens_file;              ///< Empty: nobody has a token.
-  std::string tls_certificate, tls_key; ///< PEM files; empty: no TLS.
-  std::string tls_client_ca;            ///< PEM file; clients need a certificate that this authority has signed.
+  std::string tokens_file;                    ///< Empty: no token is listed.
+  std::string mint_key;                       ///< File with the keys of minted tokens; empty: there are none.
+  duration mint_lifetime{24LL * 3600 * 1000}; ///< Of a minted token, at most.
+  std::string tls_certificate, tls_key;       ///< PEM files; empty: no TLS.
+  std::string tls_client_ca;                  ///< PEM file; clients need a certificate that this authority has signed.
   std::vector<api_scope> local_scopes{
     api_scope::admin};       ///< For callers without a token, on the unix socket or (without tokens) on loopback.
   double rate_limit = 200;   ///< Requests per second and token; 0: any number.
   bool open_metrics = false; ///< /metrics needs no token.
   std::string audit_log;     ///< File; empty: audit.log in the data directory.
+
+  /// Whether callers can have tokens at all; if so, those from afar and from loopback need one.
+  bool knows_tokens() const { return !tokens_file.empty() || !mint_key.empty(); }
 };
 
 } // namespace davit

@@ -6,11 +6,11 @@ _davit() {
     return
   fi
   if [ "$command" = token ] && [ "$COMP_CWORD" -eq 2 ]; then
-    COMPREPLY=($(compgen -W 'create list revoke' -- "$word"))
+    COMPREPLY=($(compgen -W 'create list revoke mint create-key list-keys remove-key' -- "$word"))
     return
   fi
   case $before in
-    --config-file | --file | -f | --env-file | --tokens-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    --config-file | --file | -f | --env-file | --tokens-file | --key-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --state) COMPREPLY=($(compgen -W 'queued starting running finished' -- "$word")); return ;;
     --start) COMPREPLY=($(compgen -W 'auto warm cold' -- "$word")); return ;;
     --pull) COMPREPLY=($(compgen -W 'missing always never' -- "$word")); return ;;

@@ -3,7 +3,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 namespace davit::secrets {
 
@@ -17,6 +19,22 @@ std::string wrong_secret_file(const std::filesystem::path& file) {
   std::snprintf(mode, sizeof mode, "%04o", info.st_mode & 07777);
   return file.string() + (info.st_mode & S_IROTH ? " can be read by every user" : " is open to other users")
        + " of this machine (mode " + mode + "); run: chmod 600 " + file.string();
+}
+
+std::string write_secret_file(const std::filesystem::path& file, const std::string& text) {
+  auto part = file.string() + ".part";
+  ::unlink(part.c_str());
+  auto fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  auto good = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+  auto why = errno;
+  if (fd >= 0)
+    ::close(fd);
+  if (good && ::rename(part.c_str(), file.c_str()) == 0)
+    return {};
+  if (good)
+    why = errno;
+  ::unlink(part.c_str());
+  return file.string() + " can't be written: " + std::strerror(why);
 }
 
 } // namespace davit::secrets

@@ -10,4 +10,7 @@ namespace davit::secrets {
 /// wrong and what to do. The group may read, because that is how Kubernetes hands files to a user that is not root.
 std::string wrong_secret_file(const std::filesystem::path& file);
 
+/// Writes it so that a reader sees the old or the new one, with mode 0600. Empty: done; else what went wrong.
+std::string write_secret_file(const std::filesystem::path& file, const std::string& text);
+
 } // namespace davit::secrets

@@ -80,6 +80,10 @@ public:
   virtual void write(std::string bytes, std::function<void(bool)> written) = 0;
   virtual void finish() = 0;
 
+  /// Closes the connection, so that the client sees that the answer is not whole. What was written and has not gone out
+  /// is dropped.
+  virtual void cut() = 0;
+
   /// Called once if the client goes before the answer has ended; at once if it has gone.
   virtual void on_closed(std::function<void()> closed) = 0;
 };

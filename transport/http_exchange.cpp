@@ -72,6 +72,10 @@ void http_exchange::finish() {
   update([&] { finished_ = true; });
 }
 
+void http_exchange::cut() {
+  update([&] { cut_ = true; });
+}
+
 void http_exchange::on_closed(std::function<void()> closed) {
   {
     std::lock_guard guard{mutex_};
@@ -96,7 +100,7 @@ http_exchange::work http_exchange::take() {
     result.finished = finished_;
   }
   result.chunked = chunked_;
-  result.closed = closed_;
+  result.closed = closed_ || cut_;
   return result;
 }
 

@@ -36,6 +36,7 @@ public:
   void begin(server_response response) override;
   void write(std::string bytes, std::function<void(bool)> written) override;
   void finish() override;
+  void cut() override;
   void on_closed(std::function<void()> closed) override;
 
   // -- the connection's side ---
@@ -89,6 +90,7 @@ private:
   bool header_sent_ = false;
   bool chunked_ = false;
   bool finished_ = false;
+  bool cut_ = false;
   bool closed_ = false;
 };
 

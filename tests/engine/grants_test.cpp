@@ -44,7 +44,7 @@ struct engine_and_registry {
   }
   std::function<void(agent_settings&)> owners(std::function<void(agent_settings&)> more = {}) const {
     return [this, more](agent_settings& settings) {
-      settings.api_listen = listen;
+      settings.api_listen = {listen};
       settings.access.tokens_file = tokens.path;
       if (more)
         more(settings);

@@ -1,0 +1,92 @@
+#include "api/api_state.hpp"
+
+#include <caf/actor_system.hpp>
+
+#include <vector>
+
+namespace davit::api {
+
+namespace {
+
+/// What a reader of Server-Sent Events is told in the end.
+std::string farewell(const std::string& why) {
+  return "event: unauthorized\ndata: " + json::write(json::value{{"detail", why}}) + "\n\n";
+}
+
+/// Someone who was let in, and would not be now.
+struct lapse {
+  const caller* who;
+  std::string why;
+};
+
+std::optional<lapse> find_lapse(api_state& state, const exchange_ptr& client) {
+  auto& last = state.standings[client];
+  auto why = state.access->lapsed(client->request(), last);
+  if (!why)
+    return std::nullopt;
+  static const caller unknown{"", "a token that was revoked", {}, {}, {}};
+  return lapse{last.known ? &last.known->who : &unknown, *why};
+}
+
+void write_down(api_state& state, const lapse& found, const exchange_ptr& client) {
+  state.access->audit(*found.who, client->request(), 401, "", [] {});
+}
+
+void end_events(api_state& state) {
+  for (const auto& stream : state.events) {
+    auto found = stream->over ? std::nullopt : find_lapse(state, stream->client);
+    if (!found)
+      continue;
+    write_down(state, *found, stream->client);
+    stream->over = true;
+    stream->client->write(farewell(found->why), nullptr);
+    stream->client->finish();
+  }
+}
+
+/// A log that ends without a word would pass for whole.
+void end_logs(api_state& state) {
+  std::erase_if(state.logs, [&](const auto& stream) {
+    auto found = stream->over ? std::nullopt : find_lapse(state, stream->client);
+    if (!found)
+      return false;
+    write_down(state, *found, stream->client);
+    stream->over = true;
+    if (stream->format == log_format::events) {
+      stream->client->write(farewell(found->why), nullptr);
+      stream->client->finish();
+    } else {
+      stream->client->cut();
+    }
+    return true;
+  });
+}
+
+void end_waiting(self_pointer self) {
+  auto& state = self->state;
+  for (auto one = state.waiting.begin(); one != state.waiting.end();) {
+    auto client = one->second.client;
+    auto found = find_lapse(state, client);
+    if (!found) {
+      ++one;
+      continue;
+    }
+    one = state.waiting.erase(one);
+    state.audited[client.get()] = *found->who;
+    auto response = problem(401, found->why);
+    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"davit\"");
+    respond(self, client, std::move(response));
+  }
+}
+
+} // namespace
+
+void end_lapsed(self_pointer self) {
+  auto& state = self->state;
+  end_events(state);
+  end_logs(state);
+  end_waiting(self);
+  std::erase_if(state.standings, [](const auto& one) { return one.first.expired(); });
+}
+
+} // namespace davit::api
