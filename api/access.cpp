@@ -55,8 +55,9 @@ std::optional<std::string> bearer_of(const server_request& request) {
 
 } // namespace
 
-access_control::access_control(access_settings settings, const std::filesystem::path& data_dir)
-  : settings_(std::move(settings)), identities_(settings_), rates_(settings_.rate_limit),
+access_control::access_control(access_settings settings, const std::filesystem::path& data_dir,
+                               const boost::asio::any_io_executor& executor)
+  : settings_(std::move(settings)), identities_(settings_, executor), rates_(settings_.rate_limit),
     audit_(settings_.audit_log.empty() ? (data_dir / "audit.log").string() : settings_.audit_log,
            settings_.audit_log.empty() || store::lies_in(settings_.audit_log, data_dir)) {}
 
@@ -117,6 +118,8 @@ std::optional<std::string> access_control::lapsed(const server_request& request,
   if (!bearer || !identities_.any())
     return std::nullopt;
   auto judged = identities_.judge(*bearer, now);
+  if (judged.status == 503) // it can't be told now
+    return std::nullopt;
   if (!judged.known)
     return judged.why;
   const auto& who = judged.known->who;

@@ -19,7 +19,9 @@ struct standing {
 
 class access_control {
 public:
-  access_control(access_settings settings, const std::filesystem::path& data_dir);
+  /// `executor`: where keys of issuers are fetched.
+  access_control(access_settings settings, const std::filesystem::path& data_dir,
+                 const boost::asio::any_io_executor& executor);
 
   /// The caller, or the answer that refuses the request: 401, 403 (from a web page of another origin), 429.
   struct verdict {
@@ -31,6 +33,9 @@ public:
   /// Why a request that was let in would not be let in now: its token was revoked or has expired. None: it would be.
   /// Costs little while no token changes.
   std::optional<std::string> lapsed(const transport::server_request& request, standing& last);
+
+  /// Fetches what is to be fetched. To be called now and then.
+  void tend() { identities_.tend(); }
 
   /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what
   /// can't be written is told in davit's own log, and `then` is called all the same.

@@ -83,6 +83,7 @@ void end_waiting(self_pointer self) {
 
 void end_lapsed(self_pointer self) {
   auto& state = self->state;
+  state.access->tend();
   end_events(state);
   end_logs(state);
   end_waiting(self);

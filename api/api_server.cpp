@@ -326,7 +326,8 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
   state.addresses = std::move(addresses);
   state.draining = state.addresses.draining;
   state.collector.min_scrape_interval(caf::timespan{0});
-  state.access = std::make_unique<access_control>(context->settings.access, context->settings.data_dir);
+  state.access = std::make_unique<access_control>(context->settings.access, context->settings.data_dir,
+                                                  context->io.context().get_executor());
   for (const auto& address : context->settings.api_listen)
     if (auto wrong = listen(self, address)) {
       self->quit(make_failure(wrong->code, wrong->message));

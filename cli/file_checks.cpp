@@ -1,5 +1,6 @@
 #include "cli/file_checks.hpp"
 
+#include "api/jwks_source.hpp"
 #include "api/minted.hpp"
 #include "api/tokens.hpp"
 #include "configuration/file_reader.hpp"
@@ -77,6 +78,9 @@ void check_files(const agent_settings& agent, mistake_list& mistakes) {
     mistakes.add("davit.api.tokens-file", wrong);
   if (is_there(agent.access.mint_key) && !api::mint_key_list::load(agent.access.mint_key, wrong))
     mistakes.add("davit.api.mint-key", wrong);
+  for (const auto& one : agent.access.issuers)
+    if (is_there(one.jwks_file) && !api::load_keys(one.jwks_file, wrong))
+      mistakes.add("davit.api.issuers." + one.name + ".jwks-file", wrong);
   const auto& access = agent.access;
   if (!access.tls_certificate.empty())
     check_tls("davit.api", {access.tls_client_ca, access.tls_certificate, access.tls_key}, "tls-client-ca", mistakes);

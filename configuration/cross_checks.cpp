@@ -1,6 +1,7 @@
 #include "configuration/cross_checks.hpp"
 
 #include "configuration/text_formats.hpp"
+#include "policy/claims.hpp"
 #include "shipping/aws_profile.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/registry_credentials.hpp"
@@ -99,6 +100,40 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
+void check_keys(const issuer_settings& issuer, const std::string& name, mistake_list& mistakes) {
+  auto read = !mistakes.has(name + ".jwks-file") && !mistakes.has(name + ".jwks-url");
+  if (read && issuer.jwks_file.empty() == issuer.jwks_url.empty())
+    mistakes.add(name, "it needs the issuer's keys: set jwks-file or jwks-url, and not both");
+  check_file(name + ".jwks-file", issuer.jwks_file, mistakes);
+  check_file(name + ".tls-ca", issuer.tls_ca, mistakes);
+  if (!issuer.tls_ca.empty() && !issuer.jwks_url.starts_with("https://"))
+    mistakes.add(name + ".tls-ca", "only a jwks-url that starts with https:// uses this; leave it out");
+  auto url = transport::parse_service_url(issuer.jwks_url, "/", "");
+  if (!issuer.jwks_url.empty() && url && !url->where.tls && !is_loopback(url->where.host))
+    mistakes.add(name + ".jwks-url",
+                 "who changes the keys on their way lets in whom they like: this needs https://, except on loopback");
+}
+
+void check_issuer(const issuer_settings& issuer, mistake_list& mistakes) {
+  auto name = "davit.api.issuers." + issuer.name;
+  if (auto wrong = plain_name.wrong(issuer.name); !wrong.empty()) // owners begin with it
+    mistakes.add(name, wrong);
+  if (issuer.issuer.empty() && !mistakes.has(name + ".issuer"))
+    mistakes.add(name, "it has no issuer; write issuer = \"https://gitlab.example.com\"");
+  if (issuer.audience.empty() && !mistakes.has(name + ".audience"))
+    mistakes.add(name, "it has no audience; write audience = \"davit\", and have the tokens made for it");
+  check_keys(issuer, name, mistakes);
+  std::string wrong;
+  if (!mistakes.has(name + ".owner") && !owner_template::make(issuer.owner, wrong))
+    mistakes.add(name + ".owner", wrong);
+  if (issuer.require.empty() && !mistakes.has(name + ".require"))
+    mistakes.add(name, "it has no require: everyone to whom the issuer gives tokens could call; write require = "
+                       "[\"project_path=group/.*\"], or [\"sub=.+\"] if everyone may");
+  for (const auto& one : issuer.require)
+    if (!claim_rule::make(one, wrong))
+      mistakes.add(name + ".require", wrong);
+}
+
 void check_api(const std::vector<std::string>& listen, const access_settings& access, mistake_list& mistakes) {
   if (listen.empty())
     mistakes.add("davit.api.listen", "must name at least one address");
@@ -117,7 +152,7 @@ void check_api(const std::vector<std::string>& listen, const access_settings& ac
       mistakes.add("davit.api.listen",
                    where->host
                      + " can be reached from elsewhere: that needs TLS (tls-certificate, tls-key) and tokens "
-                       "(tokens-file or mint-key); or listen on loopback or a unix socket");
+                       "(tokens-file, mint-key or issuers); or listen on loopback or a unix socket");
   }
   if (access.tls_certificate.empty() != access.tls_key.empty())
     mistakes.add(access.tls_certificate.empty() ? "davit.api.tls-key" : "davit.api.tls-certificate",
@@ -169,6 +204,8 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
   check_policy(agent.policy, mistakes);
   check_label_limits(agent.placement.label_limits, mistakes);
   check_api(agent.api_listen, agent.access, mistakes);
+  for (const auto& issuer : agent.access.issuers)
+    check_issuer(issuer, mistakes);
   check_fleet(agent, mistakes);
 }
 

@@ -12,7 +12,8 @@ namespace {
 
 using dictionary = caf::config_value::dictionary;
 
-const std::string engines_group = "davit.engines", sinks_group = "davit.logs.sinks";
+const std::string engines_group = "davit.engines", sinks_group = "davit.logs.sinks",
+                  issuers_group = "davit.api.issuers";
 
 /// The names that may stand in a group of davit's: options and groups.
 std::set<std::string> names_in(const std::string& group) {
@@ -25,6 +26,7 @@ std::set<std::string> names_in(const std::string& group) {
     take("davit." + one.name);
   take(engines_group);
   take(sinks_group);
+  take(issuers_group);
   return names;
 }
 
@@ -88,6 +90,8 @@ void file_reader::read_davit(const std::string& name, const caf::config_value& v
     return read_groups(name, value, engines_, engine_options());
   if (name == sinks_group)
     return read_groups(name, value, sinks_, sink_options());
+  if (name == issuers_group)
+    return read_groups(name, value, issuers_, issuer_options());
   auto inside = names_in(name);
   if (!inside.empty()) {
     auto group = caf::get_if<dictionary>(&value);
@@ -148,6 +152,8 @@ agent_settings file_reader::finish() {
     agent_.engines.push_back(std::move(engine));
   for (auto& [name, sink] : sinks_)
     agent_.logs.sinks.push_back(std::move(sink));
+  for (auto& [name, issuer] : issuers_)
+    agent_.access.issuers.push_back(std::move(issuer));
   return std::move(agent_);
 }
 

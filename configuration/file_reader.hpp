@@ -37,7 +37,7 @@ public:
   /// May be called again: later values replace earlier ones.
   void read(const caf::settings& content, bool from_command_line);
 
-  /// What was read; engines and sinks in the order of their names.
+  /// What was read; engines, sinks and issuers in the order of their names.
   agent_settings finish();
 
 private:
@@ -54,6 +54,7 @@ private:
   agent_settings agent_;
   std::map<std::string, engine_settings> engines_;
   std::map<std::string, sink_settings> sinks_;
+  std::map<std::string, issuer_settings> issuers_;
 };
 
 } // namespace davit

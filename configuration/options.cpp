@@ -62,7 +62,7 @@ const std::vector<option<agent_settings>>& agent_options() {
      {.format = &listen_address, .text_alone = true}},
     {"api.tokens-file",
      at(&agent::access, &access::tokens_file),
-     "Tokens that may call the API (davit token create writes this file). Without it and a mint-key, only "
+     "Tokens that may call the API (davit token create writes this file). Without it, a mint-key and issuers, only "
      "processes on this machine may call, over loopback or the unix socket.",
      {.unset = "none"}},
     {"api.mint-key",
@@ -306,6 +306,49 @@ const std::vector<option<engine_settings>>& engine_options() {
     {"min-free-disk", at(&engine::min_free_disk),
      "Below this much free space in the engine's data root, davit places nothing there (works only for engines on "
      "this host)."},
+  };
+  return all;
+}
+
+const std::vector<option<issuer_settings>>& issuer_options() {
+  using issuer = issuer_settings;
+  static const std::vector<option<issuer_settings>> all{
+    {"issuer",
+     at(&issuer::issuer),
+     "What the claim iss of its tokens must be: \"https://gitlab.example.com\".",
+     {.format = &any_text, .unset = "must be set"}},
+    {"audience",
+     at(&issuer::audience),
+     "What the claim aud must be, or contain. Choose a name for this fleet, and have the tokens made for it.",
+     {.format = &any_text, .unset = "must be set"}},
+    {"jwks-file",
+     at(&issuer::jwks_file),
+     "File with the issuer's public keys (a JSON Web Key Set). The agent reads it again when it changes. Set this or "
+     "jwks-url.",
+     {.unset = "none"}},
+    {"jwks-url",
+     at(&issuer::jwks_url),
+     "Where the agent fetches them: https, or http from loopback.",
+     {.format = &keys_url, .unset = "none"}},
+    {"tls-ca",
+     at(&issuer::tls_ca),
+     "PEM file: the authority that signs the certificate of jwks-url.",
+     {.unset = "the system's"}},
+    {"owner",
+     at(&issuer::owner),
+     "Template: whose tasks a token's tasks are. {CLAIM} is replaced by the claim's value; a claim inside of another "
+     "is named by its path, such as {kubernetes.io/namespace}. The owner is NAME/ and this text.",
+     {.format = &any_text}},
+    {"scopes", at(&issuer::scopes), "What its tokens allow; see api.local-scopes."},
+    {"profile",
+     at(&issuer::profile),
+     "The widest policy profile for its tasks: \"restricted\", \"baseline\" or \"privileged\".",
+     {.unset = "the policy's"}},
+    {"require",
+     at(&issuer::require),
+     "Rules claim=pattern, such as \"project_path=group/.*\". Each must hold: a value of the claim must match the RE2 "
+     "pattern as a whole.",
+     {.unset = "must be set"}},
   };
   return all;
 }

@@ -90,8 +90,15 @@ std::string default_configuration() {
     = "# Every option of davit with its default. An option that is commented out is not set; the text in parentheses\n"
       "# says what applies then.\n"
       "# Written by: davit check-config --defaults\n\ndavit {\n";
-  for (const auto& one : agent_options())
-    writer.write(one, agent_settings{});
+  const auto& all = agent_options();
+  for (auto one = all.begin(); one != all.end(); ++one) {
+    writer.write(*one, agent_settings{});
+    if (one->name.starts_with("api.") && (one + 1 == all.end() || !(one + 1)->name.starts_with("api."))) {
+      writer.text += writer.indent()
+                   + "# Identity providers whose tokens may call the API: one group for each. You choose its name.\n";
+      writer.write_example("issuers", "gitlab", issuer_options());
+    }
+  }
   // `logs` is the last group, and still open.
   writer.text
     += writer.indent()
@@ -123,7 +130,10 @@ std::string configuration_reference() {
        + table(engine_options())
        + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each sink: a place where davit sends "
          "logs, in addition to the agent's disk. You choose its name.\n\n"
-       + table(sink_options());
+       + table(sink_options())
+       + "\n## In the group `davit.api.issuers.NAME`\nOne group for each identity provider whose tokens may call the "
+         "API (docs/security.md). You choose its name.\n\n"
+       + table(issuer_options());
 }
 
 } // namespace davit

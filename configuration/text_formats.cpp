@@ -65,6 +65,13 @@ std::string wrong_service_url(const std::string& text) {
   return where ? "" : where.error().message;
 }
 
+std::string wrong_keys_url(const std::string& text) {
+  auto has_scheme = text.starts_with("https://") || text.starts_with("http://");
+  return has_scheme && transport::parse_service_url(text, "/", "")
+         ? ""
+         : quoted(text) + " is not a valid URL; write one such as https://gitlab.example.com/oauth/discovery/keys";
+}
+
 std::string wrong_store_url(const std::string& text) {
   constexpr std::string_view sqlite = "sqlite://";
   if (text.starts_with(sqlite))
@@ -102,6 +109,7 @@ const text_format host_and_port{"host:port", wrong_host_and_port};
 const text_format listen_address{"host:port or unix:///path", wrong_listen};
 const text_format engine_endpoint{"unix:///path, tcp://host:port or https://host:port", wrong_endpoint};
 const text_format service_url{"http://host:port/path or https://host:port/path", wrong_service_url};
+const text_format keys_url{"https://host:port/path", wrong_keys_url};
 const text_format store_url{"sqlite:///path or postgresql://user@host/database", wrong_store_url};
 const text_format name_template{"a template", wrong_name_template};
 const text_format engine_label{"not beginning with davit.", wrong_label};

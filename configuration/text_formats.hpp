@@ -17,6 +17,7 @@ extern const text_format host_and_port;
 extern const text_format listen_address; ///< Of the API: host:port or a unix socket.
 extern const text_format engine_endpoint;
 extern const text_format service_url; ///< Of a log service.
+extern const text_format keys_url;    ///< Of an identity provider.
 extern const text_format store_url;
 extern const text_format name_template; ///< `{task}/{attempt}`.
 extern const text_format engine_label;

@@ -38,11 +38,26 @@ bool inspect(Inspector& f, api_token& x) {
                             f.field("owner", x.owner));
 }
 
+/// One group of `davit.api.issuers`: an identity provider whose tokens (OpenID Connect) let callers in.
+struct issuer_settings {
+  std::string name;
+  std::string issuer;         ///< What the tokens' claim `iss` must be.
+  std::string audience;       ///< What their claim `aud` must be, or contain.
+  std::string jwks_file;      ///< File with its keys (RFC 7517), or
+  std::string jwks_url;       ///< where to fetch them.
+  std::string tls_ca;         ///< PEM file: the authority that signs the URL's certificate; empty: the system's.
+  std::string owner{"{sub}"}; ///< Of its tasks, behind the group's name and a slash: a template over the claims.
+  std::vector<api_scope> scopes{api_scope::submit, api_scope::read, api_scope::cancel};
+  std::optional<policy_profile> profile; ///< The widest profile that its tasks may use.
+  std::vector<std::string> require;      ///< `claim=pattern`: all must hold.
+};
+
 /// The `davit.api` group of the configuration, without the listen address.
 struct access_settings {
   std::string tokens_file;                    ///< Empty: no token is listed.
   std::string mint_key;                       ///< File with the keys of minted tokens; empty: there are none.
   duration mint_lifetime{24LL * 3600 * 1000}; ///< Of a minted token, at most.
+  std::vector<issuer_settings> issuers;       ///< In the order of their names.
   std::string tls_certificate, tls_key;       ///< PEM files; empty: no TLS.
   std::string tls_client_ca;                  ///< PEM file; clients need a certificate that this authority has signed.
   std::vector<api_scope> local_scopes{
@@ -52,7 +67,7 @@ struct access_settings {
   std::string audit_log;     ///< File; empty: audit.log in the data directory.
 
   /// Whether callers can have tokens at all; if so, those from afar and from loopback need one.
-  bool knows_tokens() const { return !tokens_file.empty() || !mint_key.empty(); }
+  bool knows_tokens() const { return !tokens_file.empty() || !mint_key.empty() || !issuers.empty(); }
 };
 
 } // namespace davit

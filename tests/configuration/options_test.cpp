@@ -38,6 +38,7 @@ std::vector<config_mistake> mistakes_of(const std::string& text) {
 const agent_settings default_agent;
 const engine_settings default_engine;
 const sink_settings default_sink;
+const issuer_settings default_issuer;
 
 /// Every option with its full name and the defaults, whatever it is an option of.
 void for_each_option(auto visit) {
@@ -47,6 +48,8 @@ void for_each_option(auto visit) {
     visit(one, "davit.engines.e." + one.name, default_engine);
   for (const auto& one : sink_options())
     visit(one, "davit.logs.sinks.s." + one.name, default_sink);
+  for (const auto& one : issuer_options())
+    visit(one, "davit.api.issuers.i." + one.name, default_issuer);
 }
 
 /// A value of a kind that is not the option's, or one that is not within its bounds.
