@@ -102,9 +102,7 @@ template <class T>
 value to_value(const T& x) {
   if constexpr (std::is_same_v<T, value>) {
     return x;
-  } else if constexpr (std::is_same_v<T, bool>) {
-    return value(x);
-  } else if constexpr (std::is_arithmetic_v<T>) {
+  } else if constexpr (std::is_arithmetic_v<T>) { // bool too
     return value(x);
   } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
     return value(detail::valid_utf8(x));

@@ -307,6 +307,8 @@ TEST_CASE("an image can be asked for by digest alone") {
   auto spec = spec_of("");
   spec.image = "alpine@sha256:" + std::string(64, 'a');
   CHECK(rules->judge(spec, policy_profile::baseline).violations.empty());
-  spec.image = "sha256:" + std::string(64, 'a');
-  CHECK(rules->judge(spec, policy_profile::baseline).violations.empty());
+  spec.image = "sha256:" + std::string(64, 'a'); // an id
+  CHECK(rules->judge(spec, policy_profile::baseline).violations.front().rule == "image.reference");
+  settings.allow_ids = true;
+  CHECK(policy::make(settings, error)->judge(spec, policy_profile::baseline).violations.empty());
 }
