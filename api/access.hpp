@@ -37,6 +37,8 @@ public:
   /// Fetches what is to be fetched. To be called now and then.
   void tend() { identities_.tend(); }
 
+  /// Of nobody's requests (no scope: they were refused) a few each second are written down, and the others counted: so
+  /// that nobody can push what others did out of the log.
   /// Writes down who did what, and calls `then` on another thread when that is written. Never fails a request: what
   /// can't be written is told in davit's own log, and `then` is called all the same.
   void audit(const caller& who, const transport::server_request& request, int status, const std::string& location,
@@ -46,6 +48,8 @@ private:
   access_settings settings_;
   identities identities_;
   rate_limit rates_;
+  rate_limit strangers_{10}; ///< Lines per second of the audit log for callers whom nobody knows.
+  std::uint64_t strangers_left_out_ = 0;
   audit_log audit_;
 };
 

@@ -151,6 +151,9 @@ int dispatch(int argc, char** argv) {
   add_task_flags(*run_command, flags);
   run_command->add_flag("-d,--detach", detach, "Print the task's id and exit (needs an agent)");
   run_command->add_flag("-q,--quiet", quiet, "Print no progress and no final message");
+  // A script's variable that is not set shall not stand for all.
+  const CLI::Validator not_empty{
+    [](std::string& text) { return text.empty() ? std::string{"it must not be empty"} : std::string{}; }, ""};
   auto submit_command
     = app
         .add_subcommand("submit",
@@ -164,7 +167,7 @@ int dispatch(int argc, char** argv) {
   ps_command->add_option("--name", name, "Only tasks with this name");
   ps_command->add_option("-n,--limit", limit, "Maximum number of tasks")->capture_default_str();
   auto logs_command = app.add_subcommand("logs", "Print a task's output");
-  logs_command->add_option("task", id)->required();
+  logs_command->add_option("task", id)->required()->check(not_empty);
   logs_command->add_flag("-f,--follow", follow, "Follow the output until the task ends");
   logs_command->add_flag("-t,--timestamps", timestamps);
   logs_command->add_option("--since", since, "Only output since a time, or since a duration before now");
@@ -172,26 +175,27 @@ int dispatch(int argc, char** argv) {
   logs_command->add_option("--stream", stream, "stdout or stderr");
   logs_command->add_option("--attempt", attempt, "Of this attempt");
   auto wait_command = app.add_subcommand("wait", "Wait for a task and exit with its code");
-  wait_command->add_option("task", id)->required();
+  wait_command->add_option("task", id)->required()->check(not_empty);
   wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
   auto inspect_command = app.add_subcommand("inspect", "Show everything about a task; for a queued task, why it waits");
-  inspect_command->add_option("task", id)->required();
+  inspect_command->add_option("task", id)->required()->check(not_empty);
   auto cp_command = app.add_subcommand("cp", "Copy files out of a running task's container");
   cp_command->add_option("source", source, "TASK:/PATH")->required();
   cp_command->add_option("folder", folder, "Destination: an existing folder, or - for a tar on stdout")->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
-  cancel_command->add_option("task", id)->required();
+  cancel_command->add_option("task", id)->required()->check(not_empty);
   auto engines_command = app.add_subcommand("engines", "List the engines and their state");
   auto agents_command = app.add_subcommand("agents", "List the agents");
   auto drain_command = app.add_subcommand("drain", "Stop an agent from taking tasks");
-  drain_command->add_option("agent", name, "The agent's name; without it, the agent that davit talks to");
+  drain_command->add_option("agent", name, "The agent's name; without it, the agent that davit talks to")
+    ->check(not_empty);
   drain_command->add_flag("--wait", await_end, "Wait until nothing runs there");
   drain_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
   auto health_command
     = app.add_subcommand("health", "Check that the agent works; exit code 0 or 1 (for health checks and probes)");
   health_command->add_flag("--ready", readiness, "Check that it can take tasks, or say what is missing");
   auto events_command = app.add_subcommand("events", "Show what happened to tasks");
-  events_command->add_option("task", id, "Show only this task's events");
+  events_command->add_option("task", id, "Show only this task's events")->check(not_empty);
   auto check_command = app.add_subcommand("check-config", "Check a configuration file and name every mistake");
   check_command->add_option("file", file);
   check_command->add_flag("--defaults", defaults, "Print every option with its default, as a configuration file");

@@ -20,6 +20,8 @@ namespace davit {
 
 namespace {
 
+constexpr std::size_t longest_file = 4 << 20;
+
 /// In words, CAF's code for what it found; its place stands beside it.
 std::string parser_words(const caf::error& why) {
   if (why.category() != caf::type_id_v<caf::pec>)
@@ -37,13 +39,17 @@ bool read_text(const std::string& file, std::string& text) {
   std::ifstream in{file};
   if (!in)
     return false;
-  std::ostringstream all;
   errno = 0;
-  if (in.peek() != std::ifstream::traits_type::eof())
-    all << in.rdbuf();
+  std::string part(64 * 1024, '\0');
+  while (in.read(part.data(), static_cast<std::streamsize>(part.size())) || in.gcount() > 0) {
+    text.append(part, 0, static_cast<std::size_t>(in.gcount()));
+    if (text.size() > longest_file) {
+      errno = EFBIG;
+      break;
+    }
+  }
   if (in.bad() && errno == 0)
     errno = EIO;
-  text = all.str();
   return errno == 0;
 }
 
@@ -62,9 +68,51 @@ bool explain(const std::string& file, const std::string& text, const file_outlin
   return mistakes.size() != before;
 }
 
+/// Whether the parser has read everything that the file gives a name. It passes over a whole group in silence if one
+/// name in it has a dot, and over names with dots outside of groups.
+bool is_whole(const std::string& file, const file_outline& outline, const caf::settings& content,
+              std::vector<config_mistake>& mistakes) {
+  auto before = mistakes.size();
+  for (const auto& [name, line] : outline.dotted)
+    mistakes.push_back({file, line, name,
+                        "names in a file have no dots; write groups: " + name.substr(0, name.find('.')) + " { "
+                          + name.substr(name.find('.') + 1) + " ... }"});
+  if (mistakes.size() != before)
+    return false;
+  for (const auto& [name, line] : outline.lines) {
+    if (name.find('?') != std::string::npos)
+      continue;
+    const auto* group = &content;
+    auto found = true;
+    for (std::size_t at = 0; found && at <= name.size();) {
+      auto end = std::min(name.find('.', at), name.size());
+      auto one = group ? group->find(name.substr(at, end - at)) : content.end();
+      found = group && one != group->end();
+      group = found ? caf::get_if<caf::config_value::dictionary>(&one->second) : nullptr;
+      at = end + 1;
+    }
+    if (!found) {
+      mistakes.push_back(
+        {file, line, name, "was not understood, nor anything around it; look at this line and those before"});
+      return false;
+    }
+  }
+  return true;
+}
+
 /// Parses the text of a file. CAF takes half a file for a whole one; davit does not.
 bool parse_text(const std::string& file, const std::string& text, const file_outline& outline, caf::settings& into,
                 std::vector<config_mistake>& mistakes) {
+  if (outline.too_deep != 0) {
+    mistakes.push_back({file, outline.too_deep, "", "groups and lists are nested too deeply"});
+    return false;
+  }
+  if (auto zero = text.find('\0'); zero != std::string::npos) {
+    mistakes.push_back({file,
+                        1 + static_cast<int>(std::count(text.begin(), text.begin() + static_cast<long>(zero), '\n')),
+                        "", "has a NUL byte, behind which nothing would be read"});
+    return false;
+  }
   std::istringstream stream{text};
   auto parsed = caf::actor_system_config::parse_config(stream);
   if (!parsed) {
@@ -85,7 +133,7 @@ bool parse_text(const std::string& file, const std::string& text, const file_out
     return false;
   }
   into = std::move(*parsed);
-  return true;
+  return is_whole(file, outline, into, mistakes);
 }
 
 std::string too_long_words(const std::string& text) {

@@ -7,6 +7,8 @@ namespace davit {
 
 namespace {
 
+constexpr std::size_t deepest = 32;
+
 /// The bare word that begins as a number does, behind what space there is. Empty: something else stands there.
 std::string number_at(const std::string& text, std::size_t from) {
   auto begin = text.find_first_not_of(" \t\r\n", from);
@@ -24,6 +26,7 @@ file_outline outline_of(const std::string& text) {
   auto& list = result.open_list;
   std::string word;
   int line = 1;
+  std::size_t lists = 0;
   auto full = [&](const std::string& name) {
     std::string all;
     for (const auto& [group, _] : groups)
@@ -32,6 +35,10 @@ file_outline outline_of(const std::string& text) {
   };
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
+    if (groups.size() + lists > deepest) {
+      result.too_deep = line;
+      return result;
+    }
     if (c == '\n') {
       ++line;
     } else if (c == '#') {
@@ -47,6 +54,8 @@ file_outline outline_of(const std::string& text) {
       }
       word = quoted;
     } else if (c == '{') {
+      if (word.find('.') != std::string::npos)
+        result.dotted.emplace_back(word, line);
       if (!word.empty()) {
         lines.emplace(full(word), line);
         groups.emplace_back(std::exchange(word, {}), line);
@@ -58,6 +67,8 @@ file_outline outline_of(const std::string& text) {
       if (!groups.empty())
         groups.pop_back();
     } else if (c == '=') {
+      if (word.find('.') != std::string::npos)
+        result.dotted.emplace_back(word, line);
       if (!word.empty()) {
         auto name = full(word);
         if (!lines.emplace(name, line).second && name.find('?') == std::string::npos)
@@ -67,10 +78,13 @@ file_outline outline_of(const std::string& text) {
       }
       word.clear();
     } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
-      if (c == '[')
+      if (c == '[') {
         list = line;
-      else if (c == ']')
+        ++lists;
+      } else if (c == ']') {
         list = 0;
+        lists -= lists > 0;
+      }
       if (c == ',' || c == '[' || c == ']')
         word.clear();
     } else {

@@ -33,7 +33,10 @@ constexpr std::chrono::seconds linger_time{5};
 constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
 constexpr std::size_t linger_part_bytes = 16 * 1024; ///< Of memory, for each connection that lingers.
 constexpr std::size_t read_bytes = 4096;
-constexpr std::size_t write_bytes = 1024 * 1024;    ///< Sent within the time that a reader may take nothing.
+constexpr std::size_t write_bytes = 1024 * 1024; ///< Sent within the time that a reader may take nothing.
+/// What may be read and not yet understood: beside a header, the head of a chunk or trailers, which have no limit of
+/// their own.
+constexpr std::size_t ahead_bytes = 64 * 1024;
 constexpr std::size_t small_body_bytes = 64 * 1024; ///< Sent along with its header; a longer one is not copied.
 
 using plain_stream = beast::basic_stream<asio::generic::stream_protocol>;
@@ -53,6 +56,17 @@ read_request(const http::request<http::string_body>& message, const server_peer&
   server_request request;
   if (auto hosts = message.count(http::field::host); message.version() >= 11 && hosts != 1) {
     wrong = hosts == 0 ? "the request has no Host header" : "the request has several Host headers";
+    return std::nullopt;
+  }
+  // Who reads it otherwise than a proxy in front of it did takes its body for the next request.
+  if (message.count(http::field::transfer_encoding) > 1
+      || (message.count(http::field::transfer_encoding) == 1
+          && !beast::iequals(message[http::field::transfer_encoding], "chunked"))) {
+    wrong = "the only Transfer-Encoding that is understood here is chunked";
+    return std::nullopt;
+  }
+  if (message.count(http::field::authorization) > 1) {
+    wrong = "the request has several Authorization headers";
     return std::nullopt;
   }
   request.peer = peer;
@@ -264,6 +278,8 @@ private:
       co_return co_await refuse_as(413, "the body is longer than " + std::to_string(limits.body_bytes) + " bytes");
     if (ec == http::error::header_limit)
       co_return co_await refuse_as(431, "the header is longer than " + std::to_string(limits.header_bytes) + " bytes");
+    if (ec == http::error::buffer_overflow)
+      co_return co_await refuse_as(400, "the extensions of a chunk, or the trailers, are too long");
     auto is_http = ec.category() == http::make_error_code(http::error::bad_method).category();
     if (is_http && ec != http::error::end_of_stream && ec != http::error::partial_message)
       co_return co_await refuse_as(400, "this is not a valid HTTP/1.1 request");
@@ -316,7 +332,7 @@ private:
   duration stalled_ = rules_->limits.stalled; ///< For the answer that is being sent.
   server_peer peer_;
   Stream stream_;
-  beast::flat_buffer buffer_;
+  beast::flat_buffer buffer_{rules_->limits.header_bytes + ahead_bytes};
   std::shared_ptr<open_connections::place> place_;
 };
 

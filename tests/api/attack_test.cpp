@@ -323,6 +323,25 @@ TEST_CASE("bodies, headers and paths that are made to do harm are refused, and t
   CHECK(answer_to(post("Content-Length: 18446744073709551615\r\n")).starts_with("HTTP/1.1 4"));
   CHECK(answer_to(post("Content-Length: -1\r\n")).starts_with("HTTP/1.1 400"));
   CHECK(answer_to(post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")).starts_with("HTTP/1.1 400"));
+  // Whoever reads these otherwise takes a body for a request.
+  for (auto encoding :
+       {"xchunked", "chunked, gzip", "gzip, chunked", "identity", "chunked\r\nTransfer-Encoding: chunked"}) {
+    auto answer = answer_to("POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: " + std::string{encoding}
+                            + "\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CAPTURE(encoding, answer);
+    CHECK(answer.starts_with("HTTP/1.1 400"));
+    CHECK(answer.find("\nHTTP/1.1") == std::string::npos);
+  }
+  CHECK(answer_to(post("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n")).starts_with("HTTP/1.1 400"));
+  for (auto begin : {"1;", "0\r\nx: "}) { // a chunk's extension, and a trailer, that do not end
+    raw_connection endless{listen};
+    endless.send(post("Transfer-Encoding: chunked\r\n") + begin);
+    auto refused = false;
+    for (int i = 0; i < 400 && !refused; ++i)
+      refused = !endless.send(std::string(100'000, 'a'));
+    CAPTURE(begin);
+    CHECK(refused);
+  }
   {
     raw_connection endless{listen};
     endless.send(post("Transfer-Encoding: chunked\r\n"));

@@ -2,12 +2,15 @@
 #include "api/audit_log.hpp"
 #include "fixture/raw_client.hpp"
 #include "fixture/test_agent.hpp"
+#include "fixture/token_file.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <fcntl.h>
 #include <fstream>
+#include <iterator>
 #include <sys/stat.h>
 
 using namespace davit;
@@ -113,4 +116,29 @@ TEST_CASE("an audit log whose disk blocks holds up who changes something, nobody
     CHECK(clients[i].read().starts_with("HTTP/1.1 404"));
     CHECK(lines.find("/v1/agents/" + name(i) + "/drain") != std::string::npos);
   }
+}
+
+TEST_CASE("nobody without a token pushes what others did out of the audit log", "[audit]") {
+  token_file tokens;
+  auto token = tokens.make("ci", "submit");
+  auto listen = listen_address();
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = {listen};
+                     settings.access.tokens_file = tokens.path;
+                   }};
+  agent.use_token(token);
+  agent.submit(busybox("true"));
+  agent.use_token("");
+  for (int i = 0; i < 300; ++i)
+    CHECK(agent.http("GET", "/v1/" + std::string(4000, 'x')).status == 401);
+  std::ifstream in{agent.data() + "/audit.log"};
+  std::string text{std::istreambuf_iterator<char>{in}, {}};
+  CHECK(text.find("token ci from") != std::string::npos);
+  CHECK(text.size() < 300 * 1000);
+  CHECK(std::count(text.begin(), text.end(), '\n') < 200);
+  CHECK(eventually([&] {
+    agent.http("GET", "/v1/tasks");
+    std::ifstream again{agent.data() + "/audit.log"};
+    return std::string{std::istreambuf_iterator<char>{again}, {}}.find("\"left_out\":") != std::string::npos;
+  }));
 }

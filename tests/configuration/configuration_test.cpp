@@ -365,3 +365,32 @@ TEST_CASE("a limit of one label that is given twice is a mistake; limits of its 
               "davit.conf:3: davit.placement.max-per-label: names the label \"team=red\" twice"));
   CHECK(limits(R"("team: 5", "team=red: 1", "team=blue: 1")").mistakes.empty());
 }
+
+TEST_CASE("what CAF's parser passes over in silence is a mistake, and never the defaults") {
+  const std::string engine = "engines {\n a {\n endpoint = \"unix:///x\"\n }\n }\n";
+  for (const auto& [text, words] : std::vector<std::pair<std::string, std::string>>{
+         {"davit {\n" + engine + "agent.name = \"x\"\n}\n", "davit.conf:7: agent.name: names in a file have no dots"},
+         {"davit {\n api {\n rate-limit = -1\n }\n" + engine + "agent.name = \"x\"\n}\n", "davit.conf:10: agent.name:"},
+         {"davit {\n policy {\n images.allow = [\"(\"]\n }\n" + engine + "}\n", "davit.conf:3: images.allow:"},
+         {"davit {\n engines {\n a {\n a.b = 3\n }\n }\n}\n", "davit.conf:4: a.b:"},
+         {"davit.policy.profile = \"bogus\"\n", "davit.conf:1: davit.policy.profile:"},
+         {"davit.nonsense = 1\n", "davit.conf:1: davit.nonsense:"},
+         {"davit.api {\n rate-limit = -1\n}\n", "davit.conf:1: davit.api:"},
+         {std::string{"\0davit { api { rate-limit = -1 } }", 34}, "davit.conf:1: has a NUL byte"},
+         {"davit {\n" + engine + std::string{"}\n\0x", 4}, "davit.conf:8: has a NUL byte"},
+         {"davit {\n policy {\n images {\n allow = " + std::string(100'000, '['),
+          "davit.conf:4: groups and lists are nested"},
+         {"davit {\n" +
+            [] {
+              std::string all;
+              for (int i = 0; i < 50'000; ++i)
+                all += "a {\n";
+              return all;
+            }(),
+          "davit.conf:33: groups and lists are nested"}}) {
+    CAPTURE(text.substr(0, 200));
+    auto config = read(text);
+    CHECK(names(config, words));
+  }
+  CHECK_FALSE(read_configuration("/dev/zero", {}).mistakes.empty());
+}
