@@ -14,8 +14,6 @@
 
 #include <array>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 namespace davit::api {
 
@@ -74,22 +72,10 @@ bool is_plain_name(std::string_view text) {
 }
 
 std::optional<mint_key_list> mint_key_list::load(const std::filesystem::path& file, std::string& error) {
-  error = secrets::wrong_secret_file(file);
-  if (!error.empty()) {
-    std::error_code ec;
-    if (!std::filesystem::exists(file, ec) && !ec)
-      error += " (davit token create-key makes it)";
+  auto content = secrets::read_secret_file(file, "davit token create-key", error);
+  if (!content)
     return std::nullopt;
-  }
-  std::ifstream in{file};
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    error = file.string() + " can't be read: " + std::strerror(errno);
-    return std::nullopt;
-  }
-  auto content = text.str();
-  auto list = json::read<mint_key_list>(std::string_view{content}, json::unknown_fields::refuse);
+  auto list = json::read<mint_key_list>(std::string_view{*content}, json::unknown_fields::refuse);
   if (!list) {
     error = file.string() + " is not a valid list of keys: " + list.error().text();
     return std::nullopt;

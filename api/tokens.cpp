@@ -13,8 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 namespace davit {
 
@@ -57,22 +55,10 @@ bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
 }
 
 std::optional<token_list> token_list::load(const std::filesystem::path& file, std::string& error) {
-  error = secrets::wrong_secret_file(file);
-  if (!error.empty()) {
-    std::error_code ec;
-    if (!std::filesystem::exists(file, ec) && !ec)
-      error += " (davit token create makes it)";
+  auto content = secrets::read_secret_file(file, "davit token create", error);
+  if (!content)
     return std::nullopt;
-  }
-  std::ifstream in{file};
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    error = file.string() + " can't be read: " + std::strerror(errno);
-    return std::nullopt;
-  }
-  auto content = text.str();
-  auto list = json::read<token_list>(std::string_view{content}, json::unknown_fields::refuse);
+  auto list = json::read<token_list>(std::string_view{*content}, json::unknown_fields::refuse);
   if (!list) {
     error = file.string() + " is not a valid list of tokens: " + list.error().text();
     return std::nullopt;

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <fstream>
+#include <sstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +21,24 @@ std::string wrong_secret_file(const std::filesystem::path& file) {
   std::snprintf(mode, sizeof mode, "%04o", info.st_mode & 07777);
   return file.string() + (info.st_mode & S_IROTH ? " can be read by every user" : " is open to other users")
        + " of this machine (mode " + mode + "); run: chmod 600 " + file.string();
+}
+
+std::optional<std::string>
+read_secret_file(const std::filesystem::path& file, const std::string& maker, std::string& error) {
+  error = wrong_secret_file(file);
+  if (!error.empty()) {
+    std::error_code ec;
+    if (!std::filesystem::exists(file, ec) && !ec)
+      error += " (" + maker + " makes it)";
+    return std::nullopt;
+  }
+  std::ifstream in{file};
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (in)
+    return text.str();
+  error = file.string() + " can't be read: " + std::strerror(errno);
+  return std::nullopt;
 }
 
 std::string write_secret_file(const std::filesystem::path& file, const std::string& text) {

@@ -1,4 +1,5 @@
 // A crowd that means harm at a live agent's port, with and without tokens, while somebody else works there.
+#include "fixture/environment.hpp"
 #include "fixture/hostile_crowd.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/token_file.hpp"
@@ -46,10 +47,6 @@ std::vector<std::string> hostile_requests(const std::string& token, const std::s
 TEST_CASE("a crowd in every state, with and without tokens: others are served, each answer is whole, and all is "
           "forgotten when it has gone",
           "[crowd]") {
-  auto number = [](const char* name, unsigned standard) {
-    auto text = std::getenv(name);
-    return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : standard;
-  };
   token_file tokens;
   auto hostile = tokens.make("hostile", "submit,read,cancel"), good = tokens.make("good", "submit,read");
   auto listen = listen_address();
@@ -63,11 +60,11 @@ TEST_CASE("a crowd in every state, with and without tokens: others are served, e
   agent.use_token(good);
   crowd_plan plan;
   plan.port = static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1)));
-  plan.seed = number("DAVIT_CROWD_SEED", 1);
-  plan.connections = number("DAVIT_CROWD", 400);
+  plan.seed = number_from("DAVIT_CROWD_SEED", 1);
+  plan.connections = number_from("DAVIT_CROWD", 400);
   plan.requests = hostile_requests(hostile, task);
   INFO("DAVIT_CROWD_SEED=" << plan.seed);
-  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{number("DAVIT_CROWD_SECONDS", 4)};
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{number_from("DAVIT_CROWD_SECONDS", 4)};
   crowd_report report;
   std::thread besiegers{[&] { report = besiege(plan, until); }};
   std::size_t served = 0;

@@ -1,4 +1,5 @@
 // The HTTP server among clients that mean harm: whatever they send, whenever they go, it lives and serves others.
+#include "fixture/environment.hpp"
 #include "fixture/raw_client.hpp"
 #include "transport/http_server.hpp"
 #include "transport/io_runtime.hpp"
@@ -6,12 +7,12 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <mutex>
 #include <random>
 
 using namespace davit;
 using namespace davit::transport;
+using davit::test::number_from;
 using davit::test::raw_client;
 
 namespace {
@@ -167,11 +168,7 @@ void besiege(unsigned seed) {
 TEST_CASE("clients that send halves, pipeline, stop reading, reset and come in crowds: the server serves others and "
           "forgets them",
           "[http]") {
-  auto number = [](const char* name, unsigned standard) {
-    auto text = std::getenv(name);
-    return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : standard;
-  };
-  auto seed = number("DAVIT_HTTP_SEED", 1);
-  for (unsigned i = 0; i < number("DAVIT_HTTP_SIEGES", 6); ++i)
+  auto seed = number_from("DAVIT_HTTP_SEED", 1);
+  for (unsigned i = 0; i < number_from("DAVIT_HTTP_SIEGES", 6); ++i)
     besiege(seed + i);
 }
