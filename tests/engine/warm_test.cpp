@@ -79,19 +79,25 @@ TEST_CASE("a sandbox is made for what came before, used by one task alone, and g
   auto first = agent.run(busybox("echo first; hostname"));
   CHECK(way(first) == "warm: made for it: none of its kind waited");
   std::set<std::string> hosts{agent.logs(first.id).out};
-  for (int i = 0; i < 4; ++i) {
+  int by_init = 0; // ended by the init's word, while the engine still took the container down
+  for (int i = 0; i < 4 || (by_init == 0 && i < 40); ++i) {
     REQUIRE(eventually([&] { return agent.metric(waiting) >= 1; }));
     auto next = agent.run(busybox("echo first; hostname; touch /mark; ls /mark*; exit 5"));
     CHECK(way(next) == "warm");
     CHECK(next.exit_code == 5);
     CHECK(next.attempts.size() == 1);
     CHECK(next.attempts.back().message.find("exit code 5") == 0);
-    CHECK(next.attempts.back().evidence.note.starts_with(
-      "reported by the container's init: exit code 5")); // not waited for the engine's word
+    // On a busy machine the engine's word may come first; it says the same then, and nothing is to be noted.
+    const auto& note = next.attempts.back().evidence.note;
+    INFO(note);
+    auto early = note.starts_with("reported by the container's init: exit code 5");
+    CHECK((early || note.empty()));
+    by_init += early ? 1 : 0;
     auto text = agent.logs(next.id).out;
     CHECK(text.ends_with("/mark\n"));
     CHECK(hosts.insert(text).second); // another container each time
   }
+  CHECK(by_init > 0);
   // Another kind of task does not get it.
   auto other = busybox("id -u");
   other.user = "7";
