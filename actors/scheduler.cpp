@@ -90,12 +90,6 @@ void claimed(scheduler_pointer self, claim_answer& answer, bool first) {
   answer_drain(self);
 }
 
-/// What is fenced must have ended before it can be taken over.
-bool fenced_executors_live(const scheduler_state& state) {
-  return std::any_of(state.live.begin(), state.live.end(),
-                     [&](const auto& one) { return one.second.work.token.incarnation != state.incarnation; });
-}
-
 } // namespace
 
 void answer_drain(scheduler_pointer self) {
@@ -110,7 +104,7 @@ void answer_drain(scheduler_pointer self) {
 /// an answer that was lost is asked for also when there is no room.
 void claim(scheduler_pointer self) {
   auto& state = self->state;
-  if (!state.addresses.store || (state.shared() && !state.lease.held()) || fenced_executors_live(state))
+  if (!state.addresses.store || (state.shared() && !state.lease.held()) || state.fenced_executors_live())
     return;
   if (state.claiming) {
     state.claim_again = true;
@@ -125,6 +119,7 @@ void claim(scheduler_pointer self) {
     request.offers = state.engines.offers(state.counting_slots(), state.blocking());
   if (request.offers.empty() && state.caught_up && !state.answer_lost)
     return;
+  request.at_work.reserve(state.live.size() + state.ending.size());
   for (const auto& [key, one] : state.live)
     request.at_work.push_back(key);
   request.at_work.insert(request.at_work.end(), state.ending.begin(), state.ending.end());
@@ -212,7 +207,7 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
     },
     [=](ended_atom, const attempt_key& key) {
       auto& live = self->state.live;
-      if (auto found = live.find(key); found != live.end() && std::exchange(found->second.takes_slot, false))
+      if (auto found = live.find(key); found != live.end() && std::exchange(found->second.slot, {}))
         claim(self);
     },
     [=](progress_atom, const attempt_key& key, const pull_progress& progress) {
@@ -233,7 +228,7 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
     [=](engines_atom) {
       std::vector<engine_status> list;
       for (auto [name, status] : self->state.engines.all()) {
-        status.busy = self->state.busy_slots(name);
+        status.busy = self->state.counting_slots()(name);
         status.blocked = self->state.blocked_by(status);
         list.push_back(std::move(status));
       }

@@ -64,8 +64,8 @@ void take_up(scheduler_pointer self, claimed_attempt work) {
   if (state.ending.contains(key) || state.live.contains(key))
     return;
   auto engine = work.task.attempts.back().engine;
-  start_executor(
-    self, state.live.emplace(key, live_attempt{{}, engine, true, std::move(work), restart_budget{}}).first->second);
+  live_attempt one{{}, engine, used_slot{state.busy[engine]}, std::move(work), restart_budget{}};
+  start_executor(self, state.live.emplace(key, std::move(one)).first->second);
 }
 
 void store_end(scheduler_pointer self, const attempt_result& result) {

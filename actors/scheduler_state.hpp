@@ -12,13 +12,35 @@
 #include <caf/typed_event_based_actor.hpp>
 
 #include <set>
+#include <utility>
 
 namespace davit {
+
+/// One of an engine's slots, in use for as long as this lives.
+class used_slot {
+public:
+  used_slot() = default;
+  explicit used_slot(std::uint32_t& count) : count_(&count) { ++count; }
+  used_slot(used_slot&& other) noexcept : count_(std::exchange(other.count_, nullptr)) {}
+  used_slot& operator=(used_slot&& other) noexcept {
+    std::swap(count_, other.count_);
+    return *this;
+  }
+  ~used_slot() {
+    if (count_)
+      --*count_;
+  }
+
+  explicit operator bool() const { return count_ != nullptr; }
+
+private:
+  std::uint32_t* count_ = nullptr;
+};
 
 struct live_attempt {
   executor_actor executor; ///< None: it has failed, and another is started soon.
   std::string engine;
-  bool takes_slot = true;
+  used_slot slot; ///< None: its container has ended.
   claimed_attempt work;
   restart_budget budget;
 };
@@ -36,7 +58,8 @@ struct scheduler_state {
   executor_factory make_executor;
   uuid incarnation = uuid::make_v4(); ///< Fences off the executors of a scheduler that has failed.
   engine_roster engines{{}};
-  agent_lease lease{{}}; ///< Counts in a shared store alone.
+  agent_lease lease{{}};                     ///< Counts in a shared store alone.
+  std::map<std::string, std::uint32_t> busy; ///< How many slots of each engine the live attempts use.
   std::map<attempt_key, live_attempt> live;
   std::set<attempt_key> ending; ///< Without an executor; their end is being stored.
   bool caught_up = false;       ///< The store has told this incarnation what was left to it.
@@ -57,11 +80,10 @@ struct scheduler_state {
   bool draining() const { return stage != drain_stage::none; }
   bool shared() const { return context->settings.shared_store; }
 
-  std::uint32_t busy_slots(const std::string& engine) const {
-    std::uint32_t count = 0;
-    for (const auto& [key, one] : live)
-      count += one.takes_slot && one.engine == engine;
-    return count;
+  /// Whether what was given up has not ended yet. Nothing is taken up until it has: all of `live` is of one
+  /// incarnation.
+  bool fenced_executors_live() const {
+    return !live.empty() && live.begin()->second.work.token.incarnation != incarnation;
   }
 
   /// Why the engine is given nothing although it may be ready; empty if it is.
@@ -75,7 +97,10 @@ struct scheduler_state {
   }
 
   auto counting_slots() const {
-    return [this](const std::string& engine) { return busy_slots(engine); };
+    return [this](const std::string& engine) {
+      auto found = busy.find(engine);
+      return found == busy.end() ? 0 : found->second;
+    };
   }
   auto blocking() const {
     return [this](const engine_status& engine) { return blocked_by(engine); };

@@ -72,13 +72,13 @@ uuid uuid::make_v7() {
 
 std::string to_string(const uuid& id) {
   static constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(36);
+  std::string text(36, '-');
+  auto at = text.begin();
   for (std::size_t i = 0; i < 16; ++i) {
     if (i == 4 || i == 6 || i == 8 || i == 10)
-      text += '-';
-    text += digits[id.bytes[i] >> 4];
-    text += digits[id.bytes[i] & 15];
+      ++at;
+    *at++ = digits[id.bytes[i] >> 4];
+    *at++ = digits[id.bytes[i] & 15];
   }
   return text;
 }
