@@ -1,5 +1,8 @@
 #include "actors/engine_connection_state.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace davit::connection {
 
 namespace {
@@ -42,9 +45,13 @@ init::report_reader::from where_begins(const log_request& request) {
 void sift(pending_log& entry, std::vector<log_record>& records) {
   std::vector<log_record> decided;
   if (entry.reader) {
-    for (auto& record : records)
-      entry.reader->add(std::move(record), decided);
-    records = std::exchange(decided, {});
+    auto rest = std::find_if_not(records.begin(), records.end(),
+                                 [&](const auto& record) { return entry.reader->passes(record); });
+    for (auto one = rest; one != records.end(); ++one)
+      entry.reader->add(std::move(*one), decided);
+    records.erase(rest, records.end());
+    std::move(decided.begin(), decided.end(), std::back_inserter(records));
+    decided.clear();
   }
   if (entry.masker) {
     for (auto& record : records)

@@ -111,6 +111,14 @@ report_reader::report_reader(const std::string& nonce, from where)
     begun_line_(mark_ + "begun 0 0" + report_end + '\n'), where_(where), begun_(where != from::beginning),
     ran_(where == from::middle) {}
 
+bool report_reader::passes(const log_record& record) const {
+  if (record.stream != log_stream::out && record.stream != log_stream::err)
+    return true;
+  const auto& state = of(record.stream);
+  return begun_ && (record.stream == log_stream::err || where_ == from::middle) && !state.reported && state.kept.empty()
+      && record.bytes.ends_with('\n') && record.bytes.find(mark_) == std::string::npos;
+}
+
 void report_reader::add(log_record record, std::vector<log_record>& own) {
   if (record.stream != log_stream::out && record.stream != log_stream::err) {
     own.push_back(std::move(record));

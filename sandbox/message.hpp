@@ -46,6 +46,10 @@ public:
 
   explicit report_reader(const std::string& nonce, from where = from::anywhere);
 
+  /// Whether this record is the task's own and nothing in front of it is kept back: it needs not be added. So are
+  /// nearly all, and a log may have millions.
+  bool passes(const log_record& record) const;
+
   /// Takes a record; gives what is the task's own.
   void add(log_record record, std::vector<log_record>& own);
 
@@ -76,6 +80,7 @@ private:
   void give_whole(stream_state& state, std::size_t bytes, std::vector<log_record>& own);
   void pass(log_record record, std::vector<log_record>& own);
   stream_state& of(log_stream stream) { return stream == log_stream::err ? err_ : out_; }
+  const stream_state& of(log_stream stream) const { return stream == log_stream::err ? err_ : out_; }
 
   std::string mark_;
   std::string key_; ///< Empty: the init is of an older davit.

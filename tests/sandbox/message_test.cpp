@@ -29,10 +29,17 @@ struct sifted {
 using from = init::report_reader::from;
 
 sifted sift(const std::vector<log_record>& records, from where = from::anywhere, const std::string& nonce = "abc") {
-  init::report_reader reader{nonce, where};
-  std::vector<log_record> own;
-  for (const auto& one : records)
-    reader.add(one, own);
+  init::report_reader reader{nonce, where}, added_to{nonce, where};
+  std::vector<log_record> own, added;
+  for (const auto& one : records) {
+    if (reader.passes(one))
+      own.push_back(one);
+    else
+      reader.add(one, own);
+    added_to.add(one, added); // what passes might as well be added
+    REQUIRE(added == own);
+    REQUIRE(added_to.keeps() == reader.keeps());
+  }
   sifted result;
   result.whole = reader.whole();
   reader.finish(own);
