@@ -110,7 +110,8 @@ void pass_on(self_pointer self, log_batch batch) {
       [=](const caf::error& e) {
         if (auto entry = find_log(self, key, source)) {
           --entry->unacknowledged;
-          entry->failure = e;
+          if (!entry->failure) // those behind the first are refused for it
+            entry->failure = e;
           entry->follower->cancel();
           end_if_written(self, key);
         }

@@ -147,6 +147,16 @@ caf::result<log_summary> close(self_pointer self, const attempt_key& key, bool w
   return promise;
 }
 
+/// A disk that is full is full for all logs, and for each of their batches: it is said once, and when it is over.
+void tell_of_writing(self_pointer self, const store::log_result<void>& written) {
+  if (written.has_value() != std::exchange(self->state.unwritable, !written.has_value()))
+    return;
+  if (written)
+    spdlog::info("logs can be written again");
+  else
+    spdlog::error("logs can't be written, and wait at their engines: {}", written.error().message);
+}
+
 void commit(self_pointer self) {
   auto ended = std::exchange(self->state.ended, {});
   auto synced = self->state.journal->sync();
@@ -186,8 +196,12 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
         return make_failure(log_errc::stale, "another writer has the log now");
       auto& writer = *found->second.writer;
       auto dropped = writer.summary().dropped;
-      if (auto written = writer.append(batch.records); !written)
+      auto written = writer.append(batch.records);
+      tell_of_writing(self, written);
+      if (!written) {
+        found->second.source = 0; // what its reader has sent behind this batch would leave a gap
         return to_caf(written.error());
+      }
       std::uint64_t bytes = 0;
       for (const auto& record : batch.records)
         bytes += record.bytes.size();

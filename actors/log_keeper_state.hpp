@@ -31,7 +31,7 @@ struct waiting_reader {
 
 struct open_log {
   std::unique_ptr<store::log_writer> writer;
-  std::uint64_t source = 0;        ///< The one whose batches are taken.
+  std::uint64_t source = 0;        ///< The reader whose batches are taken; none behind one that was not written.
   std::set<std::string> read_by{}; ///< The sinks that have read it to its end.
 };
 
@@ -60,6 +60,7 @@ struct state {
   store_actor store;
   std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
+  bool unwritable = false; ///< The last batch could not be written.
   std::unique_ptr<store::log_journal> journal;
   /// Durable with the next commit.
   std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended;

@@ -24,6 +24,7 @@ struct log_writer::state {
   std::uint64_t on_its_way = 0; ///< To the disk; not of a log that was opened again.
   std::uint64_t limit = 0;
   bool limit_noted = false;
+  bool half_written = false; ///< A part of a record may stand behind `size`.
   bool closed = false;
   log_tally tally;
 
@@ -41,10 +42,12 @@ struct log_writer::state {
     if (in_memory)
       if (auto moved = to_file(); !moved)
         return moved;
+    if (half_written && !cut_off_half())
+      return system_error(path, "truncate");
     if (!write_all(out.fd, bytes.data(), bytes.size())) {
       auto e = system_error(path, "write");
-      if (::ftruncate(out.fd, static_cast<off_t>(size)) == 0)
-        ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET);
+      half_written = true;
+      cut_off_half();
       return e;
     }
     size += bytes.size();
@@ -55,6 +58,12 @@ struct log_writer::state {
       on_its_way = size;
     }
     return {};
+  }
+
+  bool cut_off_half() {
+    half_written
+      = ::ftruncate(out.fd, static_cast<off_t>(size)) != 0 || ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET) < 0;
+    return !half_written;
   }
 
   /// Of one that had ended when it was opened; false: it is compressed, and durable.

@@ -1,19 +1,9 @@
 // The store keeper and the log keeper, each alone in a system of its own.
-#include "actors/agent_context.hpp"
-#include "actors/log_keeper.hpp"
-#include "actors/metrics.hpp"
-#include "actors/store_keeper.hpp"
 #include "actors/unsent_logs.hpp"
-#include "configuration/configuration.hpp"
-#include "fixture/test_engine.hpp"
+#include "keeper_fixture.hpp"
 #include "store/log_journal.hpp"
-#include "transport/io_runtime.hpp"
 
-#include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
-#include <caf/scoped_actor.hpp>
-#include <caf/send.hpp>
-#include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -26,54 +16,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct fixture {
-  scratch_folder folder;
-  caf_configuration config;
-  transport::io_runtime io;
-  caf::actor_system system{config};
-  context_ptr context = with([](auto&) {});
-
-  context_ptr with(std::function<void(log_settings&)> change) {
-    agent_settings settings;
-    change(settings.logs);
-    settings.name = "a";
-    settings.data_dir = folder.path();
-    settings.store_url = "sqlite://" + (folder / "davit.db");
-    settings.logs.max_bytes = byte_size{1000};
-    std::string wrong;
-    auto rules = policy::make(settings.policy, wrong);
-    return std::make_shared<const agent_context>(
-      agent_context{settings, io, rules, std::make_shared<metrics>(system), nullptr});
-  }
-
-  caf::scoped_actor self{system};
-
-  ~fixture() { io.stop(); }
-
-  template <class Result, class Actor, class... Args>
-  Result ask(const Actor& whom, Args... args) {
-    std::optional<Result> result;
-    self->request(whom, 30s, std::move(args)...)
-      .receive([&](Result& answer) { result = std::move(answer); }, [](const caf::error& e) { FAIL(text_of(e)); });
-    return std::move(*result);
-  }
-
-  template <class Result, class Actor, class... Args>
-  caf::error refusal(const Actor& whom, Args... args) {
-    caf::error result;
-    self->request(whom, 30s, std::move(args)...)
-      .receive([](const Result&) {}, [&](const caf::error& e) { result = e; });
-    return result;
-  }
-
-  template <class Actor, class... Args>
-  caf::error failure(const Actor& whom, Args... args) {
-    caf::error result;
-    self->request(whom, 30s, std::move(args)...).receive([] {}, [&](const caf::error& e) { result = e; });
-    return result;
-  }
-};
-
 task_spec spec_of(std::string name) {
   task_spec spec;
   spec.image = "a";
@@ -81,13 +23,9 @@ task_spec spec_of(std::string name) {
   return spec;
 }
 
-log_batch batch_of(const attempt_key& key, const log_lease& lease, std::string bytes) {
-  return {key, lease.source, bytes.size(), {{log_stream::out, std::chrono::system_clock::now(), bytes}}};
-}
-
 } // namespace
 
-TEST_CASE_METHOD(fixture, "what comes together is committed together, and each is answered after the commit") {
+TEST_CASE_METHOD(keeper_fixture, "what comes together is committed together, and each is answered after the commit") {
   auto keeper = spawn_store_keeper(system, context);
   constexpr int count = 2000;
   int answered = 0;
@@ -109,7 +47,7 @@ TEST_CASE_METHOD(fixture, "what comes together is committed together, and each i
   caf::anon_send_exit(second, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture, "a store keeper that can't open its store ends with the reason") {
+TEST_CASE_METHOD(keeper_fixture, "a store keeper that can't open its store ends with the reason") {
   std::filesystem::create_directory(folder / "davit.db");
   auto keeper = spawn_store_keeper(system, context);
   caf::error why;
@@ -118,7 +56,7 @@ TEST_CASE_METHOD(fixture, "a store keeper that can't open its store ends with th
   CHECK(text_of(why).find("davit.db") != std::string::npos);
 }
 
-TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older one off") {
+TEST_CASE_METHOD(keeper_fixture, "a log has one writer: a newer lease fences the older one off") {
   auto keeper = spawn_log_keeper(system, context);
   attempt_key key{uuid::make_v7(), 1};
   auto first = ask<log_lease>(keeper, open_atom_v, key);
@@ -140,7 +78,7 @@ TEST_CASE_METHOD(fixture, "a log has one writer: a newer lease fences the older 
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture,
+TEST_CASE_METHOD(keeper_fixture,
                  "a small log is in memory until the store has it with the attempt's outcome, or for too long") {
   auto store = spawn_store_keeper(system, context);
   log_handles addresses;
@@ -218,7 +156,7 @@ TEST_CASE_METHOD(fixture,
 }
 
 TEST_CASE_METHOD(
-  fixture,
+  keeper_fixture,
   "logs that have ended would outlast a power cut, small and large, and also where the keeper was killed between") {
   auto keeper = spawn_log_keeper(system, context);
   auto kill = [&] {
@@ -261,7 +199,7 @@ TEST_CASE_METHOD(
   CHECK_FALSE(store::log_exists(store::log_path(logs, keys.back())));
 }
 
-TEST_CASE_METHOD(fixture,
+TEST_CASE_METHOD(keeper_fixture,
                  "a small log has no file for a sink's sake: the sink reads it from memory, or else from the store") {
   auto store = spawn_store_keeper(system, context);
   context = with([](auto& settings) {
@@ -314,7 +252,7 @@ TEST_CASE_METHOD(fixture,
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture, "the logs since a time are found in memory, on disk, and in the store") {
+TEST_CASE_METHOD(keeper_fixture, "the logs since a time are found in memory, on disk, and in the store") {
   std::vector<attempt_key> stored{{uuid::make_v7(), 1}, {uuid::make_v7(), 2}, {uuid::make_v7(), 3}};
   auto store = system.spawn([&](caf::event_based_actor*) -> caf::behavior { // tells of one at a time
     return {[&](since_atom, const std::string& agent, timestamp since, std::int64_t after) {
@@ -378,7 +316,7 @@ TEST_CASE("logs that sinks have not read are kept within a bound, the newest lon
   CHECK_FALSE(kept.find(keys.back()));
 }
 
-TEST_CASE_METHOD(fixture,
+TEST_CASE_METHOD(keeper_fixture,
                  "a reader that waits is served by the next record, by the end, or let go when its time is over") {
   auto keeper = spawn_log_keeper(system, context);
   attempt_key key{uuid::make_v7(), 1};
@@ -405,7 +343,8 @@ TEST_CASE_METHOD(fixture,
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
 
-TEST_CASE_METHOD(fixture, "a log keeper that is started anew goes on with the log; over the limit it says so once") {
+TEST_CASE_METHOD(keeper_fixture,
+                 "a log keeper that is started anew goes on with the log; over the limit it says so once") {
   attempt_key key{uuid::make_v7(), 1};
   auto keeper = spawn_log_keeper(system, context);
   auto lease = ask<log_lease>(keeper, open_atom_v, key);

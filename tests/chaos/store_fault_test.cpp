@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <thread>
 
@@ -124,6 +125,35 @@ TEST_CASE("a full disk: nothing is accepted and nothing that was is lost; with r
   CHECK(agent.logs(running).out == expected);
   for (auto id : accepted)
     CHECK(agent.wait(id).outcome == outcome::succeeded);
+}
+
+TEST_CASE("a disk that fills up again and again while a task prints costs its log no byte", "[store]") {
+  test_engine engine{"a"};
+  test_daemon agent{{engine.settings(2)}, {"--davit.agent.min-free-disk=0"}};
+  small_disk disk{agent.data(), "60m"};
+  agent.start();
+  agent.await_engine("a", engine_state::ready);
+  auto id = agent.submit(busybox("i=0; while [ $i -lt 400 ]; do seq $((i*500)) $((i*500+499)); i=$((i+1)); "
+                                 "[ $((i%4)) = 0 ] && sleep 0.05; done; exit 9"));
+  auto seed = static_cast<std::uint_fast32_t>(std::random_device{}());
+  INFO(seed);
+  std::minstd_rand random{seed};
+  auto filler = disk.where + "/filler";
+  for (int round = 0; round < 12 && agent.find(id).state != task_state::finished; ++round) {
+    shell("head -c 80m /dev/zero > " + filler + " 2>/dev/null; true");
+    // Room for a few records here and there: a small piece fits where a large one has not.
+    for (int i = 0; i < 6; ++i)
+      shell("sleep 0.0" + std::to_string(1 + random() % 9) + "; truncate -s -"
+            + std::to_string(4096 * (1 + random() % 3)) + " " + filler);
+    std::filesystem::remove(filler);
+    shell("sleep 0." + std::to_string(1 + random() % 4));
+  }
+  auto ended = agent.wait(id);
+  CHECK(ended.exit_code == 9);
+  std::string expected;
+  for (int i = 0; i < 200'000; ++i)
+    expected += std::to_string(i) + '\n';
+  CHECK((agent.logs(id).out == expected)); // a megabyte: not to be printed
 }
 
 TEST_CASE("an agent that is killed on a full disk starts again: it shows and serves what it has, accepts nothing, "
