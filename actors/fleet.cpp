@@ -1,6 +1,7 @@
 #include "actors/fleet.hpp"
 
 #include "actors/peer_port.hpp"
+#include "encoding/printable.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/resolver.hpp"
 
@@ -48,11 +49,16 @@ std::string why_stranger(const peer_hello& mine, const peer_hello& theirs) {
 // -- what peers may ask
 // ------------------------------------------------------------------------------------------------
 
+/// That wait for pages of logs, of all peers together.
+constexpr std::size_t most_readers = 4096;
+constexpr duration longest_wait = 60s;
+
 struct peer_state {
   static inline const char* name = "peer";
   context_ptr context;
   fleet_handles handles;
   fleet_actor fleet;
+  std::size_t readers = 0;
 };
 
 using peer_pointer = peer_actor::stateful_pointer<peer_state>;
@@ -65,7 +71,7 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
     [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) -> caf::result<peer_hello> {
       auto mine = hello_of(context);
       if (auto why = why_stranger(mine, theirs); !why.empty()) {
-        spdlog::error("refused a peer: {}", why);
+        spdlog::error("refused a peer: {}", encoding::printable(why));
         return make_failure(fleet_errc::stranger, why);
       }
       self->send(self->state.fleet, hello_atom_v, theirs, there);
@@ -76,10 +82,22 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
         self->send(self->state.handles.store, news_atom_v);
     },
     [=](read_atom, const log_query& query) -> caf::result<log_page> {
+      if (self->state.readers >= most_readers)
+        return make_failure(fleet_errc::unreachable, "this agent's peers read too many logs at a time");
+      ++self->state.readers;
+      auto asked = query;
+      asked.wait = std::clamp<duration>(query.wait, 0s, longest_wait);
       auto promise = self->make_response_promise<log_page>();
-      self->request(self->state.handles.logs, caf::infinite, read_atom_v, query)
-        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); },
-              [promise](const caf::error& e) mutable { promise.deliver(e); });
+      self->request(self->state.handles.logs, caf::infinite, read_atom_v, std::move(asked))
+        .then(
+          [self, promise](log_page& page) mutable {
+            --self->state.readers;
+            promise.deliver(std::move(page));
+          },
+          [self, promise](const caf::error& e) mutable {
+            --self->state.readers;
+            promise.deliver(e);
+          });
       return promise;
     },
     [=](drain_atom) -> caf::result<void> {
@@ -101,7 +119,7 @@ struct fleet_state {
   fleet_handles handles;
   caf::actor port; ///< Speaks TLS with peers.
   peer_actor own;
-  std::map<std::string, peer_actor> peers;             ///< By name; said hello.
+  std::map<std::string, peer_actor> peers;             ///< By name, one for each node; said hello.
   std::set<std::string> connecting;                    ///< Addresses that are being tried.
   std::map<std::string, std::string> known;            ///< Address by agent, as the store tells.
   std::map<std::string, std::set<std::string>> places; ///< Addresses by agent, where it was reached.
@@ -115,7 +133,7 @@ using self_pointer = fleet_actor::stateful_pointer<fleet_state>;
 void complain(self_pointer self, const std::string& address, const std::string& what) {
   auto& before = self->state.complaints[address];
   if (before != what)
-    spdlog::warn("the agent at {} is not a peer: {}", address, what);
+    spdlog::warn("the agent at {} is not a peer: {}", address, encoding::printable(what));
   before = what;
 }
 
@@ -128,7 +146,11 @@ void welcome(self_pointer self, const peer_hello& theirs, peer_actor there, cons
   if (entry == there)
     return;
   entry = there;
-  spdlog::info("agent {} (davit {}) is a peer now", theirs.agent, theirs.version);
+  std::erase_if(state.peers, [&](const auto& one) {
+    return one.first != theirs.agent && one.second.node() == there.node(); // it calls itself by another name now
+  });
+  spdlog::info("agent {} (davit {}) is a peer now", encoding::printable(theirs.agent),
+               encoding::printable(theirs.version));
   self->monitor(there);
   if (state.handles.store) // what it has done while it was not heard
     self->send(state.handles.store, news_atom_v);
@@ -247,7 +269,8 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
   self->set_down_handler([self](const caf::down_msg& down) {
     for (auto one = self->state.peers.begin(); one != self->state.peers.end(); ++one)
       if (one->second.address() == down.source) {
-        spdlog::warn("agent {} is not a peer any more: {}", one->first, caf::to_string(down.reason));
+        spdlog::warn("agent {} is not a peer any more: {}", encoding::printable(one->first),
+                     encoding::printable(caf::to_string(down.reason)));
         self->state.peers.erase(one);
         break;
       }
@@ -275,10 +298,16 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
     auto found = self->state.peers.find(agent);
     return found == self->state.peers.end() ? peer_actor{} : found->second;
   };
+  // Peers have its address, for answers: they may ask the actor that is theirs, and no other.
+  auto is_from_here = [self] {
+    const auto& sender = self->current_sender();
+    return !sender || sender->node() == self->system().node();
+  };
   return {
     [=](news_atom) {
-      for (auto& [name, one] : self->state.peers)
-        self->send(one, news_atom_v);
+      if (is_from_here())
+        for (auto& [name, one] : self->state.peers)
+          self->send(one, news_atom_v);
     },
     [=](read_atom, const std::string& agent, const log_query& query) -> caf::result<log_page> {
       auto there = peer_of(agent);
@@ -286,11 +315,18 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
         return make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached");
       auto promise = self->make_response_promise<log_page>();
       self->request(there, query.wait + 15s, read_atom_v, query)
-        .then([promise](log_page& page) mutable { promise.deliver(std::move(page)); },
-              [promise, agent](const caf::error&) mutable {
-                promise.deliver(
-                  make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached"));
-              });
+        .then(
+          [promise, agent](log_page& page) mutable {
+            if (page.ends.size() == page.records.size())
+              promise.deliver(std::move(page));
+            else
+              promise.deliver(
+                make_failure(fleet_errc::unreachable, "agent " + agent + " sent a page that is not valid"));
+          },
+          [promise, agent](const caf::error&) mutable {
+            promise.deliver(
+              make_failure(fleet_errc::unreachable, "agent " + agent + ", which keeps this log, can't be reached"));
+          });
       return promise;
     },
     [=](drain_atom, const std::string& agent) -> caf::result<void> {
@@ -304,7 +340,7 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
       return promise;
     },
     [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) {
-      if (there)
+      if (there && is_from_here())
         welcome(self, theirs, caf::actor_cast<peer_actor>(there), "");
     },
     [=](list_atom) {

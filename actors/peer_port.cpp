@@ -1,11 +1,13 @@
 #include "actors/peer_port.hpp"
 
+#include "actors/peer_guard.hpp"
 #include "messages/actors.hpp"
 #include "transport/io_runtime.hpp"
 #include "transport/peer_gate.hpp"
 
 #include <caf/actor_system.hpp>
-#include <caf/io/basp/header.hpp>
+#include <caf/binary_serializer.hpp>
+#include <caf/byte_buffer.hpp>
 #include <caf/io/basp_broker.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/io/network/multiplexer.hpp>
@@ -14,7 +16,8 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_response_promise.hpp>
 
-#include <algorithm>
+#include <spdlog/spdlog.h>
+
 #include <map>
 #include <set>
 #include <unistd.h>
@@ -27,7 +30,6 @@ namespace {
 using namespace std::chrono_literals;
 using interfaces = std::set<std::string>;
 
-constexpr std::size_t longest_message = 16 << 20; ///< Between agents. The longest are pages of logs, of 256 KiB.
 constexpr duration longest_connect = 7s;
 
 using connected = caf::typed_response_promise<caf::node_id, caf::strong_actor_ptr, interfaces>;
@@ -78,13 +80,28 @@ void on_reached(self_pointer self, std::uint64_t number, std::uint16_t port, con
           [promise](const caf::error& e) mutable { promise.deliver(e); });
 }
 
+/// This agent's node, as it is written in messages.
+std::string bytes_of(caf::actor_system& system) {
+  caf::byte_buffer bytes;
+  caf::binary_serializer sink{system, bytes};
+  static_cast<void>(sink.apply(system.node()));
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+transport::peer_watch guard(const std::string& own, bool came) {
+  return [guard = peer_guard{own, came}](std::string_view bytes) mutable {
+    auto good = guard.good(bytes);
+    if (!good && !guard.why().empty())
+      spdlog::warn("davit ends the connection of a peer that has a certificate of the fleet: {}", guard.why());
+    return good;
+  };
+}
+
 caf::behavior peer_port(self_pointer self, context_ptr context) {
   const auto& peers = context->settings.peers;
   self->state.gate = std::make_shared<transport::peer_gate>(
     context->io.context(), transport::tls_settings{peers.tls_ca, peers.tls_certificate, peers.tls_key},
-    []() -> transport::peer_watch {
-      return [lengths = basp_lengths{longest_message}](std::string_view bytes) mutable { return lengths.good(bytes); };
-    });
+    [own = bytes_of(self->system())](bool came) { return guard(own, came); });
   self->attach_functor([gate = self->state.gate] { gate->stop(); });
   caf::weak_actor_ptr me{self->ctrl()};
   return {
@@ -116,28 +133,6 @@ caf::behavior peer_port(self_pointer self, context_ptr context) {
 }
 
 } // namespace
-
-bool basp_lengths::good(std::string_view bytes) {
-  constexpr std::size_t length_at = 4; // operation, two of padding, flags: a byte each
-  while (!bytes.empty()) {
-    if (auto of_payload = std::min(payload_, bytes.size()); of_payload > 0) {
-      payload_ -= of_payload;
-      bytes.remove_prefix(of_payload);
-      continue;
-    }
-    auto of_header = std::min(caf::io::basp::header_size - header_.size(), bytes.size());
-    header_ += bytes.substr(0, of_header);
-    bytes.remove_prefix(of_header);
-    if (header_.size() < caf::io::basp::header_size)
-      return true;
-    for (auto i = length_at; i < length_at + 4; ++i)
-      payload_ = payload_ << 8 | static_cast<unsigned char>(header_[i]);
-    header_.clear();
-    if (payload_ > most_)
-      return false;
-  }
-  return true;
-}
 
 caf::actor spawn_peer_port(caf::actor_system& system, const context_ptr& context) {
   return system.spawn(peer_port, context);

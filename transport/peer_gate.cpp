@@ -141,7 +141,7 @@ private:
 
 } // namespace
 
-peer_gate::peer_gate(asio::io_context& context, tls_settings tls, std::function<peer_watch()> watch, gate_limits limits)
+peer_gate::peer_gate(asio::io_context& context, tls_settings tls, watch_maker watch, gate_limits limits)
   : context_(context), certificate_(std::move(tls)), watch_(std::move(watch)), limits_(limits),
     open_(std::make_shared<open_connections>(most_connections(limits.connections))) {}
 
@@ -181,7 +181,7 @@ awaitable<void> peer_gate::accept(taker on_peer) {
 
 awaitable<void> peer_gate::welcome(stream_socket socket, std::shared_ptr<asio::ssl::context> tls, taker on_peer) {
   auto address = address_group(peer_of(socket));
-  auto link = std::make_shared<peer_link>(std::move(socket), std::move(tls), watch_(), limits_);
+  auto link = std::make_shared<peer_link>(std::move(socket), std::move(tls), watch_(true), limits_);
   if (!link->enter(*open_, address))
     co_return;
   if (auto wrong = co_await link->shake_hands(asio::ssl::stream_base::server, within(limits_.handshake)))
@@ -218,7 +218,7 @@ awaitable<result<int>> peer_gate::reach(host_and_port where, deadline until) {
       last.message = "cannot connect to " + name + ": " + ec.message();
       continue;
     }
-    auto link = std::make_shared<peer_link>(stream.release_socket(), *tls, watch_(), limits_);
+    auto link = std::make_shared<peer_link>(stream.release_socket(), *tls, watch_(false), limits_);
     if (auto wrong = co_await link->shake_hands(asio::ssl::stream_base::client, until)) {
       link->close();
       co_return error{engine_errc::tls, 0, "TLS with " + name + " failed: " + wrong.message()};

@@ -31,9 +31,11 @@ struct gate_limits {
 /// and again when their files have changed. Thread-safe.
 class peer_gate : public std::enable_shared_from_this<peer_gate> {
 public:
-  /// `tls` names an authority, a certificate and its key. `watch` makes a watch for each connection.
-  peer_gate(boost::asio::io_context& context, tls_settings tls, std::function<peer_watch()> watch,
-            gate_limits limits = {});
+  /// Makes a watch for a connection: one that came, or one that was made from here.
+  using watch_maker = std::function<peer_watch(bool came)>;
+
+  /// `tls` names an authority, a certificate and its key.
+  peer_gate(boost::asio::io_context& context, tls_settings tls, watch_maker watch, gate_limits limits = {});
 
   /// Takes a non-blocking socket, and closes it.
   using taker = std::function<void(int socket)>;
@@ -54,7 +56,7 @@ private:
 
   boost::asio::io_context& context_;
   server_certificate certificate_;
-  std::function<peer_watch()> watch_;
+  watch_maker watch_;
   const gate_limits limits_;
   std::shared_ptr<open_connections> open_;
   std::optional<stream_acceptor> acceptor_; ///< Touched on its own strand, after listen().

@@ -71,7 +71,7 @@ struct two_gates {
     // No word of more than three letters.
     return std::make_shared<peer_gate>(
       io.context(), tls_settings{trusted.file(), files.certificate, files.key},
-      [] { return [](std::string_view bytes) { return bytes.find("long") == std::string_view::npos; }; }, limits);
+      [](bool) { return [](std::string_view bytes) { return bytes.find("long") == std::string_view::npos; }; }, limits);
   }
 
   result<int> connect() {
