@@ -87,6 +87,15 @@ bool holds_body_back(const request_parser& parser) {
   return message.version() >= 11 && beast::iequals(message[http::field::expect], "100-continue");
 }
 
+/// However the coroutine ends: with an answer, or with the io_context.
+struct serving {
+  explicit serving(std::shared_ptr<http_exchange> one) : asked(std::move(one)) {}
+  serving(const serving&) = delete;
+  serving& operator=(const serving&) = delete;
+  ~serving() { asked->forget(); }
+  const std::shared_ptr<http_exchange> asked;
+};
+
 template <class Stream>
 class http_connection : public std::enable_shared_from_this<http_connection<Stream>> {
 public:
@@ -151,6 +160,7 @@ private:
     answer_form form{false, parser.keep_alive(), parser.get().method() == http::verb::head};
     const auto has_body = request->has_body = !parser.is_done();
     auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request), place_);
+    serving ends{asked};
     watch(asked);
     rules_->on_header(asked);
     if (has_body) {

@@ -149,6 +149,18 @@ void http_exchange::close(bool tell) {
   wake();
 }
 
+void http_exchange::forget() {
+  std::function<void()> closed, whole;
+  std::deque<piece> dropped;
+  std::vector<std::shared_ptr<const void>> held;
+  std::lock_guard guard{mutex_}; // let go before what was taken is destroyed
+  closed_ = true;
+  closed.swap(on_closed_);
+  whole.swap(whole_);
+  dropped.swap(pieces_);
+  held.swap(held_);
+}
+
 template <class Change>
 void http_exchange::update(Change change) {
   {

@@ -71,6 +71,9 @@ public:
   /// The answer has ended, or can't be sent on; `tell` tells the answering side, which must hear of the latter alone.
   void close(bool tell);
 
+  /// Nobody serves it any more, and nobody hears of it: what it was to call may hold it.
+  void forget();
+
 private:
   template <class Change>
   void update(Change change);

@@ -7,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <future>
 #include <mutex>
 #include <random>
 
@@ -171,4 +172,24 @@ TEST_CASE("clients that send halves, pipeline, stop reading, reset and come in c
   auto seed = number_from("DAVIT_HTTP_SEED", 1);
   for (unsigned i = 0; i < number_from("DAVIT_HTTP_SIEGES", 6); ++i)
     besiege(seed + i);
+}
+
+TEST_CASE("what was being answered when the server's threads ended leaves nothing", "[http]") {
+  std::weak_ptr<exchange_ptr::element_type> seen;
+  std::promise<void> came;
+  {
+    io_runtime io{1};
+    auto server = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, {}, [&](const exchange_ptr& one) {
+      one->on_closed([one] {});
+      one->begin({});
+      seen = one;
+      came.set_value();
+    });
+    REQUIRE(server.has_value());
+    raw_client client{(*server)->where().port};
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    came.get_future().wait();
+    io.stop();
+  }
+  CHECK(seen.expired());
 }
