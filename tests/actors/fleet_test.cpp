@@ -176,3 +176,47 @@ TEST_CASE_METHOD(fleet_alone, "connections that never agree on TLS keep no peer 
   char byte = 0;
   CHECK(::recv(silent.front().fd, &byte, 1, MSG_DONTWAIT) == 0);
 }
+
+TEST_CASE_METHOD(fleet_alone, "a peer whose page of a log makes no sense is not believed, and asks no actor but one",
+                 "[fleet]") {
+  auto port = free_port();
+  start(port);
+  REQUIRE(eventually([&] { return visit(port); }, 30s));
+  caf::actor_system there{theirs};
+  auto found = caf::openssl::remote_actor<peer_actor>(there, "127.0.0.1", port);
+  REQUIRE(found);
+  auto liar = there.spawn([](caf::event_based_actor* me) -> caf::behavior {
+    return {[me](read_atom, const log_query&) {
+      // The answer goes to the fleet's actor: so does a hello.
+      me->request(caf::actor_cast<caf::actor>(me->current_sender()), 5s, hello_atom_v,
+                  peer_hello{peer_hello::current_protocol, "default", "intruder", "0"},
+                  caf::actor_cast<caf::strong_actor_ptr>(me))
+        .then([] {}, [](const caf::error&) {});
+      log_page page;
+      page.records.resize(2);
+      return page;
+    }};
+  });
+  struct ended { // whatever the test says: the system waits for it
+    caf::actor one;
+    ~ended() { caf::anon_send_exit(one, caf::exit_reason::kill); }
+  } at_the_end{liar};
+  caf::scoped_actor visitor{there};
+  visitor
+    ->request(*found, 5s, hello_atom_v, peer_hello{peer_hello::current_protocol, "default", "liar", "0"},
+              caf::actor_cast<caf::strong_actor_ptr>(liar))
+    .receive([](const peer_hello&) {}, [](const caf::error& e) { FAIL(text_of(e)); });
+  auto peers = [&] {
+    std::vector<std::string> names;
+    self->request(fleet, 5s, list_atom_v)
+      .receive([&](std::vector<std::string>& all) { names = std::move(all); },
+               [](const caf::error& e) { FAIL(text_of(e)); });
+    return names;
+  };
+  REQUIRE(eventually([&] { return peers() == std::vector<std::string>{"liar"}; }));
+  std::string answer;
+  self->request(fleet, 20s, read_atom_v, std::string{"liar"}, log_query{})
+    .receive([&](const log_page&) { answer = "a page"; }, [&](const caf::error& e) { answer = text_of(e); });
+  CHECK(answer == "agent liar sent a page that is not valid");
+  CHECK(peers() == std::vector<std::string>{"liar"});
+}

@@ -87,3 +87,15 @@ TEST_CASE("a long page of a log is heard", "[fleet]") {
   auto page = page_message(view, 5'000'000);
   CHECK(is_heard(page + page, 60'000));
 }
+
+TEST_CASE("whatever comes is judged, and nothing is heard behind what was refused", "[fleet]") {
+  std::minstd_rand random{number_from("DAVIT_PEERS_SEED", 1)};
+  for (int round = 0; round < 3000; ++round) {
+    auto bytes = client_handshake(view.own) + good_message(view, random) + good_message(view, random);
+    for (auto changes = random() % 4; changes > 0; --changes)
+      bytes[random() % bytes.size()] = static_cast<char>(random());
+    bytes.resize(random() % 4 ? bytes.size() : random() % bytes.size());
+    auto whole = is_heard({view.there, true}, bytes, bytes.size() + 1);
+    CHECK(is_heard({view.there, true}, bytes, 1 + random() % 40) == whole);
+  }
+}
