@@ -13,7 +13,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 
+#include <deque>
 #include <future>
+#include <string>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -113,22 +115,42 @@ private:
     close();
   }
 
+  /// Takes all that there is, however slow the peer: whoever speaks behind the gate has no limit for what waits.
   awaitable<void> take_out() {
     std::vector<char> bytes(relay_bytes);
     while (true) {
       auto [ec, count] = co_await inner_.async_read_some(asio::buffer(bytes), as_awaitable);
       if (ec)
         break;
+      unsent_ += count;
+      if (unsent_ > limits_.unsent)
+        co_return close();
+      waiting_.emplace_back(bytes.data(), count);
+      if (!std::exchange(sending_, true))
+        spawn_detached(stream_.get_executor(), "what a peer is sent",
+                       [self = this->shared_from_this()] { return self->send(); });
+    }
+    over_ = true;
+    if (!sending_)
+      close();
+  }
+
+  awaitable<void> send() {
+    while (!waiting_.empty()) {
       asio::steady_timer stalled{stream_.get_executor(), limits_.stalled};
       stalled.async_wait([weak = this->weak_from_this()](error_code cancelled) {
         if (auto one = weak.lock(); one && !cancelled)
           one->close();
       });
-      auto [write_ec, written] = co_await asio::async_write(stream_, asio::buffer(bytes.data(), count), as_awaitable);
-      if (write_ec)
-        break;
+      auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(waiting_.front()), as_awaitable);
+      if (ec)
+        co_return close();
+      unsent_ -= waiting_.front().size();
+      waiting_.pop_front();
     }
-    close();
+    sending_ = false;
+    if (over_)
+      close();
   }
 
   std::shared_ptr<asio::ssl::context> tls_; ///< Outlives the stream.
@@ -136,6 +158,10 @@ private:
   const gate_limits limits_;
   peer_stream stream_;
   asio::local::stream_protocol::socket inner_;
+  std::deque<std::string> waiting_; ///< For the peer.
+  std::size_t unsent_ = 0;          ///< Its bytes.
+  bool sending_ = false;
+  bool over_ = false;                              ///< Nothing more comes for the peer.
   std::shared_ptr<open_connections::place> place_; ///< None: it was made from here.
 };
 

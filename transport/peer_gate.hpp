@@ -24,6 +24,7 @@ struct gate_limits {
   std::size_t connections = 256; ///< Those that come. Never more than a sixteenth of RLIMIT_NOFILE.
   duration handshake{10'000};    ///< For TLS to be agreed on, after the connection is made.
   duration stalled{60'000};      ///< For a peer that takes nothing.
+  std::size_t unsent = 64 << 20; ///< Bytes that may wait for a peer that takes them slowly.
 };
 
 /// Lets in peers that show a certificate of the fleet's authority, and goes to others with its own. Each connection

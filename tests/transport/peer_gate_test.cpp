@@ -134,6 +134,24 @@ TEST_CASE("whoever does not agree on TLS in time is cut, and gives way to others
   CHECK(is_cut(silent));
 }
 
+TEST_CASE("a peer that takes nothing is cut when too much waits for it", "[fleet]") {
+  gate_limits limits;
+  limits.unsent = 1 << 20;
+  two_gates both{limits};
+  auto socket = both.connect(); // whose gate takes all that the system keeps for it, and then nothing
+  REQUIRE(socket.has_value());
+  plain_end near{*socket}, far{both.came.get_future().get()};
+  std::string part(100'000, 'x');
+  pollfd look{far.fd, POLLOUT, 0};
+  auto cut = false;
+  for (std::size_t sent = 0; !cut && sent < (200u << 20) && ::poll(&look, 1, 20'000) == 1;) {
+    auto count = ::send(far.fd, part.data(), part.size(), MSG_NOSIGNAL);
+    cut = count < 0 && errno != EAGAIN;
+    sent += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+  CHECK(cut);
+}
+
 TEST_CASE("a gate that stops leaves its port", "[fleet]") {
   two_gates both;
   both.server->stop();
