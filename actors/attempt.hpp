@@ -76,7 +76,8 @@ struct running {
   /// davit's stop. `needless`: the container had ended by itself.
   enum class stop_state : std::uint8_t { none, asked, done, needless } stop = stop_state::none;
   bool stop_repeated = false;
-  int looks = 0; ///< At whether the task has begun.
+  bool kill_asked = false; ///< The stop had no more time.
+  int looks = 0;           ///< At whether the task has begun.
 };
 
 struct collecting {
@@ -181,6 +182,7 @@ struct attempt_run {
   std::string forbidden;                 ///< What the policy has against it.
   std::string unreadable;                ///< Why its secrets can't be read.
   ending wanted = ending::none;
+  std::optional<steady_time> kill_by; ///< Its container is killed by then, whatever stop_timeout it has.
 
   own_container made;
   std::string network; ///< The container whose network it joins; empty: it has its own.

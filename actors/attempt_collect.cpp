@@ -39,7 +39,7 @@ void attempt_machine::collect(container_status ended, bool stop_asked) {
   auto& now = enter(collecting{});
   now.ended = std::move(ended);
   now.stop_asked = stop_asked;
-  if (run_.wanted == ending::cancelled) // the outcome does not wait for the log for long
+  if (run_.wanted == ending::cancelled || run_.kill_by) // the outcome does not wait for the log for long
     wake(timer::forgo, rest_of_cancelled);
   if (run_.made.following) {
     now.at = collecting::doing::live_reader;
@@ -47,6 +47,11 @@ void attempt_machine::collect(container_status ended, bool stop_asked) {
   } else {
     read_rest(now);
   }
+}
+
+/// The container has ended by itself, or as of something else than the cancel: its log has the time that is left.
+void attempt_machine::hurried(collecting&) {
+  wake(timer::forgo, *time_to_kill());
 }
 
 /// Ends the attempt on its init's word, while the engine still takes the container down.
@@ -165,7 +170,7 @@ void attempt_machine::corroborate(collecting& now) {
     now.at = collecting::doing::engine_unsure;
     if (!now.doubted_since)
       now.doubted_since = when_.steady;
-    if (when_.steady - *now.doubted_since < std::max(run_.engine.grace, longest_doubt))
+    if (!out_of_time() && when_.steady - *now.doubted_since < std::max(run_.engine.grace, longest_doubt))
       wake(timer::again, duration{50});
     else
       weigh(now, {}); // it does not come to itself: nothing proves that it is the same
@@ -231,6 +236,11 @@ void attempt_machine::watch_engine(collecting& now) {
     // Whatever it says from now on is said by another process, or not at all.
     run_.epoch_at_start.reset();
     corroborate(now);
+  } else if (out_of_time()) {
+    run_.evidence.note
+      = "somebody stopped the container through the engine: not davit; the cancel allowed no more time "
+        "to find out whether it was a shutdown of the engine";
+    close_log(now);
   } else if (when_.steady >= now.watched_until) {
     run_.evidence.note
       = "somebody stopped the container through the engine: not davit, and not a shutdown of the engine";
@@ -329,7 +339,13 @@ void attempt_machine::on(collecting& now, const refusal& one) {
     case asked::close_log:
       say(act::level::error, "its log can't be written: " + one.why.text);
       run_.waiting = one.why.text;
-      wake(timer::again, log_retry);
+      if (one.what == asked::close_log && out_of_time()) {
+        run_.spec.validator.reset(); // nothing is left of what it would look at
+        run_.evidence.note = "its log could not be ended: " + one.why.text;
+        decide(now, {});
+      } else {
+        wake(timer::again, log_retry);
+      }
       break;
     case asked::read_log:
       if (one.why.log != log_errc::none) {
@@ -341,7 +357,9 @@ void attempt_machine::on(collecting& now, const refusal& one) {
       }
       break;
     case asked::note_log:
-      if (now.at == collecting::doing::noting_gap)
+      if (now.at == collecting::doing::noting_gap && out_of_time())
+        close_log(now);
+      else if (now.at == collecting::doing::noting_gap)
         wake(timer::again, log_retry);
       else
         look_for_beginning(now);

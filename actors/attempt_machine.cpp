@@ -254,7 +254,7 @@ bool attempt_machine::waits_for(const starting& now, timer which) {
 }
 
 bool attempt_machine::waits_for(const running&, timer which) {
-  return which == timer::first_look || which == timer::beginning;
+  return which == timer::first_look || which == timer::beginning || which == timer::kill;
 }
 
 bool attempt_machine::waits_for(const collecting& now, timer which) {
@@ -425,18 +425,24 @@ void attempt_machine::end_it(ending why) {
   in_step([this](auto& now) { end_wanted(now); });
 }
 
+void attempt_machine::heard(const cancel_asked& one) {
+  if (one.within)
+    hurry(*one.within);
+  end_it(ending::cancelled);
+}
+
+/// A cancel may say how long the end may take, also when something else has begun it. It only shortens.
+void attempt_machine::hurry(duration within) {
+  auto by = when_.steady + std::max(within, duration{0});
+  if (run_.kill_by && *run_.kill_by <= by)
+    return;
+  run_.kill_by = by;
+  in_step([this](auto& now) { hurried(now); });
+}
+
 void attempt_machine::end_wanted(judging&) {
   if (!run_.held.empty() && !run_.work.resumed)
     fail_unstarted("while waiting for the engine");
-}
-
-void attempt_machine::end_wanted(preparing&) {
-  if (!run_.held.empty() && !run_.made.may_exist)
-    fail_unstarted("while waiting for the engine");
-}
-
-void attempt_machine::end_wanted(running& now) {
-  stop_container(now);
 }
 
 /// Whoever takes the attempt over must find nothing of it running here, or has it by now. There is no time to wait for

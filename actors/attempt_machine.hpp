@@ -156,7 +156,7 @@ private:
   void heard(const refusal&);
   void heard(const engine_changed&);
   void heard(const peers_changed&);
-  void heard(const cancel_asked&) { end_it(ending::cancelled); }
+  void heard(const cancel_asked& one);
   void heard(const drain_asked&) { end_it(ending::drained); }
   void heard(const fenced&);
   void heard(const pull_moved&);
@@ -175,6 +175,7 @@ private:
   void give_up();
   void trouble_is_over();
   void end_it(ending why);
+  void hurry(duration within);
 
   // What a step does when the attempt is to end. (The others see it when what is under way is done.)
   void end_wanted(judging&);
@@ -183,6 +184,12 @@ private:
   void end_wanted(running&);
   template <class Step>
   void end_wanted(Step&) {}
+
+  // What a step does when the end has less time than before.
+  void hurried(running&);
+  void hurried(collecting&);
+  template <class Step>
+  void hurried(Step&) {}
 
   // The live reader of the log has failed.
   void reader_failed(running&, const failure& why);
@@ -267,6 +274,7 @@ private:
   void started(timestamp at, bool runs);
   void follow_log();
   void stop_container(running& now);
+  void kill_container(running& now);
   void look();
   void wait_for_end();
   bool take_report(const sandbox_report& report);
@@ -323,6 +331,14 @@ private:
   container_plan plan_asked_for(const std::map<std::string, secret>& secrets) const {
     return plan_container(*run_.settings, run_.key(), run_.spec, run_.work.task.owner, secrets);
   }
+  /// Until its container is to be killed, if that is limited.
+  std::optional<duration> time_to_kill() const {
+    if (!run_.kill_by)
+      return std::nullopt;
+    return std::max(std::chrono::ceil<duration>(*run_.kill_by - when_.steady), duration{0});
+  }
+  /// What was left to be found out after the kill has had its time.
+  bool out_of_time() const { return run_.kill_by && when_.steady >= *run_.kill_by + std::chrono::seconds{1}; }
   timestamp made_at() const { return row().created_at.value_or(when_.at); }
 
   attempt_run& run_;

@@ -46,6 +46,11 @@ void attempt_machine::prepare() {
   }
 }
 
+void attempt_machine::end_wanted(preparing&) {
+  if (!run_.held.empty() && !run_.made.may_exist)
+    fail_unstarted("while waiting for the engine");
+}
+
 /// Whether to ask for a sandbox; if not, the evidence says why.
 bool attempt_machine::may_be_warm() {
   const auto& all = run_.settings->engines;

@@ -20,6 +20,12 @@ constexpr duration beginning_patience{2000};
 /// And if it is not paused, so often: a machine may be slow.
 constexpr int looks_at_beginning = 15;
 
+/// How much later than the engine, which should have killed it by then, davit kills it.
+constexpr duration kill_slack{300};
+
+/// How long after a kill that failed it is tried again.
+constexpr duration kill_retry{1000};
+
 } // namespace
 
 void attempt_machine::started(timestamp at, bool runs) {
@@ -83,10 +89,32 @@ void attempt_machine::stop_container(running& now) {
   if (now.stop != running::stop_state::none)
     return;
   now.stop = running::stop_state::asked;
-  auto grace = run_.spec.stop_timeout.value_or(std::chrono::seconds{10});
+  duration grace = run_.spec.stop_timeout.value_or(std::chrono::seconds{10});
+  if (auto left = time_to_kill()) {
+    grace = std::min(grace, *left);
+    wake(timer::kill, *left + kill_slack);
+  }
   run_.evidence.kills.push_back(format_timestamp(when_.at) + " stop (" + to_string(run_.wanted)
                                 + "): SIGTERM, SIGKILL after " + format_duration(grace));
   act_on(ask::stop{{}, run_.made.id, grace});
+}
+
+void attempt_machine::end_wanted(running& now) {
+  stop_container(now);
+}
+
+void attempt_machine::hurried(running& now) {
+  if (now.stop == running::stop_state::asked || now.stop == running::stop_state::done)
+    wake(timer::kill, *time_to_kill());
+}
+
+/// The stop that runs may have longer, or the engine may have lost it.
+void attempt_machine::kill_container(running& now) {
+  if (now.stop == running::stop_state::needless)
+    return;
+  if (!std::exchange(now.kill_asked, true))
+    run_.evidence.kills.push_back(format_timestamp(when_.at) + " SIGKILL: the cancel allowed no more time");
+  act_on(ask::kill_now{{}, run_.made.id});
 }
 
 void attempt_machine::on(running& now, const reply<ask::stop>& was_running) {
@@ -210,9 +238,14 @@ void attempt_machine::on(running& now, const refusal& one) {
       run_.evidence.kills.push_back("the engine refused to stop it: " + one.why.text);
       look();
       break;
+    case asked::kill_now:
+      if (now.kill_asked) {
+        wake(timer::kill, kill_retry);
+        break;
+      }
+      [[fallthrough]];
     case asked::first_line_now:
     case asked::inspect_now:
-    case asked::kill_now:
       ++now.looks;
       wake(timer::beginning, beginning_patience);
       break;
@@ -221,9 +254,11 @@ void attempt_machine::on(running& now, const refusal& one) {
   }
 }
 
-void attempt_machine::on(running&, const timer_fired& one) {
+void attempt_machine::on(running& now, const timer_fired& one) {
   if (one.which == timer::first_look)
     follow_log();
+  else if (one.which == timer::kill)
+    kill_container(now);
   else if (one.which == timer::beginning && run_.wanted == ending::none)
     act_on(ask::first_line_now{{}, run_.made.id});
 }

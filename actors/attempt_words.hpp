@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -129,7 +130,8 @@ struct feed : lasting_one {
   std::string container;
   std::string bytes;
 };
-/// The three of a sandbox that has not begun its task: each within seconds, and without waiting for the engine.
+/// Of a sandbox that has not begun its task, and of what has no more time: each within seconds, and without waiting
+/// for the engine.
 struct first_line_now : step_bound {
   using answer = std::string;
   std::string container;
@@ -284,9 +286,10 @@ enum class timer : std::uint8_t {
   timeout,      ///< Of the task.
   forgo,        ///< The rest of a cancelled task's log is not waited for.
   patience,     ///< A container that ends by itself is not waited for any longer.
+  kill,         ///< A stop has no more time.
 };
-DAVIT_ENUM_TEXT(timer, 8, "engine_retry", "engine_grace", "again", "first_look", "beginning", "timeout", "forgo",
-                "patience")
+DAVIT_ENUM_TEXT(timer, 9, "engine_retry", "engine_grace", "again", "first_look", "beginning", "timeout", "forgo",
+                "patience", "kill")
 
 template <class Ask>
 struct reply {
@@ -303,7 +306,9 @@ struct engine_changed {
 struct peers_changed {
   bool has_keeper = false;
 }; ///< Other actors were started again; the engine has a sandbox keeper.
-struct cancel_asked {};
+struct cancel_asked {
+  std::optional<duration> within{}; ///< Its container is to be killed by then, whatever stop_timeout it has.
+};
 struct drain_asked {};
 struct fenced {
   bool clear = false;

@@ -267,6 +267,7 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
   state.hear(begun{});
   return {
     [self](cancel_atom) { self->state.hear(cancel_asked{}); },
+    [self](cancel_atom, duration within) { self->state.hear(cancel_asked{within}); },
     [self](stop_atom) { self->state.hear(drain_asked{}); },
     [self](fence_atom, bool clear) { self->state.hear(fenced{clear}); },
     [self](const engine_status& status) { self->state.hear(engine_changed{status}); },

@@ -189,11 +189,14 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
   self->delayed_send(self, look_interval, tick_atom_v);
   return {
     [=](const task_event& event) {
-      if (event.kind == "accepted" || event.kind == "retrying")
+      if (event.kind == "accepted" || event.kind == "retrying") {
         claim(self);
-      else if (event.kind == "cancel_requested")
+      } else if (event.kind == "cancel_requested") {
         tell_executors(
           self, [&](const auto& key, const auto&) { return key.task == event.task; }, cancel_atom_v);
+        if (!event.message.empty())
+          limit_end(self, event.task);
+      }
     },
     [=](const engine_status& now) {
       auto& engines = self->state.engines;

@@ -16,6 +16,8 @@ void start_executor(scheduler_pointer self, live_attempt& one) {
   self->monitor(one.executor);
   if (state.stage == drain_stage::stopping)
     self->send(one.executor, stop_atom_v);
+  if (one.work.task.cancel_requested)
+    limit_end(self, one.work.token.key.task);
 }
 
 /// The attempt whose executor has failed, unless it has been fenced or taken up since.
@@ -57,6 +59,26 @@ void restart_executor(scheduler_pointer self, const attempt_token& token) {
 }
 
 } // namespace
+
+void limit_end(scheduler_pointer self, task_id id) {
+  auto& state = self->state;
+  auto is_live = [id](const auto& one) { return one.first.task == id; };
+  if (!state.addresses.store || std::none_of(state.live.begin(), state.live.end(), is_live))
+    return;
+  self->request(state.addresses.store, caf::infinite, cancel_atom_v, find_atom_v, id)
+    .then(
+      [=](duration left) {
+        if (left == duration::max())
+          return;
+        for (const auto& [key, one] : self->state.live)
+          if (key.task == id && one.executor)
+            self->send(one.executor, cancel_atom_v, left);
+      },
+      [=](const caf::error& e) {
+        spdlog::warn("how long the end of task {} may take is asked again: {}", to_string(id), text_of(e));
+        self->run_delayed(std::chrono::seconds{1}, [=] { limit_end(self, id); });
+      });
+}
 
 void take_up(scheduler_pointer self, claimed_attempt work) {
   auto& state = self->state;

@@ -122,6 +122,9 @@ void answer_drain(scheduler_pointer self);
 /// Gives the attempt an executor. Two answers that cross may hold the same attempt: it gets one.
 void take_up(scheduler_pointer self, claimed_attempt work);
 
+/// Tells the executor of a cancelled task how long its end may take, if the store knows a limit.
+void limit_end(scheduler_pointer self, task_id id);
+
 /// Stores the end of an attempt that has no executor. Until then nobody may take it up.
 void store_end(scheduler_pointer self, const attempt_result& result);
 

@@ -320,6 +320,10 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       return write<void>(self, [=, &store] { return store.forget(tasks); });
     },
     [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
+    [=, &store](cancel_atom, task_id id, duration within) {
+      return write<task>(self, [=, &store] { return store.cancel(id, within); });
+    },
+    [&store](cancel_atom, find_atom, task_id id) -> caf::result<duration> { return to_caf(store.time_to_kill(id)); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
     [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
     [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {

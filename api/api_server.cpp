@@ -203,6 +203,7 @@ std::string unknown_parameter(const transport::server_request& request) {
   if ((path.size() == 2 && path[1] == "tasks" && request.method != "POST") || (path.size() == 4 && path[3] == "logs"))
     return {};
   auto taken = path.back() == "wait"   ? "timeout"
+             : path.back() == "cancel" ? "within"
              : path.back() == "events" ? "after"
              : path.back() == "files"  ? "path"
                                        : "";
@@ -267,12 +268,12 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
         return respond(self, client,
                        problem(404, "\"" + path[2] + "\" is not a valid task id; write " + expected_text(id)));
       auto task = [&](const char* method, api_scope others, auto then) {
-        only(method, [&] { if_visible(self, client, who, id, others, [=] { then(self, client, id); }); });
+        only(method, [&] { if_visible(self, client, who, id, others, [=](bool) { then(self, client, id); }); });
       };
       if (path.size() == 3)
         return task("GET", api_scope::read_all, show);
       if (path.size() == 4 && path[3] == "cancel")
-        return task("POST", api_scope::cancel_all, cancel);
+        return only("POST", [&] { cancel(self, client, who, id); });
       if (path.size() == 4 && path[3] == "retry")
         return task("POST", api_scope::admin, [who](auto self, auto client, auto id) { retry(self, client, id, who); });
       if (path.size() == 4 && path[3] == "wait")

@@ -116,13 +116,13 @@ inline auto refuse(self_pointer self, exchange_ptr client) {
 // ------------------------------------------------------------------------------------------------
 
 void submit(self_pointer self, exchange_ptr client, const caller& who);
-/// Does `then` if the caller may: the task is its owner's, or the caller has the scope `others`. To one who may not
-/// even see it, the task does not exist.
+/// Does `then` if the caller may: the task is its owner's, or the caller has the scope `others` (then it gets true). To
+/// one who may not even see it, the task does not exist.
 void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
-                std::function<void()> then);
+                std::function<void(bool)> then);
 void list(self_pointer self, exchange_ptr client, const caller& who);
 void show(self_pointer self, exchange_ptr client, task_id id);
-void cancel(self_pointer self, exchange_ptr client, task_id id);
+void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id id);
 /// Submits the task once more.
 void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 /// Files of a task whose container is there, as a tar.

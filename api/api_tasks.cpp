@@ -18,6 +18,13 @@ namespace {
 
 constexpr duration longest_wait = 1h;
 
+/// What a cancel may give a task's end.
+constexpr duration longest_end = 24h;
+
+/// A cancel of another owner's task has ended it within 10 s, whatever stop_timeout it has: with the news of it on the
+/// way to another agent, the kill, and the end of its log.
+constexpr duration kill_of_another = 8s;
+
 /// Of a tar that is passed on: it is held in memory.
 constexpr std::uint64_t most_files = 64 << 20;
 
@@ -98,15 +105,15 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
 }
 
 void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
-                std::function<void()> then) {
+                std::function<void(bool)> then) {
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {
         auto labelled = has_labels(found.spec.labels, who.labels);
         if (labelled && found.owner == who.owner)
-          then();
+          then(false);
         else if (labelled && allows(who.scopes, others))
-          audit_read(self, client, who, then);
+          audit_read(self, client, who, [then] { then(true); });
         else if (labelled && allows(who.scopes, api_scope::read_all))
           respond(self, client,
                   problem(403, "this task belongs to " + found.owner + "; this needs the scope " + to_string(others)));
@@ -253,13 +260,24 @@ void show(self_pointer self, exchange_ptr client, task_id id) {
       refuse(self, client));
 }
 
-void cancel(self_pointer self, exchange_ptr client, task_id id) {
-  self->request(self->state.addresses.store, caf::infinite, cancel_atom_v, id)
-    .then(
-      [=](const task& now) {
-        respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now));
-      },
-      refuse(self, client));
+void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id id) {
+  std::optional<duration> within;
+  for (const auto& [name, text] : client->request().query) {
+    within = parse_duration(text);
+    if (!within || *within > longest_end)
+      return respond(self, client, problem(400, name + ": must be a duration of 24h at most, such as 10s", name));
+  }
+  if_visible(self, client, who, id, api_scope::cancel_all, [=](bool of_another) {
+    auto answer = [=](const task& now) {
+      respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now));
+    };
+    auto limit = of_another ? std::min(within.value_or(kill_of_another), kill_of_another) : within;
+    const auto& store = self->state.addresses.store;
+    if (limit)
+      self->request(store, caf::infinite, cancel_atom_v, id, *limit).then(answer, refuse(self, client));
+    else
+      self->request(store, caf::infinite, cancel_atom_v, id).then(answer, refuse(self, client));
+  });
 }
 
 void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who) {

@@ -128,8 +128,8 @@ int dispatch(int argc, char** argv) {
   app.set_version_flag("--version", "davit " DAVIT_VERSION);
   app.require_subcommand(1);
   app.fallthrough(false);
-  std::string host, id, file, state, since, stream, name, wait_timeout, spec_file, profile, expires, owner, tokens_file,
-    source, folder;
+  std::string host, id, file, state, since, stream, name, wait_timeout, within, spec_file, profile, expires, owner,
+    tokens_file, source, folder;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
   bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false,
@@ -184,6 +184,9 @@ int dispatch(int argc, char** argv) {
   cp_command->add_option("folder", folder, "Destination: an existing folder, or - for a tar on stdout")->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
   cancel_command->add_option("task", id)->required()->check(not_empty);
+  cancel_command->add_option("--within", within,
+                             "Kill its container within this time, whatever its stop_timeout, also if it is being "
+                             "stopped already");
   auto engines_command = app.add_subcommand("engines", "List the engines and their state");
   auto agents_command = app.add_subcommand("agents", "List the agents");
   auto drain_command = app.add_subcommand("drain", "Stop an agent from taking tasks");
@@ -387,7 +390,10 @@ int dispatch(int argc, char** argv) {
     json::parser parser;
     std::cout << json_for_stdout(as_json ? text : json::write_indented(parse(parser, text)) + "\n");
   } else if (*cancel_command) {
-    auto text = client.call("POST", "/v1/tasks/" + transport::url_encode(id) + "/cancel");
+    if (!within.empty())
+      read_duration(within, "--within"); // says what is wrong better than the agent, which does not know the flag
+    auto text = client.call("POST", "/v1/tasks/" + transport::url_encode(id) + "/cancel"
+                                      + (within.empty() ? "" : "?within=" + transport::url_encode(within)));
     if (as_json)
       std::cout << json_for_stdout(text);
   } else if (*cp_command) {

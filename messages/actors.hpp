@@ -63,6 +63,10 @@ using store_actor = caf::typed_actor<
   caf::result<void>(forget_atom, std::string, std::string),
   // Mark a task as cancelled; a queued task finishes at once.
   caf::result<task>(cancel_atom, task_id),
+  // The same; the task's container is killed within the time. A later one may shorten it.
+  caf::result<task>(cancel_atom, task_id, duration),
+  // Return how long until a cancelled task's container must be killed; duration::max(): as its stop_timeout says.
+  caf::result<duration>(cancel_atom, find_atom, task_id),
   // Return one task.
   caf::result<task>(find_atom, task_id),
   // Return a page of tasks.
@@ -205,6 +209,8 @@ using fetcher_actor = caf::typed_actor<
 using executor_actor = caf::typed_actor<
   // Stop the attempt: its outcome is `cancelled`.
   caf::result<void>(cancel_atom),
+  // The same, and kill its container within the time, also if it is being stopped already.
+  caf::result<void>(cancel_atom, duration),
   // Stop the attempt because the agent shuts down: its outcome is `agent_lost`.
   caf::result<void>(stop_atom),
   // This agent does not own the attempt any more: report nothing. True: no other agent has it yet, so remove its

@@ -11,6 +11,10 @@ error fenced(const attempt_token& token) {
                           + " has ended or belongs to another incarnation of an agent; the write is refused"};
 }
 
+/// `cancel_requested` is 0, or this, or when the container is to be killed, by the database's clock. An older davit
+/// takes whatever is not 0 for this.
+constexpr number cancelled_at_leisure = 1;
+
 std::optional<number> exit_number(const std::optional<std::int64_t>& code) {
   return code ? std::optional<number>{*code} : std::nullopt;
 }
@@ -188,10 +192,10 @@ std::optional<task_state> sql_attempts::ended_before(const attempt_result& ended
   return there ? std::optional{read_enum<task_state>(std::get<0>(*there))} : std::nullopt;
 }
 
-result<task> sql_attempts::cancel(task_id id) {
+result<task> sql_attempts::cancel(task_id id, std::optional<duration> within) {
   return session_.transaction<task>([&]() -> result<task> {
     auto text = to_string(id);
-    if (!cancel_row(text))
+    if (!cancel_row(text, within))
       return sql_tasks::missing(id);
     return tasks_.load(text);
   });
@@ -204,22 +208,45 @@ void sql_attempts::cancel_pinned(const std::string& agent) {
       cancel_row(id);
 }
 
+result<duration> sql_attempts::time_to_kill(task_id id) {
+  return session_.guarded<duration>([&]() -> result<duration> {
+    auto found = session_.kept().row<number>("SELECT cancel_requested FROM task WHERE id = :id", to_string(id));
+    if (!found)
+      return sql_tasks::missing(id);
+    auto by = std::get<0>(*found);
+    if (by <= cancelled_at_leisure)
+      return duration::max();
+    return std::chrono::ceil<duration>(std::chrono::nanoseconds{std::max(by - clock(), number{0})});
+  });
+}
+
+number sql_attempts::clock() {
+  return std::get<0>(session_.kept().row<number>("SELECT " + session_.how().clock()).value());
+}
+
 /// False: there is no such task.
-bool sql_attempts::cancel_row(const std::string& id) {
+bool sql_attempts::cancel_row(const std::string& id, std::optional<duration> within) {
   auto& kept = session_.kept();
-  auto found = kept.row<std::string, number>("SELECT state, cancel_requested FROM task WHERE id = :id", id);
+  auto found = kept.row<std::string>("SELECT state FROM task WHERE id = :id", id);
   if (!found)
     return false;
-  auto [state, requested] = *found;
+  auto [state] = *found;
   if (state == "queued") {
     const std::string message = "cancelled while it was queued";
     kept.run("UPDATE task SET state = 'finished', cancel_requested = 1, outcome = 'cancelled', finished_at = :now,"
              " message = :message WHERE id = :id",
              now_number(), message, id);
     events_.add(id, 0, "finished", task_state::finished, outcome::cancelled, message);
-  } else if (state != "finished" && requested == 0) {
-    kept.run("UPDATE task SET cancel_requested = 1 WHERE id = :id", id);
-    events_.add(id, 0, "cancel_requested", read_enum<task_state>(state), std::nullopt, "");
+  } else if (state != "finished") {
+    auto by = within ? clock() + number_of(*within) : cancelled_at_leisure;
+    // Also if another session has just cancelled it: a limit is never lengthened.
+    if (kept.run("UPDATE task SET cancel_requested = :by WHERE id = :id AND (cancel_requested = 0"
+                 " OR (:limited = 1 AND (cancel_requested = 1 OR cancel_requested > :by2)))",
+                 by, id, number{within ? 1 : 0}, by)
+        == 0)
+      return true;
+    events_.add(id, 0, "cancel_requested", read_enum<task_state>(state), std::nullopt,
+                within ? "its container is killed within " + format_duration(*within) : "");
   }
   return true;
 }

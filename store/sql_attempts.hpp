@@ -50,7 +50,8 @@ public:
   // Each is one transaction, or a part of the batch: see task_store.
   result<void> record(const attempt_progress& progress);
   result<task_state> finish(const attempt_result& ended);
-  result<task> cancel(task_id id);
+  result<task> cancel(task_id id, std::optional<duration> within);
+  result<duration> time_to_kill(task_id id);
   result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes);
   result<log_block> get_log(const attempt_key& key, std::uint32_t index);
 
@@ -58,7 +59,8 @@ public:
   void cancel_pinned(const std::string& agent);
 
 private:
-  bool cancel_row(const std::string& id);
+  bool cancel_row(const std::string& id, std::optional<duration> within = {});
+  number clock();
   std::optional<task_state> ended_before(const attempt_result& ended);
   void write_log(const std::string& task, number attempt, number block, number blocks, const std::string& bytes);
 

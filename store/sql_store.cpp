@@ -43,7 +43,8 @@ public:
 
   result<void> record(const attempt_progress& progress) override { return attempts_.record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return attempts_.finish(ended); }
-  result<task> cancel(task_id id) override { return attempts_.cancel(id); }
+  result<task> cancel(task_id id, std::optional<duration> within) override { return attempts_.cancel(id, within); }
+  result<duration> time_to_kill(task_id id) override { return attempts_.time_to_kill(id); }
   result<void>
   put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) override {
     return attempts_.put_log(key, index, count, bytes);

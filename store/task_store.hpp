@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -140,8 +141,13 @@ public:
   /// Storing the same result again, because an answer was lost, changes nothing.
   virtual result<task_state> finish(const attempt_result& result) = 0;
 
-  /// Marks the task; a queued one is finished at once. Cancelling a finished one changes nothing.
-  virtual result<task> cancel(task_id id) = 0;
+  /// Marks the task; a queued one is finished at once. Cancelling a finished one changes nothing. `within`: its
+  /// container is to be killed by then; that can be shortened later, and not lengthened.
+  virtual result<task> cancel(task_id id, std::optional<duration> within = {}) = 0;
+
+  /// How long until a cancelled task's container is to be killed, by the database's clock; duration::max(): nobody has
+  /// limited it.
+  virtual result<duration> time_to_kill(task_id id) = 0;
 
   virtual result<task> get(task_id id) = 0;
 

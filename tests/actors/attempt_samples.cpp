@@ -343,12 +343,13 @@ std::vector<std::pair<std::string, event>> every_event() {
   }
   add("peers changed", peers_changed{true});
   add("cancel", cancel_asked{});
+  add("cancel within", cancel_asked{duration{5000}});
   add("drain", drain_asked{});
   add("fenced", fenced{false});
   add("fenced, clear", fenced{true});
   add("pull moved", pull_moved{});
   for (auto which : {timer::engine_retry, timer::engine_grace, timer::again, timer::first_look, timer::beginning,
-                     timer::timeout, timer::forgo, timer::patience})
+                     timer::timeout, timer::forgo, timer::patience, timer::kill})
     add("timer " + to_string(which), timer_fired{which});
   return all;
 }

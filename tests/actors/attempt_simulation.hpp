@@ -271,7 +271,7 @@ private:
         if (chance(3) && !left_) {
           cancelled_ = true;
           story_ += "cancel\n";
-          hear(cancel_asked{});
+          hear(chance(2) ? cancel_asked{duration{pick(2000)}} : cancel_asked{});
         }
         break;
       case 3:

@@ -56,7 +56,8 @@ public:
   result<bool> guards_images() override { return to_->guards_images(); }
   result<void> record(const attempt_progress& progress) override { return to_->record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
-  result<task> cancel(task_id id) override { return to_->cancel(id); }
+  result<task> cancel(task_id id, std::optional<duration> within) override { return to_->cancel(id, within); }
+  result<duration> time_to_kill(task_id id) override { return to_->time_to_kill(id); }
   result<task> get(task_id id) override { return to_->get(id); }
   result<task_page> list(const task_query& query) override { return to_->list(query); }
   result<std::vector<task_event>>

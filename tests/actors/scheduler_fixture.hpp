@@ -27,6 +27,8 @@ struct store_script {
   std::map<task_id, task> tasks;
   std::vector<caf::typed_response_promise<task>> held_finds;
   bool hold_finds = false;
+  std::map<task_id, duration> time_to_kill; ///< Of cancelled tasks whose end is limited.
+  bool fail_times = false;
 
   claim_answer answer(const claim_request& request) {
     claim_answer given;
@@ -70,6 +72,12 @@ inline caf::behavior dummy_store(caf::event_based_actor* self, store_script* scr
       auto later = self->make_response_promise<task>();
       script->held_finds.push_back(later);
       return later;
+    },
+    [=](cancel_atom, find_atom, task_id id) -> caf::result<duration> {
+      if (script->fail_times)
+        return ill();
+      auto known = script->time_to_kill.find(id);
+      return known == script->time_to_kill.end() ? duration::max() : known->second;
     },
     [=](beat_atom, const agent_status& agent, duration) -> caf::result<bool> {
       script->beats.push_back(agent);
@@ -154,6 +162,9 @@ struct scheduler_fixture : actor_fixture {
         script->actor = parent->spawn([script](caf::event_based_actor* self) -> caf::behavior {
           return {[self](ended_atom) { self->quit(); },
                   [script](cancel_atom) { script->told.push_back("cancel"); },
+                  [script](cancel_atom, duration within) {
+                    script->told.push_back("cancel within " + format_duration(within));
+                  },
                   [script](stop_atom) { script->told.push_back("stop"); },
                   [script](fence_atom, bool clear) { script->told.push_back(clear ? "fence and clear" : "fence"); },
                   [](const engine_status&) {},

@@ -291,3 +291,42 @@ TEST_CASE_METHOD(scheduler_fixture, "a cancelled task's executor is told") {
   CHECK(executors[0]->told.empty());
   CHECK(executors[1]->told == std::vector<std::string>{"cancel"});
 }
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "how long the end of a cancelled task may take, its executor hears from the store") {
+  started();
+  store.queue = {attempt_of(), attempt_of()};
+  wake();
+  task_event event;
+  event.kind = "cancel_requested";
+  event.task = executors[1]->work.token.key.task;
+  event.message = "its container is killed within 5s";
+  store.time_to_kill[event.task] = 4s;
+
+  SECTION("at once") {
+    caf::anon_send(scheduler, event);
+    run_all();
+    CHECK(executors[1]->told == std::vector<std::string>{"cancel", "cancel within 4s"});
+  }
+  SECTION("or when the store is well again") {
+    store.fail_times = true;
+    caf::anon_send(scheduler, event);
+    run_all();
+    CHECK(executors[1]->told == std::vector<std::string>{"cancel"});
+    store.fail_times = false;
+    pass(1s);
+    CHECK(executors[1]->told == std::vector<std::string>{"cancel", "cancel within 4s"});
+  }
+  CHECK(executors[0]->told.empty());
+}
+
+TEST_CASE_METHOD(scheduler_fixture, "an attempt that is taken up again is held to the time that its cancel has left") {
+  auto limited = attempt_of(true), free = attempt_of(true);
+  limited.task.cancel_requested = free.task.cancel_requested = true;
+  store.time_to_kill[limited.task.id] = 3s;
+  store.left = {limited, free};
+  started();
+  REQUIRE(executors.size() == 2);
+  CHECK(executors[0]->told == std::vector<std::string>{"cancel within 3s"});
+  CHECK(executors[1]->told.empty());
+}

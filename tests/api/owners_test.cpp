@@ -98,7 +98,15 @@ TEST_CASE_METHOD(owners, "each route, by whoever has no token, too little of one
   CHECK(ask(stopper, "GET", "/v1/tasks/" + id).status == 403);
   CHECK(ask(b, "POST", "/v1/tasks/" + id + "/cancel").status == 404);
   CHECK(boost::json::parse(ask(a, "GET", "/v1/tasks/" + id).body).at("state").as_string() == "queued");
-  CHECK(ask(stopper, "POST", "/v1/tasks/" + id + "/cancel").status == 200);
+  for (auto* query :
+       {"?within=", "?within=soon", "?within=25h", "?within=-1s", "?within=10", "?grace=1s", "?within=1s&within=2s"}) {
+    INFO(query);
+    auto refused = ask(a, "POST", "/v1/tasks/" + id + "/cancel" + query);
+    CHECK(refused.status == 400);
+    CHECK(refused.body.find(std::string{query}.substr(1, 5)) != std::string::npos);
+  }
+  CHECK(ask(b, "POST", "/v1/tasks/" + id + "/cancel?within=1s").status == 404);
+  CHECK(ask(stopper, "POST", "/v1/tasks/" + id + "/cancel?within=1s").status == 200);
   CHECK(boost::json::parse(ask(a, "GET", "/v1/tasks/" + id).body).at("state").as_string() == "finished");
 }
 

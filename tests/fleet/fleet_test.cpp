@@ -120,6 +120,24 @@ TEST_CASE(
   CHECK(agents.find(R"("name":"b")") != std::string::npos);
 }
 
+TEST_CASE("a cancel's limit holds for a task that another agent runs, also for a stop that runs there already",
+          "[fleet][cancel]") {
+  fleet_store store;
+  test_engine x{"x"};
+  member a{"a", {labelled(x)}, store.url, {"--davit.policy.ceilings.stop-timeout=1h"}},
+    b{"b", {}, store.url, {"--davit.policy.ceilings.stop-timeout=1h"}};
+  auto spec = for_engine(busybox("trap 'echo no' TERM; echo up; while true; do sleep 0.1; done"), "x");
+  spec.stop_timeout = 1h;
+  auto id = a.submit(spec);
+  REQUIRE(eventually([&] { return a.logs(id).out == "up\n"; }));
+  b.cancel(id);
+  REQUIRE(eventually([&] { return a.logs(id).out.find("no\n") != std::string::npos; }));
+  CHECK(b.http("POST", "/v1/tasks/" + to_string(id) + "/cancel?within=1s").status == 202);
+  auto ended = b.wait(id, 50s);
+  CHECK(ended.outcome == outcome::cancelled);
+  CHECK(ended.attempts.back().agent == "a");
+}
+
 TEST_CASE(
   "an agent is killed: another on the same engine takes its task over; the same attempt, its whole log, its own code",
   "[fleet][adoption]") {
