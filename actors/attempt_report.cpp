@@ -1,6 +1,7 @@
 // The outcome is stored, and what the attempt has left on the engine is removed.
 #include "actors/attempt_machine.hpp"
 #include "policy/placement.hpp"
+#include "policy/volumes.hpp"
 #include "secrets/secret_masker.hpp"
 
 namespace davit {
@@ -66,6 +67,7 @@ void attempt_machine::report(verdict how) {
   if (!run_.made.image_id.empty()) {
     result.engine_id = row().engine_id;
     result.image = run_.spec.image;
+    result.volumes = named_volumes(run_.work.task.spec);
   }
   if (run_.wanted != ending::cancelled && !(run_.spec.at_most_once && run_.may_have_started))
     if (auto wait = retry_delay(run_.spec.retry, run_.key().number, how.outcome, when_.draw))

@@ -148,6 +148,14 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       return call<std::vector<container_summary>>(
         self, "list", 60s, {}, [=](call_options options) { return client->list_containers(labels, options); });
     },
+    [=](volumes_atom, list_atom, const std::vector<std::string>& labels) {
+      return call<std::vector<volume_summary>>(
+        self, "list_volumes", 60s, {}, [=](call_options options) { return client->list_volumes(labels, options); });
+    },
+    [=](volumes_atom, remove_atom, const std::string& name) {
+      return call<bool>(self, "remove_volume", 60s, {},
+                        [=](call_options options) { return client->remove_volume(name, options); });
+    },
     [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
       auto line = self->state.lines.extract(id); // to a sandbox; its task's input comes behind the task
       if (!line.empty())

@@ -54,6 +54,8 @@ metrics::metrics(caf::actor_system& system) {
                                         "1", true);
   images_removed_ = registry.counter_singleton("davit", "images-removed",
                                                "Images removed because the engine's disk was short.", "1", true);
+  volumes_removed_ = registry.counter_singleton("davit", "volumes-removed",
+                                                "Named volumes removed because they were unused for long.", "1", true);
   resumed_ = registry.counter_singleton("davit", "attempts-resumed",
                                         "Running or ended containers that were recovered after a restart.", "1", true);
   adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts adopted from agents that were gone.",
@@ -151,6 +153,10 @@ void metrics::orphan_removed() {
 
 void metrics::image_removed() {
   images_removed_->inc();
+}
+
+void metrics::volume_removed() {
+  volumes_removed_->inc();
 }
 
 void metrics::memory_kill() {

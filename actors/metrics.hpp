@@ -35,6 +35,7 @@ public:
   void http_connections(std::size_t open, std::uint64_t closed, std::uint64_t turned_away);
   void orphan_removed();
   void image_removed();
+  void volume_removed();
   void attempt_resumed();
   /// The kernel has killed a process of an attempt's container for its memory limit; once for an attempt.
   void memory_kill();
@@ -83,6 +84,7 @@ private:
   counter* log_dropped_;
   counter* orphans_;
   counter* images_removed_;
+  counter* volumes_removed_;
   counter* resumed_;
   counter* adopted_;
   counter* memory_kills_;

@@ -3,6 +3,7 @@
 #include "actors/container_plan.hpp"
 #include "actors/metrics.hpp"
 #include "actors/sandbox_plan.hpp"
+#include "actors/volume_reaping.hpp"
 #include "policy/image_reference.hpp"
 #include "policy/recovery.hpp"
 
@@ -43,6 +44,7 @@ struct reaper_state {
   context_ptr context;
   reaper_handles handles;
   std::map<std::string, int> renamed; ///< How often such a sandbox was seen, by its id.
+  std::optional<volume_reaping> volumes;
 };
 
 using self_pointer = reaper_actor::stateful_pointer<reaper_state>;
@@ -205,6 +207,14 @@ void collect_images(self_pointer self) {
       [](const caf::error&) {});
 }
 
+void collect_volumes(self_pointer self) {
+  auto& state = self->state;
+  if (state.handles.scheduler)
+    self->request(state.handles.scheduler, 10s, engines_atom_v)
+      .then([&state](const std::vector<engine_status>& engines) { state.volumes->look(engines); },
+            [](const caf::error&) {});
+}
+
 /// Finished tasks are kept for so long; their logs go first, so that none is left without its task.
 void forget(self_pointer self) {
   auto& state = self->state;
@@ -250,6 +260,7 @@ void forget(self_pointer self) {
 reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, reaper_handles handles) {
   self->state.context = std::move(context);
   self->state.handles = std::move(handles);
+  self->state.volumes.emplace(self, self->state.context, self->state.handles);
   self->delayed_send(self, 5s, tick_atom_v); // by then the engines have answered and what was left is taken over
   return {
     [=](reap_atom) {
@@ -265,6 +276,7 @@ reaper_actor::behavior_type reaper(self_pointer self, context_ptr context, reape
         .then([](std::uint32_t) {}, [](const caf::error&) {});
       forget(self);
       collect_images(self);
+      collect_volumes(self);
     },
     [=](wire_atom, const reaper_handles& now) { self->state.handles = now; },
   };

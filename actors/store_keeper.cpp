@@ -307,6 +307,12 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     [=, &store](forget_atom, const std::string& engine, const std::string& image) {
       return write<void>(self, [=, &store] { return store.forget_image(engine, image); });
     },
+    [=, &store](volumes_atom, const std::string& engine, duration age, const std::vector<volume_key>& seen) {
+      return write<std::vector<volume_key>>(self, [=, &store] { return store.take_unused_volume(engine, age, seen); });
+    },
+    [=, &store](volumes_atom, const std::string& engine, const volume_key& volume, bool gone) {
+      return write<void>(self, [=, &store] { return store.volume_removal_ended(engine, volume, gone); });
+    },
     [&store](list_atom, timestamp before, std::uint32_t limit) -> caf::result<std::vector<task_id>> {
       return to_caf(store.finished_before(before, limit));
     },

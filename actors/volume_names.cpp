@@ -2,6 +2,8 @@
 
 #include "encoding/digest.hpp"
 
+#include <algorithm>
+
 namespace davit {
 
 namespace {
@@ -38,6 +40,27 @@ void own_volumes(task_spec& spec, const std::string& fleet, const std::string& o
 
 bool is_owned(const mount& one) { // no task may write such a name
   return one.type == mount_type::volume && one.source.starts_with(prefix);
+}
+
+std::optional<volume_key> key_of_volume(const volume_summary& volume, const std::string& fleet) {
+  auto owner = volume.labels.find("davit.owner");
+  if (owner == volume.labels.end())
+    return std::nullopt;
+  auto begin = owned_volume(fleet, owner->second, "");
+  if (!volume.name.starts_with(begin))
+    return std::nullopt;
+  volume_key key{owner->second, volume.name.substr(begin.size())};
+  return is_volume_of(volume, fleet, key) ? std::optional{std::move(key)} : std::nullopt;
+}
+
+bool is_volume_of(const volume_summary& volume, const std::string& fleet, const volume_key& key) {
+  auto has = [&](const std::pair<const std::string, std::string>& label) {
+    auto found = volume.labels.find(label.first);
+    return found != volume.labels.end() && found->second == label.second;
+  };
+  auto labels = volume_labels(fleet, key.owner);
+  return !key.name.empty() && std::all_of(labels.begin(), labels.end(), has)
+      && volume.name == owned_volume(fleet, key.owner, key.name);
 }
 
 std::map<std::string, std::string> volume_labels(const std::string& fleet, const std::string& owner) {

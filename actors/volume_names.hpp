@@ -1,9 +1,11 @@
 // The names that an owner's volumes have on the engine. Pure.
 #pragma once
 
+#include "messages/engine.hpp"
 #include "policy/policy.hpp"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +23,13 @@ void own_volumes(task_spec& spec, const std::string& fleet, const std::string& o
 
 /// Whether a volume of a spec that went through `own_volumes` is its owner's.
 bool is_owned(const mount& one);
+
+/// The owner's volume that a volume of an engine is: davit has made it for this fleet, as its name and its labels say
+/// alike. None: it is another's, or its name is a digest, which says neither owner nor name.
+std::optional<volume_key> key_of_volume(const volume_summary& volume, const std::string& fleet);
+
+/// Whether a volume of an engine is this owner's: davit has made it, under the name that it gives such a volume.
+bool is_volume_of(const volume_summary& volume, const std::string& fleet, const volume_key& key);
 
 /// The labels of an owner's volume, for the engine that makes it.
 std::map<std::string, std::string> volume_labels(const std::string& fleet, const std::string& owner);

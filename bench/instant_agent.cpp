@@ -34,6 +34,8 @@ instant_engine(self_pointer self, duration takes, std::function<void(const conta
     [](pull_atom, const attempt_key&, const std::string&, duration, const secret&) {},
     [](find_atom, const std::string&) { return image_info{}; },
     [](images_atom, remove_atom, const std::string&) { return false; },
+    [](volumes_atom, list_atom, const std::vector<std::string>&) { return std::vector<volume_summary>{}; },
+    [](volumes_atom, remove_atom, const std::string&) { return false; },
     [=](create_atom, const container_plan& plan) {
       self->state.containers.insert(plan.name);
       if (made)

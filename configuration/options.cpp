@@ -288,6 +288,9 @@ const std::vector<option<engine_settings>>& engine_options() {
      "longest unused first; \"0\": never."},
     {"image-gc-age", at(&engine::image_gc_age),
      "How long an image must be unused before davit removes it; davit waits at least 10min and twice the grace."},
+    {"volume-gc-age", at(&engine::volume_gc_age),
+     "How long a named volume of an owner must be unused before davit removes it with its data; 0s: never. Only where "
+     "all agents with this fleet.name that use the engine share one store."},
     {"sandboxes",
      at(&engine::sandboxes),
      "How many idle containers davit keeps ready for tasks like the recent ones, and how many networks. Each serves "

@@ -61,6 +61,11 @@ using store_actor = caf::typed_actor<
   caf::result<std::vector<std::string>>(images_atom, std::string, timestamp),
   // Forget an image of an engine.
   caf::result<void>(forget_atom, std::string, std::string),
+  // Take down these volumes of an engine, if they are not known; answers with one volume that was unused for so long
+  // and that may be removed now, if there is one. Until this is reported, no attempt with this volume is made there.
+  caf::result<std::vector<volume_key>>(volumes_atom, std::string, duration, std::vector<volume_key>),
+  // Report what became of such a volume. True: it is gone; false: something uses it.
+  caf::result<void>(volumes_atom, std::string, volume_key, bool),
   // Mark a task as cancelled; a queued task finishes at once.
   caf::result<task>(cancel_atom, task_id),
   // The same; the task's container is killed within the time. A later one may shorten it.
@@ -152,6 +157,10 @@ using engine_actor = caf::typed_actor<
   caf::result<std::uint32_t>(count_atom, std::string),
   // List the containers that have all these labels.
   caf::result<std::vector<container_summary>>(list_atom, std::vector<std::string>),
+  // List the volumes that have all these labels.
+  caf::result<std::vector<volume_summary>>(volumes_atom, list_atom, std::vector<std::string>),
+  // Remove a volume that no container uses; false: there is no such volume.
+  caf::result<bool>(volumes_atom, remove_atom, std::string),
   // Write bytes to a container's standard input and close it.
   caf::result<void>(attach_atom, attempt_key, std::string, std::string),
   // Return a tar of a path in a container, up to a number of bytes.

@@ -167,6 +167,7 @@ struct attempt_result {
   std::string log;       ///< The whole of a small log, as the log keeper has packed it; empty: it keeps it itself.
   std::string engine_id; ///< Where a container was made from `image`: later tasks are placed by that. Empty: none was.
   std::string image;
+  std::vector<std::string> volumes{}; ///< That the container had, as the task names them.
 };
 
 template <class Inspector>
@@ -175,7 +176,7 @@ bool inspect(Inspector& f, attempt_result& x) {
                             f.field("message", x.message), f.field("finished_at", x.finished_at),
                             f.field("phases", x.phases), f.field("evidence", x.evidence),
                             f.field("retry_at", x.retry_at), f.field("log", x.log), f.field("engine_id", x.engine_id),
-                            f.field("image", x.image));
+                            f.field("image", x.image), f.field("volumes", x.volumes));
 }
 
 /// The state of a live attempt.

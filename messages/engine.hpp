@@ -71,6 +71,7 @@ struct engine_settings {
   byte_size image_gc_below{
     0}; ///< Below this much free disk, davit removes images that it pulled and has not used for image_gc_age.
   duration image_gc_age{3'600'000};
+  duration volume_gc_age{0}; ///< How long a named volume must be unused before davit removes it; 0: never.
   byte_size min_free_disk{
     256ull << 20}; ///< Below this, nothing is placed there; works only for engines on the agent's host.
   std::optional<policy_profile> profile; ///< What tasks may ask of this engine; not set: what the policy says.
@@ -88,8 +89,9 @@ bool inspect(Inspector& f, engine_settings& x) {
     f.field("name", x.name), f.field("endpoint", x.endpoint), f.field("slots", x.slots), f.field("labels", x.labels),
     f.field("tls_ca", x.tls_ca), f.field("tls_certificate", x.tls_certificate), f.field("tls_key", x.tls_key),
     f.field("tls_verify", x.tls_verify), f.field("grace", x.grace), f.field("min_free_disk", x.min_free_disk),
-    f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age), f.field("profile", x.profile),
-    f.field("sandboxes", x.sandboxes), f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
+    f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age),
+    f.field("volume_gc_age", x.volume_gc_age), f.field("profile", x.profile), f.field("sandboxes", x.sandboxes),
+    f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
     f.field("log_files", x.log_files));
 }
 
@@ -337,6 +339,29 @@ template <class Inspector>
 bool inspect(Inspector& f, container_summary& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("state", x.state),
                             f.field("labels", x.labels));
+}
+
+/// A line of `GET /volumes`.
+struct volume_summary {
+  std::string name;
+  std::map<std::string, std::string> labels;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, volume_summary& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("labels", x.labels));
+}
+
+/// A named volume of an owner, by the name that tasks give it. On an engine it has another one.
+struct volume_key {
+  std::string owner;
+  std::string name;
+  auto operator<=>(const volume_key&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, volume_key& x) {
+  return f.object(x).fields(f.field("owner", x.owner), f.field("name", x.name));
 }
 
 /// An event from the engine: a hint, never a proof.

@@ -166,6 +166,10 @@ CAF_ADD_ATOM(davit, davit, withdraw_atom)
 CAF_ADD_TYPE_ID(davit, (davit::image_grant))
 CAF_ADD_TYPE_ID(davit, (davit::pull_stage))
 CAF_ADD_ATOM(davit, davit, grant_atom)
+CAF_ADD_TYPE_ID(davit, (davit::volume_key))
+CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_key>))
+CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_summary>))
+CAF_ADD_ATOM(davit, davit, volumes_atom)
 
 CAF_END_TYPE_ID_BLOCK(davit)
 

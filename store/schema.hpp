@@ -120,6 +120,11 @@ inline const schema_steps& sqlite_schema() {
       "NOT "
       "NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image, attempt)) WITHOUT ROWID",
     },
+    {
+      // When each owner's named volumes on an engine were used last; and until when one counts as being removed.
+      "CREATE TABLE volume (engine_id TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, "
+      "removing_until BIGINT NOT NULL, PRIMARY KEY (engine_id, owner, name)) WITHOUT ROWID",
+    },
   };
   return steps;
 }
@@ -208,6 +213,11 @@ inline const schema_steps& postgresql_schema() {
       "CREATE TABLE image_pull (engine_id TEXT NOT NULL, repository TEXT NOT NULL, image TEXT NOT NULL, attempt TEXT "
       "NOT "
       "NULL, at BIGINT NOT NULL, PRIMARY KEY (engine_id, repository, image, attempt))",
+    },
+    {
+      // When each owner's named volumes on an engine were used last; and until when one counts as being removed.
+      "CREATE TABLE volume (engine_id TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, "
+      "removing_until BIGINT NOT NULL, PRIMARY KEY (engine_id, owner, name))",
     },
   };
   return steps;

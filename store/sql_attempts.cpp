@@ -159,6 +159,9 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     }
     if (!ended.image.empty())
       images_.use(ended.engine_id, ended.image);
+    if (!ended.volumes.empty())
+      if (auto owner = kept.row<std::string>("SELECT owner FROM task WHERE id = :id", id))
+        volumes_.used(ended.engine_id, std::get<0>(*owner), ended.volumes);
     if (!ended.log.empty())
       write_log(id, n, 0, 1, ended.log);
     if (ended.retry_at) {

@@ -3,6 +3,7 @@
 
 #include "store/sql_events.hpp"
 #include "store/sql_tasks.hpp"
+#include "store/sql_volumes.hpp"
 
 #include <map>
 #include <set>
@@ -44,8 +45,8 @@ private:
 
 class sql_attempts {
 public:
-  sql_attempts(sql_session& session, sql_tasks& tasks, sql_events& events, sql_images& images)
-    : session_(session), tasks_(tasks), events_(events), images_(images) {}
+  sql_attempts(sql_session& session, sql_tasks& tasks, sql_events& events, sql_images& images, sql_volumes& volumes)
+    : session_(session), tasks_(tasks), events_(events), images_(images), volumes_(volumes) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<void> record(const attempt_progress& progress);
@@ -68,6 +69,7 @@ private:
   sql_tasks& tasks_;
   sql_events& events_;
   sql_images& images_;
+  sql_volumes& volumes_;
 };
 
 /// Until when a task that is queued at `from` may wait; 0: as long as it takes.

@@ -1,6 +1,7 @@
 #include "store/sql_queue.hpp"
 
 #include "policy/placement.hpp"
+#include "policy/volumes.hpp"
 
 #include <algorithm>
 #include <set>
@@ -269,6 +270,11 @@ result<claim_answer> sql_queue::claim(const claim_request& request, bool private
     auto plan = plan_claim(std::move(open), offers, request.rules, std::move(usage), read_time(now), reading);
     for (auto& one : plan.taken) {
       const auto& offer = offers.at(one.offer);
+      if (!volumes_.use(offer.id, one.task.owner, named_volumes(one.task.spec))) {
+        auto due = read_time(put_off(one, now));
+        answer.next_due = std::min(answer.next_due.value_or(due), due);
+        continue;
+      }
       answer.attempts.push_back(make_attempt(std::move(one), request, offer, now));
     }
     if (plan.look_again && (!answer.next_due || *plan.look_again < *answer.next_due))
@@ -376,6 +382,14 @@ running_counts sql_queue::count_running(const placement_rules& rules) {
          + names + ") GROUP BY l.name, l.value"))
     running.labels[{name, value}] = count;
   return running;
+}
+
+/// A task whose volume is being removed where it would run comes again in a moment; when.
+number sql_queue::put_off(const claim_choice& choice, number now) {
+  constexpr number moment = 500'000'000;
+  session_.kept().run("UPDATE task SET ready = 0, not_before = :due WHERE id = :id AND state = 'queued'", now + moment,
+                      choice.row.place.id);
+  return now + moment;
 }
 
 /// The next attempt of a queued task, which is loaded but for the attempts that it may have had.

@@ -13,9 +13,9 @@ namespace davit::store {
 class sql_queue {
 public:
   sql_queue(sql_session& session, sql_events& events, sql_turns& turns, sql_tasks& tasks, sql_agents& agents,
-            sql_attempts& attempts, sql_images& images)
+            sql_attempts& attempts, sql_images& images, sql_volumes& volumes)
     : session_(session), events_(events), turns_(turns), tasks_(tasks), agents_(agents), attempts_(attempts),
-      images_(images) {}
+      images_(images), volumes_(volumes) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<task_receipt> accept(const new_task& task);
@@ -34,6 +34,7 @@ private:
   std::vector<queue_lane> lanes(const std::vector<std::string>& pins, const can_take& possible);
   std::vector<engine_offer> shared_room(const claim_request& request);
   running_counts count_running(const placement_rules& rules);
+  number put_off(const claim_choice& choice, number now);
   claimed_attempt
   make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer, number now);
 
@@ -44,6 +45,7 @@ private:
   sql_agents& agents_;
   sql_attempts& attempts_;
   sql_images& images_;
+  sql_volumes& volumes_;
 };
 
 } // namespace davit::store

@@ -1,6 +1,7 @@
 // The store on a SQL database. Each verb belongs to one of the rooms in the other sql_* files.
 #include "store/sql_grants.hpp"
 #include "store/sql_queue.hpp"
+#include "store/sql_volumes.hpp"
 
 #include <filesystem>
 
@@ -10,7 +11,8 @@ namespace {
 
 class sql_store final : public task_store {
 public:
-  explicit sql_store(std::unique_ptr<dialect> how) : session_(std::move(how), {&turns_, &images_, &events_}) {}
+  explicit sql_store(std::unique_ptr<dialect> how)
+    : session_(std::move(how), {&turns_, &images_, &volumes_, &events_}) {}
 
   result<void> open() {
     auto opened = events_.open();
@@ -40,6 +42,14 @@ public:
   }
   result<std::vector<agent_status>> agents() override { return agents_.agents(); }
   result<adoption> adopt(const adopt_request& request) override { return agents_.adopt(request); }
+
+  result<std::vector<volume_key>>
+  take_unused_volume(const std::string& engine_id, duration age, const std::vector<volume_key>& seen) override {
+    return volumes_.take_unused(engine_id, age, seen);
+  }
+  result<void> volume_removal_ended(const std::string& engine_id, const volume_key& volume, bool gone) override {
+    return volumes_.removal_ended(engine_id, volume, gone);
+  }
 
   result<void> record(const attempt_progress& progress) override { return attempts_.record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return attempts_.finish(ended); }
@@ -90,11 +100,12 @@ private:
   sql_turns turns_{session_};
   sql_images images_{session_};
   sql_grants grants_{session_};
+  sql_volumes volumes_{session_};
   sql_events events_{session_}; // the last of what is written last
   sql_tasks tasks_{session_};
   sql_agents agents_{session_, tasks_, events_};
-  sql_attempts attempts_{session_, tasks_, events_, images_};
-  sql_queue queue_{session_, events_, turns_, tasks_, agents_, attempts_, images_};
+  sql_attempts attempts_{session_, tasks_, events_, images_, volumes_};
+  sql_queue queue_{session_, events_, turns_, tasks_, agents_, attempts_, images_, volumes_};
 };
 
 result<std::unique_ptr<dialect>> dialect_of(const std::string& url, sqlite_limits limits) {

@@ -135,6 +135,15 @@ public:
   /// Whether there is or was such a pull at all: else every owner may use every image.
   virtual result<bool> guards_images() = 0;
 
+  /// Takes down the volumes of an engine that are `seen` there and not known. Then: a volume there that no attempt has
+  /// used for `age` and that no unfinished task names, if there is one; until the end of its removal is told, at most
+  /// some minutes, no attempt with it is made on that engine.
+  virtual result<std::vector<volume_key>>
+  take_unused_volume(const std::string& engine_id, duration age, const std::vector<volume_key>& seen) = 0;
+
+  /// What became of it: it is gone, or something uses it, which counts as a use.
+  virtual result<void> volume_removal_ended(const std::string& engine_id, const volume_key& volume, bool gone) = 0;
+
   virtual result<void> record(const attempt_progress& progress) = 0;
 
   /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task's state then.

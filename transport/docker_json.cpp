@@ -79,6 +79,23 @@ bool inspect(Inspector& f, raw_summary& x) {
                             f.field("Labels", x.Labels));
 }
 
+struct raw_volume {
+  std::string Name;
+  std::map<std::string, std::string> Labels;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_volume& x) {
+  return f.object(x).fields(f.field("Name", x.Name), f.field("Labels", x.Labels));
+}
+
+struct raw_volumes {
+  std::vector<raw_volume> Volumes;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_volumes& x) {
+  return f.object(x).fields(f.field("Volumes", x.Volumes));
+}
+
 struct raw_image_config {
   std::vector<std::string> Entrypoint, Cmd;
   std::string User;
@@ -209,6 +226,16 @@ result<std::vector<container_summary>> read_containers(std::string_view body) {
     list.push_back(
       {std::move(one.Id), name.starts_with('/') ? name.substr(1) : name, std::move(one.State), std::move(one.Labels)});
   }
+  return list;
+}
+
+result<std::vector<volume_summary>> read_volumes(std::string_view body) {
+  auto raw = parse<raw_volumes>(body);
+  if (!raw)
+    return raw.error();
+  std::vector<volume_summary> list;
+  for (auto& one : raw->Volumes)
+    list.push_back({std::move(one.Name), std::move(one.Labels)});
   return list;
 }
 

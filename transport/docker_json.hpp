@@ -18,6 +18,7 @@ result<container_status> read_container(std::string_view body);
 
 /// `GET /containers/json`
 result<std::vector<container_summary>> read_containers(std::string_view body);
+result<std::vector<volume_summary>> read_volumes(std::string_view body);
 
 /// `GET /images/{name}/json`
 result<image_info> read_image(std::string_view body);

@@ -134,6 +134,12 @@ public:
   awaitable<result<std::vector<container_summary>>>
   list_containers(std::vector<std::string> labels, call_options options);
 
+  /// Those that carry all the labels.
+  awaitable<result<std::vector<volume_summary>>> list_volumes(std::vector<std::string> labels, call_options options);
+
+  /// True: done; false: it was not there. One that a container uses, even one that has ended: conflict.
+  awaitable<result<bool>> remove_volume(std::string name, call_options options);
+
   /// The raw answer of /logs?timestamps=1, for log_parser.
   awaitable<result<std::unique_ptr<response_stream>>> logs(std::string id, log_options what, call_options options);
 

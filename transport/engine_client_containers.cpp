@@ -112,6 +112,28 @@ engine_client::list_containers(std::vector<std::string> labels, call_options opt
   co_return read_containers(response->body);
 }
 
+awaitable<result<std::vector<volume_summary>>>
+engine_client::list_volumes(std::vector<std::string> labels, call_options options) {
+  auto self = shared_from_this();
+  std::vector<std::pair<std::string, std::string>> filters;
+  filters.reserve(labels.size());
+  for (auto& label : labels)
+    filters.emplace_back("label", std::move(label));
+  auto response
+    = co_await call("GET", "/volumes?filters=" + url_encode(write_filters(filters)), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_volumes(response->body);
+}
+
+awaitable<result<bool>> engine_client::remove_volume(std::string name, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("DELETE", "/volumes/" + url_encode(name), {}, std::move(options));
+  if (!response && response.error().code != engine_errc::not_found)
+    co_return response.error();
+  co_return response.has_value();
+}
+
 awaitable<result<std::unique_ptr<response_stream>>>
 engine_client::logs(std::string id, log_options what, call_options options) {
   auto self = shared_from_this();

@@ -54,6 +54,13 @@ public:
     return to_->pull_of_image(what, stage);
   }
   result<bool> guards_images() override { return to_->guards_images(); }
+  result<std::vector<volume_key>>
+  take_unused_volume(const std::string& engine, duration age, const std::vector<volume_key>& seen) override {
+    return to_->take_unused_volume(engine, age, seen);
+  }
+  result<void> volume_removal_ended(const std::string& engine, const volume_key& volume, bool gone) override {
+    return to_->volume_removal_ended(engine, volume, gone);
+  }
   result<void> record(const attempt_progress& progress) override { return to_->record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
   result<task> cancel(task_id id, std::optional<duration> within) override { return to_->cancel(id, within); }

@@ -77,6 +77,52 @@ TEST_CASE("no two of all short fleets, owners and names share a volume, however 
   CHECK(seen.size() > 5000);
 }
 
+TEST_CASE("a volume of an engine is an owner's if its name and its labels say so alike, and no other") {
+  const std::vector<std::string> pieces{"a", "-", "_", "2d", "A", ".", " ", "\n", std::string(90, 'x')};
+  std::mt19937 random{19};
+  auto text = [&](std::size_t least) {
+    std::string made;
+    for (auto n = least + random() % 3; n > 0; --n)
+      made += pieces[random() % pieces.size()];
+    return made;
+  };
+  int plain = 0, of_digest = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    auto fleet = text(1), owner = text(0), name = text(1);
+    volume_key key{owner, name};
+    volume_summary made{owned_volume(fleet, owner, name), volume_labels(fleet, owner)};
+    CHECK(is_volume_of(made, fleet, key));
+    if (made.name.size() == 6 + 64 && made.name.find('-', 6) == std::string::npos) { // a digest tells nothing
+      CHECK_FALSE(key_of_volume(made, fleet));
+      ++of_digest;
+    } else {
+      CHECK(key_of_volume(made, fleet) == key);
+      ++plain;
+    }
+    auto none = [&](const volume_summary& one, const std::string& of) {
+      CHECK_FALSE(key_of_volume(one, of));
+      CHECK_FALSE(is_volume_of(one, of, key));
+    };
+    none(made, fleet + "x");
+    for (auto label : {"davit.fleet", "davit.owner"}) {
+      auto other = made;
+      other.labels.erase(label);
+      none(other, fleet);
+      other.labels[label] = made.labels.at(label) + "x";
+      none(other, fleet);
+    }
+    auto other = made;
+    other.name = "x" + made.name;
+    none(other, fleet);
+    CHECK_FALSE(is_volume_of(made, fleet, {owner, name + "x"}));
+    CHECK_FALSE(is_volume_of(made, fleet, {owner + "x", name}));
+  }
+  CHECK(plain > 1000);
+  CHECK(of_digest > 10);
+  CHECK_FALSE(key_of_volume({"davit-main-a-", volume_labels("main", "a")}, "main"));
+  CHECK_FALSE(key_of_volume({"davit-engine", volume_labels("main", "a")}, "main"));
+}
+
 TEST_CASE("a task mounts its owner's volume, unless the operator has all owners share it") {
   auto own = sharing({}), shared = sharing({"cache", "tools-.*"});
   CHECK(mounted("cache", "a", *own) == "davit-main-a-cache");
