@@ -49,6 +49,7 @@ struct executor_state {
   std::deque<event> events;            ///< What is still to be heard.
   bool hearing = false;
   bool left = false;
+  std::uint64_t log_bytes = 0; ///< Of the attempt's log, once it is closed.
 
   const attempt_key& key() const { return run.key(); }
 
@@ -115,6 +116,8 @@ struct executor_state {
     else
       std::move(asked).then(
         [this, expected](typename Ask::answer& value) {
+          if constexpr (std::is_same_v<Ask, ask::close_log>)
+            log_bytes = value.out.bytes + value.err.bytes;
           if (expected())
             hear(reply<Ask>{std::move(value)});
         },
@@ -234,7 +237,7 @@ struct executor_state {
   void perform(const act::attempt_resumed&) { context->metrics->attempt_resumed(); }
   void perform(const act::memory_killed&) { context->metrics->memory_kill(); }
   void perform(const act::task_ended& one) {
-    context->metrics->task_finished(to_string(one.how));
+    context->metrics->task_finished(run.work.task.owner, to_string(one.how), log_bytes);
     spdlog::info("task {} attempt {} ended: {}{}{}", to_string(key().task), key().number, to_string(one.how),
                  one.message.empty() ? "" : ": ", one.message);
   }

@@ -1,6 +1,8 @@
 // davit's own metrics, in CAF's registry, so that one endpoint serves both. Names: docs/operations.md.
 #pragma once
 
+#include "actors/owner_totals.hpp"
+
 #include <caf/fwd.hpp>
 #include <caf/telemetry/counter.hpp>
 #include <caf/telemetry/gauge.hpp>
@@ -17,8 +19,18 @@ class metrics {
 public:
   explicit metrics(caf::actor_system& system);
 
-  void task_accepted() { accepted_->inc(); }
+  void task_accepted(const std::string& owner) {
+    accepted_->inc();
+    owners_.accepted(owner);
+  }
   void task_finished(std::string_view outcome);
+  /// The same of an attempt, of a task whose owner is known.
+  void task_finished(const std::string& owner, std::string_view outcome, std::uint64_t log_bytes) {
+    task_finished(outcome);
+    owners_.ended(owner, std::string{outcome}, log_bytes);
+  }
+  /// What an owner's tasks came to: in no family of these metrics.
+  owner_totals of_owner(const std::string& owner) const { return owners_.of(owner); }
   void attempt_phase(std::string_view phase, double seconds);
   void engine_state(std::string_view engine, bool up);
   void engine_request(std::string_view engine, std::string_view call, double seconds);
@@ -65,6 +77,7 @@ private:
   using gauge = caf::telemetry::int_gauge;
   using histogram = caf::telemetry::dbl_histogram;
 
+  owner_book owners_;
   counter* accepted_;
   family<counter>* finished_;
   family<gauge>* tasks_;

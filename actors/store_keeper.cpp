@@ -3,6 +3,7 @@
 #include "actors/crash_point.hpp"
 #include "actors/disk.hpp"
 #include "actors/metrics.hpp"
+#include "actors/owner_totals.hpp"
 #include "policy/profiles.hpp"
 #include "store/task_store.hpp"
 
@@ -44,7 +45,7 @@ struct store_keeper_state {
   std::string warning;                  ///< What the store had to say last.
   std::chrono::steady_clock::time_point warned{};
   std::optional<std::chrono::steady_clock::time_point> told_away; ///< When the log last said that the store is away.
-  task_counts counts;                                             ///< As they were at `counted`.
+  std::vector<owner_counts> counts;                               ///< As they were at `counted`.
   std::chrono::steady_clock::time_point counted{};
   duration count_again{0}; ///< How long they are good enough.
 };
@@ -199,6 +200,25 @@ void look_for_guards(self_pointer self, const agent_context& context) {
     context.images_guarded->store(true);
 }
 
+/// Counts the tasks, unless that was done lately: a million that wait take a while to be counted, and whoever asks must
+/// not keep the store from its work. None: it is done.
+std::optional<caf::error> count_tasks(self_pointer self, const agent_context& context) {
+  auto& state = self->state;
+  auto begun = std::chrono::steady_clock::now();
+  if (begun - state.counted < state.count_again)
+    return std::nullopt;
+  auto counts = state.store->counts();
+  if (!counts)
+    return to_caf(counts.error());
+  state.counts = std::move(*counts);
+  state.counted = std::chrono::steady_clock::now();
+  state.count_again = std::chrono::duration_cast<duration>(
+    std::min<std::chrono::steady_clock::duration>((state.counted - begun) * 50, std::chrono::seconds{15}));
+  auto all = store::sum_of(state.counts);
+  context.metrics->tasks_in_state(all.queued, all.starting, all.running);
+  return std::nullopt;
+}
+
 store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open) {
   auto opened = open(context->settings.store_url);
   if (!opened) {
@@ -231,9 +251,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
           return receipt;
         },
         "task accepted",
-        [=] {
+        [=, owner = made.owner] {
           if (*created)
-            context->metrics->task_accepted();
+            context->metrics->task_accepted(owner);
         });
     },
     [=, &store](claim_atom, const claim_request& request) {
@@ -341,20 +361,21 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       return to_caf(store.ended_since(agent, since, after));
     },
     [=](count_atom) -> caf::result<task_counts> {
-      auto& state = self->state;
-      auto begun = std::chrono::steady_clock::now();
-      if (begun - state.counted < state.count_again)
-        return state.counts;
-      auto counts = state.store->counts();
-      if (!counts)
-        return to_caf(counts.error());
-      state.counts = *counts;
-      state.counted = std::chrono::steady_clock::now();
-      // A million tasks that wait take a while to be counted: that must not keep the store from its work.
-      state.count_again = std::chrono::duration_cast<duration>(
-        std::min<std::chrono::steady_clock::duration>((state.counted - begun) * 50, std::chrono::seconds{15}));
-      context->metrics->tasks_in_state(counts->queued, counts->starting, counts->running);
-      return state.counts;
+      if (auto failed = count_tasks(self, *context))
+        return *failed;
+      return store::sum_of(self->state.counts);
+    },
+    [=](count_atom, const std::string& owner) -> caf::result<task_counts> {
+      if (auto failed = count_tasks(self, *context))
+        return *failed;
+      const auto& all = self->state.counts;
+      auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.owner == owner; });
+      return found == all.end() ? task_counts{} : found->tasks;
+    },
+    [=](count_atom, std::uint32_t most) -> caf::result<std::vector<owner_counts>> {
+      if (auto failed = count_tasks(self, *context))
+        return *failed;
+      return busiest_owners(self->state.counts, most);
     },
     [&store](ping_atom) -> caf::result<void> {
       auto last = store.last_event(); // costs the same however long the queue is

@@ -1,10 +1,19 @@
+#include "actors/metrics.hpp"
 #include "api/api_state.hpp"
+#include "api/metrics_text.hpp"
 
 #include <caf/actor_system.hpp>
 
 #include <algorithm>
 
 namespace davit::api {
+
+namespace {
+
+/// That the metrics name; the others are counted together.
+constexpr std::uint32_t most_owners = 50;
+
+} // namespace
 
 void engines(self_pointer self, exchange_ptr client) {
   self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
@@ -60,7 +69,12 @@ void agents(self_pointer self, exchange_ptr client) {
       refuse(self, client));
 }
 
-void sinks(self_pointer self, exchange_ptr client) {
+void sinks(self_pointer self, exchange_ptr client, const caller& who) {
+  // A service's words may repeat what it was sent: tasks, owners and names of others.
+  auto told = [all = allows(who.scopes, api_scope::read_all)](std::string why) {
+    return all || why.empty() ? std::move(why)
+                              : std::string{"it can't be reached, or refuses logs; the scope read:all shows why"};
+  };
   const auto& all = self->state.addresses.sinks;
   if (all.empty())
     return respond_json(self, client, 200, {{"sinks", json::array{}}});
@@ -78,14 +92,16 @@ void sinks(self_pointer self, exchange_ptr client) {
     self->request(sink, 5s, ping_atom_v)
       .then(
         [=, name = name](const sink_status& status) {
-          list->emplace(name, json::to_value(status));
+          auto shown = status;
+          shown.message = told(std::move(shown.message));
+          list->emplace(name, json::to_value(shown));
           settle();
         },
         [=, name = name](const caf::error& e) {
           const auto& suspended = self->state.addresses.suspended;
           auto why = suspended.find("sink " + name);
-          list->emplace(name,
-                        json::object{{"name", name}, {"message", why == suspended.end() ? text_of(e) : why->second}});
+          list->emplace(
+            name, json::object{{"name", name}, {"message", told(why == suspended.end() ? text_of(e) : why->second)}});
           settle();
         });
 }
@@ -150,14 +166,36 @@ void ready(self_pointer self, exchange_ptr client) {
       [=](const caf::error& e) { answer({"the store: " + text_of(e)}, {}); });
 }
 
-void metrics_page(self_pointer self, exchange_ptr client) {
-  // The gauges of tasks are taken from the store, so that they hold whoever has changed them.
-  auto answer = [=] {
-    auto text = self->state.collector.collect_from(self->system().metrics());
-    respond(self, client, {200, "text/plain; version=0.0.4; charset=utf-8", {text.begin(), text.end()}, {}});
+void metrics_page(self_pointer self, exchange_ptr client, const caller& who) {
+  auto respond_text = [=](std::string text) {
+    respond(self, client, {200, "text/plain; version=0.0.4; charset=utf-8", std::move(text), {}});
   };
-  self->request(self->state.addresses.store, 5s, count_atom_v)
-    .then([=](const task_counts&) { answer(); }, [=](const caf::error&) { answer(); });
+  const auto& store = self->state.addresses.store;
+  auto open = who.scopes.empty(); // let in without a look at who it is
+  if (!open && !allows(who.scopes, api_scope::metrics)) {
+    self->request(store, 5s, count_atom_v, who.owner)
+      .then(
+        [=, owner = who.owner](const task_counts& tasks) {
+          respond_text(metrics_of_owner(tasks, self->state.context->metrics->of_owner(owner)));
+        },
+        refuse(self, client));
+    return;
+  }
+  auto answer = [=](const std::string& by_owner) {
+    auto text = self->state.collector.collect_from(self->system().metrics());
+    respond_text(std::string{text.begin(), text.end()} + by_owner);
+  };
+  // The gauges of tasks are taken from the store, so that they hold whoever has changed them.
+  self->request(store, 5s, count_atom_v)
+    .then(
+      [=](const task_counts&) {
+        if (open) // it would name the owners to everyone
+          return answer({});
+        self->request(self->state.addresses.store, 5s, count_atom_v, most_owners)
+          .then([=](const std::vector<owner_counts>& owners) { answer(metrics_by_owner(owners)); },
+                [=](const caf::error&) { answer({}); });
+      },
+      [=](const caf::error&) { answer({}); });
 }
 
 } // namespace davit::api

@@ -93,6 +93,11 @@ bool reads_files(const transport::server_request& request) {
   return path.size() == 4 && path[1] == "tasks" && path[3] == "files";
 }
 
+bool reads_metrics(const transport::server_request& request) {
+  return request.segments == std::vector<std::string>{"metrics"}
+      && (request.method == "GET" || request.method == "HEAD");
+}
+
 /// What a request needs; none: it is everybody's.
 std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
   const auto& path = request.segments;
@@ -105,6 +110,8 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
   // What lies in a container is nearer to who runs it than to who watches.
   if (reads_files(request))
     return api_scope::submit;
+  if (reads_metrics(request))
+    return api_scope::metrics;
   if (request.method == "GET" || request.method == "HEAD")
     return api_scope::read;
   if (path.size() >= 2 && path[1] == "tasks" && (path.size() == 2 || (path.size() == 4 && path[3] == "retry")))
@@ -128,7 +135,9 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   if (!scope)
     return caller{};
   auto [who, refusal] = state.access->admit(request);
-  if (!refusal && !allows(who.scopes, *scope)) {
+  // To who may read its own tasks alone, the metrics are about those.
+  auto own_metrics = scope == api_scope::metrics && allows(who.scopes, api_scope::read);
+  if (!refusal && !allows(who.scopes, *scope) && !own_metrics) {
     std::string has;
     for (auto one : who.scopes)
       has += (has.empty() ? "" : ", ") + to_string(one);
@@ -137,6 +146,8 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   }
   if (refusal && refusal->status == 429)
     state.context->metrics->http_limited("rate");
+  if (!refusal && !who.labels.empty() && scope == api_scope::metrics)
+    refusal = problem(403, "this token is bound to a label; metrics count all of an owner's tasks");
   if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "events"})
     refusal = problem(403, "this token is bound to a label; it reads the events of a task: /v1/tasks/ID/events");
   if (!refusal) {
@@ -248,7 +259,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   if (path.size() == 1 && path[0] == "readyz")
     return only("GET", [&] { ready(self, client); });
   if (path.size() == 1 && path[0] == "metrics")
-    return only("GET", [&] { metrics_page(self, client); });
+    return only("GET", [&] { metrics_page(self, client, who); });
   if (path.size() == 1 && path[0] == "openapi.json")
     return only("GET", [&] { respond(self, client, {200, "application/json", std::string{openapi_document()}, {}}); });
   if (path.size() >= 2 && path[0] == "v1") {
@@ -298,7 +309,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     if (path.size() == 2 && path[1] == "engines")
       return only("GET", [&] { engines(self, client); });
     if (path.size() == 2 && path[1] == "sinks")
-      return only("GET", [&] { sinks(self, client); });
+      return only("GET", [&] { sinks(self, client, who); });
     if (path.size() == 2 && path[1] == "agents")
       return only("GET", [&] { agents(self, client); });
     if (path.size() == 4 && path[1] == "agents" && path[3] == "drain")

@@ -158,7 +158,8 @@ void engines(self_pointer self, exchange_ptr client);
 void agents(self_pointer self, exchange_ptr client);
 void drain(self_pointer self, exchange_ptr client, const std::string& asked);
 void ready(self_pointer self, exchange_ptr client);
-void sinks(self_pointer self, exchange_ptr client);
-void metrics_page(self_pointer self, exchange_ptr client);
+void sinks(self_pointer self, exchange_ptr client, const caller& who);
+/// The agent's metrics; to who may not read those, its owner's alone. A caller without scopes is anybody.
+void metrics_page(self_pointer self, exchange_ptr client, const caller& who);
 
 } // namespace davit::api

@@ -49,7 +49,8 @@ new_token make_token(std::string name, std::vector<api_scope> scopes, std::optio
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted) {
   return std::any_of(scopes.begin(), scopes.end(), [&](api_scope one) {
-    return one == wanted || one == api_scope::admin || (one == api_scope::read_all && wanted == api_scope::read)
+    return one == wanted || one == api_scope::admin
+        || (one == api_scope::read_all && (wanted == api_scope::read || wanted == api_scope::metrics))
         || (one == api_scope::cancel_all && wanted == api_scope::cancel);
   });
 }

@@ -215,8 +215,8 @@ int dispatch(int argc, char** argv) {
   create_token_command
     ->add_option(
       "--scope", scopes,
-      "What the token allows: submit, read, cancel (tasks of its owner), read:all, cancel:all (tasks of all), admin; "
-      "separate several with commas")
+      "What the token allows: submit, read, cancel (tasks of its owner), read:all, cancel:all (tasks of all), metrics, "
+      "admin; separate several with commas")
     ->delimiter(',')
     ->required();
   create_token_command->add_option(

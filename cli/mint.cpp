@@ -129,7 +129,7 @@ void add_mint_commands(CLI::App& token, mint_flags& flags) {
   mint
     ->add_option("--scope", flags.scopes,
                  "What the token allows: submit, read, cancel (tasks of its owner), read:all, cancel:all (tasks of "
-                 "all), admin; separate several with commas")
+                 "all), metrics, admin; separate several with commas")
     ->delimiter(',')
     ->required();
   mint->add_option("--expires", flags.expires, "How long it lives, such as 1h; see api.mint-lifetime")->required();

@@ -76,7 +76,7 @@ const std::vector<option<agent_settings>>& agent_options() {
      {.least = 1s}},
     {"api.local-scopes", at(&agent::access, &access::local_scopes),
      "What callers without a token may do, over the unix socket or (if nobody needs a token) over loopback: submit, "
-     "read, cancel (their own tasks), read:all, cancel:all (everybody's), admin."},
+     "read, cancel (their own tasks), read:all, cancel:all (everybody's), metrics, admin."},
     {"api.tls-certificate",
      at(&agent::access, &access::tls_certificate),
      "PEM file: the API's certificate; turns TLS on. The agent reloads the file when it changes.",
@@ -90,7 +90,8 @@ const std::vector<option<agent_settings>>& agent_options() {
      at(&agent::access, &access::rate_limit),
      "Requests per second and token (bursts may be twice as large); 0: no limit.",
      {.least = 0.0}},
-    {"api.open-metrics", at(&agent::access, &access::open_metrics), "true: /metrics needs no token."},
+    {"api.open-metrics", at(&agent::access, &access::open_metrics),
+     "true: /metrics needs no token. It then names no owner."},
     {"api.audit-log",
      at(&agent::access, &access::audit_log),
      "File that records who did what, and who was refused: a JSON object on each line.",

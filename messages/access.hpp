@@ -10,9 +10,10 @@
 namespace davit {
 
 /// What a caller may do: `submit`, `read` and `cancel` with tasks of its own owner, `read:all` and `cancel:all` (which
-/// include `read` and `cancel`) with those of all. `admin` includes the others.
-enum class api_scope : std::uint8_t { submit, read, cancel, admin, read_all, cancel_all };
-DAVIT_ENUM_TEXT(api_scope, 6, "submit", "read", "cancel", "admin", "read:all", "cancel:all")
+/// include `read` and `cancel`) with those of all. `metrics`: read the agent's metrics, which count everybody's tasks;
+/// `read:all` includes it. `admin` includes the others.
+enum class api_scope : std::uint8_t { submit, read, cancel, admin, read_all, cancel_all, metrics };
+DAVIT_ENUM_TEXT(api_scope, 7, "submit", "read", "cancel", "admin", "read:all", "cancel:all", "metrics")
 
 /// One token, as the file has it: what is shown to the API is `davit_<id>_<secret>`, and only the id and a salted
 /// SHA-256 of the secret (256 random bits) are kept.

@@ -83,6 +83,10 @@ using store_actor = caf::typed_actor<
   caf::result<std::vector<task_event>>(events_atom, std::int64_t, task_id, std::string, std::uint32_t),
   // Count unfinished tasks; the count of a long queue may be some seconds old.
   caf::result<task_counts>(count_atom),
+  // The same of one owner.
+  caf::result<task_counts>(count_atom, std::string),
+  // The same of so many owners that have the most, and of all others together (`other`).
+  caf::result<std::vector<owner_counts>>(count_atom, std::uint32_t),
   // Check that the database can be read.
   caf::result<void>(ping_atom),
   // Run and commit the gathered writes. (It sends this to itself.)

@@ -212,4 +212,15 @@ bool inspect(Inspector& f, task_counts& x) {
                             f.field("running", x.running));
 }
 
+/// The unfinished tasks of one owner.
+struct owner_counts {
+  std::string owner;
+  task_counts tasks;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, owner_counts& x) {
+  return f.object(x).fields(f.field("owner", x.owner), f.field("tasks", x.tasks));
+}
+
 } // namespace davit

@@ -169,6 +169,7 @@ CAF_ADD_ATOM(davit, davit, grant_atom)
 CAF_ADD_TYPE_ID(davit, (davit::volume_key))
 CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_key>))
 CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_summary>))
+CAF_ADD_TYPE_ID(davit, (std::vector<davit::owner_counts>))
 CAF_ADD_ATOM(davit, davit, volumes_atom)
 
 CAF_END_TYPE_ID_BLOCK(davit)

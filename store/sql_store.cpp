@@ -79,7 +79,7 @@ public:
 
   result<task> get(task_id id) override { return tasks_.get(id); }
   result<task_page> list(const task_query& query) override { return tasks_.list(query); }
-  result<task_counts> counts() override { return tasks_.counts(); }
+  result<std::vector<owner_counts>> counts() override { return tasks_.counts(); }
   result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) override {
     return tasks_.finished_before(before, limit);
   }

@@ -30,7 +30,7 @@ public:
   /// In two statements, however many tasks there are.
   result<task_page> list(const task_query& query);
 
-  result<task_counts> counts();
+  result<std::vector<owner_counts>> counts();
   result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit);
   result<void> forget(const std::vector<task_id>& tasks);
 

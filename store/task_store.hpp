@@ -35,6 +35,17 @@ using result = boost::system::result<T, error>;
   throw std::runtime_error(e.message);
 }
 
+/// Of all owners together.
+inline task_counts sum_of(const std::vector<owner_counts>& owners) {
+  task_counts all;
+  for (const auto& one : owners) {
+    all.queued += one.tasks.queued;
+    all.starting += one.tasks.starting;
+    all.running += one.tasks.running;
+  }
+  return all;
+}
+
 struct new_task {
   task_id id; ///< Made once: accepting the same id again, because an answer was lost, makes no second task.
   task_spec spec;
@@ -175,7 +186,8 @@ public:
   /// The events since the store was opened, or since this was asked last: whoever wrote them, oldest first, a thousand
   /// or so at a time. None: that was all.
   virtual result<std::vector<task_event>> news() = 0;
-  virtual result<task_counts> counts() = 0;
+  /// The unfinished tasks of each owner that has any.
+  virtual result<std::vector<owner_counts>> counts() = 0;
 };
 
 } // namespace davit::store

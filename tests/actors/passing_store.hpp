@@ -76,7 +76,7 @@ public:
     return to_->ended_since(agent, since, after);
   }
   result<std::vector<task_event>> news() override { return to_->news(); }
-  result<task_counts> counts() override { return to_->counts(); }
+  result<std::vector<owner_counts>> counts() override { return to_->counts(); }
 
 private:
   std::unique_ptr<store::task_store> to_;

@@ -6,6 +6,7 @@
 #include "fixture/token_file.hpp"
 #include "json/read.hpp"
 
+#include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <boost/json.hpp>
@@ -34,7 +35,8 @@ struct owners {
               b = tokens.make("b1", "submit,read,cancel", {"--owner", "team-b"}),
               watcher = tokens.make("watcher", "read:all"), stopper = tokens.make("stopper", "cancel:all"),
               only_read = tokens.make("r", "read", {"--owner", "team-a"}),
-              only_submit = tokens.make("s", "submit", {"--owner", "team-a"}), admin = tokens.make("root", "admin");
+              only_submit = tokens.make("s", "submit", {"--owner", "team-a"}), admin = tokens.make("root", "admin"),
+              scraper = tokens.make("prometheus", "metrics");
   test_agent agent{{}, [&](agent_settings& settings) {
                      settings.api_listen = {listen};
                      settings.access.tokens_file = tokens.path;
@@ -181,4 +183,92 @@ TEST_CASE_METHOD(owners, "a stream of events tells an owner of its own tasks, al
   for (auto at = told.find("\nid: "); at != std::string::npos; at = told.find("\nid: ", at + 1))
     ++events;
   CHECK(events == 2);
+}
+
+TEST_CASE_METHOD(owners, "who reads its own tasks alone has metrics of those, and learns nothing of others'") {
+  submit(a);
+  ask(a, "POST", "/v1/tasks", with(a_task, "nightly", "second"));
+  auto text = [&](const std::string& token) {
+    auto answer = ask(token, "GET", "/metrics");
+    CHECK(answer.status == 200);
+    return answer.body;
+  };
+  auto of_b = text(b);
+  for (int i = 0; i < 20; ++i)
+    ask(a, "POST", "/v1/tasks", with(a_task, "nightly", std::to_string(i)));
+  CHECK(text(b) == of_b); // whatever another owner does
+  CHECK(of_b.find("\ndavit_tasks{state=\"queued\"} 0\n") != std::string::npos);
+  CHECK(of_b.find("\ndavit_tasks_accepted_total 0\n") != std::string::npos);
+  CHECK(of_b.find("engine") == std::string::npos);
+  submit(b);
+  CHECK(eventually([&] { return text(b).find("\ndavit_tasks{state=\"queued\"} 1\n") != std::string::npos; }));
+  CHECK(text(b).find("\ndavit_tasks_accepted_total 1\n") != std::string::npos);
+  CHECK(text(b).find("team-a") == std::string::npos);
+  for (const auto& token : {a, only_read}) {
+    CHECK(eventually([&] { return text(token).find("\ndavit_tasks{state=\"queued\"} 22\n") != std::string::npos; }));
+    CHECK(text(token).find("davit_http_requests_total") == std::string::npos);
+  }
+  for (const auto& token : {scraper, watcher, admin}) {
+    auto all = text(token);
+    CHECK(all.find("\ndavit_tasks{state=\"queued\"} 23") != std::string::npos);
+    CHECK(all.find("\ndavit_http_requests_total") != std::string::npos);
+    CHECK(all.find("\ndavit_owner_tasks{owner=\"team-a\",state=\"queued\"} 22\n") != std::string::npos);
+    CHECK(all.find("\ndavit_owner_tasks{owner=\"team-b\",state=\"queued\"} 1\n") != std::string::npos);
+  }
+  CHECK(ask(only_submit, "GET", "/metrics").status == 403);
+  CHECK(ask(stopper, "GET", "/metrics").status == 403);
+  CHECK(ask("", "GET", "/metrics").status == 401);
+  for (auto target : {"/v1/tasks", "/v1/events", "/v1/engines"})
+    CHECK(ask(scraper, "GET", target).status == 403);
+}
+
+TEST_CASE("metrics that are open to everyone name no owner") {
+  token_file tokens;
+  auto a = tokens.make("a1", "submit,read", {"--owner", "team-a"});
+  auto listen = listen_address();
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = {listen};
+                     settings.access.tokens_file = tokens.path;
+                     settings.access.open_metrics = true;
+                   }};
+  agent.use_token(a);
+  CHECK(agent.http("POST", "/v1/tasks", {}, a_task).status == 202);
+  agent.use_token("");
+  auto all = agent.http("GET", "/metrics");
+  CHECK(all.status == 200);
+  CHECK(all.body.find("\ndavit_http_requests_total") != std::string::npos);
+  CHECK(all.body.find("team-a") == std::string::npos);
+  CHECK(all.body.find("davit_owner_tasks") == std::string::npos);
+}
+
+TEST_CASE("what a log service says, which may repeat what it was sent, is for who may read all tasks") {
+  token_file tokens;
+  auto reader = tokens.make("r", "submit,read"), watcher = tokens.make("w", "read:all");
+  auto listen = listen_address();
+  test_agent agent{{}, [&](agent_settings& settings) {
+                     settings.api_listen = {listen};
+                     settings.access.tokens_file = tokens.path;
+                     sink_settings sink;
+                     sink.name = "s";
+                     sink.type = sink_type::loki;
+                     sink.url = "http://127.0.0.1:1"; // nobody listens there
+                     settings.logs.sinks = {sink};
+                   }};
+  auto said = [&](const std::string& token) {
+    agent.use_token(token);
+    return std::string{
+      boost::json::parse(agent.http("GET", "/v1/sinks").body).at("sinks").at(0).at("message").as_string()};
+  };
+  agent.use_token(reader);
+  auto answer = agent.http("POST", "/v1/tasks", {}, a_task);
+  REQUIRE(answer.status == 202);
+  attempt_key key{{}, 1};
+  REQUIRE(from_string(std::string{boost::json::parse(answer.body).at("id").as_string()}, key.task));
+  const auto& logs = agent.process().addresses().logs; // a log to send, without an engine
+  caf::anon_send(logs, open_atom_v, key);
+  caf::anon_send(logs, note_atom_v, key, std::string{"a remark"});
+  caf::anon_send(logs, close_atom_v, key, false);
+  CHECK(eventually([&] { return said(watcher).find("127.0.0.1") != std::string::npos; }));
+  CHECK(said(reader).find("read:all shows why") != std::string::npos);
+  CHECK(said(reader).find("127.0.0.1") == std::string::npos);
 }
