@@ -108,6 +108,9 @@ std::vector<std::string> as_docker_has_it(const CLI::App& command, std::vector<s
     auto word = words[i];
     if (word == "--") { // the flags' end, as getopt has it; behind the image it is the task's
       words.erase(words.begin() + static_cast<std::ptrdiff_t>(i));
+      if (i < words.size() && words[i].starts_with('-'))
+        usage("\"" + words[i]
+              + "\" is not an image: after -- comes the image, then its command; write flags before --");
       break;
     }
     if (word.size() < 2 || word.front() != '-')
@@ -241,6 +244,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   if (rest.empty())
     usage("an image is missing: davit run [flags] IMAGE [-- COMMAND...]");
   spec.image = rest.front();
+  if (spec.image.starts_with('-'))
+    usage("\"" + spec.image + "\" is neither a flag nor an image; --help lists the flags");
   rest.erase(rest.begin());
   if (!rest.empty() && rest.front() == "--")
     rest.erase(rest.begin());

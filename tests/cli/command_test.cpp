@@ -99,6 +99,25 @@ TEST_CASE("run without an engine ends with 125, says why, and leaves no task beh
   CHECK(result.out.empty());
 }
 
+TEST_CASE("a flag after -- is an error that says where flags belong, and an unknown flag is no image") {
+  scratch_folder home;
+  for (std::vector<std::string> words : {std::vector<std::string>{"run", "--", "-it", "busybox:test"},
+                                         {"run", "--rm", "--", "--nonsense", "busybox:test"},
+                                         {"run", "-e", "A=1", "--", "--", "busybox:test"},
+                                         {"submit", "--", "-e", "A=1", "busybox:test"}}) {
+    auto result = run_davit(words, home);
+    INFO(words[0] << ' ' << words[2] << ": " << result.err);
+    CHECK(result.exit_code == 125);
+    CHECK(result.err.find("is not an image: after -- comes the image, then its command") != std::string::npos);
+  }
+  auto unknown = run_davit({"run", "--nonsense", "busybox:test"}, home);
+  CHECK(unknown.exit_code == 125);
+  CHECK(unknown.err.find("\"--nonsense\" is neither a flag nor an image") != std::string::npos);
+  for (std::vector<std::string> words : {std::vector<std::string>{"run", "--", "busybox:test", "-it"},
+                                         {"run", "busybox:test", "--", "-it"}}) // that is the command
+    CHECK(run_davit(words, home).err.find("no engine is ready") != std::string::npos);
+}
+
 TEST_CASE("the doctor names what is wrong and how to mend it") {
   scratch_folder home;
   auto result = run_davit({"doctor"}, home);
