@@ -351,6 +351,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     },
     [&store](cancel_atom, find_atom, task_id id) -> caf::result<duration> { return to_caf(store.time_to_kill(id)); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },
+    [&store](find_atom, task_id id, const std::string& owner) -> caf::result<task> {
+      return to_caf(store.get(id, owner));
+    },
     [&store](list_atom, const task_query& query) -> caf::result<task_page> { return to_caf(store.list(query)); },
     [=, &store](list_atom, const std::vector<std::string>& labels, std::uint32_t limit) -> caf::result<task_page> {
       return to_caf(store.next_tasks(context->settings.name, context->settings.private_tasks, labels, limit));

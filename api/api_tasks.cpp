@@ -63,6 +63,7 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
   for (auto& [name, hidden] : spec.secrets)
     if (!hidden.sealed)
       hidden = {self->state.context->secrets->seal(name, hidden.value), true};
+  auto key = spec.dedupe_key;
   self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(spec), who.owner)
     .then(
       [=](const task_receipt& receipt) {
@@ -74,7 +75,12 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
         response.headers.emplace_back("Location", "/v1/tasks/" + id);
         respond(self, client, std::move(response));
       },
-      refuse(self, client));
+      [=, key = std::move(key)](const caf::error& e) {
+        // The other task may have a label that this token may not see.
+        if (e == store_errc::conflict && !who.labels.empty())
+          return respond(self, client, problem(409, "the key \"" + key + "\" was used for another task of this owner"));
+        respond(self, client, problem_of(e));
+      });
 }
 
 } // namespace
@@ -106,8 +112,8 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
 
 void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
                 std::function<void(bool)> then) {
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
-    .then(
+  auto judge = [=](auto asked) {
+    std::move(asked).then(
       [=](const task& found) {
         auto labelled = has_labels(found.spec.labels, who.labels);
         if (labelled && found.owner == who.owner)
@@ -122,6 +128,12 @@ void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_
           respond(self, client, problem_of(make_failure(store_errc::not_found, "there is no task " + to_string(id))));
       },
       refuse(self, client));
+  };
+  const auto& store = self->state.addresses.store;
+  if (allows(who.scopes, others) || allows(who.scopes, api_scope::read_all))
+    judge(self->request(store, caf::infinite, find_atom_v, id));
+  else // another owner's is not found as if it were not there: it takes no longer
+    judge(self->request(store, caf::infinite, find_atom_v, id, who.owner));
 }
 
 void list(self_pointer self, exchange_ptr client, const caller& who) {

@@ -74,6 +74,8 @@ using store_actor = caf::typed_actor<
   caf::result<duration>(cancel_atom, find_atom, task_id),
   // Return one task.
   caf::result<task>(find_atom, task_id),
+  // Return one task of an owner; another owner's is not found.
+  caf::result<task>(find_atom, task_id, std::string),
   // Return a page of tasks.
   caf::result<task_page>(list_atom, task_query),
   // Return the next queued tasks for an engine with these labels, up to a limit.

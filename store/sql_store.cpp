@@ -77,7 +77,7 @@ public:
   result<void> pull_of_image(const image_grant& what, pull_stage stage) override { return grants_.pull(what, stage); }
   result<bool> guards_images() override { return grants_.any(); }
 
-  result<task> get(task_id id) override { return tasks_.get(id); }
+  result<task> get(task_id id, const std::string& owner) override { return tasks_.get(id, owner); }
   result<task_page> list(const task_query& query) override { return tasks_.list(query); }
   result<std::vector<owner_counts>> counts() override { return tasks_.counts(); }
   result<std::vector<task_id>> finished_before(timestamp before, std::uint32_t limit) override {

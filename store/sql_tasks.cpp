@@ -111,13 +111,22 @@ std::pair<std::string, std::vector<std::string>> condition_of(const task_query& 
 
 } // namespace
 
-std::optional<task> sql_tasks::find(const std::string& id) {
-  auto rows = rows_of<task_row>(session_.kept(), "SELECT " + task_columns + " FROM task WHERE id = :id", id);
+template <class Rows>
+std::optional<task> sql_tasks::first_of(Rows rows) {
   if (rows.empty())
     return std::nullopt;
   auto one = task_of(rows.front());
-  one.attempts = attempts_of(id);
+  one.attempts = attempts_of(std::get<0>(rows.front()));
   return one;
+}
+
+std::optional<task> sql_tasks::find(const std::string& id) {
+  return first_of(rows_of<task_row>(session_.kept(), "SELECT " + task_columns + " FROM task WHERE id = :id", id));
+}
+
+std::optional<task> sql_tasks::find(const std::string& id, const std::string& owner) {
+  return first_of(rows_of<task_row>(
+    session_.kept(), "SELECT " + task_columns + " FROM task WHERE id = :id AND owner = :owner", id, owner));
 }
 
 std::vector<attempt> sql_tasks::attempts_of(const std::string& id) {
@@ -128,9 +137,9 @@ std::vector<attempt> sql_tasks::attempts_of(const std::string& id) {
   return all;
 }
 
-result<task> sql_tasks::get(task_id id) {
+result<task> sql_tasks::get(task_id id, const std::string& owner) {
   return session_.guarded<task>([&]() -> result<task> {
-    auto found = find(to_string(id));
+    auto found = owner.empty() ? find(to_string(id)) : find(to_string(id), text_of(owner));
     if (!found)
       return missing(id);
     return std::move(*found);

@@ -18,6 +18,9 @@ public:
   /// The task with its attempts, if it is there.
   std::optional<task> find(const std::string& id);
 
+  /// The same of this owner's tasks alone.
+  std::optional<task> find(const std::string& id, const std::string& owner);
+
   /// The task of an id that is known to be there.
   task load(const std::string& id) { return find(id).value(); }
 
@@ -25,7 +28,7 @@ public:
 
   // Of these each is one transaction, or a part of the batch.
 
-  result<task> get(task_id id);
+  result<task> get(task_id id, const std::string& owner);
 
   /// In two statements, however many tasks there are.
   result<task_page> list(const task_query& query);
@@ -37,6 +40,9 @@ public:
   static error missing(task_id id) { return {errc::not_found, "there is no task " + to_string(id)}; }
 
 private:
+  template <class Rows>
+  std::optional<task> first_of(Rows rows);
+
   sql_session& session_;
 };
 

@@ -169,7 +169,9 @@ public:
   /// limited it.
   virtual result<duration> time_to_kill(task_id id) = 0;
 
-  virtual result<task> get(task_id id) = 0;
+  /// A task; with an `owner`, only if it is this owner's: another's is looked for and not found as if it were not
+  /// there.
+  virtual result<task> get(task_id id, const std::string& owner = {}) = 0;
 
   /// Two statements, however many tasks the page has.
   virtual result<task_page> list(const task_query& query) = 0;

@@ -65,7 +65,7 @@ public:
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
   result<task> cancel(task_id id, std::optional<duration> within) override { return to_->cancel(id, within); }
   result<duration> time_to_kill(task_id id) override { return to_->time_to_kill(id); }
-  result<task> get(task_id id) override { return to_->get(id); }
+  result<task> get(task_id id, const std::string& owner) override { return to_->get(id, owner); }
   result<task_page> list(const task_query& query) override { return to_->list(query); }
   result<std::vector<task_event>>
   events(std::int64_t sequence, task_id only, std::uint32_t limit, const std::string& owner) override {

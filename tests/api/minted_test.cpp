@@ -264,6 +264,23 @@ TEST_CASE_METHOD(minting_agent, "an agent with the key alone lets minted tokens 
   CHECK(audit.find(token.substr(token.rfind('.') + 1)) == std::string::npos);
 }
 
+TEST_CASE_METHOD(minting_agent,
+                 "a token that is bound to a label is not told another task's id, nor the owner's metrics") {
+  auto whole = keys.mint("all", "team-a", "submit,read", "1h"),
+       bound = keys.mint("job", "team-a", "submit,read", "1h", {"--label", "job=17"});
+  constexpr auto with_key = R"({"image":"busybox:test","command":["true"],"dedupe_key":"nightly"})";
+  auto id = submit(whole, with_key);
+  auto refused = ask(bound, "POST", "/v1/tasks", with_key); // its task would have the label
+  CHECK(refused.status == 409);
+  CHECK(refused.body.find(id) == std::string::npos);
+  CHECK(refused.body.find("nightly") != std::string::npos);
+  auto told = ask(whole, "POST", "/v1/tasks", R"({"image":"busybox:test","command":["false"],"dedupe_key":"nightly"})");
+  CHECK(told.status == 409);
+  CHECK(told.body.find(id) != std::string::npos);
+  CHECK(ask(whole, "GET", "/metrics").status == 200);
+  CHECK(ask(bound, "GET", "/metrics").status == 403);
+}
+
 TEST_CASE_METHOD(minting_agent, "a token that is bound to a label has only tasks with this label") {
   auto bound = keys.mint("job", "team-a", "submit,read,cancel,read:all,cancel:all", "1h", {"--label", "job=17"}),
        free = keys.mint("team", "team-a", "submit,read,cancel", "1h");

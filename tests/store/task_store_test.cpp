@@ -93,6 +93,24 @@ TEST_CASE_METHOD(store_fixture, "pages and filters") {
   CHECK(sum_of(*store->counts()).queued == 6);
 }
 
+TEST_CASE_METHOD(store_fixture, "an owner's task is there for this owner, and for others as if it were not") {
+  auto of_a = accept(0, {}, "", "", "a"), of_b = accept(0, {}, "", "", "b");
+  accept(0, {}, "", "", "b");
+  CHECK(store->get(of_a, "a")->id == of_a);
+  CHECK(store->get(of_a)->owner == "a");
+  auto others = store->get(of_b, "a"), missing = store->get(uuid::make_v7(), "a");
+  REQUIRE((others.has_error() && missing.has_error()));
+  CHECK(others.error().code == errc::not_found);
+  CHECK(others.error().message == "there is no task " + to_string(of_b));
+  REQUIRE(claim({{"e", "id", {}, 1, 1}}).size() == 1);
+  auto counts = store->counts();
+  REQUIRE(counts->size() == 2);
+  CHECK(counts->front().owner == "a");
+  CHECK(counts->front().tasks.starting == 1);
+  CHECK(counts->front().tasks.queued == 0);
+  CHECK(counts->back().tasks.queued == 2);
+}
+
 TEST_CASE_METHOD(store_fixture, "a batch happens as a whole or not at all") {
   task_id id;
   REQUIRE(store->batch([&] { id = accept(); }).has_value());
