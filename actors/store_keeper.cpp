@@ -4,6 +4,7 @@
 #include "actors/disk.hpp"
 #include "actors/metrics.hpp"
 #include "actors/owner_totals.hpp"
+#include "policy/placement.hpp"
 #include "policy/profiles.hpp"
 #include "store/task_store.hpp"
 
@@ -219,6 +220,16 @@ std::optional<caf::error> count_tasks(self_pointer self, const agent_context& co
   return std::nullopt;
 }
 
+/// What a task's engine must offer: a profile that the policy has nothing against, with all its ceilings.
+std::string label_for(const task_spec& spec, const agent_context& context) {
+  const auto& settings = context.settings;
+  if (settings.policy.profiles.empty())
+    return label_wanted(spec);
+  auto widest = widest_profile(settings.engines, settings.policy.profile, spec);
+  auto least = context.policy->least_profile(spec, std::min(widest, spec.profile.value_or(widest)));
+  return least ? label_of(*least) : label_wanted(spec);
+}
+
 store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open) {
   auto opened = open(context->settings.store_url);
   if (!opened) {
@@ -240,9 +251,12 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       auto created = std::make_shared<bool>(false);
       const auto& settings = context->settings;
       // Made here, and not when it is run: that may be twice.
-      store::new_task made{
-        uuid::make_v7(),      spec, settings.private_tasks ? settings.name : "", std::chrono::system_clock::now(),
-        {label_wanted(spec)}, owner};
+      store::new_task made{uuid::make_v7(),
+                           spec,
+                           settings.private_tasks ? settings.name : "",
+                           std::chrono::system_clock::now(),
+                           {label_for(spec, *context)},
+                           owner};
       return write<task_receipt>(
         self,
         [=, &store, made = std::move(made)]() -> store::result<task_receipt> {

@@ -33,8 +33,9 @@ std::string owned_volume(std::string_view fleet, std::string_view owner, std::st
 }
 
 void own_volumes(task_spec& spec, const std::string& fleet, const std::string& owner, const policy& rules) {
+  auto profile = spec.profile.value_or(rules.settings().profile);
   for (auto& one : spec.mounts)
-    if (one.type == mount_type::volume && !one.source.empty() && !rules.shares_volume(one.source))
+    if (one.type == mount_type::volume && !one.source.empty() && !rules.shares_volume(one.source, profile))
       one.source = owned_volume(fleet, owner, one.source);
 }
 

@@ -25,7 +25,7 @@ std::optional<lapse> find_lapse(api_state& state, const exchange_ptr& client) {
   if (!why)
     return std::nullopt;
   // It was somebody's who was let in: its line is not left out among those of nobody.
-  static const caller unknown{"", "a token that was revoked", {api_scope::read}, {}, {}};
+  static const caller unknown{"", "a token that was revoked", {api_scope::read}, {}, {}, {}};
   return lapse{last.known ? &last.known->who : &unknown, *why};
 }
 

@@ -47,8 +47,8 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
       return respond(self, client,
                      problem(403, "this token is for tasks with the label " + name + '=' + value, "labels." + name));
   const auto& settings = self->state.context->settings;
-  auto judged
-    = self->state.context->policy->judge(spec, widest_profile(settings.engines, settings.policy.profile, spec));
+  auto judged = self->state.context->policy->judge(
+    spec, widest_profile(settings.engines, settings.policy.profile, spec), who.limits);
   if (auto own = spec.secrets.find(registry_secret);
       own != spec.secrets.end() && !own->second.sealed
       && transport::registry_credentials::names_helpers(own->second.value))
@@ -59,6 +59,7 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
     return respond(self, client, policy_problem(judged.violations));
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
+  keep_limits(spec, judged.effective, who.limits.ceilings);
   // From here on nobody sees them but the attempt's executor.
   for (auto& [name, hidden] : spec.secrets)
     if (!hidden.sealed)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "messages/access.hpp"
+#include "policy/ceilings.hpp"
 
 #include <algorithm>
 #include <map>
@@ -18,6 +19,7 @@ struct caller {
   std::string name;  ///< `token NAME`, `uid 1000 (pid 77)`, `loopback`
   std::vector<api_scope> scopes;
   std::optional<policy_profile> profile;
+  caller_limits limits;
   task_labels labels; ///< Only tasks with all of these labels exist for it, and its own tasks get them.
 };
 

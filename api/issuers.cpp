@@ -60,6 +60,9 @@ std::optional<identity> issuer::identity_of(const token_claims& claims, std::str
   known.who.owner = settings_.name + '/' + *owner; // no other owner has a slash
   known.who.scopes = settings_.scopes;
   known.who.profile = settings_.profile;
+  known.who.limits.whose = "the issuer " + settings_.name;
+  if (why = read_ceilings(settings_.ceilings, known.who.limits.ceilings); !why.empty())
+    return std::nullopt;
   known.subject = "issuer " + settings_.name + ' ' + subject;
   known.expires_at = *claims.expires_at + clock_leeway;
   return known;

@@ -58,6 +58,8 @@ identity identity_of(const minted_claims& claims, const std::string& key_id) {
   known.who.owner = claims.owner;
   known.who.scopes = claims.scopes;
   known.who.profile = claims.profile;
+  known.who.limits
+    = {"the minted token " + claims.sub, claims.ceilings.value_or(named_ceilings{}), claims.volumes_allow};
   known.who.labels = claims.labels;
   known.subject = "minted " + claims.owner + ' ' + claims.sub;
   known.expires_at = timestamp{std::chrono::seconds{claims.exp}};

@@ -53,6 +53,8 @@ struct minted_claims {
   std::vector<api_scope> scopes;
   std::optional<policy_profile> profile;
   task_labels labels;
+  std::optional<named_ceilings> ceilings;                ///< As a listed token's.
+  std::optional<std::vector<std::string>> volumes_allow; ///< As a listed token's.
 
   static constexpr std::string_view issuer = "davit";
 };
@@ -61,7 +63,8 @@ template <class Inspector>
 bool inspect(Inspector& f, minted_claims& x) {
   return f.object(x).fields(f.field("iss", x.iss), f.field("aud", x.aud), f.field("sub", x.sub), f.field("jti", x.jti),
                             f.field("iat", x.iat), f.field("exp", x.exp), f.field("owner", x.owner),
-                            f.field("scopes", x.scopes), f.field("profile", x.profile), f.field("labels", x.labels));
+                            f.field("scopes", x.scopes), f.field("profile", x.profile), f.field("labels", x.labels),
+                            f.field("ceilings", x.ceilings), f.field("volumes_allow", x.volumes_allow));
 }
 
 /// Why nobody may have a token that says this; empty: somebody may. Looks at no time.

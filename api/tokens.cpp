@@ -30,7 +30,8 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 } // namespace
 
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
-                     std::optional<timestamp> expires_at, std::string owner) {
+                     std::optional<timestamp> expires_at, std::string owner, std::optional<named_ceilings> ceilings,
+                     std::optional<std::vector<std::string>> volumes_allow) {
   new_token made;
   auto secret = encoding::hex(secrets::random_bytes(32));
   made.entry = {encoding::hex(secrets::random_bytes(6)),
@@ -41,7 +42,9 @@ new_token make_token(std::string name, std::vector<api_scope> scopes, std::optio
                 "",
                 std::chrono::system_clock::now(),
                 expires_at,
-                std::move(owner)};
+                std::move(owner),
+                ceilings,
+                std::move(volumes_allow)};
   made.entry.hash = hash_of(made.entry.salt, secret);
   made.text = "davit_" + made.entry.id + "_" + secret;
   return made;

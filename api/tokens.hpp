@@ -18,7 +18,9 @@ struct new_token {
 
 /// Throws std::runtime_error if the system has no random numbers to give.
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
-                     std::optional<timestamp> expires_at, std::string owner = {});
+                     std::optional<timestamp> expires_at, std::string owner = {},
+                     std::optional<named_ceilings> ceilings = {},
+                     std::optional<std::vector<std::string>> volumes_allow = {});
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted);
 

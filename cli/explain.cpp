@@ -1,5 +1,6 @@
 #include "cli/explain.hpp"
 
+#include "api/tokens.hpp"
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 #include "json/read.hpp"
@@ -10,8 +11,24 @@
 
 namespace davit {
 
+namespace {
+
+/// What the token of this name holds its tasks to.
+api_token find_token(const std::string& file, const std::string& name) {
+  std::string wrong;
+  auto list = file.empty() ? std::nullopt : token_list::load(file, wrong);
+  if (!list)
+    usage("--token: " + (file.empty() ? "the configuration has no api.tokens-file" : wrong));
+  for (auto& one : list->tokens)
+    if (one.name == name)
+      return std::move(one);
+  usage("--token: " + file + " has no token with the name " + name);
+}
+
+} // namespace
+
 int explain_policy(const configuration& config, const std::string& text, std::optional<policy_profile> named,
-                   bool as_json) {
+                   const std::string& token, bool as_json) {
   auto spec = json::read<task_spec>(std::string_view{text}, json::unknown_fields::refuse);
   if (!spec)
     usage("the task spec: " + spec.error().text());
@@ -20,7 +37,14 @@ int explain_policy(const configuration& config, const std::string& text, std::op
   if (!rules)
     usage(wrong);
   auto profile = named.value_or(widest_profile(config.agent.engines, config.agent.policy.profile, *spec));
-  auto judged = rules->judge(*spec, profile);
+  caller_limits limits;
+  if (!token.empty()) {
+    auto known = find_token(config.agent.access.tokens_file, token);
+    if (known.profile)
+      spec->profile = std::min(spec->profile.value_or(*known.profile), *known.profile);
+    limits = {"the token " + token, known.ceilings.value_or(named_ceilings{}), known.volumes_allow};
+  }
+  auto judged = rules->judge(*spec, profile, limits);
   auto least = least_profile(*spec);
   if (as_json) {
     std::cout << json_for_stdout(

@@ -9,8 +9,9 @@
 namespace davit {
 
 /// Judges the task spec (JSON) as the agent of this configuration would, for its widest engine or for the profile that
-/// is named, and prints the verdict. 0: allowed; 1: refused. Throws a command_failure if it is not a valid task spec.
+/// is named, and for the token of this name if there is one, and prints the verdict. 0: allowed; 1: refused. Throws a
+/// command_failure if it is not a valid task spec.
 int explain_policy(const configuration& config, const std::string& text, std::optional<policy_profile> named,
-                   bool as_json);
+                   const std::string& token, bool as_json);
 
 } // namespace davit

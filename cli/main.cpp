@@ -208,6 +208,7 @@ int dispatch(int argc, char** argv) {
   explain_command->add_option("spec", spec_file, "A task spec as JSON; - for standard input")->required();
   explain_command->add_option("--config-file", file, "The agent's configuration");
   explain_command->add_option("--profile", profile, "Judge by this profile: restricted, baseline or privileged");
+  explain_command->add_option("--token", name, "Judge as for the token of this name in api.tokens-file");
   auto token_command = app.add_subcommand("token", "Manage the tokens that may call an agent's API");
   token_command->require_subcommand(1);
   auto create_token_command = token_command->add_subcommand("create", "Make a token and print it");
@@ -223,6 +224,8 @@ int dispatch(int argc, char** argv) {
     "--owner", owner, "Whose tasks its tasks are, such as a team; all tokens of an owner see the same tasks");
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
   create_token_command->add_option("--expires", expires, "Expire the token after this time, such as 720h");
+  new_token_flags token_flags;
+  add_limit_options(*create_token_command, token_flags.ceilings, token_flags.volumes);
   auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
   auto revoke_token_command = token_command->add_subcommand("revoke", "Revoke a token");
   revoke_token_command->add_option("name", name, "Its name or id")->required();
@@ -275,7 +278,8 @@ int dispatch(int argc, char** argv) {
       usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has "
             "api.tokens-file");
     if (*create_token_command)
-      return create_token(tokens_file, name, scopes, profile, expires, owner);
+      return create_token(tokens_file,
+                          {name, profile, owner, expires, scopes, token_flags.ceilings, token_flags.volumes});
     return *list_tokens_command ? list_tokens(tokens_file, as_json) : revoke_token(tokens_file, name);
   }
   if (*explain_command) {
@@ -290,7 +294,7 @@ int dispatch(int argc, char** argv) {
         usage("--profile: must be " + expected_text(value));
       named = value;
     }
-    return explain_policy(config, read_file_or_stdin(spec_file, "the task spec"), named, as_json);
+    return explain_policy(config, read_file_or_stdin(spec_file, "the task spec"), named, name, as_json);
   }
   if (*version_command) {
     std::cout << (as_json ? R"({"version":")" DAVIT_VERSION "\"}" : "davit " DAVIT_VERSION) << '\n';

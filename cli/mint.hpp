@@ -16,7 +16,11 @@ struct mint_flags {
   std::string key_file, config_file; ///< The configuration names the file, if no flag does.
   std::string name, owner, profile, expires, key_id;
   std::vector<std::string> scopes, labels; ///< `name=value` each.
+  std::vector<std::string> ceilings, volumes;
 };
+
+/// Adds `--ceiling` and `--shared-volume`, of commands that make tokens.
+void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, std::vector<std::string>& volumes);
 
 /// Adds `mint`, `create-key`, `list-keys` and `remove-key` to `davit token`.
 void add_mint_commands(CLI::App& token, mint_flags& flags);

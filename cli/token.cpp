@@ -5,6 +5,7 @@
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 #include "json/write.hpp"
+#include "policy/policy.hpp"
 
 #include <algorithm>
 #include <fcntl.h>
@@ -63,23 +64,38 @@ std::optional<policy_profile> read_profile(const std::string& name) {
   return value;
 }
 
-int create_token(const std::filesystem::path& file, const std::string& name,
-                 const std::vector<std::string>& scope_names, const std::string& profile_name,
-                 const std::string& expires, const std::string& owner) {
+std::optional<named_ceilings> read_ceiling_flags(const std::vector<std::string>& texts) {
+  named_ceilings ceilings;
+  if (auto wrong = read_ceilings(texts, ceilings); !wrong.empty())
+    usage("--ceiling: " + wrong);
+  return texts.empty() ? std::nullopt : std::optional{ceilings};
+}
+
+std::optional<std::vector<std::string>> read_volume_flags(const std::vector<std::string>& patterns) {
+  for (const auto& one : patterns)
+    if (auto wrong = check_regex(one); !wrong.empty())
+      usage("--shared-volume: \"" + one + "\" is not a valid RE2 pattern: " + wrong);
+  return patterns.empty() ? std::nullopt : std::optional{patterns};
+}
+
+int create_token(const std::filesystem::path& file, const new_token_flags& flags) {
+  const auto& name = flags.name;
   if (name.empty() || !api::is_plain_name(name))
     usage("the token's name: letters, digits, dot, underscore, hyphen and @ only");
-  if (!api::is_plain_name(owner) || owner == "loopback")
+  if (!api::is_plain_name(flags.owner) || flags.owner == "loopback")
     usage("--owner: letters, digits, dot, underscore, hyphen and @ only, and not \"loopback\"");
-  auto scopes = read_scopes(scope_names);
-  auto profile = read_profile(profile_name);
+  auto scopes = read_scopes(flags.scopes);
+  auto profile = read_profile(flags.profile);
+  auto ceilings = read_ceiling_flags(flags.ceilings);
+  auto volumes = read_volume_flags(flags.volumes);
   std::optional<timestamp> expires_at;
-  if (!expires.empty())
-    expires_at = std::chrono::system_clock::now() + read_duration(expires, "--expires");
+  if (!flags.expires.empty())
+    expires_at = std::chrono::system_clock::now() + read_duration(flags.expires, "--expires");
   file_lock lock{file};
   auto list = load(file, true);
   if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
     usage("there is already a token with the name " + name + "; revoke it first, or use another name");
-  auto made = make_token(name, std::move(scopes), profile, expires_at, owner);
+  auto made = make_token(name, std::move(scopes), profile, expires_at, flags.owner, ceilings, std::move(volumes));
   list.tokens.push_back(std::move(made.entry));
   save(list, file);
   std::cout << made.text << '\n';
@@ -89,14 +105,15 @@ int create_token(const std::filesystem::path& file, const std::string& name,
 
 int list_tokens(const std::filesystem::path& file, bool as_json) {
   auto list = load(file, false);
-  std::vector<std::vector<std::string>> rows{{"ID", "NAME", "OWNER", "SCOPES", "PROFILE", "CREATED", "EXPIRES"}};
+  std::vector<std::vector<std::string>> rows{
+    {"ID", "NAME", "OWNER", "SCOPES", "PROFILE", "CEILINGS", "CREATED", "EXPIRES"}};
   for (auto& one : list.tokens) {
     std::string scopes;
     for (auto scope : one.scopes)
       scopes += (scopes.empty() ? "" : ",") + to_string(scope);
     rows.push_back({one.id, printable(one.name), printable(one.owner), scopes,
-                    one.profile ? to_string(*one.profile) : "", format_timestamp(one.created_at),
-                    one.expires_at ? format_timestamp(*one.expires_at) : "never"});
+                    one.profile ? to_string(*one.profile) : "", one.ceilings ? to_string(*one.ceilings) : "",
+                    format_timestamp(one.created_at), one.expires_at ? format_timestamp(*one.expires_at) : "never"});
     one.salt.clear();
     one.hash.clear();
     if (as_json)

@@ -27,12 +27,19 @@ private:
 std::vector<api_scope> read_scopes(const std::vector<std::string>& names);
 std::optional<policy_profile> read_profile(const std::string& name);
 
+/// What --ceiling and --shared-volume say of a token's tasks; none: nothing. Throw a command_failure.
+std::optional<named_ceilings> read_ceiling_flags(const std::vector<std::string>& texts);
+std::optional<std::vector<std::string>> read_volume_flags(const std::vector<std::string>& patterns);
+
+struct new_token_flags {
+  std::string name, profile, owner;
+  std::string expires; ///< A duration from now; empty: never.
+  std::vector<std::string> scopes, ceilings, volumes;
+};
+
 /// Makes a token, adds it to the file (which is made if it is not there), and prints it: the one time that it can be
-/// seen. `expires`: a duration from now; empty: never. `owner`: whose tasks its tasks are; empty: the token's alone.
-/// Throws a command_failure.
-int create_token(const std::filesystem::path& file, const std::string& name,
-                 const std::vector<std::string>& scope_names, const std::string& profile_name,
-                 const std::string& expires, const std::string& owner);
+/// seen. Throws a command_failure.
+int create_token(const std::filesystem::path& file, const new_token_flags& flags);
 
 int list_tokens(const std::filesystem::path& file, bool as_json);
 

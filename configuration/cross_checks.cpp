@@ -86,6 +86,9 @@ void check_policy(const policy_settings& rules, mistake_list& mistakes) {
   compare("pids", rules.defaults.pids, rules.ceilings.pids);
   compare("shm", rules.defaults.shm, rules.ceilings.shm);
   compare("timeout", rules.default_timeout, rules.max_timeout);
+  for (const auto& one : rules.profiles)
+    if (policy_profile profile{}; !from_string(one.name, profile))
+      mistakes.add("davit.policy.profiles." + one.name, "is not a profile; the name must be " + expected_text(profile));
 }
 
 void check_label_limits(const std::vector<label_limit>& limits, mistake_list& mistakes) {

@@ -13,7 +13,7 @@ namespace {
 using dictionary = caf::config_value::dictionary;
 
 const std::string engines_group = "davit.engines", sinks_group = "davit.logs.sinks",
-                  issuers_group = "davit.api.issuers";
+                  issuers_group = "davit.api.issuers", profiles_group = "davit.policy.profiles";
 
 /// The names that may stand in a group of davit's: options and groups.
 std::set<std::string> names_in(const std::string& group) {
@@ -27,6 +27,7 @@ std::set<std::string> names_in(const std::string& group) {
   take(engines_group);
   take(sinks_group);
   take(issuers_group);
+  take(profiles_group);
   return names;
 }
 
@@ -92,6 +93,8 @@ void file_reader::read_davit(const std::string& name, const caf::config_value& v
     return read_groups(name, value, sinks_, sink_options());
   if (name == issuers_group)
     return read_groups(name, value, issuers_, issuer_options());
+  if (name == profiles_group)
+    return read_groups(name, value, profiles_, profile_options());
   auto inside = names_in(name);
   if (!inside.empty()) {
     auto group = caf::get_if<dictionary>(&value);
@@ -154,6 +157,8 @@ agent_settings file_reader::finish() {
     agent_.logs.sinks.push_back(std::move(sink));
   for (auto& [name, issuer] : issuers_)
     agent_.access.issuers.push_back(std::move(issuer));
+  for (auto& [name, profile] : profiles_)
+    agent_.policy.profiles.push_back(std::move(profile));
   return std::move(agent_);
 }
 

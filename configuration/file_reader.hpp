@@ -55,6 +55,7 @@ private:
   std::map<std::string, engine_settings> engines_;
   std::map<std::string, sink_settings> sinks_;
   std::map<std::string, issuer_settings> issuers_;
+  std::map<std::string, profile_settings> profiles_;
 };
 
 } // namespace davit

@@ -314,6 +314,49 @@ const std::vector<option<engine_settings>>& engine_options() {
   return all;
 }
 
+const std::vector<option<profile_settings>>& profile_options() {
+  using profile = profile_settings;
+  using most = named_ceilings;
+  auto ceiling = [](auto member) { return at(&profile::ceilings, member); };
+  static const std::string unset = "as policy.ceilings says";
+  static const std::vector<option<profile_settings>> all{
+    {"cpus", ceiling(&most::cpus), "As policy.ceilings.cpus.", {.least = 0.01, .most = 10'000.0, .unset = unset}},
+    {"memory", ceiling(&most::memory), "As policy.ceilings.memory.", {.least = 6_m, .unset = unset}},
+    {"pids", ceiling(&most::pids), "As policy.ceilings.pids.", {.least = 1, .unset = unset}},
+    {"shm", ceiling(&most::shm), "As policy.ceilings.shm.", {.least = byte_size{1}, .unset = unset}},
+    {"timeout", ceiling(&most::timeout), "As policy.ceilings.timeout.", {.least = 1s, .unset = unset}},
+    {"stop-timeout",
+     ceiling(&most::stop_timeout),
+     "As policy.ceilings.stop-timeout.",
+     {.least = duration{0}, .unset = unset}},
+    {"queue-timeout",
+     ceiling(&most::queue_timeout),
+     "As policy.ceilings.queue-timeout.",
+     {.least = 1s, .unset = unset}},
+    {"pull-timeout", ceiling(&most::pull_timeout), "As policy.ceilings.pull-timeout.", {.least = 1s, .unset = unset}},
+    {"priority",
+     ceiling(&most::priority),
+     "As policy.ceilings.priority.",
+     {.least = 0, .most = std::numeric_limits<std::int32_t>::max(), .unset = unset}},
+    {"attempts", ceiling(&most::attempts), "As policy.ceilings.attempts.", {.least = 3, .most = 100, .unset = unset}},
+    {"backoff", ceiling(&most::backoff), "As policy.ceilings.backoff.", {.least = 1min, .unset = unset}},
+    {"mounts", ceiling(&most::mounts), "As policy.ceilings.mounts.", {.unset = unset}},
+    {"mounts-size", ceiling(&most::mounts_size), "As policy.ceilings.mounts-size.", {.unset = unset}},
+    {"env", ceiling(&most::env), "As policy.ceilings.env.", {.unset = unset}},
+    {"env-size", ceiling(&most::env_size), "As policy.ceilings.env-size.", {.unset = unset}},
+    {"labels", ceiling(&most::labels), "As policy.ceilings.labels.", {.unset = unset}},
+    {"labels-size", ceiling(&most::labels_size), "As policy.ceilings.labels-size.", {.unset = unset}},
+    {"hosts", ceiling(&most::hosts), "As policy.ceilings.hosts.", {.unset = unset}},
+    {"hosts-size", ceiling(&most::hosts_size), "As policy.ceilings.hosts-size.", {.unset = unset}},
+    {"entries", ceiling(&most::entries), "As policy.ceilings.entries.", {.unset = unset}},
+    {"volumes-allow",
+     at(&profile::volumes_allow),
+     "As policy.volumes.allow.",
+     {.unset = "as policy.volumes.allow says"}},
+  };
+  return all;
+}
+
 const std::vector<option<issuer_settings>>& issuer_options() {
   using issuer = issuer_settings;
   static const std::vector<option<issuer_settings>> all{
@@ -348,6 +391,11 @@ const std::vector<option<issuer_settings>>& issuer_options() {
      at(&issuer::profile),
      "The widest policy profile for its tasks: \"restricted\", \"baseline\" or \"privileged\".",
      {.unset = "the policy's"}},
+    {"ceilings",
+     at(&issuer::ceilings),
+     "Ceilings of its tasks, such as [\"memory=4g\", \"timeout=1h\"], by the names of policy.ceilings, where they are "
+     "lower.",
+     {.format = &ceiling_text}},
     {"require",
      at(&issuer::require),
      "Rules claim=pattern, such as \"project_path=group/.*\". Each must hold: a value of the claim must match the RE2 "

@@ -90,6 +90,8 @@ struct option {
 const std::vector<option<agent_settings>>& agent_options();
 /// Below `davit.engines.NAME`.
 const std::vector<option<engine_settings>>& engine_options();
+/// Below `davit.policy.profiles.NAME`.
+const std::vector<option<profile_settings>>& profile_options();
 /// Below `davit.api.issuers.NAME`.
 const std::vector<option<issuer_settings>>& issuer_options();
 /// Below `davit.logs.sinks.NAME`.

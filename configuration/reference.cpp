@@ -98,6 +98,13 @@ std::string default_configuration() {
                    + "# Identity providers whose tokens may call the API: one group for each. You choose its name.\n";
       writer.write_example("issuers", "gitlab", issuer_options());
     }
+    if (one->name.starts_with("policy.ceilings.") && !(one + 1)->name.starts_with("policy.ceilings.")) {
+      writer.close();
+      writer.text
+        += writer.indent()
+         + "# What is otherwise for tasks that are judged by a profile: restricted, baseline or privileged.\n";
+      writer.write_example("profiles", "restricted", profile_options());
+    }
   }
   // `logs` is the last group, and still open.
   writer.text
@@ -131,6 +138,11 @@ std::string configuration_reference() {
        + "\n## In the group `davit.logs.sinks.NAME`\nOne group for each sink: a place where davit sends "
          "logs, in addition to the agent's disk. You choose its name.\n\n"
        + table(sink_options())
+       + "\n## In the group `davit.policy.profiles.NAME`\nOne group for each profile whose tasks have other ceilings "
+         "or shared volumes than `policy.ceilings` and `policy.volumes.allow` say.\nThe name is `restricted`, "
+         "`baseline` "
+         "or `privileged`.\n\n"
+       + table(profile_options())
        + "\n## In the group `davit.api.issuers.NAME`\nOne group for each identity provider whose tokens may call the "
          "API (docs/security.md). You choose its name.\n\n"
        + table(issuer_options());

@@ -1,5 +1,6 @@
 #include "configuration/text_formats.hpp"
 
+#include "policy/ceilings.hpp"
 #include "transport/endpoint.hpp"
 #include "shipping/log_format.hpp"
 
@@ -100,6 +101,11 @@ std::string wrong_log_format(const std::string& text) {
   return text == "text" || text == "json" ? "" : "must be \"text\" or \"json\", not " + quoted(text);
 }
 
+std::string wrong_ceiling(const std::string& text) {
+  named_ceilings none;
+  return read_ceiling(text, none);
+}
+
 } // namespace
 
 const text_format any_text{"", wrong_text};
@@ -113,6 +119,7 @@ const text_format keys_url{"https://host:port/path", wrong_keys_url};
 const text_format store_url{"sqlite:///path or postgresql://user@host/database", wrong_store_url};
 const text_format name_template{"a template", wrong_name_template};
 const text_format engine_label{"not beginning with davit.", wrong_label};
+const text_format ceiling_text{"a ceiling such as memory=4g", wrong_ceiling};
 const text_format drain_action{"leave or stop", wrong_drain_action};
 const text_format log_format{"text or json", wrong_log_format};
 

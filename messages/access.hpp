@@ -1,6 +1,7 @@
 // Who may do what with the API.
 #pragma once
 
+#include "messages/ceilings.hpp"
 #include "messages/task.hpp"
 
 #include <optional>
@@ -28,7 +29,9 @@ struct api_token {
   std::string hash;                      ///< Base64.
   timestamp created_at;
   std::optional<timestamp> expires_at;
-  std::string owner; ///< Whose tasks its tasks are; empty: the token's alone.
+  std::string owner;                                     ///< Whose tasks its tasks are; empty: the token's alone.
+  std::optional<named_ceilings> ceilings;                ///< Of its tasks, where they are lower than the policy's.
+  std::optional<std::vector<std::string>> volumes_allow; ///< RE2: of the volumes that all share, those it may use.
 };
 
 template <class Inspector>
@@ -36,7 +39,8 @@ bool inspect(Inspector& f, api_token& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("scopes", x.scopes),
                             f.field("profile", x.profile), f.field("salt", x.salt), f.field("hash", x.hash),
                             f.field("created_at", x.created_at), f.field("expires_at", x.expires_at),
-                            f.field("owner", x.owner));
+                            f.field("owner", x.owner), f.field("ceilings", x.ceilings),
+                            f.field("volumes_allow", x.volumes_allow));
 }
 
 /// One group of `davit.api.issuers`: an identity provider whose tokens (OpenID Connect) let callers in.
@@ -51,6 +55,7 @@ struct issuer_settings {
   std::vector<api_scope> scopes{api_scope::submit, api_scope::read, api_scope::cancel};
   std::optional<policy_profile> profile; ///< The widest profile that its tasks may use.
   std::vector<std::string> require;      ///< `claim=pattern`: all must hold.
+  std::vector<std::string> ceilings;     ///< `memory=4g`: of its tasks, where they are lower than the policy's.
 };
 
 /// The `davit.api` group of the configuration, without the listen address.

@@ -1,9 +1,14 @@
 // How much of everything a task spec may name. Pure.
 #pragma once
 
+#include "messages/ceilings.hpp"
 #include "policy/profiles.hpp"
 
 #include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace davit {
 
@@ -27,7 +32,42 @@ struct spec_ceilings {
   std::uint32_t entries = 100; ///< Of each other list and object.
 };
 
+/// Where ceilings come from that are not those of `davit.policy.ceilings`: `the token ci`. By their names.
+using ceiling_origins = std::map<std::string, std::string, std::less<>>;
+
+/// All ceilings that hold for a task.
+struct ceilings_in_force {
+  resource_limits resources;       ///< What is not set has none.
+  std::optional<duration> timeout; ///< None: there is none.
+  spec_ceilings quantities;
+  ceiling_origins origins;
+
+  /// Puts these in place of what is there.
+  void replace(const named_ceilings& by, const std::string& origin);
+  /// Puts those in place that are lower than what is there.
+  void lower(const named_ceilings& to, const std::string& origin);
+
+  /// Behind a refusal: who has set the ceiling; empty: `davit.policy.ceilings`.
+  std::string told(std::string_view name) const;
+};
+
+/// What a caller's tasks are held to beside the policy. It only takes away.
+struct caller_limits {
+  std::string whose; ///< `the token ci`
+  named_ceilings ceilings;
+  std::optional<std::vector<std::string>> volumes; ///< RE2: of the volumes that all owners share, those it may use.
+};
+
 /// What of the spec is over its ceiling. Rules: `limits.` and the field.
-std::vector<violation> check_ceilings(const spec_ceilings& ceilings, const task_spec& spec);
+std::vector<violation> check_ceilings(const ceilings_in_force& ceilings, const task_spec& spec);
+
+/// Reads `memory=4g`, by the names of `davit.policy.ceilings`; says what is wrong with it, or nothing.
+std::string read_ceiling(std::string_view text, named_ceilings& into);
+
+/// Reads several.
+std::string read_ceilings(const std::vector<std::string>& texts, named_ceilings& into);
+
+/// As `read_ceiling` reads them, separated by commas.
+std::string to_string(const named_ceilings& ceilings);
 
 } // namespace davit

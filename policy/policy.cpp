@@ -37,6 +37,7 @@ struct policy::patterns {
   pattern_list allow;
   pattern_list deny;
   pattern_list volumes;
+  std::map<policy_profile, pattern_list> volumes_of; ///< Of profiles that have a list of their own.
   pattern_list labels;
 };
 
@@ -47,15 +48,15 @@ policy::~policy() = default;
 
 std::shared_ptr<const policy> policy::make(policy_settings settings, std::string& error) {
   auto compiled = std::make_unique<patterns>();
-  auto compile = [&](const std::vector<std::string>& texts, pattern_list& into, const char* option) {
+  auto compile = [&](const std::vector<std::string>& texts, pattern_list& into, const std::string& option) {
     for (const auto& text : texts) {
       if (text.find_first_not_of(" \t") == std::string::npos) {
-        error = std::string{option} + ": a blank pattern would match nothing or everything; remove it";
+        error = option + ": a blank pattern would match nothing or everything; remove it";
         return false;
       }
       into.push_back(std::make_unique<RE2>(text, quiet()));
       if (!into.back()->ok()) {
-        error = std::string{option} + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
+        error = option + ": \"" + text + "\" is not a valid RE2 pattern: " + into.back()->error();
         return false;
       }
     }
@@ -66,6 +67,13 @@ std::shared_ptr<const policy> policy::make(policy_settings settings, std::string
       || !compile(settings.volumes_allow, compiled->volumes, "davit.policy.volumes.allow")
       || !compile(settings.labels_allow, compiled->labels, "davit.policy.labels.allow"))
     return nullptr;
+  for (const auto& one : settings.profiles) {
+    policy_profile profile{};
+    if (from_string(one.name, profile) && one.volumes_allow
+        && !compile(*one.volumes_allow, compiled->volumes_of[profile],
+                    "davit.policy.profiles." + one.name + ".volumes-allow"))
+      return nullptr;
+  }
   return std::shared_ptr<const policy>{new policy{std::move(settings), std::move(compiled)}};
 }
 
@@ -101,7 +109,89 @@ void policy::judge_image(judgement& result) const {
     refuse("images.digest", image + " can become another image at any time; name it by its digest (name@sha256:...)");
 }
 
-judgement policy::judge(const task_spec& spec, policy_profile profile) const {
+/// How much it asks for, of what there are ceilings.
+void policy::judge_limits(judgement& result, const task_spec& spec, const ceilings_in_force& ceilings) const {
+  auto& effective = result.effective;
+  auto add = [&](std::string rule, std::string field, std::string value) {
+    result.additions.push_back({std::move(rule), std::move(field), std::move(value)});
+  };
+  auto refuse = [&](std::string rule, std::string field, std::string message) {
+    result.violations.push_back({std::move(rule), std::move(field), std::move(message)});
+  };
+  auto limit = [&](auto member, const char* name, auto least, auto text) {
+    auto& value = effective.resources.*member;
+    if (!value && settings_.defaults.*member) {
+      value = settings_.defaults.*member;
+      add("limits.default", std::string{"resources."} + name, text(*value));
+    }
+    const auto& ceiling = ceilings.resources.*member;
+    if (value && *value < least)
+      refuse(std::string{"limits."} + name, std::string{"resources."} + name, "must be at least " + text(least));
+    else if (ceiling && (!value || *value > *ceiling)) {
+      if (!(spec.resources.*member)) {
+        value = ceiling;
+        add("limits.ceiling", std::string{"resources."} + name, text(*value));
+      } else
+        refuse(std::string{"limits."} + name, std::string{"resources."} + name,
+               text(*value) + " is over the limit of " + text(*ceiling) + ceilings.told(name));
+    }
+  };
+  auto number = [](auto value) {
+    auto text = std::to_string(value);
+    if (text.find('.') != std::string::npos) // 1.500000 is 1.5
+      text.erase(std::max(text.find_last_not_of('0'), text.find('.') + 1) + 1);
+    return text;
+  };
+  auto size = [](byte_size value) { return to_string(value); };
+  limit(&resource_limits::cpus, "cpus", 0.01, number);
+  limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
+  limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
+  if (spec.resources.pids && *spec.resources.pids > most_pids)
+    refuse("limits.pids", "resources.pids", "is over the kernel's maximum of " + std::to_string(most_pids));
+  limit(&resource_limits::shm, "shm", byte_size{1}, size);
+  const auto& longest = ceilings.timeout;
+  if (!effective.timeout && (settings_.default_timeout || longest)) {
+    effective.timeout = settings_.default_timeout ? settings_.default_timeout : longest;
+    if (longest)
+      effective.timeout = std::min(*effective.timeout, *longest);
+    add("limits.default", "timeout", format_duration(*effective.timeout));
+  }
+  if (effective.timeout && effective.timeout->count() <= 0)
+    refuse("limits.timeout", "timeout", "must be more than 0");
+  else if (longest && *effective.timeout > *longest)
+    refuse("limits.timeout", "timeout",
+           format_duration(*effective.timeout) + " is over the limit of " + format_duration(*longest)
+             + ceilings.told("timeout"));
+  for (auto& one : check_ceilings(ceilings, spec))
+    result.violations.push_back(std::move(one));
+}
+
+/// A caller may be kept from volumes that all owners share. Its task may run by a stricter profile than this one, and
+/// nobody knows the caller then.
+void policy::judge_volumes(judgement& result, const caller_limits& limits) const {
+  if (!limits.volumes)
+    return;
+  const auto& mounts = result.effective.mounts;
+  auto matches = [](const std::string& name) {
+    return [&name](const std::string& pattern) { return RE2::FullMatch(name, RE2{pattern, quiet()}); };
+  };
+  auto shared = [&](const std::string& name) {
+    for (auto profile : {policy_profile::restricted, policy_profile::baseline, policy_profile::privileged})
+      if (profile <= *result.effective.profile && shares_volume(name, profile))
+        return true;
+    return false;
+  };
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    const auto& one = mounts[i];
+    if (one.type == mount_type::volume && shared(one.source)
+        && std::none_of(limits.volumes->begin(), limits.volumes->end(), matches(one.source)))
+      result.violations.push_back({"volumes.allow", "mounts[" + std::to_string(i) + "].source",
+                                   "all owners share the volume \"" + one.source + "\", and " + limits.whose
+                                     + " may not use it; name another, which is the owner's own"});
+  }
+}
+
+judgement policy::judge(const task_spec& spec, policy_profile profile, const caller_limits& limits) const {
   if (spec.profile)
     profile = std::min(profile, *spec.profile);
   judgement result;
@@ -144,48 +234,10 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
              + "\" is not allowed; allowed: " + (list.empty() ? "none at all" : list));
   }
   // -- limits ---
-  auto limit = [&](auto member, const char* name, auto least, auto text) {
-    auto& value = effective.resources.*member;
-    if (!value && settings_.defaults.*member) {
-      value = settings_.defaults.*member;
-      add("limits.default", std::string{"resources."} + name, text(*value));
-    }
-    const auto& ceiling = settings_.ceilings.*member;
-    if (value && *value < least)
-      refuse(std::string{"limits."} + name, std::string{"resources."} + name, "must be at least " + text(least));
-    else if (ceiling && (!value || *value > *ceiling)) {
-      if (!(spec.resources.*member)) {
-        value = ceiling;
-        add("limits.ceiling", std::string{"resources."} + name, text(*value));
-      } else
-        refuse(std::string{"limits."} + name, std::string{"resources."} + name,
-               text(*value) + " is over the limit of " + text(*ceiling));
-    }
-  };
-  auto number = [](auto value) {
-    auto text = std::to_string(value);
-    if (text.find('.') != std::string::npos) // 1.500000 is 1.5
-      text.erase(std::max(text.find_last_not_of('0'), text.find('.') + 1) + 1);
-    return text;
-  };
-  auto size = [](byte_size value) { return to_string(value); };
-  limit(&resource_limits::cpus, "cpus", 0.01, number);
-  limit(&resource_limits::memory, "memory", byte_size{6ull << 20}, size); // the engine's own least
-  limit(&resource_limits::pids, "pids", std::int64_t{1}, number);
-  if (spec.resources.pids && *spec.resources.pids > most_pids)
-    refuse("limits.pids", "resources.pids", "is over the kernel's maximum of " + std::to_string(most_pids));
-  limit(&resource_limits::shm, "shm", byte_size{1}, size);
-  if (!effective.timeout && (settings_.default_timeout || settings_.max_timeout)) {
-    effective.timeout = settings_.default_timeout ? settings_.default_timeout : settings_.max_timeout;
-    add("limits.default", "timeout", format_duration(*effective.timeout));
-  }
-  if (effective.timeout && effective.timeout->count() <= 0)
-    refuse("limits.timeout", "timeout", "must be more than 0");
-  else if (settings_.max_timeout && *effective.timeout > *settings_.max_timeout)
-    refuse("limits.timeout", "timeout",
-           format_duration(*effective.timeout) + " is over the limit of " + format_duration(*settings_.max_timeout));
-  for (auto& one : check_ceilings(settings_.quantities, spec))
-    result.violations.push_back(std::move(one));
+  auto most = ceilings(profile);
+  most.lower(limits.ceilings, limits.whose);
+  judge_limits(result, spec, most);
+  judge_volumes(result, limits);
   // -- the rest ---
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos
@@ -233,8 +285,29 @@ judgement policy::judge(const task_spec& spec, policy_profile profile) const {
   return result;
 }
 
-bool policy::shares_volume(const std::string& name) const {
-  return matches_any(name, patterns_->volumes);
+bool policy::shares_volume(const std::string& name, policy_profile profile) const {
+  auto own = patterns_->volumes_of.find(profile);
+  return matches_any(name, own == patterns_->volumes_of.end() ? patterns_->volumes : own->second);
+}
+
+ceilings_in_force policy::ceilings(policy_profile profile) const {
+  ceilings_in_force all{settings_.ceilings, settings_.max_timeout, settings_.quantities, {}};
+  auto name = to_string(profile);
+  for (const auto& one : settings_.profiles)
+    if (one.name == name)
+      all.replace(one.ceilings, "the profile " + name);
+  return all;
+}
+
+std::optional<policy_profile> policy::least_profile(const task_spec& spec, policy_profile widest) const {
+  std::optional<policy_profile> least;
+  for (auto profile : {policy_profile::privileged, policy_profile::baseline, policy_profile::restricted})
+    if (profile <= widest) {
+      if (!judge(spec, profile).violations.empty())
+        break;
+      least = profile;
+    }
+  return least;
 }
 
 std::map<std::string, std::string> policy::container_labels(const std::map<std::string, std::string>& labels) const {
@@ -245,6 +318,18 @@ std::map<std::string, std::string> policy::container_labels(const std::map<std::
       all[name] = value;
   }
   return all;
+}
+
+void keep_limits(task_spec& spec, const task_spec& judged, const named_ceilings& ceilings) {
+  auto keep = [](auto& place, const auto& value, const auto& ceiling) {
+    if (!place && ceiling)
+      place = value;
+  };
+  keep(spec.resources.cpus, judged.resources.cpus, ceilings.cpus);
+  keep(spec.resources.memory, judged.resources.memory, ceilings.memory);
+  keep(spec.resources.pids, judged.resources.pids, ceilings.pids);
+  keep(spec.resources.shm, judged.resources.shm, ceilings.shm);
+  keep(spec.timeout, judged.timeout, ceilings.timeout);
 }
 
 std::string check_regex(const std::string& pattern) {

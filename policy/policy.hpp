@@ -14,6 +14,13 @@
 
 namespace davit {
 
+/// One group of `davit.policy.profiles`: what is otherwise for tasks that are judged by this profile.
+struct profile_settings {
+  std::string name;
+  named_ceilings ceilings; ///< In place of those of `davit.policy.ceilings`.
+  std::optional<std::vector<std::string>> volumes_allow;
+};
+
 /// The `davit.policy` group of the configuration.
 struct policy_settings {
   policy_profile profile = policy_profile::baseline; ///< For engines that name none of their own.
@@ -31,6 +38,7 @@ struct policy_settings {
   spec_ceilings quantities;
   std::optional<duration> default_timeout;
   std::optional<duration> max_timeout;
+  std::vector<profile_settings> profiles;
 };
 
 struct judgement {
@@ -47,11 +55,20 @@ public:
   /// Compiles the patterns. On a mistake returns nothing and says in `error` which pattern and why.
   static std::shared_ptr<const policy> make(policy_settings settings, std::string& error);
 
-  /// Judges a task for an engine with this profile (or for the stricter one that the task names itself). Thread-safe.
-  judgement judge(const task_spec& spec, policy_profile profile) const;
+  /// Judges a task for an engine with this profile (or for the stricter one that the task names itself), and for a
+  /// caller with these limits. Thread-safe.
+  judgement judge(const task_spec& spec, policy_profile profile, const caller_limits& limits = {}) const;
 
-  /// Whether tasks of all owners mount the engine's volume of this name; else each owner has its own. Thread-safe.
-  bool shares_volume(const std::string& name) const;
+  /// The strictest profile such that it and the wider ones, up to `widest`, have nothing against the task; none: the
+  /// widest has. Profiles with other ceilings may allow less than a stricter one. Thread-safe.
+  std::optional<policy_profile> least_profile(const task_spec& spec, policy_profile widest) const;
+
+  /// The ceilings for tasks that are judged by a profile. Thread-safe.
+  ceilings_in_force ceilings(policy_profile profile) const;
+
+  /// Whether tasks of all owners that are judged by this profile mount the engine's volume of this name; else each
+  /// owner has its own. Thread-safe.
+  bool shares_volume(const std::string& name, policy_profile profile) const;
 
   /// The labels of the container of a task with these labels: `davit.label.NAME` for each, and NAME where the operator
   /// allows it. Other programs on the engine act on labels, so a task does not choose them freely. Thread-safe.
@@ -64,10 +81,16 @@ public:
 private:
   struct patterns;
   void judge_image(judgement& result) const;
+  void judge_limits(judgement& result, const task_spec& spec, const ceilings_in_force& ceilings) const;
+  void judge_volumes(judgement& result, const caller_limits& limits) const;
   policy(policy_settings settings, std::unique_ptr<patterns> compiled);
   policy_settings settings_;
   std::unique_ptr<patterns> patterns_;
 };
+
+/// Writes into the spec what the caller's ceilings have changed of what it does not name: whoever judges it later does
+/// not know the caller. `judged`: the spec as it was judged with them.
+void keep_limits(task_spec& spec, const task_spec& judged, const named_ceilings& ceilings);
 
 /// Whether RE2 takes the pattern; empty if so, else its complaint.
 std::string check_regex(const std::string& pattern);

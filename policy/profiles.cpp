@@ -336,13 +336,9 @@ std::optional<policy_profile> least_profile(const task_spec& spec) {
   return std::nullopt;
 }
 
-namespace {
-
 std::string label_of(policy_profile profile) {
   return "davit.profile=" + to_string(profile);
 }
-
-} // namespace
 
 std::vector<std::string> labels_of(policy_profile allowed) {
   std::vector<std::string> labels;

@@ -47,5 +47,6 @@ std::optional<policy_profile> least_profile(const task_spec& spec);
 /// that it allows, a task wants that of the strictest one that allows it. No label of a user's begins like this.
 std::vector<std::string> labels_of(policy_profile allowed);
 std::string label_wanted(const task_spec& spec);
+std::string label_of(policy_profile profile);
 
 } // namespace davit

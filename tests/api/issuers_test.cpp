@@ -72,6 +72,22 @@ std::int64_t in(std::chrono::seconds later) {
 
 } // namespace
 
+TEST_CASE("an issuer's ceilings are those of its tokens") {
+  signing_key key{"ES256", "k"};
+  auto settings = gitlab();
+  settings.ceilings = {"memory=64m", "timeout=1h"};
+  api::issuer_list issuers;
+  issuers.add({settings, std::make_unique<fixed_keys>(key_set_of({key.jwk()}))});
+  std::string why;
+  auto token = api::jwt::parse(key.sign(claims_of()), why);
+  REQUIRE(token);
+  auto judged = issuers.judge(*token, std::chrono::system_clock::now());
+  REQUIRE(judged.known);
+  CHECK(judged.known->who.limits.whose == "the issuer gitlab");
+  CHECK(judged.known->who.limits.ceilings.memory == byte_size{64ull << 20});
+  CHECK(judged.known->who.limits.ceilings.timeout == 1h);
+}
+
 TEST_CASE("a job is let in by its issuer, audience, times and claims") {
   signing_key key{"ES256", "k"};
   api::issuer_list issuers;

@@ -238,6 +238,15 @@ struct minting_agent {
 
 } // namespace
 
+TEST_CASE_METHOD(minting_agent, "a minted token carries ceilings for its tasks") {
+  auto token = keys.mint("nightly", "team-a", "submit,read", "1h", {"--ceiling", "memory=64m"});
+  auto refused = ask(token, "POST", "/v1/tasks", R"({"image":"busybox:test","resources":{"memory":"128m"}})");
+  CHECK(refused.status == 403);
+  CHECK(refused.body.find("over the limit of 64m, the ceiling of the minted token nightly") != std::string::npos);
+  auto id = submit(token);
+  CHECK(ask(token, "GET", "/v1/tasks/" + id).body.find(R"("memory":"64m")") != std::string::npos);
+}
+
 TEST_CASE_METHOD(minting_agent, "an agent with the key alone lets minted tokens in, until their key is removed") {
   auto token = keys.mint("nightly", "team-a", "submit,read,cancel", "1h"),
        other = keys.mint("nightly", "team-b", "submit,read,cancel", "1h");

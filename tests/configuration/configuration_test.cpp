@@ -91,6 +91,30 @@ caf {
   CHECK(agent.policy.max_timeout == 2h);
 }
 
+TEST_CASE("a profile has a group of its own, and no other name has") {
+  auto config
+    = read("davit {\n  policy {\n    profiles {\n      restricted {\n        memory = \"1g\"\n        timeout = "
+           "30min\n        volumes-allow = [\"data-.*\"]\n      }\n      privileged {\n        labels = 5\n      "
+           "}\n    }\n  }\n}\n");
+  CHECK(config.mistakes.empty());
+  REQUIRE(config.agent.policy.profiles.size() == 2);
+  const auto& restricted = config.agent.policy.profiles[1];
+  CHECK(restricted.name == "restricted");
+  CHECK(restricted.ceilings.memory == byte_size{1ull << 30});
+  CHECK(restricted.ceilings.timeout == 30min);
+  CHECK(restricted.volumes_allow == std::vector<std::string>{"data-.*"});
+  CHECK(config.agent.policy.profiles[0].ceilings.labels == 5u);
+  CHECK_FALSE(config.agent.policy.profiles[0].volumes_allow);
+  auto wrong
+    = read("davit {\n  policy {\n    profiles {\n      strict {\n        memory = \"1g\"\n      }\n      baseline "
+           "{\n        memroy = \"1g\"\n        volumes-allow = [\"(\"]\n      }\n    }\n  }\n}\n");
+  CHECK(names(wrong,
+              "davit.conf:4: davit.policy.profiles.strict: is not a profile; the name must be one of restricted, "
+              "baseline, privileged"));
+  CHECK(names(wrong, "davit.conf:8: davit.policy.profiles.baseline.memroy: unknown option, did you mean \"memory\"?"));
+  CHECK(names(wrong, "davit.conf:9: davit.policy.profiles.baseline.volumes-allow: "));
+}
+
 TEST_CASE("every mistake is named with its line and option") {
   auto config = read("davit {\n  agent {\n    nmae = \"x\"\n  }\n  engines {\n    a {\n      slots = \"many\"\n      "
                      "endpoint = \"nonsense\"\n    }\n  }\n"

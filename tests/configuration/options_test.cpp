@@ -39,6 +39,7 @@ const agent_settings default_agent;
 const engine_settings default_engine;
 const sink_settings default_sink;
 const issuer_settings default_issuer;
+const profile_settings default_profile;
 
 /// Every option with its full name and the defaults, whatever it is an option of.
 void for_each_option(auto visit) {
@@ -50,6 +51,8 @@ void for_each_option(auto visit) {
     visit(one, "davit.logs.sinks.s." + one.name, default_sink);
   for (const auto& one : issuer_options())
     visit(one, "davit.api.issuers.i." + one.name, default_issuer);
+  for (const auto& one : profile_options())
+    visit(one, "davit.policy.profiles.baseline." + one.name, default_profile);
 }
 
 /// A value of a kind that is not the option's, or one that is not within its bounds.

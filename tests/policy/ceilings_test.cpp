@@ -207,7 +207,7 @@ TEST_CASE("random specs break exactly the ceilings that a second count says") {
         joined += one;
     count("extra_hosts", spec.extra_hosts.size() + spec.dns.size(), joined, ceilings.hosts, ceilings.hosts_size);
     std::set<std::string> fields;
-    for (const auto& one : check_ceilings(ceilings, spec))
+    for (const auto& one : check_ceilings({{}, {}, ceilings, {}}, spec))
       fields.insert(one.field);
     INFO(json::write(spec));
     CHECK(fields == expected);
