@@ -290,6 +290,11 @@ bool policy::shares_volume(const std::string& name, policy_profile profile) cons
   return matches_any(name, own == patterns_->volumes_of.end() ? patterns_->volumes : own->second);
 }
 
+bool policy::shares_volume(const std::string& name) const {
+  auto all = {policy_profile::restricted, policy_profile::baseline, policy_profile::privileged};
+  return std::any_of(all.begin(), all.end(), [&](auto profile) { return shares_volume(name, profile); });
+}
+
 ceilings_in_force policy::ceilings(policy_profile profile) const {
   ceilings_in_force all{settings_.ceilings, settings_.max_timeout, settings_.quantities, {}};
   auto name = to_string(profile);

@@ -70,6 +70,9 @@ public:
   /// owner has its own. Thread-safe.
   bool shares_volume(const std::string& name, policy_profile profile) const;
 
+  /// Whether any profile's tasks mount the engine's volume of this name. Thread-safe.
+  bool shares_volume(const std::string& name) const;
+
   /// The labels of the container of a task with these labels: `davit.label.NAME` for each, and NAME where the operator
   /// allows it. Other programs on the engine act on labels, so a task does not choose them freely. Thread-safe.
   std::map<std::string, std::string> container_labels(const std::map<std::string, std::string>& labels) const;

@@ -282,6 +282,9 @@ TEST_CASE("the volumes that all owners share are a profile's own, and a token ma
   CHECK(rules->shares_volume("data-1", policy_profile::baseline));
   CHECK_FALSE(rules->shares_volume("host", policy_profile::baseline));
   CHECK(rules->shares_volume("host", policy_profile::privileged));
+  CHECK(rules->shares_volume("data-1")); // by one of them
+  CHECK(rules->shares_volume("host"));
+  CHECK_FALSE(rules->shares_volume("cache"));
   auto spec = alpine();
   spec.mounts = {{mount_type::volume, "cache", "/a", false, {}}, {mount_type::volume, "data-1", "/b", false, {}}};
   CHECK(rules->judge(spec, policy_profile::baseline).violations.empty());
