@@ -1,5 +1,6 @@
 #include "actors/fleet.hpp"
 
+#include "actors/fleet_roster.hpp"
 #include "actors/peer_port.hpp"
 #include "encoding/printable.hpp"
 #include "transport/endpoint.hpp"
@@ -59,23 +60,55 @@ struct peer_state {
   fleet_handles handles;
   fleet_actor fleet;
   std::size_t readers = 0;
+  std::string refused; ///< Why somebody was refused last: said once.
 };
 
 using peer_pointer = peer_actor::stateful_pointer<peer_state>;
+
+caf::error turn_away(peer_pointer self, const std::string& why) {
+  if (std::exchange(self->state.refused, why) != why)
+    spdlog::error("refused a peer: {}", encoding::printable(why));
+  return make_failure(fleet_errc::stranger, why);
+}
+
+/// Why the two are not agents of the fleet by what the store says; empty if they are.
+std::string why_refused(const std::vector<agent_status>& agents, const agent_settings& mine, const peer_hello& theirs) {
+  auto why = why_not_listed(agents, mine.name, mine.home);
+  return why.empty() && !find_living(agents, theirs.agent) ? "agent " + theirs.agent + " has no lease in the store"
+                                                           : why;
+}
+
+/// Who says hello is let in if the store knows it. The fleet finds out whether it is the one that it says it is.
+caf::result<peer_hello> answer_hello(peer_pointer self, const peer_hello& theirs, const caf::strong_actor_ptr& there) {
+  auto& state = self->state;
+  auto mine = hello_of(state.context);
+  if (auto why = why_stranger(mine, theirs); !why.empty())
+    return turn_away(self, why);
+  if (!state.handles.store)
+    return make_failure(fleet_errc::unreachable, "agent " + mine.agent + " has no store to ask for its peers");
+  auto promise = self->make_response_promise<peer_hello>();
+  self->request(state.handles.store, 10s, agents_atom_v)
+    .then(
+      [=](const std::vector<agent_status>& agents) mutable {
+        if (auto why = why_refused(agents, self->state.context->settings, theirs); !why.empty())
+          return promise.deliver(turn_away(self, why));
+        self->send(self->state.fleet, hello_atom_v, theirs, there);
+        promise.deliver(std::move(mine));
+      },
+      [=](const caf::error& e) mutable {
+        promise.deliver(
+          make_failure(fleet_errc::unreachable, "agent " + mine.agent + " can't ask the store: " + text_of(e)));
+      });
+  return promise;
+}
 
 peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_handles handles, fleet_actor fleet) {
   self->state.fleet = std::move(fleet);
   self->state.context = context;
   self->state.handles = std::move(handles);
   return {
-    [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) -> caf::result<peer_hello> {
-      auto mine = hello_of(context);
-      if (auto why = why_stranger(mine, theirs); !why.empty()) {
-        spdlog::error("refused a peer: {}", encoding::printable(why));
-        return make_failure(fleet_errc::stranger, why);
-      }
-      self->send(self->state.fleet, hello_atom_v, theirs, there);
-      return mine;
+    [=](hello_atom, const peer_hello& theirs, const caf::strong_actor_ptr& there) {
+      return answer_hello(self, theirs, there);
     },
     [=](news_atom) {
       if (self->state.handles.store)
@@ -120,7 +153,9 @@ struct fleet_state {
   caf::actor port; ///< Speaks TLS with peers.
   peer_actor own;
   std::map<std::string, peer_actor> peers;             ///< By name, one for each node; said hello.
+  std::set<std::string> proven;                        ///< Of those: found at the address that the store tells.
   std::set<std::string> connecting;                    ///< Addresses that are being tried.
+  bool listed = false;                                 ///< This agent itself has a lease, as the store tells.
   std::map<std::string, std::string> known;            ///< Address by agent, as the store tells.
   std::map<std::string, std::set<std::string>> places; ///< Addresses by agent, where it was reached.
   std::set<std::string> own_places;                    ///< Addresses where this agent has found itself.
@@ -137,21 +172,36 @@ void complain(self_pointer self, const std::string& address, const std::string& 
   before = what;
 }
 
+void connect(self_pointer self, const std::string& address);
+
+/// Anybody with a certificate may call itself by any name. So whoever answers at the address that the store tells is
+/// the agent; somebody who came from elsewhere counts only as long as that one was not found.
 void welcome(self_pointer self, const peer_hello& theirs, peer_actor there, const std::string& address) {
   auto& state = self->state;
   state.complaints.erase(address);
+  const auto& told = state.known[theirs.agent];
+  auto proves = !address.empty() && address == told;
+  auto& entry = state.peers[theirs.agent];
+  if (entry && entry != there && !proves)
+    return connect(self, told);
+  if (proves)
+    state.proven.insert(theirs.agent);
   if (!address.empty())
     state.places[theirs.agent].insert(address);
-  auto& entry = state.peers[theirs.agent];
   if (entry == there)
     return;
   entry = there;
   std::erase_if(state.peers, [&](const auto& one) {
-    return one.first != theirs.agent && one.second.node() == there.node(); // it calls itself by another name now
+    auto renamed = one.first != theirs.agent && one.second.node() == there.node(); // it calls itself otherwise now
+    if (renamed)
+      state.proven.erase(one.first);
+    return renamed;
   });
   spdlog::info("agent {} (davit {}) is a peer now", encoding::printable(theirs.agent),
                encoding::printable(theirs.version));
   self->monitor(there);
+  if (!proves)
+    connect(self, told);
   if (state.handles.store) // what it has done while it was not heard
     self->send(state.handles.store, news_atom_v);
 }
@@ -165,6 +215,8 @@ void say_hello(self_pointer self, const std::string& address, peer_actor there) 
         state.connecting.erase(address);
         if (auto why = why_stranger(mine, theirs); !why.empty())
           return complain(self, address, why);
+        if (!state.known.contains(theirs.agent))
+          return complain(self, address, "agent " + theirs.agent + " has no lease in the store");
         welcome(self, theirs, there, address);
       },
       [=](const caf::error& e) {
@@ -208,7 +260,7 @@ void connect_if_new(self_pointer self, const std::string& address) {
   auto reached = std::any_of(state.places.begin(), state.places.end(), [&](const auto& one) {
     return one.second.contains(address) && state.peers.contains(one.first);
   });
-  if (address != own_address(state) && !reached && !state.own_places.contains(address))
+  if (state.listed && address != own_address(state) && !reached && !state.own_places.contains(address))
     connect(self, address);
 }
 
@@ -232,10 +284,14 @@ void look(self_pointer self) {
     .then(
       [self, own](const std::vector<agent_status>& agents) {
         auto& state = self->state;
-        for (const auto& one : agents)
-          if (one.state != agent_state::gone && !one.address.empty() && one.address != own
-              && one.name != state.context->settings.name && !state.peers.contains(one.name))
-            connect(self, one.address);
+        const auto& mine = state.context->settings;
+        state.listed = why_not_listed(agents, mine.name, mine.home).empty();
+        state.known = addresses_of(agents);
+        if (!state.listed)
+          return;
+        for (const auto& [name, address] : state.known)
+          if (address != own && name != mine.name && !state.proven.contains(name))
+            connect(self, address);
       },
       [](const caf::error&) {});
 }
@@ -271,6 +327,7 @@ fleet_actor::behavior_type fleet(self_pointer self, context_ptr context, fleet_h
       if (one->second.address() == down.source) {
         spdlog::warn("agent {} is not a peer any more: {}", encoding::printable(one->first),
                      encoding::printable(caf::to_string(down.reason)));
+        self->state.proven.erase(one->first);
         self->state.peers.erase(one);
         break;
       }

@@ -15,6 +15,7 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <atomic>
 #include <sys/resource.h>
@@ -48,6 +49,22 @@ struct exhausted_descriptors {
   }
 };
 
+agent_status living(const std::string& name, const std::string& address = {}) {
+  agent_status one;
+  one.name = name;
+  one.address = address;
+  return one;
+}
+
+/// Says that there are these agents, or others that it is told.
+caf::actor spawn_store(caf::actor_system& system, std::vector<agent_status> agents) {
+  return system.spawn([agents = std::move(agents)](caf::event_based_actor*) -> caf::behavior {
+    auto all = std::make_shared<std::vector<agent_status>>(agents);
+    return {[](news_atom) {}, [=](agents_atom) { return *all; },
+            [=](list_atom, const std::vector<agent_status>& now) { *all = now; }};
+  });
+}
+
 struct fleet_alone {
   scratch_folder folder;
   certificate_authority authority{folder.path().string(), "fleet"};
@@ -57,9 +74,8 @@ struct fleet_alone {
   caf::actor_system here{ours};
   caf::scoped_actor self{here};
   std::atomic<int> drains{0};
-  caf::actor store = here.spawn([](caf::event_based_actor*) -> caf::behavior {
-    return {[](news_atom) {}, [](agents_atom) { return std::vector<agent_status>{}; }};
-  });
+  /// What the store says; changed by `tell`. At the beginning: agents a and b, of no data directory.
+  caf::actor store = spawn_store(here, {living("a"), living("b")});
   caf::actor supervisor
     = here.spawn([this](caf::event_based_actor*) -> caf::behavior { return {[this](drain_atom) { ++drains; }}; });
 
@@ -74,16 +90,22 @@ struct fleet_alone {
     io.stop();
   }
 
-  void start(std::uint16_t port) {
+  void tell(std::vector<agent_status> agents) { self->send(store, list_atom_v, std::move(agents)); }
+
+  context_ptr context_of(const std::string& name, std::uint16_t port, caf::actor_system& system) {
     agent_settings settings;
-    settings.name = "a";
+    settings.name = name;
     settings.peers.listen = "127.0.0.1:" + std::to_string(port);
     auto files = authority.issue("gate");
     settings.peers.tls_certificate = files.certificate;
     settings.peers.tls_key = files.key;
     settings.peers.tls_ca = authority.file();
-    auto context = std::make_shared<const agent_context>(
-      agent_context{settings, io, nullptr, std::make_shared<metrics>(here), nullptr});
+    return std::make_shared<const agent_context>(
+      agent_context{settings, io, nullptr, std::make_shared<metrics>(system), nullptr});
+  }
+
+  void start(std::uint16_t port) {
+    auto context = context_of("a", port, here);
     supervision_plan plan;
     plan.subtrees.push_back({"fleet", false, {}});
     plan.children.push_back(
@@ -97,6 +119,27 @@ struct fleet_alone {
        [](const directory&) { return std::nullopt; }});
     keeper = spawn_supervisor(here, context, std::move(plan));
     self->send(keeper, start_atom_v);
+  }
+
+  /// The answer to a hello by this name, from an agent that is asked by `there` from then on.
+  caf::error hello(caf::actor_system& from, std::uint16_t port, const std::string& name, const caf::actor& there = {}) {
+    auto found = caf::openssl::remote_actor<peer_actor>(from, "127.0.0.1", port);
+    if (!found)
+      return found.error();
+    caf::error answer;
+    caf::scoped_actor visitor{from};
+    visitor
+      ->request(*found, 5s, hello_atom_v, peer_hello{peer_hello::current_protocol, "default", name, "0"},
+                caf::actor_cast<caf::strong_actor_ptr>(there))
+      .receive([](const peer_hello&) {}, [&](const caf::error& e) { answer = e; });
+    return answer;
+  }
+
+  /// Whether `fleet` has told the agent of this name to drain, whoever that is.
+  bool drain(const std::string& name) {
+    auto good = false;
+    self->request(fleet, 10s, drain_atom_v, name).receive([&] { good = true; }, [](const caf::error&) {});
+    return good;
   }
 
   /// Another agent comes to the port and asks for a drain; false: nobody answers. A system of its own each time: CAF
@@ -182,6 +225,7 @@ TEST_CASE_METHOD(fleet_alone, "a peer whose page of a log makes no sense is not 
   auto port = free_port();
   start(port);
   REQUIRE(eventually([&] { return visit(port); }, 30s));
+  tell({living("a"), living("liar")});
   caf::actor_system there{theirs};
   auto found = caf::openssl::remote_actor<peer_actor>(there, "127.0.0.1", port);
   REQUIRE(found);
@@ -219,4 +263,70 @@ TEST_CASE_METHOD(fleet_alone, "a peer whose page of a log makes no sense is not 
     .receive([&](const log_page&) { answer = "a page"; }, [&](const caf::error& e) { answer = text_of(e); });
   CHECK(answer == "agent liar sent a page that is not valid");
   CHECK(peers() == std::vector<std::string>{"liar"});
+}
+
+TEST_CASE_METHOD(fleet_alone, "an agent without a lease in the store is not a peer, and answers nobody", "[fleet]") {
+  auto port = free_port();
+  start(port);
+  REQUIRE(eventually([&] { return visit(port); }, 30s));
+  caf::actor_system there{theirs};
+  CHECK(text_of(hello(there, port, "nobody")) == "agent nobody has no lease in the store");
+  auto gone = living("b");
+  gone.state = agent_state::gone;
+  tell({living("a"), gone});
+  CHECK(text_of(hello(there, port, "b")) == "agent b has no lease in the store");
+  // Its own name is another's, who started earlier elsewhere.
+  auto other = living("a");
+  other.home = uuid::make_v4();
+  tell({other, living("b")});
+  CHECK(text_of(hello(there, port, "b")) == "another agent named a has the lease in the store");
+  tell({living("a"), living("b")});
+  CHECK_FALSE(hello(there, port, "b"));
+}
+
+TEST_CASE_METHOD(fleet_alone, "an agent that calls itself by another's name does not take the other's place",
+                 "[fleet]") {
+  auto first = GENERATE(as<std::string>{}, "real", "impostor");
+  CAPTURE(first);
+  auto port = free_port(), real_port = free_port();
+  start(port);
+  REQUIRE(eventually([&] { return visit(port); }, 30s));
+  std::vector agents{living("a"), living("c", "127.0.0.1:" + std::to_string(real_port))};
+  tell(agents);
+  caf_configuration real_config;
+  caf::actor_system elsewhere{real_config}, from{theirs};
+  std::atomic<int> real_drains{0}, false_drains{0};
+  auto counting = [](std::atomic<int>& count) {
+    return [&count](caf::event_based_actor*) -> caf::behavior {
+      return {[&count](drain_atom) { ++count; }, [](news_atom) {}};
+    };
+  };
+  auto real_store = spawn_store(elsewhere, agents);
+  auto real_supervisor = elsewhere.spawn(counting(real_drains)), impostor = from.spawn(counting(false_drains));
+  fleet_actor real;
+  auto start_real = [&] {
+    real
+      = spawn_fleet(elsewhere, context_of("c", real_port, elsewhere),
+                    {caf::actor_cast<store_actor>(real_store), {}, caf::actor_cast<supervisor_actor>(real_supervisor)});
+    // When it is a peer, it is the one that is drained.
+    return eventually([&] { return drain("c") && real_drains > 0; }, 30s);
+  };
+  if (first == "real")
+    CHECK(start_real());
+  CHECK_FALSE(hello(from, port, "c", impostor));
+  if (first == "impostor") {
+    CHECK(eventually([&] { return drain("c") && false_drains > 0; }, 30s)); // there is nobody else yet
+    CHECK(start_real());
+    CHECK(eventually([&] {
+      auto before = real_drains.load();
+      return drain("c") && real_drains > before;
+    }));
+  }
+  auto misled = false_drains.load(), right = real_drains.load();
+  for (int i = 0; i < 5; ++i)
+    CHECK(drain("c"));
+  CHECK(false_drains == misled);
+  CHECK(eventually([&] { return real_drains == right + 5; }));
+  for (const auto& one : {caf::actor_cast<caf::actor>(real), real_store, real_supervisor, impostor})
+    caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
 }

@@ -113,17 +113,33 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(fleet_fixture, "a peer is found by a name alone, where the store does not tell of it",
                  "[fleet][peers]") {
-  member a{"a", {}, url, authority, place(authority)};
-  auto elsewhere = server.url(server.create());
+  member a{"a", {}, url, authority, place(authority), {"--davit.fleet.advertise=\"no-such-host.invalid:7301\""}};
   member b{"b",
            {},
-           elsewhere,
+           url,
            authority,
            place(authority),
            {"--davit.fleet.peers=[\"localhost:" + std::to_string(a.where.port) + "\", \"no-such-name.invalid:7301\"]"}};
   CHECK(b.said_that("agent a (davit"));
   CHECK(a.said_that("agent b (davit"));
   CHECK(b.said_that("no-such-name.invalid:7301 is not a peer: its name can't be resolved"));
+}
+
+TEST_CASE_METHOD(fleet_fixture, "a second agent with a name is refused, and does not take the first one's place",
+                 "[fleet][peers]") {
+  member a{"a", {}, url, authority, place(authority)}, c{"c", {}, url, authority, place(authority)};
+  CHECK(a.said_that("agent c (davit"));
+  // It would come to a by the store, and a to it by its configuration.
+  auto wrong = place(authority);
+  member b{"b", {}, url, authority, place(authority), {"--davit.fleet.peers=[\"" + wrong.address() + "\"]"}};
+  CHECK(b.said_that("agent c (davit"));
+  member impostor{"c", {}, url, authority, wrong, {"--davit.fleet.peers=[\"" + a.where.address() + "\"]"}};
+  CHECK(impostor.said_that("another agent named c uses the store"));
+  CHECK(b.said_that(wrong.address() + " is not a peer: another agent named c has the lease in the store"));
+  CHECK(b.http("POST", "/v1/agents/c/drain").status == 202);
+  CHECK(eventually([&] { return c.http("GET", "/readyz").body.find("draining") != std::string::npos; }));
+  CHECK(impostor.http("GET", "/readyz").body.find("draining") == std::string::npos);
+  CHECK(impostor.said().find("is a peer now") == std::string::npos);
 }
 
 TEST_CASE_METHOD(fleet_fixture, "an agent is drained through another", "[fleet][peers]") {
