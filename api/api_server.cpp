@@ -2,6 +2,7 @@
 
 #include "actors/metrics.hpp"
 #include "api/api_state.hpp"
+#include "api/certificate_watch.hpp"
 #include "api/page.hpp"
 #include "transport/io_runtime.hpp"
 
@@ -357,6 +358,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
   state.collector.min_scrape_interval(caf::timespan{0});
   state.access = std::make_unique<access_control>(context->settings.access, context->settings.data_dir,
                                                   context->io.context().get_executor());
+  auto certificates = std::make_shared<certificate_watch>(context->settings, self->system().metrics());
   for (const auto& address : context->settings.api_listen)
     if (auto wrong = listen(self, address)) {
       self->quit(make_failure(wrong->code, wrong->message));
@@ -373,6 +375,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
       end_waits(self);
       keep_streams_alive(self);
       count_connections(self);
+      certificates->look(steady::now());
     },
     [=](wire_atom, const api_handles& now) {
       self->state.addresses = now;

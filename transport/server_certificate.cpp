@@ -4,6 +4,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <cstring>
+
 namespace davit::transport {
 
 namespace ssl = boost::asio::ssl;
@@ -39,7 +41,9 @@ result<std::shared_ptr<ssl::context>> server_certificate::load() const {
   ERR_clear_error();
   auto fail = [](const std::string& what) {
     auto code = ERR_get_error();
-    auto reason = code ? ERR_reason_error_string(code) : nullptr;
+    const auto* reason = code == 0              ? nullptr
+                       : ERR_SYSTEM_ERROR(code) ? std::strerror(ERR_GET_REASON(code))
+                                                : ERR_reason_error_string(code);
     return error{engine_errc::tls, 0, what + (reason ? std::string{": "} + reason : std::string{})};
   };
   if (SSL_CTX_use_certificate_chain_file(handle, settings_.certificate.c_str()) != 1)
