@@ -114,7 +114,10 @@ api_handles handles_of_api(const directory& all) {
 
 agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_factory api) {
   return {
-    [=, &system] { return spawn_store_keeper(system, context); },
+    [=, &system, files = std::make_shared<const data_files>(context->settings)] {
+      return spawn_store_keeper(
+        system, context, [](const std::string& url) { return store::task_store::open(url); }, files);
+    },
     [=, &system] { return spawn_log_keeper(system, context); },
     [=, &system](sink_settings sink, sink_handles handles) {
       return spawn_sink(system, context, std::move(sink), std::move(handles));

@@ -24,6 +24,9 @@ constexpr duration news_interval{500};
 /// But no more often than this, in either direction: many commits are one piece of news.
 constexpr duration news_pause{20};
 
+/// How often the agent looks whether its files are where they were; it looks after each commit too.
+constexpr duration files_interval{1000};
+
 /// How often what is wrong with the store is told while it lasts.
 constexpr duration warning_interval{60'000};
 
@@ -37,7 +40,8 @@ struct store_keeper_state {
   static inline const char* name = "store_keeper";
 
   std::unique_ptr<store::task_store> store;
-  std::vector<pending_write> writes; ///< Gathered since the last commit.
+  std::shared_ptr<const data_files> files; ///< None: nobody looks.
+  std::vector<pending_write> writes;       ///< Gathered since the last commit.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
   std::chrono::steady_clock::time_point told{},
@@ -148,6 +152,23 @@ void refuse(self_pointer self, write_iterator from, write_iterator to, const sto
     from->answer(&why);
 }
 
+/// What was committed to a file that has no name is not durable: nothing is accepted any more. The next keeper goes on
+/// if the files have come back.
+std::optional<store::error> lost_files(self_pointer self) {
+  auto& state = self->state;
+  auto why = state.files ? state.files->why_gone() : std::string{};
+  if (why.empty())
+    return std::nullopt;
+  store::error lost{store_errc::unavailable, why};
+  self->quit(to_caf(lost));
+  return lost;
+}
+
+void watch_files(self_pointer self) {
+  if (!lost_files(self))
+    self->run_delayed(files_interval, [self] { watch_files(self); });
+}
+
 void commit(self_pointer self, metrics& metrics) {
   auto& state = self->state;
   auto writes = std::exchange(state.writes, {});
@@ -166,6 +187,8 @@ void commit(self_pointer self, metrics& metrics) {
     state.warned = begun;
   }
   metrics.store_committed(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+  if (auto lost = lost_files(self))
+    return refuse(self, writes.begin(), writes.end(), *lost);
   if (done) {
     if (std::exchange(state.told_away, std::nullopt))
       spdlog::info("the store is reached again");
@@ -230,7 +253,11 @@ std::string label_for(const task_spec& spec, const agent_context& context) {
   return least ? label_of(*least) : label_wanted(spec);
 }
 
-store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open) {
+store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, const store_opener& open,
+                                        std::shared_ptr<const data_files> files) {
+  self->state.files = std::move(files);
+  if (lost_files(self)) // before the store makes a new file of the name
+    return store_actor::behavior_type::make_empty_behavior();
   auto opened = open(context->settings.store_url);
   if (!opened) {
     spdlog::critical("{}", opened.error().message);
@@ -242,6 +269,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
   look_for_guards(self, *context);
   if (store.shared())
     self->delayed_send(self, news_interval, news_atom_v);
+  if (self->state.files)
+    watch_files(self);
   return {
     [=, &store](accept_atom, const task_spec& spec, const std::string& owner) -> caf::result<task_receipt> {
       // The room that is left is for what was accepted before. (A store elsewhere has room of its own.)
@@ -410,8 +439,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
 
 } // namespace
 
-store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context, store_opener open) {
-  return system.spawn<caf::detached>(store_keeper, std::move(context), std::move(open));
+store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context, store_opener open,
+                               std::shared_ptr<const data_files> files) {
+  return system.spawn<caf::detached>(store_keeper, std::move(context), std::move(open), std::move(files));
 }
 
 } // namespace davit

@@ -20,6 +20,8 @@
 #include <spdlog/spdlog.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <set>
 
@@ -96,22 +98,29 @@ struct fixture {
     io.stop();
   }
 
-  store_actor spawn() {
-    agent_settings settings;
-    settings.name = "a";
-    settings.data_dir = folder.path();
-    settings.store_url = url;
-    settings.min_free_disk = byte_size{0};
+  agent_settings settings() const {
+    agent_settings made;
+    made.name = "a";
+    made.data_dir = folder.path();
+    made.store_url = url;
+    made.min_free_disk = byte_size{0};
+    return made;
+  }
+
+  store_actor spawn(std::shared_ptr<const data_files> files = nullptr) {
+    auto settings = this->settings();
     std::string wrong;
     auto context = std::make_shared<const agent_context>(
       agent_context{settings, io, policy::make(settings.policy, wrong), std::make_shared<metrics>(system), nullptr});
     keepers.push_back(spawn_store_keeper(
-      system, context, [how = how](const std::string& where) -> store::result<std::unique_ptr<store::task_store>> {
+      system, context,
+      [how = how](const std::string& where) -> store::result<std::unique_ptr<store::task_store>> {
         auto opened = store::task_store::open(where);
         if (!opened)
           return opened.error();
         return std::unique_ptr<store::task_store>{std::make_unique<planned_store>(std::move(*opened), how)};
-      }));
+      },
+      std::move(files)));
     return keepers.back();
   }
 
@@ -314,4 +323,44 @@ TEST_CASE_METHOD(
   // Of the clients that were told of a failure some have a task all the same; of the others none has two.
   CHECK(ended >= accepted.size());
   CHECK(ended <= count);
+}
+
+TEST_CASE_METHOD(fixture, "nothing is accepted into a file that was removed or replaced, and no new one is made",
+                 "[store_keeper]") {
+  auto how_lost = GENERATE(as<std::string>{}, "removed", "moved", "replaced", "folder");
+  CAPTURE(how_lost);
+  std::filesystem::create_directory(folder / "data");
+  url = "sqlite://" + (folder / "data/davit.db");
+  spawn();
+  self->send_exit(keepers.back(), caf::exit_reason::user_shutdown);
+  self->wait_for(keepers.back());
+  auto files = std::make_shared<const data_files>(settings());
+  auto keeper = spawn(files);
+  REQUIRE(ask<task_receipt>(keeper, accept_atom_v, spec_of("before"), std::string{}));
+  auto name = folder / "data/davit.db", aside = folder / "aside";
+  auto change = how_lost == "removed" ? "rm " + name
+              : how_lost == "moved"   ? "mv " + name + " " + aside
+              : how_lost == "folder"  ? "mv " + (folder / "data") + " " + aside
+                                      : "cp " + name + " " + aside + "; mv " + aside + " " + name;
+  REQUIRE(std::system(change.c_str()) == 0);
+  CHECK_FALSE(ask<task_receipt>(keeper, accept_atom_v, spec_of("lost"), std::string{}));
+  self->wait_for(keeper);
+  auto next = spawn(files);
+  self->monitor(next);
+  self->receive([&](const caf::down_msg& down) {
+    CHECK(text_of(down.reason).starts_with(name + (how_lost == "replaced" ? " was replaced" : " was removed")));
+  });
+  CHECK(std::filesystem::exists(name) == (how_lost == "replaced"));
+  if (how_lost != "folder")
+    return;
+  REQUIRE(std::system(("mv " + aside + " " + (folder / "data")).c_str()) == 0);
+  CHECK(ask<task_receipt>(spawn(files), accept_atom_v, spec_of("again"), std::string{}));
+}
+
+TEST_CASE_METHOD(fixture, "a store's file that goes is missed without a write", "[store_keeper]") {
+  REQUIRE(ask<task_counts>(spawn(), count_atom_v));
+  auto keeper = spawn(std::make_shared<const data_files>(settings()));
+  REQUIRE(ask<task_counts>(keeper, count_atom_v));
+  std::filesystem::remove(folder / "davit.db");
+  self->wait_for(keeper);
 }
