@@ -96,8 +96,8 @@ private:
                             auto trouble = failed ? std::string{"an internal error"} : why;
                             if (trouble.empty())
                               return;
-                            keys->fail(trouble);
-                            spdlog::warn("the keys of the issuer {} can't be fetched: {}", name, trouble);
+                            if (keys->fail(trouble, fetched_keys::clock::now()))
+                              spdlog::warn("the keys of the issuer {} can't be fetched: {}", name, trouble);
                           });
     return true;
   }

@@ -241,6 +241,34 @@ TEST_CASE("claims: texts, numbers, lists, paths and times") {
   CHECK_FALSE(times(R"({"exp":1699999940})").empty());
 }
 
+TEST_CASE("keys that can't be fetched are asked for less and less often; a failure is told once, and each 10 minutes") {
+  using std::chrono::minutes, std::chrono::seconds;
+  fetched_keys keys;
+  auto now = fetched_keys::clock::now(), told = now;
+  int lines = 0;
+  for (auto rest : {10, 20, 40, 80, 160, 300, 300, 300, 300, 300}) {
+    CAPTURE(rest);
+    REQUIRE(keys.begin(true, now));
+    if (keys.fail("refused", now)) {
+      CHECK((lines == 0 || now - told >= minutes{10}));
+      told = now;
+      ++lines;
+    }
+    CHECK_FALSE(keys.begin(true, now + seconds{rest - 1}));
+    now += seconds{rest};
+  }
+  CHECK(lines == 3);
+  REQUIRE(keys.begin(false, now));
+  CHECK(keys.fail("the answer was 500", now)); // another reason is news
+  now += minutes{5};
+  REQUIRE(keys.begin(false, now));
+  keys.end(std::make_shared<const key_set>(), "a", now);
+  REQUIRE(keys.begin(true, now += minutes{1}));
+  CHECK(keys.fail("the answer was 500", now)); // it had worked meanwhile
+  CHECK_FALSE(keys.begin(true, now + seconds{59}));
+  CHECK(keys.begin(true, now + minutes{1}));
+}
+
 TEST_CASE("when keys are fetched, and how long they are good") {
   using std::chrono::hours, std::chrono::minutes, std::chrono::seconds;
   fetched_keys keys;
@@ -249,7 +277,7 @@ TEST_CASE("when keys are fetched, and how long they are good") {
   CHECK(keys.begin(false, now));
   CHECK_FALSE(keys.begin(true, now)); // one fetch at once
   CHECK(keys.look().pending);
-  keys.fail("no route");
+  keys.fail("no route", now);
   CHECK(keys.look().trouble == "no route");
   CHECK_FALSE(keys.begin(false, now + seconds{9}));
   CHECK(keys.begin(false, now += seconds{10}));
@@ -267,16 +295,19 @@ TEST_CASE("when keys are fetched, and how long they are good") {
   CHECK(keys.begin(false, now += hours{1}));
   keys.end(set, "b", now);
   CHECK(keys.version() == 2);
-  // If it fails, it is tried each minute, and the keys stay for a day.
+  // If it fails, it is tried after a minute, then less often, and the keys stay for a day.
   auto fetched = now;
   CHECK(keys.begin(false, now += hours{1}));
-  while (now < fetched + hours{24} - minutes{2}) {
-    keys.fail("down");
-    CHECK_FALSE(keys.begin(false, now + seconds{59}));
-    CHECK(keys.begin(false, now += minutes{1}));
+  seconds rest{60};
+  for (int failures = 1; now < fetched + hours{24} - minutes{10}; ++failures) {
+    keys.fail("down", now);
+    rest = failures <= 3 ? seconds{60} : std::min<seconds>(rest == seconds{60} ? seconds{80} : rest * 2, minutes{5});
+    CAPTURE(failures, rest.count());
+    CHECK_FALSE(keys.begin(true, now + rest - seconds{1}));
+    CHECK(keys.begin(true, now += rest));
     CHECK(keys.look().keys == set);
   }
-  keys.fail("down");
+  keys.fail("down", now);
   keys.begin(false, fetched + hours{24});
   CHECK_FALSE(keys.look().keys);
   CHECK(keys.version() == 3);
