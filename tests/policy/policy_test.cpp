@@ -1,7 +1,12 @@
+#include "actors/sandbox_plan.hpp"
 #include "policy/placement.hpp"
 #include "policy/policy.hpp"
+#include "sandbox/hand_over.hpp"
+#include "sandbox/program.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
 
 using namespace davit;
 using namespace std::chrono_literals;
@@ -255,4 +260,34 @@ TEST_CASE("what can't be run in a sandbox can't insist on one") {
   CHECK(broken_rule(*rules, first).empty());
   once.start = start_mode::automatic;
   CHECK(broken_rule(*rules, once) == "");
+}
+
+TEST_CASE("a task insists on a sandbox in vain if, and only if, it is refused at once") {
+  auto rules = make({});
+  engine_settings settings;
+  settings.sandboxes = 1;
+  engine_info engine;
+  engine.architecture = init::architecture();
+  auto refused = [&](auto change) {
+    auto spec = with_image("alpine");
+    spec.start = start_mode::warm;
+    change(spec);
+    auto judged = rules->judge(spec, policy_profile::privileged);
+    auto refused = std::any_of(judged.violations.begin(), judged.violations.end(),
+                               [](const auto& one) { return one.rule == "start.warm"; });
+    CHECK(refused == !why_cold(spec, settings, engine).empty());
+    return refused;
+  };
+  CHECK_FALSE(refused([](task_spec&) {}));
+  CHECK(refused([](task_spec& s) { s.tty = true; }));
+  CHECK(refused([](task_spec& s) { s.at_most_once = true; }));
+  CHECK(refused([](task_spec& s) { s.init = false; }));
+  CHECK(refused([](task_spec& s) { s.pid = "host"; }));
+  CHECK_FALSE(refused([](task_spec& s) { s.pid = "private"; }));
+  CHECK(refused([](task_spec& s) { s.env[init::nonce_variable] = "x"; }));
+  CHECK(refused([](task_spec& s) { s.secrets[init::nonce_variable].value = "x"; }));
+  for (const auto* target : {"/.davit", "/.davit/", "/.davit/x", "/x/../.davit", "//.davit", "/./.davit//y"})
+    CHECK(refused([&](task_spec& s) { s.mounts.emplace_back().target = target; }));
+  for (const auto* target : {"/.davits", "/x/.davit", "/"})
+    CHECK_FALSE(refused([&](task_spec& s) { s.mounts.emplace_back().target = target; }));
 }
