@@ -17,12 +17,17 @@ timestamp now() {
 /// Sleeps until the kernel's clock for files has left the tick in which the file changed.
 void leave_tick_of(const timestamp& changed) {
   constexpr std::int64_t most = 20'000'000;
-  auto age = nanoseconds_between(changed, now());
-  if (age >= most)
-    return;
-  struct timespec time {};
-  time.tv_nsec = std::min(most, most - age);
-  ::nanosleep(&time, nullptr);
+  for (auto slept = most; slept > 0;) {
+    auto age = nanoseconds_between(changed, now());
+    if (age >= most)
+      return;
+    struct timespec time {};
+    time.tv_nsec = std::min({most, most - age, slept});
+    slept -= time.tv_nsec;
+    struct timespec left {};
+    if (::nanosleep(&time, &left) != 0) // a signal came
+      slept += left.tv_nsec;
+  }
 }
 
 error changed(const std::string& shown) {

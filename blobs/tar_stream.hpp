@@ -15,8 +15,8 @@
 
 namespace davit::blobs {
 
-/// While it lives, this thread has the locale "C". libarchive changes names to the locale's character set, and to
-/// composed forms; in this one they stay the bytes that they are.
+/// While it lives, this thread has the locale "C". libarchive changes names to the locale's character set; in this one
+/// it leaves them as the bytes that they are.
 class plain_locale {
 public:
   plain_locale() : plain_(::newlocale(LC_ALL_MASK, "C", nullptr)), before_(::uselocale(plain_)) {}

@@ -113,6 +113,8 @@ TEST_CASE("limits hold before the bytes are read, and holes count", "[blobs][tar
   has(refusal(sparse("bomb", {{0, 1}}, 1ull << 60), options), "more than 8000");
   has(refusal(sparse("bomb", {{0, 1}}, 8001), options), "more than 8000");
   CHECK(refusal(sparse("small", {{0, 1}, {100, 1}}, 8000), options) == "taken");
+  auto empty_parts = take(sparse("s", {{0, 1}, {100, 0}, {200, 1}, {250, 0}}, 300) + end).value().entries;
+  CHECK(empty_parts.entries[0].holes == std::vector<hole>{{1, 199}, {201, 99}});
   options.limits.holes = 1;
   has(refusal(sparse("small", {{0, 1}, {100, 1}}, 8000), options), "over 1 holes");
   std::string deep = "a";
