@@ -35,6 +35,9 @@ public:
     stream_.allow(header_allowance);
     if (archive_read_open(reader_.get(), &stream_, nullptr, &tar_stream::read, nullptr) != ARCHIVE_OK)
       return broken("this is not a tar archive");
+    archive_entry* first = nullptr; // the stream's own
+    if (archive_read_next_header(reader_.get(), &first) != ARCHIVE_OK)
+      return broken("this is not a tar archive");
     while (true) {
       archive_entry* entry = nullptr;
       stream_.allow(header_allowance);
@@ -58,8 +61,8 @@ public:
   }
 
 private:
-  /// Names that are not ASCII can't be said in the locale "C": libarchive warns, and gives their bytes, which is what
-  /// we want. Each other warning means that something in the header was not understood.
+  /// Of names that are not ASCII, libarchive warns, and gives their bytes, which is what we want. Each other warning
+  /// means that something in the header was not understood.
   bool is_about_character_sets(int got) {
     auto text = archive_error_string(reader_.get());
     return got == ARCHIVE_WARN && text && std::string_view{text}.find("can't be converted") != std::string_view::npos;

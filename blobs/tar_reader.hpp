@@ -26,10 +26,10 @@ struct untarred {
 /// Reads a plain tar (not a compressed one) of any common format: ustar, pax, GNU; sparse files too, whose holes count
 /// as bytes. Nothing is believed: paths that are absolute or have `..`, that are there twice, that lie in something
 /// that is not a folder, hard links to what was not there before, and all that is over the limits are `refused`; an
-/// archive that ends without its end mark is `damaged`. The owners of entries, their extended attributes and ACLs are
-/// not taken over. `./` itself is left out. Each file's bytes go to the sink when they come, once for each file of the
-/// archive, also if an error follows: what belongs together is known when this returns. Memory: the tree, 128 KiB, and
-/// what libarchive keeps of one header, at most 2 MiB. Blocks.
+/// archive that ends without its end mark is `damaged`. The owners of entries, their extended
+/// attributes and ACLs are not taken over. `./` itself is left out. Each file's bytes go to the sink when they come,
+/// once for each file of the archive, also if an error follows: what belongs together is known when this returns.
+/// Memory: the tree, 128 KiB, and what libarchive keeps of one header, at most 2 MiB. Blocks.
 result<untarred> read_tar(byte_reader& from, blob_sink& to, const untar_options& options = {});
 
 } // namespace davit::blobs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "blobs/stream.hpp"
+#include "blobs/tar_header.hpp"
 
 #include <archive.h>
 
@@ -11,12 +12,15 @@
 #include <clocale>
 #include <cstring>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace davit::blobs {
 
-/// While it lives, this thread has the locale "C". libarchive changes names to the locale's character set; in this one
-/// it leaves them as the bytes that they are.
+/// While it lives, this thread has the locale "C", whatever the process has. libarchive changes names to the locale's
+/// character set. In this one it can't, says so, and gives the bytes; in a UTF-8 locale it changes bytes that are not
+/// valid, and says nothing.
 class plain_locale {
 public:
   plain_locale() : plain_(::newlocale(LC_ALL_MASK, "C", nullptr)), before_(::uselocale(plain_)) {}
@@ -50,7 +54,20 @@ public:
   }
 
 private:
+  // An entry in front of the stream, which whoever reads the archive drops: libarchive 3.6 loses the target of the
+  // first symbolic link if no entry before it had one, and its target stands in a pax header and is not ASCII.
+  static std::string first_entry() {
+    tar_header link;
+    link.path = link.target = "first";
+    link.type = '2';
+    return tar_blocks(link);
+  }
+
   la_ssize_t fill(archive* reader, const void** bytes) {
+    if (!std::exchange(begun_, true)) {
+      *bytes = first_.data();
+      return static_cast<la_ssize_t>(first_.size());
+    }
     if (allowance_ == 0) {
       overdrawn_ = true;
       archive_set_error(reader, EFBIG, "a header is too large");
@@ -73,6 +90,8 @@ private:
   }
 
   byte_reader& from_;
+  std::string first_ = first_entry();
+  bool begun_ = false;
   std::vector<char> buffer_;
   std::array<char, 1024> tail_{}; ///< The last bytes of the stream.
   std::uint64_t total_ = 0, allowance_ = 0;

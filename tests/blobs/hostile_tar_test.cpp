@@ -87,6 +87,32 @@ TEST_CASE("what an archive may not say is refused by its name", "[blobs][tar]") 
   CHECK(refusal(entry("d", '5') + entry("./d", '5')) == "taken");
 }
 
+TEST_CASE("names and targets in UTF-8 stay the bytes that they are, in pax headers too", "[blobs][tar]") {
+  std::string long_name, composed;
+  for (int i = 0; i < 40; ++i) {
+    long_name += "e\u0301"; // decomposed
+    composed += "\u00e9";
+  }
+  auto tar = entry(composed) + entry(long_name, '2', "", long_name + "/" + composed)
+           + entry("short", '2', "", "e\u0301") + entry(long_name + "2", '0', "x")
+           + entry("name", '1', "", long_name + "2") + entry("bytes", '0', "y") + entry("other", '2', "", "\xff\xfe");
+  auto done = take(tar + end).value().entries;
+  std::vector<std::string> seen;
+  for (const auto& one : done.entries)
+    seen.push_back(one.path + '>' + one.target);
+  CHECK(seen
+        == std::vector<std::string>{"bytes>", long_name + '>' + long_name + '/' + composed, long_name + "2>",
+                                    "name>" + long_name + "2", "other>\xff\xfe", "short>e\u0301", composed + '>'});
+}
+
+TEST_CASE("the first link of an archive keeps a target that stands in a pax header", "[blobs][tar]") {
+  for (std::string target : {"\u00fc", "\xff"}) {
+    auto record = std::to_string(13 + target.size()) + " linkpath=" + target + '\n'; // as Go's archive/tar writes it
+    auto done = take(entry("PaxHeader", 'x', record) + entry("link", '2') + end).value().entries;
+    CHECK(done.entries.at(0).target == target);
+  }
+}
+
 TEST_CASE("special files can be left out, with a word about each", "[blobs][tar]") {
   untar_options options;
   options.skip_special = true;
