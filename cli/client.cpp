@@ -1,4 +1,6 @@
 #include "cli/client.hpp"
+
+#include "cli/no_answer.hpp"
 #include "transport/spawn.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -37,8 +39,7 @@ std::string api_client::call(const std::string& method, const std::string& targe
   context_.restart();
   context_.run();
   if (!answer)
-    throw command_failure{answer.error().message
-                          + " (is a davit agent running there? set its address with --host or DAVIT_HOST)"};
+    throw no_answer(answer.error());
   if (answer->status >= 300)
     throw failure_of(answer->status, answer->body);
   return std::move(answer->body);

@@ -1,5 +1,7 @@
 #include "cli/run.hpp"
 
+#include "cli/interrupts.hpp"
+#include "cli/no_answer.hpp"
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 
@@ -9,7 +11,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/signal_set.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -18,6 +20,8 @@
 #include <cstdio>
 #include <cstring>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace davit {
 
@@ -28,6 +32,9 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
+
+constexpr int most_cancels = 20;
+constexpr auto retry_pause = 500ms, cancel_limit = 5000ms, submission_limit = 3000ms;
 
 /// False: it can't be written, and errno says why; EPIPE: nobody reads it any more.
 bool write_all(int fd, std::string_view bytes) {
@@ -109,22 +116,17 @@ std::string describe(json::element root) {
   return text;
 }
 
-/// Whether somebody wants this process to outlive its terminal (nohup).
-bool outlives_terminal() {
-  struct sigaction now {};
-  return ::sigaction(SIGHUP, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-}
-
+/// What is needed to follow a task, and to cancel it when `davit run` is interrupted.
 struct follow_state {
-  explicit follow_state(api_client& c) : client(c), signals(c.context(), SIGINT, SIGTERM), timer(c.context()) {
-    if (!outlives_terminal())
-      signals.add(SIGHUP);
-  }
+  explicit follow_state(api_client& c) : client(c), signals(c.context()), timer(c.context()) {}
   api_client& client;
-  std::string id;
+  std::string id; ///< Empty: the agent has not said yet that it has the task.
   progress_line progress{false};
-  asio::signal_set signals;
+  interrupts* interrupted = nullptr;      ///< Null: signals end the process.
+  asio::posix::stream_descriptor signals; ///< Readable when it is interrupted.
+  transport::control_ptr submission = std::make_shared<transport::call_control>();
   asio::steady_timer timer;
+  bool cancelled = false; ///< Somebody has begun to cancel it.
   bool done = false;
   int unwritten = 0; ///< errno of the first write to stdout or stderr that failed; EPIPE: nobody reads it.
   std::optional<task> finished;
@@ -132,9 +134,51 @@ struct follow_state {
   std::string failure;
 };
 
-void write_out(follow_state& state, int fd, std::string_view bytes) {
-  if (state.unwritten == 0 && !write_all(fd, bytes))
-    state.unwritten = errno;
+/// Cancels the task, once. An agent that is being restarted is asked again.
+awaitable<void> cancel_task(follow_state& state) {
+  if (std::exchange(state.cancelled, true))
+    co_return;
+  state.progress.show("cancelling");
+  std::string trouble;
+  for (int tries = 0; tries < most_cancels && !state.done; ++tries) {
+    transport::call_options options;
+    options.until = transport::within(cancel_limit);
+    auto answer = co_await state.client.http()->request(
+      state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), std::move(options));
+    state.interrupted->answered();
+    if (answer && answer->status < 500)
+      co_return;
+    trouble = answer ? failure_of(answer->status, answer->body).message : answer.error().message;
+    asio::steady_timer pause{state.client.context(), retry_pause};
+    co_await pause.async_wait(as_awaitable);
+  }
+  if (!state.done)
+    state.failure = "the task can't be cancelled: " + trouble;
+}
+
+/// Writes to stdout or stderr. If it is interrupted while nobody reads, it cancels the task first.
+awaitable<void> write_out(follow_state& state, int fd, std::string_view bytes) {
+  if (state.unwritten != 0)
+    co_return;
+  if (!state.interrupted) {
+    if (!write_all(fd, bytes))
+      state.unwritten = errno;
+    co_return;
+  }
+  while ((state.unwritten = state.interrupted->write(fd, bytes)) == EINTR)
+    co_await cancel_task(state);
+}
+
+/// Writes when the task has ended: nothing is left to be cancelled.
+int write_last(follow_state& state, int fd, std::string_view bytes) {
+  int error = EINTR;
+  while (error == EINTR)
+    error = state.interrupted->write(fd, bytes);
+  return error;
+}
+
+std::string why_unwritten(int error) {
+  return error == ETIMEDOUT ? "nobody reads it" : std::strerror(error);
 }
 
 /// Copies the log to stdout and stderr.
@@ -170,15 +214,16 @@ awaitable<void> copy_log(follow_state& state, std::string query) {
         co_return;
       state.progress.finish();
       bool start_of_note = true;
+      std::vector<std::pair<int, std::string>> pieces;
       auto fed = frames.feed(*piece, [&](transport::demultiplexer::piece one) {
-        if (one.stream == 3) {
-          auto text = std::string{start_of_note ? "davit: " : ""} + std::string{one.bytes};
+        auto remark = one.stream == 3;
+        pieces.emplace_back(remark || one.stream == 2 ? 2 : 1, remark && start_of_note ? "davit: " : "");
+        pieces.back().second += one.bytes;
+        if (remark)
           start_of_note = one.last;
-          write_out(state, 2, text);
-        } else {
-          write_out(state, one.stream == 2 ? 2 : 1, one.bytes);
-        }
       });
+      for (const auto& one : pieces)
+        co_await write_out(state, one.first, one.second);
       if (!fed)
         state.failure = fed.error().message;
       if (!fed || state.unwritten != 0)
@@ -199,7 +244,7 @@ awaitable<void> wait_finished(follow_state& state) {
         state.failure = answer ? "the agent answers " + std::to_string(answer->status) : answer.error().message;
         co_return;
       }
-      asio::steady_timer pause{state.client.context(), 500ms};
+      asio::steady_timer pause{state.client.context(), retry_pause};
       co_await pause.async_wait(as_awaitable);
       continue;
     }
@@ -233,23 +278,55 @@ awaitable<void> show_progress(follow_state& state) {
   }
 }
 
-awaitable<void> cancel_task(follow_state& state) {
-  state.progress.show("cancelling");
-  auto answer
-    = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), {});
-  if (!answer)
-    state.failure = answer.error().message;
-}
-
-/// The first signal cancels the task, the second leaves at once.
+/// The first signal cancels the task. While the agent has not said yet that it has it, that is waited for a little.
 awaitable<void> handle_signals(follow_state& state) {
-  auto [ec, number] = co_await state.signals.async_wait(as_awaitable);
+  auto [ec] = co_await state.signals.async_wait(asio::posix::stream_descriptor::wait_read, as_awaitable);
   if (ec)
     co_return;
+  for (auto until = transport::within(submission_limit); state.id.empty() && !state.done;) {
+    if (std::chrono::steady_clock::now() >= until)
+      co_return state.submission->cancel();
+    state.timer.expires_after(20ms);
+    co_await state.timer.async_wait(as_awaitable);
+  }
   co_await cancel_task(state);
-  auto [again, which] = co_await state.signals.async_wait(as_awaitable);
-  if (!again)
-    ::_exit(130);
+}
+
+/// Throws a command_failure if the agent does not take the task.
+awaitable<void> submit_task(follow_state& state, std::string body) {
+  transport::call_options options;
+  options.control = state.submission;
+  auto answer = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks", std::move(body)),
+                                                      std::move(options));
+  if (!answer && state.submission->cancelled())
+    throw command_failure{"interrupted before the agent has answered: it may have the task, see davit ps", 130};
+  if (!answer)
+    throw no_answer(answer.error());
+  if (answer->status >= 300)
+    throw failure_of(answer->status, answer->body);
+  std::string_view id;
+  json::parser parser;
+  auto root = parser.parse(answer->body);
+  if (!root || (*root)["id"].get(id) != simdjson::SUCCESS)
+    throw command_failure{"the agent's answer is malformed"};
+  state.id = id;
+}
+
+/// Submits the task and follows it to its end.
+awaitable<void> submit_and_follow(follow_state& state, std::string body) {
+  co_await submit_task(state, std::move(body));
+  if (state.progress.on())
+    asio::co_spawn(state.client.context(), show_progress(state), transport::rethrow_escaped);
+  co_await copy_log(state, "follow=1&attempt=1");
+  if (state.unwritten == EPIPE) // as a signal: whoever wanted the task's output does not any more
+    co_await cancel_task(state);
+  co_await wait_finished(state);
+  // A retry's output comes behind, attempt by attempt.
+  for (std::size_t n = 2; state.finished && state.unwritten == 0 && n <= state.finished->attempts.size(); ++n)
+    co_await copy_log(state, "attempt=" + std::to_string(n));
+  state.done = true;
+  state.signals.cancel();
+  state.timer.cancel();
 }
 
 } // namespace
@@ -280,36 +357,13 @@ int exit_code_of(const task& finished) {
 }
 
 int run_task(api_client& client, const task_spec& spec, run_options options) {
-  std::string_view id;
-  auto receipt = client.call("POST", "/v1/tasks", submission(spec));
-  json::parser parser;
-  auto root = parser.parse(receipt);
-  if (!root || (*root)["id"].get(id) != simdjson::SUCCESS)
-    throw command_failure{"the agent's answer is malformed"};
+  interrupts interrupted;
   follow_state state{client};
-  state.id = id;
+  state.interrupted = &interrupted;
+  state.signals.assign(::dup(interrupted.descriptor()));
   state.progress = progress_line{!options.quiet};
-  auto finish = [&] {
-    state.done = true;
-    state.signals.cancel();
-    state.timer.cancel();
-  };
   asio::co_spawn(client.context(), handle_signals(state), transport::rethrow_escaped);
-  if (state.progress.on())
-    asio::co_spawn(client.context(), show_progress(state), transport::rethrow_escaped);
-  asio::co_spawn(
-    client.context(),
-    [&]() -> awaitable<void> {
-      co_await copy_log(state, "follow=1&attempt=1");
-      if (state.unwritten == EPIPE) // as a signal: whoever wanted the task's output does not any more
-        co_await cancel_task(state);
-      co_await wait_finished(state);
-      // A retry's output comes behind, attempt by attempt.
-      for (std::size_t n = 2; state.finished && state.unwritten == 0 && n <= state.finished->attempts.size(); ++n)
-        co_await copy_log(state, "attempt=" + std::to_string(n));
-      finish();
-    },
-    transport::rethrow_escaped);
+  asio::co_spawn(client.context(), submit_and_follow(state, submission(spec)), transport::rethrow_escaped);
   client.context().restart();
   client.context().run();
   state.progress.finish();
@@ -317,13 +371,15 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     throw command_failure{"the task " + state.id + " was submitted, but its state is unknown: " + state.failure};
   const auto& ended = *state.finished;
   if (!state.failure.empty())
-    write_all(2, "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id
-                   + " has it\n");
+    write_last(state, 2,
+               "davit: the output was not read to its end (" + printable(state.failure) + "); davit logs " + state.id
+                 + " has it\n");
   if (state.unwritten != 0)
-    write_all(2, "davit: the output could not be written (" + std::string{std::strerror(state.unwritten)}
-                   + "); davit logs " + state.id + " has it\n");
-  if (options.json)
-    write_out(state, 1, json_for_stdout(state.finished_json));
+    write_last(state, 2,
+               "davit: the output could not be written (" + why_unwritten(state.unwritten) + "); davit logs " + state.id
+                 + " has it\n");
+  if (options.json && state.unwritten == 0)
+    state.unwritten = write_last(state, 1, json_for_stdout(state.finished_json));
   auto code = exit_code_of(ended);
   if (code == 0 && state.unwritten != 0)
     code = 125;
@@ -331,15 +387,15 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     = ended.outcome == outcome::succeeded
    || (ended.outcome == outcome::failed && ended.exit_code && *ended.exit_code != 0 && *ended.exit_code < 125);
   if (!options.quiet && (!plain_exit || ended.attempts.size() > 1))
-    write_all(2, "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
-                   + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
+    write_last(state, 2,
+               "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
+                 + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
   return code;
 }
 
 int print_logs(api_client& client, const std::string& id, const std::string& query) {
   follow_state state{client};
   state.id = id;
-  state.signals.cancel();
   asio::co_spawn(client.context(), copy_log(state, query), transport::rethrow_escaped);
   client.context().restart();
   client.context().run();
