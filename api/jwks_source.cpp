@@ -2,6 +2,7 @@
 
 #include "api/fetched_keys.hpp"
 #include "api/watched_file.hpp"
+#include "messages/regular_file.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/http_client.hpp"
 #include "transport/spawn.hpp"
@@ -114,6 +115,10 @@ std::shared_ptr<const key_set> load_keys(const std::filesystem::path& file, std:
   struct stat info {};
   if (::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
     error = file.string() + " can be changed by other users; run: chmod go-w " + file.string();
+    return nullptr;
+  }
+  if (auto wrong = wrong_kind(file); !wrong.empty()) {
+    error = file.string() + ' ' + wrong;
     return nullptr;
   }
   std::ifstream in{file};

@@ -5,6 +5,7 @@
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 #include "json/write.hpp"
+#include "messages/regular_file.hpp"
 #include "policy/policy.hpp"
 
 #include <algorithm>
@@ -34,8 +35,10 @@ void save(const token_list& list, const std::filesystem::path& file) {
 
 } // namespace
 
-file_lock::file_lock(const std::filesystem::path& file)
-  : fd_(::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
+file_lock::file_lock(const std::filesystem::path& file) {
+  if (auto wrong = wrong_kind(file); !wrong.empty()) // before a file is made beside it
+    usage(file.string() + ' ' + wrong);
+  fd_ = ::open((file.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0 || ::flock(fd_, LOCK_EX) != 0)
     usage(file.string() + ".lock can't be locked");
 }

@@ -4,6 +4,7 @@
 #include "configuration/file_outline.hpp"
 #include "configuration/file_reader.hpp"
 #include "configuration/option_value.hpp"
+#include "messages/regular_file.hpp"
 #include "transport/endpoint.hpp"
 
 #include <caf/pec.hpp>
@@ -214,6 +215,10 @@ read_configuration(const std::string& file, const std::vector<std::string>& over
   result.caf = std::make_unique<caf_configuration>();
   auto& found = result.mistakes;
   std::string text;
+  if (auto wrong = wrong_kind(file); !file.empty() && !wrong.empty()) {
+    found.push_back({file, 0, "", wrong});
+    return result;
+  }
   if (!file.empty() && !read_text(file, text)) {
     found.push_back({file, 0, "", std::string{"can't be read: "} + std::strerror(errno)});
     return result;

@@ -1,6 +1,7 @@
 #include "configuration/cross_checks.hpp"
 
 #include "configuration/text_formats.hpp"
+#include "messages/regular_file.hpp"
 #include "policy/claims.hpp"
 #include "shipping/aws_profile.hpp"
 #include "transport/endpoint.hpp"
@@ -18,7 +19,11 @@ namespace {
 
 /// A file that must be there and readable; an empty name is no file.
 void check_file(const std::string& option, const std::string& file, mistake_list& mistakes) {
-  if (!file.empty() && !std::ifstream{file})
+  if (file.empty())
+    return;
+  if (auto wrong = wrong_kind(file); !wrong.empty())
+    mistakes.add(option, file + ' ' + wrong);
+  else if (!std::ifstream{file})
     mistakes.add(option, file + " can't be read");
 }
 

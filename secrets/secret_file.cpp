@@ -1,5 +1,7 @@
 #include "secrets/secret_file.hpp"
 
+#include "messages/regular_file.hpp"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,6 +17,8 @@ std::string wrong_secret_file(const std::filesystem::path& file) {
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0)
     return file.string() + " can't be read: " + std::strerror(errno);
+  if (auto wrong = wrong_kind(file); !wrong.empty())
+    return file.string() + ' ' + wrong;
   if ((info.st_mode & (S_IWGRP | S_IRWXO)) == 0)
     return {};
   char mode[8];

@@ -2,6 +2,7 @@
 
 #include "json/read.hpp"
 #include "encoding/base64.hpp"
+#include "messages/regular_file.hpp"
 
 #include <fstream>
 
@@ -102,6 +103,8 @@ bool registry_credentials::names_helpers(std::string_view text) {
 result<registry_credentials> registry_credentials::load(const std::filesystem::path& file) {
   if (file.empty())
     return registry_credentials{};
+  if (auto kind = wrong_kind(file); !kind.empty())
+    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + ": " + kind};
   std::ifstream in{file, std::ios::binary};
   std::string text(longest_file + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));

@@ -5,6 +5,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <sys/stat.h>
@@ -243,4 +245,34 @@ TEST_CASE("certificates that are none, or that their key does not fit, are mista
   expect(check(good.certificate, none, authority.file()), ":7: davit.api.tls-key: " + none + " has no key that fits");
   expect(check(good.certificate, good.key, none),
          ":8: davit.api.tls-client-ca: " + none + " has no PEM certificate authority");
+}
+
+TEST_CASE("what is not a regular file is no configuration and no list of tokens, and nothing is made beside it") {
+  scratch_folder home;
+  auto pipe = home / "pipe", file = home / "davit.conf";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  auto refused = [&](const std::vector<std::string>& arguments, const std::string& words) {
+    auto result = run_davit(arguments, home);
+    INFO(result.err);
+    CHECK(result.exit_code != 0);
+    CHECK(result.out.empty());
+    CHECK(result.err.find(words) != std::string::npos);
+  };
+  refused({"check-config", pipe}, pipe + ": is not a regular file");
+  refused({"check-config", home.path().string()}, ": is a directory, not a file");
+  refused({"agent", "--config-file=" + pipe}, pipe + ": is not a regular file");
+  refused({"token", "create", "a", "--scope", "read", "--tokens-file", pipe}, pipe + " is not a regular file");
+  refused({"token", "revoke", "a", "--tokens-file", pipe}, pipe + " is not a regular file");
+  refused({"token", "list", "--tokens-file", pipe}, pipe + " is not a regular file");
+  refused({"token", "create-key", "--key-file", pipe}, pipe + " is not a regular file");
+  for (std::string option : {"agent { secrets-key", "agent { docker-config", "api { tokens-file", "api { mint-key",
+                             "api { tls-certificate"}) {
+    std::ofstream{file} << "davit { " << option << " = \"" << pipe << "\" } }\n";
+    refused({"check-config", file}, "is not a regular file");
+  }
+  std::vector<std::string> names;
+  for (const auto& one : std::filesystem::directory_iterator{home.path()})
+    names.push_back(one.path().filename().string());
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"davit.conf", "pipe"});
 }
