@@ -4,6 +4,7 @@
 #include "api/api_state.hpp"
 #include "api/certificate_watch.hpp"
 #include "api/page.hpp"
+#include "api/request_text.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <caf/actor_system.hpp>
@@ -234,6 +235,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
   };
   auto refuse_method = [&](const std::string& allowed) {
+  if (auto wrong = first_not_text(request); !wrong.empty())
+    return respond(self, client, problem(400, wrong + ": must be UTF-8 text without NUL", wrong));
     auto response = problem(405, request.method + " is not allowed here; use " + allowed, "");
     response.headers.emplace_back("Allow", allowed);
     respond(self, client, std::move(response));

@@ -3,6 +3,7 @@
 #include "actors/agent_context.hpp"
 #include "actors/container_plan.hpp"
 #include "actors/metrics.hpp"
+#include "api/request_text.hpp"
 #include "json/read.hpp"
 #include "policy/placement.hpp"
 #include "secrets/secret_box.hpp"
@@ -93,6 +94,8 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
     return respond(self, client, problem(400, spec.error().text(), spec.error().path));
   if (spec->image.empty())
     return respond(self, client, problem(400, "image: a task needs an image", "image"));
+  if (auto wrong = first_not_text(*spec); !wrong.empty())
+    return respond(self, client, problem(400, wrong + ": must not have a NUL", wrong));
   if (auto key = request.header("idempotency-key"); !key.empty()) {
     if (key.size() > 256)
       return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
@@ -307,7 +310,7 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
 
 void files(self_pointer self, exchange_ptr client, task_id id) {
   auto path = client->request().parameter("path");
-  if (!path.starts_with('/') || path.find('\0') != std::string::npos || path.size() > 4096)
+  if (!path.starts_with('/') || path.size() > 4096)
     return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
   auto place = self->state.archives.take();
   if (!place) {

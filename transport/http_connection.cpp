@@ -65,10 +65,12 @@ read_request(const http::request<http::string_body>& message, const server_peer&
     wrong = "the only Transfer-Encoding that is understood here is chunked";
     return std::nullopt;
   }
-  if (message.count(http::field::authorization) > 1) {
-    wrong = "the request has several Authorization headers";
-    return std::nullopt;
-  }
+  // Which of them counts, others may see otherwise.
+  for (auto single : {"Authorization", "Idempotency-Key", "Last-Event-ID", "Origin"})
+    if (message.count(single) > 1) {
+      wrong = std::string{"the request has several "} + single + " headers";
+      return std::nullopt;
+    }
   request.peer = peer;
   request.method = std::string{message.method_string()};
   for (const auto& field : message)
