@@ -276,7 +276,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       // The room that is left is for what was accepted before. (A store elsewhere has room of its own.)
       if (!store.shared())
         if (auto why = why_no_room(context->settings, free_disk(context->settings)); !why.empty())
-          return make_failure(store_errc::unavailable, why);
+          return make_failure(log_errc::unwritable, why); // not the store's own words: whoever asks may read them
       auto created = std::make_shared<bool>(false);
       const auto& settings = context->settings;
       // Made here, and not when it is run: that may be twice.

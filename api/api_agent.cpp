@@ -114,7 +114,7 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
         [=] {
           respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
         },
-        [=](const caf::error& e) { respond(self, client, problem(404, text_of(e))); });
+        [=](const caf::error& e) { respond(self, client, problem(404, text_for_client(e))); });
     return;
   }
   if (name != self->state.context->settings.name)
@@ -163,7 +163,10 @@ void ready(self_pointer self, exchange_ptr client) {
           .then([=](const std::vector<engine_status>& engines) { answer({}, engines); },
                 [=](const caf::error&) { answer({"the scheduler does not answer"}, {}); });
       },
-      [=](const caf::error& e) { answer({"the store: " + text_of(e)}, {}); });
+      [=](const caf::error& e) {
+        auto text = text_for_client(e);
+        answer({e == store_errc::unavailable ? text : "the store: " + text}, {});
+      });
 }
 
 void metrics_page(self_pointer self, exchange_ptr client, const caller& who) {

@@ -129,7 +129,7 @@ void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& strea
         if (!stream->over)
           send_page(self, stream, page);
       },
-      [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+      [=](const caf::error& e) { break_off(self, stream, text_for_client(e)); });
 }
 
 /// Ends a log that can't be read on, with a remark for those who see remarks.
@@ -174,7 +174,7 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
           there.elsewhere = false;
           self->request(self->state.addresses.fleet, caf::infinite, read_atom_v, agent, there)
             .then([=](const log_page& page) { send_page_if_open(self, stream, page); },
-                  [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_of(e)); });
+                  [=](const caf::error& e) { retry_or_break_off(self, stream, ended, text_for_client(e)); });
         };
         if (!here && !attempt.outcome)
           return ask_peer();
@@ -186,9 +186,9 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
               else
                 ask_peer();
             },
-            [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+            [=](const caf::error& e) { break_off(self, stream, text_for_client(e)); });
       },
-      [=](const caf::error& e) { break_off(self, stream, text_of(e)); });
+      [=](const caf::error& e) { break_off(self, stream, text_for_client(e)); });
 }
 
 void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who) {

@@ -8,6 +8,12 @@
 
 #include <caf/sec.hpp>
 
+#include <spdlog/spdlog.h>
+
+#include <atomic>
+#include <chrono>
+#include <limits>
+
 namespace davit {
 
 namespace {
@@ -20,7 +26,26 @@ transport::server_response document(int status, json::object body) {
   return {status, "application/problem+json", json::write(json::value(std::move(body))) + "\n", {}};
 }
 
+/// What is wrong with the store, in the agent's log; not once for each of many requests.
+void log_store_trouble(const std::string& text) {
+  using clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds pause{10};
+  static std::atomic<clock::rep> told{std::numeric_limits<clock::rep>::min()};
+  auto now = clock::now().time_since_epoch();
+  auto last = told.load();
+  if (last > (now - clock::duration{pause}).count() || !told.compare_exchange_strong(last, now.count()))
+    return;
+  spdlog::error("requests of the API fail: {}", text);
+}
+
 } // namespace
+
+std::string text_for_client(const caf::error& e) {
+  if (e != store_errc::unavailable)
+    return text_of(e);
+  log_store_trouble(text_of(e));
+  return "the store does not work at the moment, and the agent's log says why; try again later";
+}
 
 transport::server_response problem(int status, std::string detail, const std::string& field) {
   json::object body{{"detail", json::to_value(detail)}};
@@ -47,7 +72,7 @@ transport::server_response problem_of(const caf::error& e) {
   // The store is away, or an actor is being restarted: both pass.
   if (e.category() == caf::type_id_v<caf::sec>)
     return problem(503, "a part of the agent is being restarted (" + caf::to_string(e) + "); try again");
-  return problem(503, text_of(e));
+  return problem(503, text_for_client(e));
 }
 
 } // namespace davit

@@ -18,6 +18,9 @@ transport::server_response problem(int status, std::string detail, const std::st
 /// 403: the policy does not allow the task.
 transport::server_response policy_problem(const std::vector<violation>& violations);
 
+/// An error's sentence as a client may read it. What the store says names its address: that goes to the agent's log.
+std::string text_for_client(const caf::error& e);
+
 /// What an actor's error means to an HTTP client.
 transport::server_response problem_of(const caf::error& e);
 

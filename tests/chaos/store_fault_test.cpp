@@ -107,7 +107,7 @@ TEST_CASE("a full disk: nothing is accepted and nothing that was is lost; with r
       accepted.push_back(id);
     } else {
       CHECK(answer.status == 503);
-      CHECK((answer.body.find("can't be written") != std::string::npos
+      CHECK((answer.body.find("the agent's log says why") != std::string::npos
              || answer.body.find("min-free-disk") != std::string::npos));
       refused = true;
     }

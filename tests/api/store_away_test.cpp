@@ -1,0 +1,50 @@
+// What a client of the API learns of a store that does not work: not where it is.
+#include "api/problem.hpp"
+
+#include "actors/agent_context.hpp"
+#include "fixture/captured_log.hpp"
+#include "fixture/test_agent.hpp"
+#include "fixture/test_database.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace davit;
+using namespace davit::test;
+
+TEST_CASE("a store that is away is told to clients without its address", "[postgresql]") {
+  test_database database;
+  database.start();
+  auto url = database.url(database.create());
+  test_agent agent{{}, [&](agent_settings& settings) { settings.store_url = url; }};
+  REQUIRE(agent.http("GET", "/v1/tasks").status == 200);
+  auto id = to_string(agent.submit(busybox("true")));
+  database.kill();
+  auto ask = [&](const std::string& method, const std::string& target, const std::string& body = {}) {
+    INFO(method << ' ' << target);
+    transport::http_response answer;
+    CHECK(eventually([&] { return (answer = agent.http(method, target, {}, body)).status == 503; }));
+    INFO(answer.body);
+    CHECK(answer.body.find("the agent's log says why") != std::string::npos);
+    for (auto word : {"postgres", "127.0.0.1", "libpq", "sql"})
+      CHECK(answer.body.find(word) == std::string::npos);
+    CHECK(answer.body.find(std::to_string(database.port())) == std::string::npos);
+  };
+  ask("GET", "/v1/tasks");
+  ask("GET", "/v1/tasks/" + id);
+  ask("GET", "/v1/tasks/" + id + "/logs");
+  ask("GET", "/v1/events");
+  ask("POST", "/v1/tasks/" + id + "/cancel");
+  ask("POST", "/v1/tasks", R"({"image":"busybox:test"})");
+  ask("GET", "/readyz");
+}
+
+TEST_CASE("what the store says is in the agent's log instead") {
+  captured_log log;
+  CHECK(eventually([&] { // not once for each of many requests
+    auto answer = problem_of(make_failure(store_errc::unavailable, "the store postgresql://me@host/x is ill"));
+    CHECK(answer.body.find("me@host") == std::string::npos);
+    return log.has("the store postgresql://me@host/x is ill");
+  }));
+  auto unknown = problem_of(make_failure(store_errc::not_found, "there is no task x"));
+  CHECK(unknown.body.find("no task x") != std::string::npos);
+}
