@@ -78,10 +78,14 @@ std::optional<server_response> over_limit(self_pointer self, const exchange_ptr&
                                           const std::string& caller, std::size_t amount, std::string_view limit,
                                           const std::string& what) {
   auto [part, all_taken] = from.take(caller, amount);
-  if (part) {
-    client->hold(std::move(part));
-    return std::nullopt;
-  }
+  if (!part)
+    return beyond_limit(self, caller, all_taken, limit, what);
+  client->hold(std::move(part));
+  return std::nullopt;
+}
+
+server_response beyond_limit(self_pointer self, const std::string& caller, bool all_taken, std::string_view limit,
+                             const std::string& what) {
   self->state.context->metrics->http_limited(limit);
   return all_taken
          ? problem(503, "this agent has as many " + what + " as it can hold; try again later")
@@ -231,12 +235,12 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& path = request.segments;
   if (auto twice = repeated_parameter(request))
     return respond(self, client, problem(400, *twice + ": is given more than once", *twice));
+  if (auto wrong = first_not_text(request); !wrong.empty())
+    return respond(self, client, problem(400, wrong + ": must be UTF-8 text without NUL", wrong));
   auto is = [&](const char* method) {
     return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
   };
   auto refuse_method = [&](const std::string& allowed) {
-  if (auto wrong = first_not_text(request); !wrong.empty())
-    return respond(self, client, problem(400, wrong + ": must be UTF-8 text without NUL", wrong));
     auto response = problem(405, request.method + " is not allowed here; use " + allowed, "");
     response.headers.emplace_back("Allow", allowed);
     respond(self, client, std::move(response));
@@ -297,7 +301,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
         return task("GET", api_scope::read_all,
                     [who](auto self, auto client, auto id) { logs(self, client, id, who); });
       if (path.size() == 4 && path[3] == "files")
-        return task("GET", api_scope::admin, files);
+        return task("GET", api_scope::admin, [who](auto self, auto client, auto id) { files(self, client, id, who); });
       if (path.size() == 4 && path[3] == "events")
         return task("GET", api_scope::read_all,
                     [who](auto self, auto client, auto id) { events(self, client, id, who); });

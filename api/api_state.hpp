@@ -4,7 +4,6 @@
 #include "actors/agent_context.hpp"
 #include "api/access.hpp"
 #include "api/fair_limit.hpp"
-#include "api/limited_places.hpp"
 #include "api/log_stream.hpp"
 #include "api/problem.hpp"
 #include "json/write.hpp"
@@ -34,6 +33,8 @@ inline constexpr duration keep_alive_interval = 15s;
 
 inline constexpr std::size_t body_bytes_each = 64 << 20; ///< Of bodies under way, for each caller.
 inline constexpr std::size_t body_bytes_all = 256 << 20;
+inline constexpr std::size_t archives_each = 1; ///< Of files, which are held in memory until they have been sent.
+inline constexpr std::size_t archives_all = 2;
 /// A client that takes nothing of an archive for so long gives up its place.
 inline constexpr duration archive_stalled = 60s;
 
@@ -83,7 +84,7 @@ struct api_state {
   transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
   std::map<std::weak_ptr<transport::exchange>, standing, std::owner_less<>> standings; ///< Of streams and waits.
-  limited_places archives{2}; ///< Of files, which are held in memory until they have been sent.
+  fair_limit archives{archives_each, archives_all};
   std::multimap<task_id, waiting_client> waiting;
   std::list<std::shared_ptr<log_stream_state>> logs;
   std::list<std::shared_ptr<event_stream_state>> events;
@@ -107,6 +108,10 @@ std::optional<server_response> over_limit(self_pointer self, const exchange_ptr&
                                           const std::string& caller, std::size_t amount, std::string_view limit,
                                           const std::string& what);
 
+/// The answer to a caller who got none, because it holds too much itself or all callers do.
+server_response beyond_limit(self_pointer self, const std::string& caller, bool all_taken, std::string_view limit,
+                             const std::string& what);
+
 /// An error handler that tells the client.
 inline auto refuse(self_pointer self, exchange_ptr client) {
   return [self, client](const caf::error& e) { respond(self, client, problem_of(e)); };
@@ -126,7 +131,7 @@ void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id i
 /// Submits the task once more.
 void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 /// Files of a task whose container is there, as a tar.
-void files(self_pointer self, exchange_ptr client, task_id id);
+void files(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 void wait(self_pointer self, exchange_ptr client, task_id id);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);

@@ -308,16 +308,15 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
       refuse(self, client));
 }
 
-void files(self_pointer self, exchange_ptr client, task_id id) {
+void files(self_pointer self, exchange_ptr client, task_id id, const caller& who) {
   auto path = client->request().parameter("path");
   if (!path.starts_with('/') || path.size() > 4096)
     return respond(self, client, problem(400, "path: must be an absolute path in the container", "path"));
-  auto place = self->state.archives.take();
-  if (!place) {
-    self->state.context->metrics->http_limited("archives");
-    return respond(self, client,
-                   problem(503, "this agent already sends as many archives as it can hold in memory; try again later"));
-  }
+  // Not held by the request: if its client goes, the archive is in memory all the same until the engine has sent it.
+  auto taken = self->state.archives.take(who.owner);
+  if (!taken.part)
+    return respond(self, client, beyond_limit(self, who.owner, taken.all_taken, "archives", "archives under way"));
+  auto place = taken.part;
   self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
     .then(
       [=](const task& found) {

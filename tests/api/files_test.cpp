@@ -2,6 +2,7 @@
 #include "fixture/raw_client.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
+#include "fixture/token_file.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -40,41 +41,56 @@ struct engine_with_files {
 
 } // namespace
 
-TEST_CASE(
-  "an agent holds two archives at once, until they are sent or nobody wants them, and says so to a third client",
-  "[files]") {
+TEST_CASE("each caller sends itself one archive at once, until it is sent or nobody wants it, and others get theirs",
+          "[files]") {
   engine_with_files files;
-  test_agent agent{{files.engine.settings()}};
-  auto id = agent.submit(busybox("true"));
-  agent.await_state(id, task_state::running);
-  auto target = "/v1/tasks/" + to_string(id) + "/files?path=/out";
-  auto ask = [&] {
+  token_file tokens;
+  const std::string callers[]
+    = {tokens.make("a", "submit,read", {"--owner", "team-a"}), tokens.make("b", "submit,read", {"--owner", "team-b"}),
+       tokens.make("c", "submit,read", {"--owner", "team-c"})};
+  test_agent agent{{files.engine.settings()},
+                   [&](agent_settings& settings) { settings.access.tokens_file = tokens.path; }};
+  std::string targets[3];
+  for (int i = 0; i < 3; ++i) {
+    agent.use_token(callers[i]);
+    auto id = agent.submit(busybox("true"));
+    agent.await_state(id, task_state::running);
+    targets[i] = "/v1/tasks/" + to_string(id) + "/files?path=/out";
+  }
+  auto ask = [&](int caller) {
     raw_client client{agent.socket()};
-    client.send("GET " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    client.send("GET " + targets[caller] + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + callers[caller]
+                + "\r\nConnection: close\r\n\r\n");
     return client;
   };
-  auto begins = [](raw_client& client) { return client.read("\r\n\r\n").substr(0, 12); };
-  // They take the header, and nothing more.
-  auto slow = ask(), slower = ask();
-  char header[12];
-  for (auto one : {&slow, &slower})
-    REQUIRE(::recv(one->fd, header, sizeof header, MSG_WAITALL) == sizeof header);
-  auto third = ask();
-  auto refused = third.read();
-  CHECK(refused.starts_with("HTTP/1.1 503"));
-  CHECK(refused.find("Retry-After: ") != std::string::npos);
-  auto rest = slow.read({});
-  CHECK(rest.size() > files.archive.size());
-  CHECK(eventually([&] { return agent.http("GET", target).status == 200; }));
+  // Such a client takes the header, and nothing more.
+  auto begins = [](raw_client& client) {
+    char header[12]{};
+    return std::string(header, ::recv(client.fd, header, sizeof header, MSG_WAITALL) > 0 ? sizeof header : 0);
+  };
+  auto slow = ask(0);
+  REQUIRE(begins(slow) == "HTTP/1.1 200");
+  auto again = ask(0).read();
+  CHECK(again.starts_with("HTTP/1.1 429"));
+  CHECK(again.find("Retry-After: ") != std::string::npos);
+  auto slower = ask(1);
+  CHECK(begins(slower) == "HTTP/1.1 200"); // whatever the first one holds
+  auto third = ask(2).read();
+  CHECK(third.starts_with("HTTP/1.1 503"));
+  CHECK(third.find("Retry-After: ") != std::string::npos);
+  CHECK(slow.read().size() > files.archive.size());
+  agent.use_token(callers[0]);
+  CHECK(eventually([&] { return agent.http("GET", targets[0]).status == 200; }));
   slower.reset();
   CHECK(eventually([&] {
-    auto one = ask(), other = ask();
+    auto one = ask(1), other = ask(2);
     return begins(one) == "HTTP/1.1 200" && begins(other) == "HTTP/1.1 200";
   }));
   std::ostringstream audit;
   audit << std::ifstream{agent.data() + "/audit.log"}.rdbuf();
-  CHECK(audit.str().find("\"method\":\"GET\",\"path\":\"/v1/tasks/" + to_string(id)
-                         + "/files\",\"status\":200,\"location\":\"\",\"file\":\"/out\"}")
-        != std::string::npos);
+  auto path = targets[0].substr(0, targets[0].find('?'));
+  CHECK(
+    audit.str().find("\"method\":\"GET\",\"path\":\"" + path + "\",\"status\":200,\"location\":\"\",\"file\":\"/out\"}")
+    != std::string::npos);
   files.let_go();
 }
