@@ -148,6 +148,17 @@ void attempt_machine::no_container() {
   resume_from(container_state::none, {});
 }
 
+namespace {
+
+/// Made by an older davit, whose init is where a task's mounts may be.
+bool has_old_init(const container_status& found) {
+  auto words = found.labels.find(init::words_label);
+  return found.labels.contains(init::nonce_label)
+      && (words == found.labels.end() || words->second != init::words_version);
+}
+
+} // namespace
+
 void attempt_machine::resume_from(container_state there, const container_status& found) {
   recovery_facts facts;
   auto announced = run_.may_have_started;
@@ -175,7 +186,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
     case recovery_action::start:
       // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later
       // can't know.
-      if (!is_rightful(found.image_id))
+      if (!is_rightful(found.image_id) || (!announced && has_old_init(found)))
         forget_sandbox(found.id);
       else if (announced || (run_.work.resumed && !run_.spec.at_most_once))
         prove_unstarted();

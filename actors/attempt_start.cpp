@@ -127,7 +127,8 @@ void attempt_machine::start_refused(starting& now, const failure& why) {
   if (is_of_network(why)) { // it was not started, then
     forget_network();
   } else if (!run_.made.nonce.empty()
-             && why.text.find(init::program) != std::string::npos) { // its volume was pruned, or can't be executed from
+             && why.text.find(init::folder_beginning)
+                  != std::string::npos) { // its volume was pruned, or can't be executed from
     forget_dead("its init could not be started: " + why.text);
   } else {
     now.at = starting::doing::look;

@@ -11,10 +11,36 @@ namespace connection {
 
 namespace {
 
+/// What is to be looked at in an image before a container with davit's init is made of it.
+struct image_check {
+  container_plan helper;
+  std::vector<std::string> paths;
+  std::shared_ptr<transport::checked_paths> known;
+
+  awaitable<result<void>> operator()(std::shared_ptr<engine_client> client, call_options options) const {
+    return transport::check_paths(std::move(client), helper, paths, known, std::move(options));
+  }
+};
+
+image_check check_of(self_pointer self, const container_plan& plan) {
+  return {never_started(self->state.context->settings, plan.image), targets_in_root(plan), self->state.checked};
+}
+
+awaitable<result<std::string>>
+check_and_create(std::shared_ptr<engine_client> client, image_check check, container_plan plan, call_options options) {
+  auto checked = co_await check(client, options);
+  if (!checked)
+    co_return checked.error();
+  co_return co_await client->create_container(std::move(plan), std::move(options));
+}
+
 /// make_sandbox, with the line left in `kept` for the actor.
-awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> client, container_plan plan,
-                                             std::string tar, call_options options,
+awaitable<result<std::string>> make_and_keep(std::shared_ptr<engine_client> client, image_check check,
+                                             container_plan plan, std::string tar, call_options options,
                                              std::shared_ptr<transport::made_sandbox> kept) {
+  auto checked = co_await check(client, options);
+  if (!checked)
+    co_return checked.error();
   auto made = co_await transport::make_sandbox(std::move(client), std::move(plan), std::move(tar), std::move(options));
   if (!made)
     co_return made.error();
@@ -26,7 +52,9 @@ caf::result<std::string> make_sandbox(self_pointer self, const container_plan& p
   auto kept = std::make_shared<transport::made_sandbox>();
   return call<std::string>(
     self, "sandbox", 120s, {},
-    [=, client = self->state.client](call_options options) { return make_and_keep(client, plan, tar, options, kept); },
+    [=, client = self->state.client, check = check_of(self, plan)](call_options options) {
+      return make_and_keep(client, check, plan, tar, options, kept);
+    },
     subject::image, [=] { self->state.lines[kept->id] = std::move(kept->line); });
 }
 
@@ -97,8 +125,9 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
         subject::image);
     },
     [=](create_atom, const container_plan& plan) {
+      auto check = check_of(self, plan);
       return call<std::string>(
-        self, "create", 60s, {}, [=](call_options options) { return client->create_container(plan, options); },
+        self, "create", 60s, {}, [=](call_options options) { return check_and_create(client, check, plan, options); },
         subject::image);
     },
     [=](start_atom, const std::string& id, const std::string& tar) {
@@ -110,8 +139,8 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
       return call<void>(
         self, "init", 60s, {},
         [=](call_options options) {
-          return transport::install_init(client, helper, std::string{init::folder}, std::string{init::program_bytes()},
-                                         options);
+          return transport::install_init(client, helper, helper.mounts.front().target,
+                                         std::string{init::program_bytes()}, options);
         },
         subject::image);
     },

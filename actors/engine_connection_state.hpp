@@ -109,6 +109,7 @@ struct engine_connection_state {
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
   /// To the inits of sandboxes that wait, by their containers.
   std::map<std::string, std::shared_ptr<transport::byte_stream>> lines;
+  std::shared_ptr<transport::checked_paths> checked = std::make_shared<transport::checked_paths>();
   std::minstd_rand random{std::random_device{}()};
 };
 

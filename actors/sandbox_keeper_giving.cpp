@@ -50,7 +50,7 @@ void give(self_pointer self, const std::string& kind_name, const ready_sandbox& 
 void give_network(self_pointer self, const std::string& kind_name, waiting_task task, std::string why) {
   auto& kind = self->state.kinds[kind_name];
   auto one = choose(self, kind);
-  auto holds = init::hand_over_message({init::program, init::hold}, {}, {}, false);
+  auto holds = init::hand_over_message({init::program_of(one.nonce), init::hold}, {}, {}, false);
   struct answers {
     int missing = 2;
     std::string trouble;

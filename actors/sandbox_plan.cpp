@@ -15,18 +15,20 @@ namespace davit {
 
 namespace {
 
-mount init_volume(const std::string& name, bool read_only) {
+mount init_volume(const std::string& name, const std::string& folder, bool read_only) {
   mount volume;
   volume.source = name;
-  volume.target = init::folder;
+  volume.target = folder;
   volume.read_only = read_only;
   return volume;
 }
 
 void add_init(container_plan& plan, const std::string& nonce) {
+  plan.entrypoint = std::vector<std::string>{init::program_of(nonce)};
   plan.env[init::nonce_variable] = nonce;
+  plan.labels[init::words_label] = init::words_version;
   plan.no_healthcheck = true; // its program would find the variable
-  plan.mounts.push_back(init_volume(init::volume_name(), true));
+  plan.mounts.push_back(init_volume(init::volume_name(), init::folder_of(nonce), true));
   if (plan.resources.pids)
     ++*plan.resources.pids; // the init is one
 }
@@ -54,12 +56,6 @@ std::string why_no_init(const task_spec& spec, const engine_info& engine) {
     return "the engine is for " + engine.architecture + ", the agent's init for " + std::string{init::architecture()};
   if (spec.env.contains(init::nonce_variable) || spec.secrets.contains(init::nonce_variable))
     return std::string{"it sets the variable "}.append(init::nonce_variable);
-  for (const auto& one : spec.mounts)
-    if ((std::filesystem::path{one.target} / "")
-          .lexically_normal()
-          .string()
-          .starts_with(std::string{init::folder} + "/"))
-      return std::string{"it mounts "}.append(init::folder);
   return {};
 }
 
@@ -76,7 +72,6 @@ bool reaches_init(const task_spec& spec) {
 container_plan with_init(container_plan plan, const image_info& image, const std::string& nonce) {
   auto arguments = arguments_of(plan, image);
   auto hosts = plan.bare_network && sandbox_files(plan, image).empty();
-  plan.entrypoint = std::vector<std::string>{init::program};
   plan.command = {init::run, plan.tty ? init::with_terminal : hosts ? init::with_hosts : init::plainly};
   plan.command.insert(plan.command.end(), arguments.begin(), arguments.end());
   plan.labels[init::nonce_label] = nonce;
@@ -92,16 +87,12 @@ std::string sandbox_kind(const container_plan& of_task) {
 container_plan sandbox_plan(const agent_settings& settings, const container_plan& of_task, const std::string& nonce) {
   auto plan = of_task;
   plan.name = std::string{sandbox_prefix} + init::mark_of(nonce);
-  plan.entrypoint = std::vector<std::string>{init::program};
   plan.command = {init::await_task, std::to_string(sandbox_patience.count())};
   if (plan.bare_network)
     plan.command.push_back(init::with_hosts);
   plan.env.clear();
   plan.secrets.clear();
-  plan.labels = {{"davit.sandbox", nonce},
-                 {init::words_label, init::words_version},
-                 {"davit.agent", settings.name},
-                 {"davit.fleet", settings.fleet}};
+  plan.labels = {{"davit.sandbox", nonce}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
   plan.open_stdin = true;
   add_init(plan, nonce);
   return plan;
@@ -154,14 +145,33 @@ std::string sandbox_files(const container_plan& plan, const image_info& image) {
   return user.empty() || user == "0" || user == "root" ? std::string{} : network_files(plan);
 }
 
+std::vector<std::string> targets_in_root(const container_plan& plan) {
+  std::vector<std::string> targets;
+  if (!plan.labels.contains(init::words_label))
+    return targets;
+  for (const auto& one : plan.mounts) {
+    auto path = std::filesystem::path{one.target}.lexically_normal().relative_path();
+    if (path.filename().empty()) // of `data/`
+      path = path.parent_path();
+    if (one.type != mount_type::tmpfs && one.source != init::volume_name() && !path.has_parent_path())
+      targets.push_back("/" + path.string());
+  }
+  return targets;
+}
+
 container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image) {
+  auto plan = never_started(settings, image);
+  plan.mounts.push_back(init_volume(volume, init::folder_of(to_string(uuid::make_v4())), false));
+  return plan;
+}
+
+container_plan never_started(const agent_settings& settings, const std::string& image) {
   container_plan plan;
   plan.name = std::string{carrier_prefix} + to_string(uuid::make_v4());
   plan.image = image;
-  plan.command = {init::program};
+  plan.entrypoint = std::vector<std::string>{"/never-started"};
   plan.labels = {{"davit.sandbox", "init"}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
   plan.network = "none";
-  plan.mounts.push_back(init_volume(volume, false));
   return plan;
 }
 

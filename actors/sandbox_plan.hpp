@@ -53,7 +53,15 @@ bool may_be_too_long(const container_plan& plan);
 /// What is unpacked into a sandbox before its start: what its init can't write itself.
 std::string sandbox_files(const container_plan& plan, const image_info& image);
 
-/// The container, never started, that the init is carried into its volume by.
+/// Of a container with davit's init: where in `/` something is mounted that others can reach too. Such a mount may come
+/// before the init's own. If the image has a link to `/` there, the init's folder is made in what is mounted, where
+/// others see its name.
+std::vector<std::string> targets_in_root(const container_plan& plan);
+
+/// A container, never started, to look into an image by, or to carry something into a volume.
+container_plan never_started(const agent_settings& settings, const std::string& image);
+
+/// The container, never started, that the init is carried into its volume by: its only mount.
 container_plan init_carrier(const agent_settings& settings, const std::string& volume, const std::string& image);
 
 /// What the engine would execute: the image's own words fill in for those that the plan leaves out. Empty: there is no

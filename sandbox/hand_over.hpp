@@ -51,13 +51,13 @@ inline constexpr char hosts[]
   = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n"
     "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// Where the init's volume is mounted, and its name there.
-inline constexpr char folder[] = "/.davit";
-inline constexpr char program[] = "/.davit/init";
+/// Where the init's volume is mounted: a folder of `/` that begins so. The rest is each container's own (folder_of).
+inline constexpr char folder_beginning[] = "/.davit";
 
-/// On a sandbox's container: which words its init has. Without it there is no `begun`, and before 3 there was no seal,
-/// and a nonce of another form (a UUID) stood where the mark does.
-inline constexpr char words_label[] = "davit.sandbox.words", words_version[] = "3";
+/// On a container with an init: which words that has, and where it is. Before 4 it was in /.davit, which an image could
+/// hold a link to, and a container that was made for its task had no such label. A sandbox without it does not say
+/// `begun`. Before 3 there was no seal, and a nonce of another form (a UUID) stood where the mark does.
+inline constexpr char words_label[] = "davit.sandbox.words", words_version[] = "4";
 
 /// On a container that was made for its task: the nonce of its init. Without it the command is its first process.
 inline constexpr char nonce_label[] = "davit.init";

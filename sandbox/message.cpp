@@ -99,6 +99,15 @@ std::string mark_of(const std::string& nonce) {
   return seals(nonce) ? nonce.substr(0, mark_digits) : nonce;
 }
 
+std::string folder_of(const std::string& nonce) {
+  auto key = seals(nonce) ? std::string_view{nonce}.substr(mark_digits) : std::string_view{nonce};
+  return std::string{folder_beginning} + '-' + seal_of(key, "folder"); // which is no report's words
+}
+
+std::string program_of(const std::string& nonce) {
+  return folder_of(nonce) + "/init";
+}
+
 std::string report_line(const std::string& nonce, const sandbox_report& report) {
   auto words = to_string(report.word) + ' ' + std::to_string(report.number) + ' '
              + std::to_string(report.oom_kills.value_or(-1));

@@ -26,6 +26,11 @@ bool seals(const std::string& nonce);
 /// The nonce's public half, which names the init.
 std::string mark_of(const std::string& nonce);
 
+/// Where the volume of the nonce's init is mounted, and the program there. It follows from the key, so nobody knows it
+/// before the container runs: no image holds a link to it, and no mount of a task can lie there.
+std::string folder_of(const std::string& nonce);
+std::string program_of(const std::string& nonce);
+
 /// The line that an init of this nonce ends with, without its newline.
 std::string report_line(const std::string& nonce, const sandbox_report& report);
 

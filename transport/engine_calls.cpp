@@ -184,6 +184,57 @@ awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, cont
   co_return outcome ? removed : outcome;
 }
 
+bool checked_paths::has(const std::string& image, const std::string& path) const {
+  std::lock_guard guard{mutex_};
+  return known_.contains({image, path});
+}
+
+void checked_paths::add(const std::string& image, const std::string& path) {
+  constexpr std::size_t most = 4096;
+  std::lock_guard guard{mutex_};
+  if (known_.size() >= most)
+    known_.clear();
+  known_.emplace(image, path);
+}
+
+awaitable<result<void>> check_paths(std::shared_ptr<engine_client> client, container_plan helper,
+                                    std::vector<std::string> paths, std::shared_ptr<checked_paths> known,
+                                    call_options options) {
+  if (paths.empty())
+    co_return result<void>{};
+  auto image = co_await client->inspect_image(helper.image, options);
+  if (!image)
+    co_return image.error();
+  std::erase_if(paths, [&](const auto& one) { return known->has(image->id, one); });
+  if (paths.empty())
+    co_return result<void>{};
+  auto name = helper.image;
+  helper.image = image->id;
+  auto created = co_await client->create_container(std::move(helper), options);
+  if (!created)
+    co_return created.error();
+  result<void> outcome;
+  for (const auto& path : paths) {
+    auto target = co_await client->link_target(*created, path, options);
+    if (!target && target.error().code != engine_errc::not_found)
+      outcome = target.error();
+    else if (target && *target == "/")
+      outcome = error{engine_errc::refused, 0,
+                      path + " is a link to / in the image " + name + ": nothing can be mounted there"};
+    if (!outcome)
+      break;
+  }
+  // Then it was there all the time, and what was not found is not in the image.
+  if (outcome && !co_await client->inspect_container(*created, options))
+    outcome = error{engine_errc::lost, 0, "somebody has removed the container to look into the image by"};
+  auto removed = co_await client->remove_container(*created, options);
+  if (!outcome || !removed)
+    co_return outcome ? removed : outcome;
+  for (const auto& path : paths)
+    known->add(image->id, path);
+  co_return result<void>{};
+}
+
 awaitable<result<bool>>
 start_with(std::shared_ptr<engine_client> client, std::string id, std::string tar, call_options options) {
   if (!tar.empty()) {

@@ -4,6 +4,8 @@
 #include "transport/engine_client.hpp"
 
 #include <filesystem>
+#include <mutex>
+#include <set>
 
 namespace davit::transport {
 
@@ -48,6 +50,23 @@ read_first_output(std::shared_ptr<engine_client> client, std::string container, 
 /// at `folder`.
 awaitable<result<void>> install_init(std::shared_ptr<engine_client> client, container_plan helper, std::string folder,
                                      std::string bytes, call_options options);
+
+/// Pairs of an image's id and a path of it that were looked at, and are no links to `/`. An image never changes.
+class checked_paths {
+public:
+  bool has(const std::string& image, const std::string& path) const;
+  void add(const std::string& image, const std::string& path);
+
+private:
+  mutable std::mutex mutex_;
+  std::set<std::pair<std::string, std::string>> known_;
+};
+
+/// That none of these paths of the image `helper.image` is a link to `/`. A container of the image that is never
+/// started, and has no mounts, shows it: `helper` is its plan.
+awaitable<result<void>> check_paths(std::shared_ptr<engine_client> client, container_plan helper,
+                                    std::vector<std::string> paths, std::shared_ptr<checked_paths> known,
+                                    call_options options);
 
 struct made_sandbox {
   std::string id;

@@ -152,6 +152,9 @@ public:
   awaitable<result<hijacked_stream>> start_exec(std::string exec, bool tty, call_options options);
   awaitable<result<exec_status>> inspect_exec(std::string exec, call_options options);
 
+  /// Where `path` leads in the container, if it is a symbolic link, followed to its end; else empty.
+  awaitable<result<std::string>> link_target(std::string container, std::string path, call_options options);
+
   /// A tar archive of `path` in the container; at most options.max_body bytes.
   awaitable<result<std::string>> download_archive(std::string container, std::string path, call_options options);
 

@@ -1,6 +1,7 @@
 // What an engine_client asks about containers.
 #include "transport/engine_client.hpp"
 
+#include "encoding/base64.hpp"
 #include "json/read.hpp"
 #include "json/write.hpp"
 #include "transport/docker_json.hpp"
@@ -199,6 +200,22 @@ awaitable<result<exec_status>> engine_client::inspect_exec(std::string exec, cal
   if (!status.running && (*root)["ExitCode"].get_int64().get(status.exit_code) != simdjson::SUCCESS)
     co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: an ended exec without ExitCode"};
   co_return status;
+}
+
+awaitable<result<std::string>>
+engine_client::link_target(std::string container, std::string path, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("HEAD", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path),
+                                {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  auto stat = encoding::base64_decode(response->header("X-Docker-Container-Path-Stat"));
+  json::parser parser;
+  std::string_view target;
+  auto root = parser.parse(stat.value_or(""));
+  if (!root || (*root)["linkTarget"].get_string().get(target) != simdjson::SUCCESS)
+    co_return error{engine_errc::protocol, 0, "the engine's answer is malformed: a path without linkTarget"};
+  co_return std::string{target};
 }
 
 awaitable<result<std::string>>

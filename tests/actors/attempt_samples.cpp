@@ -103,6 +103,7 @@ container_status container_of(const attempt_run& run, const std::string& state, 
   status.image_id = "sha256:1";
   status.labels["davit.task"] = to_string(run.key().task);
   status.labels[init::nonce_label] = init_nonce;
+  status.labels[init::words_label] = init::words_version;
   status.state = state;
   status.exit_code = code;
   status.raw_state = "{}";
@@ -328,7 +329,8 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("refused take_sandbox: conflict",
       refusal{asked::take_sandbox, {engine_errc::conflict, {}, {}, "the name is in use"}});
   add("refused start: init",
-      refusal{asked::start, {engine_errc::refused, {}, {}, std::string{init::program} + ": no such file"}});
+      refusal{asked::start,
+              {engine_errc::refused, {}, {}, std::string{init::folder_beginning} + "-0/init: no such file"}});
   {
     auto status = run.engine;
     add("engine ready", engine_changed{status});

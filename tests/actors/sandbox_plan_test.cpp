@@ -9,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <initializer_list>
+#include <set>
 
 using namespace davit;
 using namespace std::chrono_literals;
@@ -100,12 +101,14 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   CHECK(key_of_name(of_task.name));
   CHECK(plan.labels
         == std::map<std::string, std::string>{
-          {"davit.sandbox", nonce}, {"davit.sandbox.words", "3"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+          {"davit.sandbox", nonce}, {"davit.sandbox.words", "4"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
   CHECK(plan.resources.pids == 6);
   CHECK(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);
   CHECK(plan.mounts[0].read_only);
   CHECK(plan.mounts[0].source == init::volume_name());
+  CHECK(plan.mounts[0].target == init::folder_of(nonce));
+  CHECK(plan.entrypoint == std::vector<std::string>{init::program_of(nonce)});
 }
 
 TEST_CASE("a container of the task's own has its init's nonce in no word of its command") {
@@ -149,10 +152,6 @@ TEST_CASE("what a sandbox can't keep the promises of is run cold, and says why")
   CHECK(why([](task_spec& s) { s.tty = true; }) == "it has a terminal");
   CHECK(why([](task_spec& s) { s.at_most_once = true; }).starts_with("it runs at most once"));
   CHECK(why([](task_spec& s) { s.pid = "host"; }).find("(pid)") != std::string::npos);
-  CHECK(why([](task_spec& s) {
-          s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}});
-        })
-        == "it mounts /.davit");
   CHECK(why([](task_spec& s) { s.env[init::nonce_variable] = "x"; }) == "it sets the variable .davit");
   auto none = settings;
   none.sandboxes = 0;
@@ -249,7 +248,7 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   spec.resources.pids = 5;
   using words = std::vector<std::string>;
   auto plan = with_init(plan_of(spec), image, "n1");
-  CHECK(plan.entrypoint == words{"/.davit/init"});
+  CHECK(plan.entrypoint == words{init::program_of("n1")});
   CHECK(plan.command == words{"run", "plain", "/entry", "default"});
   CHECK(plan.labels.at("davit.init") == "n1");
   CHECK(plan.labels.at("x") == "y");
@@ -257,7 +256,7 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   CHECK(plan.resources.pids == 6);
   CHECK_FALSE(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);
-  CHECK(plan.mounts[0].target == "/.davit");
+  CHECK(plan.mounts[0].target == init::folder_of("n1"));
   CHECK(plan.mounts[0].read_only);
   spec.tty = true;
   spec.command = {"-x", "run"};
@@ -269,20 +268,14 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   engine_info engine;
   engine.architecture = std::string{init::architecture()};
   CHECK(why_no_init(spec, engine).empty());
-  for (auto change : std::initializer_list<void (*)(task_spec&)>{
-         [](task_spec& s) { s.init = false; }, [](task_spec& s) { s.pid = "host"; },
-         [](task_spec& s) { s.pid = "container:x"; },
-         [](task_spec& s) {
-           s.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}});
-         },
-         [](task_spec& s) {
-           s.mounts.push_back({mount_type::tmpfs, "", "/x/..//.davit/init/", false, {}});
-         }}) {
+  for (auto change : std::initializer_list<void (*)(task_spec&)>{[](task_spec& s) { s.init = false; },
+                                                                 [](task_spec& s) { s.pid = "host"; },
+                                                                 [](task_spec& s) { s.pid = "container:x"; }}) {
     auto changed = spec;
     change(changed);
     CHECK_FALSE(why_no_init(changed, engine).empty());
   }
-  spec.mounts.push_back({mount_type::tmpfs, "", "/.davits", false, {}});
+  spec.mounts.push_back({mount_type::tmpfs, "", "/.davit", false, {}}); // the init is elsewhere
   CHECK(why_no_init(spec, engine).empty());
   spec.mounts.clear();
   spec.init = true;
@@ -290,6 +283,47 @@ TEST_CASE("a container that is made for its task has an init, with all that it r
   CHECK(why_no_init(spec, engine).empty());
   engine.architecture = "riscv64";
   CHECK_FALSE(why_no_init(spec, engine).empty());
+}
+
+TEST_CASE("each init has a place of its own, that nobody knows who does not know its key") {
+  std::set<std::string> all;
+  for (int i = 0; i < 100; ++i) {
+    auto nonce = init::nonce_of(uuid::make_v4());
+    auto folder = init::folder_of(nonce);
+    all.insert(folder);
+    CHECK(folder == init::folder_of(nonce));
+    CHECK(folder.size() == std::string{"/.davit-"}.size() + init::seal_digits);
+    CHECK(folder.find('/', 1) == std::string::npos); // no mount of a task comes before it, but in the root
+    auto another_mark = nonce;
+    another_mark[0] = another_mark[0] == '0' ? '1' : '0';
+    CHECK(folder == init::folder_of(another_mark)); // the mark, which is public, tells nothing of it
+    CHECK(folder.find(init::mark_of(nonce)) == std::string::npos);
+    CHECK(folder.find(nonce.substr(init::mark_digits)) == std::string::npos);
+  }
+  CHECK(all.size() == 100);
+}
+
+TEST_CASE("what others can reach, and is mounted in the root, is looked at before") {
+  task_spec spec;
+  spec.image = "alpine";
+  using words = std::vector<std::string>;
+  auto targets = [&](std::initializer_list<mount> mounts) {
+    spec.mounts = mounts;
+    auto plan = plan_of(spec);
+    CHECK(targets_in_root(plan).empty()); // without an init
+    agent_settings settings;
+    auto of_sandbox = targets_in_root(sandbox_plan(settings, plan, "n"));
+    CHECK(of_sandbox == targets_in_root(with_init(plan, {}, "n")));
+    return of_sandbox;
+  };
+  CHECK(targets({}).empty());
+  CHECK(targets({{mount_type::volume, "v", "/data", false, {}}}) == words{"/data"});
+  CHECK(targets({{mount_type::bind, "/x", "/data", true, {}}}) == words{"/data"});
+  CHECK(targets({{mount_type::tmpfs, "", "/data", false, {}}}).empty());
+  CHECK(targets({{mount_type::volume, "v", "/data/more", false, {}}}).empty());
+  CHECK(targets({{mount_type::volume, "v", "//data/", false, {}}, {mount_type::volume, "w", "/a/../b", false, {}}})
+        == words{"/data", "/b"});
+  CHECK(targets({{mount_type::volume, "v", "/../data/.", false, {}}}) == words{"/data"});
 }
 
 TEST_CASE("what the kernel may find too long counts all that a program is started with") {

@@ -227,7 +227,7 @@ inline std::vector<same_case> all_cases() {
   add("hosts", script("cat /etc/hosts; ls /sys/class/net; nc -w1 127.0.0.1 1 2>&1 | grep -q refused && echo reached"));
   add(
     "mounts",
-    script("awk '{print $2, $3}' /proc/mounts | grep -v -e '^/[.]davit ' -e '^/sbin/docker-init ' -e '^/etc/' | sort"));
+    script("awk '{print $2, $3}' /proc/mounts | grep -v -e '^/[.]davit-' -e '^/sbin/docker-init ' -e '^/etc/' | sort"));
   add("devices and what is masked",
       script(
         "ls /dev; cat /proc/kcore 2>&1 | head -c 100; ls -ld /proc/acpi | cut -c1-43; echo x > /proc/sysrq-trigger"));

@@ -182,7 +182,7 @@ same_case random_case(std::minstd_rand& random) {
             "echo 'davit-init x begun 0 0;'",
             "su joe -c id; echo $?",
             "no-such; echo $?",
-            "awk '{print $2, $3}' /proc/mounts | grep -v -e '^/[.]davit ' -e '^/sbin/docker-init ' -e '^/etc/' | sort",
+            "awk '{print $2, $3}' /proc/mounts | grep -v -e '^/[.]davit-' -e '^/sbin/docker-init ' -e '^/etc/' | sort",
             "nohup sleep 60 >/dev/null 2>&1 &",
             "setsid sleep 60 &",
             "echo $PPID",
