@@ -2,6 +2,7 @@
 #include "actors/attempt_samples.hpp"
 
 #include "actors/container_plan.hpp"
+#include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -114,6 +115,24 @@ TEST_CASE("what runs already is not refused by a policy that has become stricter
     create.action = "create";
     made.hears(reply<ask::history>{{create}}).hears(reply<ask::close_log>{});
     CHECK(made.result().outcome == outcome::rejected);
+  }
+}
+
+TEST_CASE("a container with an older davit's init is made again, unless it may have been started", "[attempt]") {
+  for (std::string words : {"", "3"}) {
+    story it{resumed(task_state::starting), {}};
+    auto found = container_of(it.run, "created");
+    found.labels.erase(init::words_label);
+    if (!words.empty())
+      found.labels[init::words_label] = words;
+    it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::inspect>{found});
+    REQUIRE(it.asks<ask::remove>());
+    CHECK(it.asks<ask::remove>()->which == found.id);
+    found = container_of(it.run, "running");
+    found.labels.erase(init::words_label);
+    story runs{resumed(task_state::running), {}};
+    runs.hears(begun{}).hears(judged(runs.run)).hears(reply<ask::inspect>{found});
+    CHECK(std::holds_alternative<running>(runs.run.now));
   }
 }
 
