@@ -69,7 +69,9 @@ metrics::metrics(caf::actor_system& system) {
   sink_bytes_
     = registry.counter_family("davit", "sink", {"sink"}, "Bytes of output that a sink has taken.", "bytes", true);
   sink_dropped_ = registry.counter_family("davit", "sink-dropped", {"sink"},
-                                          "Bytes of output that a sink will never get.", "bytes", true);
+                                          "Bytes of logs that a sink will never get, with their records' headers "
+                                          "if they were not read yet.",
+                                          "bytes", true);
   sink_failures_
     = registry.counter_family("davit", "sink-failures", {"sink"}, "Deliveries to a sink that failed.", "1", true);
   sink_backlog_

@@ -24,6 +24,7 @@ using shipping::log_names;
 using moment = caf::actor_clock::time_point;
 
 constexpr duration save_interval = 1s;
+constexpr duration answer_patience = 5s; ///< A place that answers nothing for so long takes nothing.
 constexpr duration least_backoff = 500ms, most_backoff = 30s;
 constexpr std::uint32_t page_bytes = 128 * 1024;
 constexpr std::size_t most_reads = 64;        ///< At once: with page_bytes, what a sink may hold in memory.
@@ -52,6 +53,7 @@ struct sink_state {
   std::shared_ptr<sink_outlet> outlet;
   duration backoff{0};
   std::optional<moment> not_before;    ///< The place does not take anything until then.
+  std::optional<moment> unanswered;    ///< Since when deliveries are under way and none is answered.
   std::optional<timestamp> unsearched; ///< What was begun since may not be known here: the last save before a restart.
   bool searching = false, measuring = false;
   bool dirty = true;
@@ -190,7 +192,8 @@ void sink_state::bound_backlog() {
   auto backlog = logs.backlog();
   status.backlog = logs.count();
   context->metrics->sink_backlog(settings.name, static_cast<std::int64_t>(backlog));
-  if (!not_before)
+  auto takes_nothing = not_before || (unanswered && now() - *unanswered >= answer_patience);
+  if (!takes_nothing)
     return;
   while (backlog > settings.max_backlog.bytes) {
     auto oldest = logs.give_up_oldest(now());
@@ -320,13 +323,14 @@ void sink_state::deliver() {
     auto log = logs.still(one.turn);
     if (!log)
       continue;
-    ++deliveries;
+    if (deliveries++ == 0)
+      unanswered = now();
     sink_outlet::records_ptr records{one.page, &one.page->records};
     outlet->send(log->names, records,
                  [this, one, actor = caf::actor_cast<caf::weak_actor_ptr>(sink_actor{self})](delivery outcome) {
                    if (auto strong = actor.lock()) // `this` is looked at in its own messages alone
                      caf::anon_send(caf::actor_cast<sink_actor>(strong), continuation{[this, one, outcome] {
-                                      --deliveries;
+                                      unanswered = --deliveries == 0 ? std::nullopt : std::optional{now()};
                                       sent(one, outcome);
                                       pump();
                                     }});

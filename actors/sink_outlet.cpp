@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 namespace davit {
 
@@ -64,8 +65,12 @@ private:
                                                                        settings_.max_files, false, handlers_);
         file_->set_pattern("%v");
       }
-      lines.pop_back(); // the file's own newline takes its place
-      file_->log(spdlog::details::log_msg{"", spdlog::level::info, lines});
+      // One by one: the file is rotated between two of them.
+      for (std::string_view rest = lines; !rest.empty();) {
+        auto end = rest.find('\n');
+        file_->log(spdlog::details::log_msg{"", spdlog::level::info, {rest.data(), end}});
+        rest.remove_prefix(end + 1);
+      }
       file_->flush();
       return {};
     } catch (const std::exception& e) {

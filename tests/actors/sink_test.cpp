@@ -8,6 +8,7 @@
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <deque>
 #include <fstream>
@@ -330,6 +331,22 @@ TEST_CASE_METHOD(fixture,
   CHECK(sent(keys.back()) == numbered(1, 10));
   CHECK(status().backlog == 0);
   CHECK(to->count() <= (left + 1) * 10);
+}
+
+TEST_CASE_METHOD(fixture, "max-backlog counts for a place that answers nothing, and not for one that answers late") {
+  auto late = GENERATE(true, false);
+  to->hold = true;
+  settings.max_backlog = byte_size{500};
+  start();
+  for (int i = 0; i < 100; ++i)
+    tell(add_log(10));
+  for (int i = 0; i < 8; ++i, pass(1s))
+    if (late && i % 3 == 2)
+      release(to->held, 1);
+  CHECK((status().dropped == 0) == late);
+  CHECK((status().backlog <= 500 / all.logs.begin()->second->size()) != late);
+  to->hold = false;
+  release(to->held);
 }
 
 TEST_CASE_METHOD(fixture, "what the place will never take is dropped and counted, and what follows is sent") {
