@@ -30,12 +30,8 @@ std::string familiar(const std::string& normal) {
 /// `why_cold` of actors/sandbox_plan.hpp say the same of it, and more of its engine.
 bool keeps_out_of_sandboxes(const task_spec& spec) {
   constexpr const char* variable = ".davit";
-  auto covers = [](const mount& one) {
-    return (std::filesystem::path{one.target} / "").lexically_normal().string().starts_with("/.davit/");
-  };
   return spec.tty || spec.at_most_once || !spec.init.value_or(true) || (!spec.pid.empty() && spec.pid != "private")
-      || spec.env.contains(variable) || spec.secrets.contains(variable)
-      || std::any_of(spec.mounts.begin(), spec.mounts.end(), covers);
+      || spec.env.contains(variable) || spec.secrets.contains(variable);
 }
 
 using pattern_list = std::vector<std::unique_ptr<RE2>>;
@@ -225,8 +221,8 @@ judgement policy::judge(const task_spec& spec, policy_profile profile, const cal
   };
   if (spec.start == start_mode::warm && keeps_out_of_sandboxes(spec))
     refuse("start.warm", "start",
-           "a task with tty, at_most_once, init: false, a pid namespace that is not its own, a mount at /.davit or a "
-           "variable .davit can't be run in a sandbox; leave start to \"auto\"");
+           "a task with tty, at_most_once, init: false, a pid namespace that is not its own or a variable .davit can't "
+           "be run in a sandbox; leave start to \"auto\"");
   // -- image ---
   judge_image(result);
   if (settings_.always_pull && effective.pull == pull_policy::missing) {

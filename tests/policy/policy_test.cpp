@@ -286,8 +286,6 @@ TEST_CASE("a task insists on a sandbox in vain if, and only if, it is refused at
   CHECK_FALSE(refused([](task_spec& s) { s.pid = "private"; }));
   CHECK(refused([](task_spec& s) { s.env[init::nonce_variable] = "x"; }));
   CHECK(refused([](task_spec& s) { s.secrets[init::nonce_variable].value = "x"; }));
-  for (const auto* target : {"/.davit", "/.davit/", "/.davit/x", "/x/../.davit", "//.davit", "/./.davit//y"})
-    CHECK(refused([&](task_spec& s) { s.mounts.emplace_back().target = target; }));
-  for (const auto* target : {"/.davits", "/x/.davit", "/"})
+  for (const auto* target : {"/.davit", "/.davits", "/x/.davit", "/"})
     CHECK_FALSE(refused([&](task_spec& s) { s.mounts.emplace_back().target = target; }));
 }
