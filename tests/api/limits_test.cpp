@@ -14,7 +14,7 @@ namespace {
 
 struct two_callers {
   token_file tokens;
-  std::string greedy = tokens.make("greedy", "submit,read"), modest = tokens.make("modest", "submit,read");
+  std::string greedy = tokens.make("greedy", "submit,read"), modest = tokens.make("modest", "submit,read,metrics");
   std::string listen = listen_address();
   test_agent agent{{}, [&](agent_settings& settings) {
                      settings.api_listen = {listen};

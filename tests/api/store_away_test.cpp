@@ -2,6 +2,7 @@
 #include "api/problem.hpp"
 
 #include "actors/agent_context.hpp"
+#include "configuration/configuration.hpp"
 #include "fixture/captured_log.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_database.hpp"
@@ -39,6 +40,7 @@ TEST_CASE("a store that is away is told to clients without its address", "[postg
 }
 
 TEST_CASE("what the store says is in the agent's log instead") {
+  caf_configuration types; // an error carries a message
   captured_log log;
   CHECK(eventually([&] { // not once for each of many requests
     auto answer = problem_of(make_failure(store_errc::unavailable, "the store postgresql://me@host/x is ill"));
