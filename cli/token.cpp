@@ -18,7 +18,7 @@ namespace davit {
 
 namespace {
 
-token_list load(const std::filesystem::path& file, bool may_be_missing) {
+token_list load_tokens(const std::filesystem::path& file, bool may_be_missing) {
   if (may_be_missing && !std::filesystem::exists(file))
     return {};
   std::string error;
@@ -28,7 +28,7 @@ token_list load(const std::filesystem::path& file, bool may_be_missing) {
   return std::move(*list);
 }
 
-void save(const token_list& list, const std::filesystem::path& file) {
+void save_tokens(const token_list& list, const std::filesystem::path& file) {
   if (auto error = list.save(file); !error.empty())
     usage(error);
 }
@@ -95,19 +95,19 @@ int create_token(const std::filesystem::path& file, const new_token_flags& flags
   if (!flags.expires.empty())
     expires_at = std::chrono::system_clock::now() + read_duration(flags.expires, "--expires");
   file_lock lock{file};
-  auto list = load(file, true);
+  auto list = load_tokens(file, true);
   if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
     usage("there is already a token with the name " + name + "; revoke it first, or use another name");
   auto made = make_token(name, std::move(scopes), profile, expires_at, flags.owner, ceilings, std::move(volumes));
   list.tokens.push_back(std::move(made.entry));
-  save(list, file);
+  save_tokens(list, file);
   std::cout << made.text << '\n';
   std::cerr << "The token is shown only once; " << file.string() << " has only its hash.\n";
   return 0;
 }
 
 int list_tokens(const std::filesystem::path& file, bool as_json) {
-  auto list = load(file, false);
+  auto list = load_tokens(file, false);
   std::vector<std::vector<std::string>> rows{
     {"ID", "NAME", "OWNER", "SCOPES", "PROFILE", "CEILINGS", "CREATED", "EXPIRES"}};
   for (auto& one : list.tokens) {
@@ -129,10 +129,10 @@ int list_tokens(const std::filesystem::path& file, bool as_json) {
 
 int revoke_token(const std::filesystem::path& file, const std::string& name) {
   file_lock lock{file};
-  auto list = load(file, false);
+  auto list = load_tokens(file, false);
   if (std::erase_if(list.tokens, [&](const api_token& one) { return one.name == name || one.id == name; }) == 0)
     usage("there is no token with the name or id " + name);
-  save(list, file);
+  save_tokens(list, file);
   return 0;
 }
 
