@@ -1,5 +1,6 @@
 // Tasks in sandboxes that were made ahead: the same promises, and each sandbox is one task's alone.
 #include "engine/suites.hpp"
+#include "fixture/engine_events.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
 
@@ -327,7 +328,7 @@ TEST_CASE("a sandbox keeper that fails is started again; tasks go on, and what i
 TEST_CASE("tasks that come together on a new engine all find the init, which is put there once", "[warm]") {
   for (int round = 0; round < 3; ++round) {
     test_engine engine{"a"};
-    auto since = shell("date +%s.%N");
+    engine_events happened{engine};
     test_agent agent{{with_sandboxes(engine, 4, 8)}};
     std::vector<task_id> tasks;
     for (int i = 0; i < 8; ++i) {
@@ -341,18 +342,14 @@ TEST_CASE("tasks that come together on a new engine all find the init, which is 
       CHECK(ended.exit_code == static_cast<std::int64_t>(40 + i));
       CHECK(way(ended).starts_with("warm"));
     }
-    auto happened = [&](const std::string& event, const std::string& more) {
-      return engine.docker("events --since " + since.substr(0, since.find('\n'))
-                           + " --until $(date +%s.%N) --filter type=container --filter event=" + event + more
-                           + " --format '{{.Actor.Attributes.name}}'");
-    };
-    CHECK(count_of(happened("create", " --filter label=davit.sandbox=init")) == 1);
+    CHECK(happened.count("create", "sandbox=init") == 1);
     // The engine takes them down by itself, and is not made to kill what ends anyhow.
-    for (auto id : tasks)
-      CHECK(eventually([&] { return engine.docker("ps -aq --filter name=davit-" + to_string(id)).empty(); }));
-    auto killed = happened("kill", "");
-    for (auto id : tasks)
-      CHECK(killed.find(to_string(id)) == std::string::npos);
+    for (auto id : tasks) {
+      auto name = "davit-" + to_string(id) + "-1";
+      CHECK(eventually([&] { return engine.docker("ps -aq --filter name=" + name).empty(); }));
+      CHECK(happened.count("start", "task=" + to_string(id)) + happened.count("rename", name) > 0);
+      CHECK(happened.count("kill", name) == 0);
+    }
   }
 }
 
