@@ -69,15 +69,26 @@ bool explain(const std::string& file, const std::string& text, const file_outlin
   return mistakes.size() != before;
 }
 
+/// `a { b { c ... } }` of the name `a.b.c`.
+std::string grouped(const std::string& name) {
+  std::string groups, ends = " ...";
+  for (auto letter : name)
+    if (letter == '.') {
+      groups += " { ";
+      ends += " }";
+    } else {
+      groups += letter;
+    }
+  return groups + ends;
+}
+
 /// Whether the parser has read everything that the file gives a name. It passes over a whole group in silence if one
 /// name in it has a dot, and over names with dots outside of groups.
 bool is_whole(const std::string& file, const file_outline& outline, const caf::settings& content,
               std::vector<config_mistake>& mistakes) {
   auto before = mistakes.size();
   for (const auto& [name, line] : outline.dotted)
-    mistakes.push_back({file, line, name,
-                        "names in a file have no dots; write groups: " + name.substr(0, name.find('.')) + " { "
-                          + name.substr(name.find('.') + 1) + " ... }"});
+    mistakes.push_back({file, line, name, "names in a file have no dots; write groups: " + grouped(name)});
   if (mistakes.size() != before)
     return false;
   for (const auto& [name, line] : outline.lines) {

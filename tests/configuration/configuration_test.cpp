@@ -399,6 +399,9 @@ TEST_CASE("what CAF's parser passes over in silence is a mistake, and never the 
          {"davit {\n engines {\n a {\n a.b = 3\n }\n }\n}\n", "davit.conf:4: a.b:"},
          {"davit.policy.profile = \"bogus\"\n", "davit.conf:1: davit.policy.profile:"},
          {"davit.nonsense = 1\n", "davit.conf:1: davit.nonsense:"},
+         {"caf.scheduler.max-threads = 1\n", "davit.conf:1: caf.scheduler.max-threads: names in a file have no dots; "
+                                             "write groups: caf { scheduler { max-threads "
+                                             "... } }"},
          {"davit.api {\n rate-limit = -1\n}\n", "davit.conf:1: davit.api:"},
          {std::string{"\0davit { api { rate-limit = -1 } }", 34}, "davit.conf:1: has a NUL byte"},
          {"davit {\n" + engine + std::string{"}\n\0x", 4}, "davit.conf:8: has a NUL byte"},
