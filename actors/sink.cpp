@@ -196,7 +196,7 @@ void sink_state::bound_backlog() {
   if (!takes_nothing)
     return;
   while (backlog > settings.max_backlog.bytes) {
-    auto oldest = logs.give_up_oldest(now());
+    auto oldest = logs.skip_oldest(now());
     if (!oldest)
       return;
     auto [key, size] = *oldest;

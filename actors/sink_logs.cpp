@@ -99,13 +99,20 @@ std::uint64_t sink_logs::backlog() const {
   return bytes;
 }
 
-std::optional<std::pair<attempt_key, std::uint64_t>> sink_logs::give_up_oldest(moment now) {
-  if (logs_.empty())
+std::optional<std::pair<attempt_key, std::uint64_t>> sink_logs::skip_oldest(moment now) {
+  // Ids begin with the time.
+  auto oldest = std::find_if(logs_.begin(), logs_.end(), [](const auto& one) { return one.second.backlog() != 0; });
+  if (oldest == logs_.end())
     return std::nullopt;
-  auto key = logs_.begin()->first; // ids begin with the time
-  auto bytes = logs_.begin()->second.backlog();
-  drop(key, given_up, now);
-  return std::pair{key, bytes};
+  auto& [key, log] = *oldest;
+  std::pair skipped{key, log.backlog()};
+  if (log.measured) { // nothing more will come
+    drop(skipped.first, given_up, now);
+  } else {
+    log.offset = log.size;
+    ++log.life;
+  }
+  return skipped;
 }
 
 std::vector<attempt_key> sink_logs::unmeasured(std::size_t most) const {

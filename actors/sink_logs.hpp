@@ -22,7 +22,7 @@ struct shipped_log {
   bool busy = false;        ///< Being read, or sent.
   bool begun_again = false; ///< Its offset was not one of its records': it is sent from the beginning once more.
   std::uint64_t id = 0;     ///< Of this entry: a log that was dropped and comes again has another one.
-  std::uint32_t life = 0;   ///< Another one when it goes back: what was read before counts no more.
+  std::uint32_t life = 0;   ///< Another one when it goes back, or on: what was read before counts no more.
   std::shared_ptr<const shipping::log_names> names; ///< Known once the store has told.
 
   std::uint64_t backlog() const { return size > offset ? size - offset : 0; }
@@ -58,7 +58,7 @@ public:
   /// The next log to be read, which is busy from now on; none: no log waits.
   std::optional<sink_turn> next();
 
-  /// The log, if it is still as it was; one that has gone back meanwhile is to be read again, and null.
+  /// The log, if it is still as it was; one that has gone back or on meanwhile is to be read again, and null.
   shipped_log* still(const sink_turn& turn);
 
   /// The log is to be read on.
@@ -78,8 +78,9 @@ public:
   /// Bytes that wait to be sent, as far as they are known.
   std::uint64_t backlog() const;
 
-  /// Gives up the oldest log, with what it still prints; its name, and how many bytes of it waited.
-  std::optional<std::pair<attempt_key, std::uint64_t>> give_up_oldest(moment now);
+  /// Passes over what waits of the oldest log; its name, and how many bytes that was. A log that still grows is sent on
+  /// from there. None: nothing waits.
+  std::optional<std::pair<attempt_key, std::uint64_t>> skip_oldest(moment now);
 
   /// Some of the logs that may have grown.
   std::vector<attempt_key> unmeasured(std::size_t most) const;

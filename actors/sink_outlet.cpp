@@ -10,6 +10,7 @@
 #include <spdlog/sinks/rotating_file_sink.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <string_view>
 
@@ -61,6 +62,10 @@ private:
   delivery write(std::string lines) override {
     try {
       if (!file_) {
+        // To open a pipe would wait for its reader, who may never come; and nothing else can be rotated.
+        if (std::error_code ec;
+            std::filesystem::exists(settings_.path, ec) && !std::filesystem::is_regular_file(settings_.path, ec))
+          return again(settings_.path + " is not a regular file; name one that the sink may make, and rotate");
         file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes,
                                                                        settings_.max_files, false, handlers_);
         file_->set_pattern("%v");

@@ -5,9 +5,11 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <sys/stat.h>
 
 using namespace davit;
 using namespace davit::test;
@@ -40,4 +42,20 @@ TEST_CASE_METHOD(actor_fixture, "a file of logs is rotated between two records, 
   }
   CHECK(lines == records->size());
   CHECK(files > 1);
+}
+
+TEST_CASE_METHOD(actor_fixture, "a pipe, a device or a folder is no file for logs, and nobody waits for its reader") {
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  sink_settings settings;
+  settings.type = sink_type::file;
+  auto which = GENERATE(0u, 1u, 2u);
+  settings.path = std::array{folder / "pipe", folder.path().string(), std::string{"/dev/null"}}[which];
+  auto outlet = make_sink_outlet(*context_with(), settings);
+  REQUIRE(outlet.has_value());
+  auto records = std::make_shared<std::vector<log_record>>();
+  records->push_back({log_stream::out, timestamp{}, "line\n"});
+  delivery done;
+  (*outlet)->send(std::make_shared<shipping::log_names>(), records, [&](const delivery& now) { done = now; });
+  CHECK(done.how == delivery::verdict::again);
+  CHECK(done.message == settings.path + " is not a regular file; name one that the sink may make, and rotate");
 }

@@ -333,6 +333,36 @@ TEST_CASE_METHOD(fixture,
   CHECK(to->count() <= (left + 1) * 10);
 }
 
+TEST_CASE_METHOD(fixture, "of a log that still grows, what waited beyond max-backlog is passed over, and no more") {
+  auto restarted = GENERATE(false, true);
+  to->answer = busy;
+  settings.max_backlog = byte_size{500};
+  start();
+  auto key = add_log(100, false), other = add_log(3, false);
+  tell(key);
+  tell(other);
+  pass(60s);
+  auto waited = all.logs[key]->size();
+  CHECK(status().dropped == waited);
+  if (restarted) {
+    crash();
+    start();
+  }
+  to->answer = [] { return delivery{}; };
+  pass(60s);
+  CHECK(sent(other) == numbered(1, 3));
+  CHECK(sent(key).empty());
+  write(key, 50, "late ");
+  pass(10s);
+  REQUIRE(sent(key).size() == 50);
+  CHECK(sent(key).front() == "late 1");
+  write(key, 1, "last ");
+  CHECK(all.logs[key]->end().has_value());
+  pass(10s);
+  CHECK(sent(key).back() == "last 1");
+  CHECK(status().dropped == (restarted ? 0 : waited));
+}
+
 TEST_CASE_METHOD(fixture, "max-backlog counts for a place that answers nothing, and not for one that answers late") {
   auto late = GENERATE(true, false);
   to->hold = true;
