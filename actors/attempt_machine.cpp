@@ -301,6 +301,9 @@ bool attempt_machine::is_trouble(const refusal& one) const {
   }
   if (is_connection_trouble(code) || code == engine_errc::cancelled)
     return true;
+  // An answer that nobody can read is none: what was asked for may have been done.
+  if (code == engine_errc::protocol)
+    return one.what != asked::pull_image;
   if (code != engine_errc::failed)
     return false;
   // A 5xx says nothing of what was asked about: a container is not gone because its engine has lost its head. But that

@@ -192,16 +192,17 @@ private:
       one.what);
   }
 
+  /// What an answer that is lost looks like: a 5xx, rubbish in its place, or nothing.
+  engine_errc lost_code(asked what) {
+    if (chance(4) && what != asked::remove && what != asked::create && what != asked::start && what != asked::pull_image)
+      return engine_errc::failed;
+    return what != asked::pull_image && chance(4) ? engine_errc::protocol : engine_errc::lost;
+  }
+
   template <class Ask, class Trouble>
   void lose(Trouble& trouble) {
     if constexpr (of_engine<Ask>())
-      trouble({chance(4) && name_of<Ask> != asked::remove && name_of<Ask> != asked::create
-                   && name_of<Ask> != asked::start && name_of<Ask> != asked::pull_image
-                 ? engine_errc::failed
-                 : engine_errc::lost,
-               {},
-               {},
-               "lost on the way: transport is closing"});
+      trouble({lost_code(name_of<Ask>), {}, {}, "lost on the way: transport is closing"});
     else if constexpr (name_of<Ask> >= asked::open_log)
       trouble({{}, {}, log_errc::unwritable, "disk full"});
     else
