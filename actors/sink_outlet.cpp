@@ -1,5 +1,6 @@
 #include "actors/sink_outlet.hpp"
 
+#include "messages/regular_file.hpp"
 #include "store/private_files.hpp"
 #include "transport/io_runtime.hpp"
 
@@ -10,7 +11,6 @@
 #include <spdlog/sinks/rotating_file_sink.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <string_view>
 
@@ -62,10 +62,8 @@ private:
   delivery write(std::string lines) override {
     try {
       if (!file_) {
-        // To open a pipe would wait for its reader, who may never come; and nothing else can be rotated.
-        if (std::error_code ec;
-            std::filesystem::exists(settings_.path, ec) && !std::filesystem::is_regular_file(settings_.path, ec))
-          return again(settings_.path + " is not a regular file; name one that the sink may make, and rotate");
+        if (auto wrong = wrong_kind(settings_.path); !wrong.empty()) // to open a pipe would wait for its reader
+          return again(settings_.path + ' ' + wrong);
         file_ = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(settings_.path, settings_.max_size.bytes,
                                                                        settings_.max_files, false, handlers_);
         file_->set_pattern("%v");

@@ -27,6 +27,12 @@ void check_file(const std::string& option, const std::string& file, mistake_list
     mistakes.add(option, file + " can't be read");
 }
 
+/// A file that the agent writes: to open a pipe would wait for its reader, who may never come.
+void check_written(const std::string& option, const std::string& file, mistake_list& mistakes) {
+  if (auto wrong = wrong_kind(file); !wrong.empty())
+    mistakes.add(option, file + ' ' + wrong);
+}
+
 void check_engine(const engine_settings& engine, mistake_list& mistakes) {
   auto name = "davit.engines." + engine.name;
   if (auto wrong = plain_name.wrong(engine.name); !wrong.empty()) // it is a label of metrics, and a file's name
@@ -205,6 +211,7 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
     check_sink(sink, mistakes);
     if (sink.type != sink_type::file || sink.path.empty())
       continue;
+    check_written("davit.logs.sinks." + sink.name + ".path", sink.path, mistakes);
     if (auto [there, is_new] = paths.emplace(sink.path, sink.name); !is_new)
       mistakes.add("davit.logs.sinks." + sink.name + ".path",
                    "the sink " + there->second + " writes this file; each sink needs a file of its own");
@@ -212,6 +219,7 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
   check_policy(agent.policy, mistakes);
   check_label_limits(agent.placement.label_limits, mistakes);
   check_api(agent.api_listen, agent.access, mistakes);
+  check_written("davit.api.audit-log", agent.access.audit_log, mistakes);
   for (const auto& issuer : agent.access.issuers)
     check_issuer(issuer, mistakes);
   check_fleet(agent, mistakes);

@@ -1,4 +1,4 @@
-// What may be read as a file: a pipe or a device may never end.
+// What may be read or written as a file: a pipe or a device may never end, or never begin.
 #pragma once
 
 #include <filesystem>
@@ -7,8 +7,8 @@
 
 namespace davit {
 
-/// What is wrong with the kind of a file that is to be read whole, as a sentence behind its name. Empty: it is a
-/// regular file, or it can't be looked at, and whoever opens it learns why.
+/// What is wrong with the kind of a file that is to be read whole, or written, as a sentence behind its name. Empty: it
+/// is a regular file, or it can't be looked at, and whoever opens it learns why.
 inline std::string wrong_kind(const std::filesystem::path& file) {
   std::error_code ec;
   auto kind = std::filesystem::status(file, ec).type();

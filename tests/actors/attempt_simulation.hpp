@@ -194,7 +194,8 @@ private:
 
   /// What an answer that is lost looks like: a 5xx, rubbish in its place, or nothing.
   engine_errc lost_code(asked what) {
-    if (chance(4) && what != asked::remove && what != asked::create && what != asked::start && what != asked::pull_image)
+    if (chance(4) && what != asked::remove && what != asked::create && what != asked::start
+        && what != asked::pull_image)
       return engine_errc::failed;
     return what != asked::pull_image && chance(4) ? engine_errc::protocol : engine_errc::lost;
   }

@@ -57,5 +57,5 @@ TEST_CASE_METHOD(actor_fixture, "a pipe, a device or a folder is no file for log
   delivery done;
   (*outlet)->send(std::make_shared<shipping::log_names>(), records, [&](const delivery& now) { done = now; });
   CHECK(done.how == delivery::verdict::again);
-  CHECK(done.message == settings.path + " is not a regular file; name one that the sink may make, and rotate");
+  CHECK(done.message == settings.path + (which == 1 ? " is a directory, not a file" : " is not a regular file"));
 }
