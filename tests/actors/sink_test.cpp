@@ -1,239 +1,15 @@
-// A sink alone: a log keeper, a store and a place to send to that do what the test says; time passes by hand.
-#include "actor_fixture.hpp"
-#include "actors/sink.hpp"
-#include "actors/sink_outlet.hpp"
-#include "actors/sink_positions.hpp"
-#include "store/attempt_log.hpp"
+// A sink alone: what it sends, in which order, how often, and what it drops.
+#include "sink_fixture.hpp"
 
-#include <caf/scoped_actor.hpp>
-#include <caf/send.hpp>
-#include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include <deque>
 #include <fstream>
-#include <memory>
 #include <random>
 
 using namespace davit;
 using namespace davit::test;
-using namespace std::chrono_literals;
-using shipping::delivery;
 
-namespace {
-
-/// What the dummies have, and what they were asked.
-struct world : std::enable_shared_from_this<world> {
-  std::map<attempt_key, std::unique_ptr<store::log_writer>> logs;
-  std::vector<attempt_key> since; ///< What the log keeper finds.
-  bool hold = false;              ///< Answers wait until `release`.
-  std::deque<std::function<void()>> held;
-  std::size_t asked = 0, most_asked = 0; ///< Lookups and reads that wait for an answer.
-  std::size_t reads = 0;
-  caf::error failure; ///< Of reads and searches.
-
-  /// Whether a reader waits for more.
-  bool waits(const log_query& query) {
-    auto log = logs.find(query.key);
-    if (failure || log == logs.end())
-      return false;
-    auto page = log->second->read(query.offset, query.max_bytes);
-    return page && page->records.empty() && !page->finished;
-  }
-
-  template <class Answer>
-  caf::result<Answer> answer(caf::event_based_actor* self, duration wait, std::function<caf::expected<Answer>()> what) {
-    auto promise = self->make_response_promise<Answer>();
-    most_asked = std::max(most_asked, ++asked);
-    auto deliver = [all = shared_from_this(), promise, what]() mutable {
-      --all->asked;
-      if (auto made = what())
-        promise.deliver(std::move(*made));
-      else
-        promise.deliver(made.error());
-    };
-    if (wait.count() != 0)
-      self->run_delayed(wait, deliver);
-    else if (hold)
-      held.push_back([deliver, who = caf::actor{self}] { caf::anon_send(who, continuation{deliver}); });
-    else
-      deliver();
-    return promise;
-  }
-};
-
-caf::behavior log_keeper_dummy(caf::event_based_actor* self, std::shared_ptr<world> all) {
-  return {
-    [](const continuation& work) { work.run(); },
-    [=](ship_atom, const std::string&, const log_query& query) {
-      ++all->reads;
-      return all->answer<log_page>(self, all->waits(query) ? query.wait : duration{0},
-                                   [=]() -> caf::expected<log_page> {
-                                     auto log = all->logs.find(query.key);
-                                     if (all->failure)
-                                       return all->failure;
-                                     if (log == all->logs.end())
-                                       return make_failure(log_errc::missing, "it is not here");
-                                     auto page = log->second->read(query.offset, query.max_bytes);
-                                     if (!page)
-                                       return make_failure(page.error().code, page.error().message);
-                                     return std::move(*page);
-                                   });
-    },
-    [=](since_atom, timestamp) -> caf::result<std::vector<attempt_key>> {
-      if (all->failure)
-        return all->failure;
-      return all->since;
-    },
-    [=](size_atom, const std::vector<attempt_key>& keys) {
-      std::vector<log_extent> sizes;
-      for (const auto& key : keys)
-        if (auto log = all->logs.find(key); log != all->logs.end())
-          sizes.push_back({key, log->second->size(), log->second->closed()});
-      return sizes;
-    },
-  };
-}
-
-caf::behavior store_dummy(caf::event_based_actor* self, std::shared_ptr<world> all) {
-  return {
-    [](const continuation& work) { work.run(); },
-    [=](find_atom, task_id id) {
-      return all->answer<task>(self, duration{0}, [=]() -> caf::expected<task> {
-        task found;
-        found.id = id;
-        return found;
-      });
-    },
-  };
-}
-
-/// Takes what it is told to take.
-struct place : sink_outlet {
-  std::function<delivery()> answer = [] { return delivery{}; };
-  bool hold = false;
-  std::deque<std::function<void()>> held;
-  std::map<std::string, std::vector<std::string>> lines; ///< By task.
-  std::size_t tries = 0, under_way = 0, most_under_way = 0;
-
-  void send(std::shared_ptr<const shipping::log_names> names, records_ptr records,
-            std::function<void(delivery)> done) override {
-    ++tries;
-    most_under_way = std::max(most_under_way, ++under_way);
-    auto end = [this, names, records, done] {
-      --under_way;
-      auto what = answer();
-      if (what.how == delivery::verdict::taken)
-        for (const auto& one : *records)
-          lines[names->task].push_back(one.bytes);
-      done(what);
-    };
-    if (hold)
-      held.push_back(end);
-    else
-      end();
-  }
-
-  std::size_t count() const {
-    std::size_t all = 0;
-    for (const auto& [task, some] : lines)
-      all += some.size();
-    return all;
-  }
-};
-
-void release(std::deque<std::function<void()>>& held, std::size_t most = ~0ul) {
-  for (; !held.empty() && most > 0; --most) {
-    auto one = std::move(held.front());
-    held.pop_front();
-    one();
-  }
-}
-
-struct fixture : actor_fixture {
-  std::shared_ptr<world> shared = std::make_shared<world>();
-  world& all = *shared;
-  std::shared_ptr<place> to = std::make_shared<place>();
-  sink_settings settings;
-  sink_actor sink;
-  caf::scoped_actor test{system};
-  context_ptr context = context_with();
-
-  fixture() { settings.name = "s"; }
-  ~fixture() { stop(); }
-
-  sink_handles addresses() {
-    sink_handles made;
-    made.logs = caf::actor_cast<log_actor>(logs_);
-    made.store = caf::actor_cast<store_actor>(store_);
-    return made;
-  }
-  void start() {
-    sink = spawn_sink(system, context, settings, addresses(), to);
-    run_all();
-  }
-  void stop() {
-    caf::anon_send_exit(sink, caf::exit_reason::kill);
-    sink = nullptr;
-    run_all();
-  }
-  /// As kill -9: what was not written down since is forgotten.
-  void crash() {
-    auto kept = file();
-    auto copy = folder / "kept";
-    std::filesystem::copy_file(kept, copy, std::filesystem::copy_options::overwrite_existing);
-    stop();
-    std::filesystem::copy_file(copy, kept, std::filesystem::copy_options::overwrite_existing);
-  }
-  std::string file() { return folder / "sinks/s.json"; }
-
-  attempt_key add_log(int count, bool closed = true, std::string word = "line ") {
-    attempt_key key{uuid::make_v7(), 1};
-    write(key, count, word);
-    if (closed)
-      CHECK(all.logs[key]->end().has_value());
-    return key;
-  }
-  void write(const attempt_key& key, int count, const std::string& word = "line ") {
-    auto& log = all.logs[key];
-    if (!log)
-      log = *store::log_writer::open(folder / ("log " + to_string(key.task)), 0, store::log_place::memory);
-    for (int i = 1; i <= count; ++i)
-      CHECK(log->append({{log_stream::out, {}, word + std::to_string(i)}}).has_value());
-  }
-  void tell(const attempt_key& key, std::uint64_t size = 0) {
-    caf::anon_send(sink, open_atom_v, key, size);
-    run_all();
-  }
-  const std::vector<std::string>& sent(const attempt_key& key) { return to->lines[to_string(key.task)]; }
-  sink_status status() {
-    auto asked = test->request(sink, caf::infinite, ping_atom_v);
-    run_all();
-    sink_status found;
-    std::move(asked).receive([&](const sink_status& now) { found = now; },
-                             [](const caf::error& e) { FAIL(text_of(e)); });
-    return found;
-  }
-
-private:
-  caf::actor logs_ = system.spawn(log_keeper_dummy, shared);
-  caf::actor store_ = system.spawn(store_dummy, shared);
-};
-
-std::vector<std::string> numbered(int from, int to) {
-  std::vector<std::string> lines;
-  for (int i = from; i <= to; ++i)
-    lines.push_back("line " + std::to_string(i));
-  return lines;
-}
-
-delivery busy() {
-  return {delivery::verdict::again, "busy", duration{0}, 0, {}};
-}
-
-} // namespace
-
-TEST_CASE_METHOD(fixture, "a sink sends each log whole, in order, as it is written") {
+TEST_CASE_METHOD(sink_fixture, "a sink sends each log whole, in order, as it is written") {
   start();
   auto key = add_log(3, false);
   tell(key);
@@ -247,7 +23,8 @@ TEST_CASE_METHOD(fixture, "a sink sends each log whole, in order, as it is writt
 }
 
 TEST_CASE_METHOD(
-  fixture, "no more than 64 logs are asked for at once, also after a restart with many, and 8 are delivered at once") {
+  sink_fixture,
+  "no more than 64 logs are asked for at once, also after a restart with many, and 8 are delivered at once") {
   sink_positions positions;
   positions.at = std::chrono::system_clock::now();
   for (int i = 0; i < 500; ++i) {
@@ -269,7 +46,8 @@ TEST_CASE_METHOD(
   CHECK(to->most_under_way == 8);
 }
 
-TEST_CASE_METHOD(fixture, "a place that is busy is asked again after longer and longer waits, and is sent the same") {
+TEST_CASE_METHOD(sink_fixture,
+                 "a place that is busy is asked again after longer and longer waits, and is sent the same") {
   to->answer = busy;
   start();
   std::vector<attempt_key> keys;
@@ -296,7 +74,7 @@ TEST_CASE_METHOD(fixture, "a place that is busy is asked again after longer and 
   CHECK(status().failures == to->tries - 20);
 }
 
-TEST_CASE_METHOD(fixture, "a place that says how long it wants to be left alone is left alone") {
+TEST_CASE_METHOD(sink_fixture, "a place that says how long it wants to be left alone is left alone") {
   to->answer = [] { return delivery{delivery::verdict::again, "later", 100s, 0, {}}; };
   start();
   tell(add_log(1));
@@ -307,7 +85,7 @@ TEST_CASE_METHOD(fixture, "a place that says how long it wants to be left alone 
   CHECK(to->tries == 2);
 }
 
-TEST_CASE_METHOD(fixture,
+TEST_CASE_METHOD(sink_fixture,
                  "while the place takes nothing little is read; beyond max-backlog the oldest go, and are counted") {
   to->answer = busy;
   settings.max_backlog = byte_size{5000};
@@ -333,7 +111,8 @@ TEST_CASE_METHOD(fixture,
   CHECK(to->count() <= (left + 1) * 10);
 }
 
-TEST_CASE_METHOD(fixture, "of a log that still grows, what waited beyond max-backlog is passed over, and no more") {
+TEST_CASE_METHOD(sink_fixture,
+                 "of a log that still grows, what waited beyond max-backlog is passed over, and no more") {
   auto restarted = GENERATE(false, true);
   to->answer = busy;
   settings.max_backlog = byte_size{500};
@@ -363,7 +142,8 @@ TEST_CASE_METHOD(fixture, "of a log that still grows, what waited beyond max-bac
   CHECK(status().dropped == (restarted ? 0 : waited));
 }
 
-TEST_CASE_METHOD(fixture, "max-backlog counts for a place that answers nothing, and not for one that answers late") {
+TEST_CASE_METHOD(sink_fixture,
+                 "max-backlog counts for a place that answers nothing, and not for one that answers late") {
   auto late = GENERATE(true, false);
   to->hold = true;
   settings.max_backlog = byte_size{500};
@@ -379,7 +159,7 @@ TEST_CASE_METHOD(fixture, "max-backlog counts for a place that answers nothing, 
   release(to->held);
 }
 
-TEST_CASE_METHOD(fixture, "what the place will never take is dropped and counted, and what follows is sent") {
+TEST_CASE_METHOD(sink_fixture, "what the place will never take is dropped and counted, and what follows is sent") {
   to->answer = [] { return delivery{delivery::verdict::never, "nonsense", duration{0}, 0, {}}; };
   start();
   auto key = add_log(2, false);
@@ -392,7 +172,7 @@ TEST_CASE_METHOD(fixture, "what the place will never take is dropped and counted
   CHECK(status().dropped == 12);
 }
 
-TEST_CASE_METHOD(fixture,
+TEST_CASE_METHOD(sink_fixture,
                  "after a crash a sink goes on where it was last written down, and finds what it was never told of") {
   start();
   auto open = add_log(3, false), over = add_log(2);
@@ -412,7 +192,8 @@ TEST_CASE_METHOD(fixture,
   CHECK(sent(unknown) == numbered(1, 1));
 }
 
-TEST_CASE_METHOD(fixture, "what was begun before a crash is looked for until it is found, over another crash too") {
+TEST_CASE_METHOD(sink_fixture,
+                 "what was begun before a crash is looked for until it is found, over another crash too") {
   start();
   pass(1s);
   auto key = add_log(1);
@@ -430,7 +211,7 @@ TEST_CASE_METHOD(fixture, "what was begun before a crash is looked for until it 
   CHECK(sent(key) == numbered(1, 1));
 }
 
-TEST_CASE_METHOD(fixture, "a sink that is new begins with what comes, and one of an older davit goes on") {
+TEST_CASE_METHOD(sink_fixture, "a sink that is new begins with what comes, and one of an older davit goes on") {
   all.since = {add_log(1)};
   start();
   pass(5s);
@@ -444,7 +225,7 @@ TEST_CASE_METHOD(fixture, "a sink that is new begins with what comes, and one of
   CHECK(sent(key) == numbered(2, 2));
 }
 
-TEST_CASE_METHOD(fixture, "a log that has lost its end in a crash and is written again is sent from there") {
+TEST_CASE_METHOD(sink_fixture, "a log that has lost its end in a crash and is written again is sent from there") {
   start();
   auto key = add_log(5, false);
   tell(key);
@@ -466,7 +247,7 @@ TEST_CASE_METHOD(fixture, "a log that has lost its end in a crash and is written
   CHECK(sent(key) == expected);
 }
 
-TEST_CASE_METHOD(fixture, "a log that goes back while it is read or sent loses nothing") {
+TEST_CASE_METHOD(sink_fixture, "a log that goes back while it is read or sent loses nothing") {
   std::minstd_rand random{std::random_device{}()};
   for (int round = 0; round < 50; ++round) {
     auto held = random() % 3;
@@ -501,7 +282,8 @@ TEST_CASE_METHOD(fixture, "a log that goes back while it is read or sent loses n
 }
 
 TEST_CASE_METHOD(
-  fixture, "a log whose place is not a record's is sent from its beginning once; one that is nowhere is forgotten") {
+  sink_fixture,
+  "a log whose place is not a record's is sent from its beginning once; one that is nowhere is forgotten") {
   auto key = add_log(3), gone = add_log(1);
   all.logs.erase(gone);
   sink_positions positions;
