@@ -52,8 +52,11 @@ transport::endpoint agent_endpoint(const std::string& host) {
       text = env;
   if (text.empty())
     text = "127.0.0.1:7300";
-  if (text.find("://") == std::string::npos)
+  if (text.find("://") == std::string::npos) {
+    if (text.find(':') == std::string::npos || text.back() == ']') // Docker's port would be taken otherwise
+      text += ":7300";
     text = "tcp://" + text;
+  }
   std::optional<transport::tls_settings> tls;
   if (auto folder = std::getenv("DAVIT_CERT_PATH"); folder && *folder && text.starts_with("https://")) {
     auto file = [&](const char* name) {

@@ -3,6 +3,7 @@
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
 #include "cli/explain.hpp"
+#include "cli/flag_checks.hpp"
 #include "cli/file_checks.hpp"
 #include "cli/log_formatter.hpp"
 #include "cli/mint.hpp"
@@ -151,9 +152,6 @@ int dispatch(int argc, char** argv) {
   add_task_flags(*run_command, flags);
   run_command->add_flag("-d,--detach", detach, "Print the task's id and exit (needs an agent)");
   run_command->add_flag("-q,--quiet", quiet, "Print no progress and no final message");
-  // A script's variable that is not set shall not stand for all.
-  const CLI::Validator not_empty{
-    [](std::string& text) { return text.empty() ? std::string{"it must not be empty"} : std::string{}; }, ""};
   auto submit_command
     = app
         .add_subcommand("submit",
@@ -165,15 +163,15 @@ int dispatch(int argc, char** argv) {
   ps_command->add_option("--state", state, "queued, starting, running or finished");
   ps_command->add_option("-l,--label", label_filter, "Only tasks with the label NAME[=VALUE]")->allow_extra_args(false);
   ps_command->add_option("--name", name, "Only tasks with this name");
-  ps_command->add_option("-n,--limit", limit, "Maximum number of tasks")->capture_default_str();
+  ps_command->add_option("-n,--limit", limit, "Maximum number of tasks")->check(counted)->capture_default_str();
   auto logs_command = app.add_subcommand("logs", "Print a task's output");
   logs_command->add_option("task", id)->required()->check(not_empty);
   logs_command->add_flag("-f,--follow", follow, "Follow the output until the task ends");
   logs_command->add_flag("-t,--timestamps", timestamps);
   logs_command->add_option("--since", since, "Only output since a time, or since a duration before now");
-  logs_command->add_option("--tail", tail, "Only this many of the last lines");
+  logs_command->add_option("--tail", tail, "Only this many of the last lines")->check(counted_or_none);
   logs_command->add_option("--stream", stream, "stdout or stderr");
-  logs_command->add_option("--attempt", attempt, "Of this attempt");
+  logs_command->add_option("--attempt", attempt, "Of this attempt")->check(counted);
   auto wait_command = app.add_subcommand("wait", "Wait for a task and exit with its code");
   wait_command->add_option("task", id)->required()->check(not_empty);
   wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
@@ -301,7 +299,7 @@ int dispatch(int argc, char** argv) {
     return 0;
   }
   if (*run_command) {
-    auto spec = make_spec(flags, run_command->remaining());
+    auto spec = make_spec(flags, run_command->remaining(), "run");
     auto env = std::getenv("DAVIT_HOST");
     if (!host.empty() || (env && *env)) {
       api_client client{agent_endpoint(host)};
@@ -340,7 +338,7 @@ int dispatch(int argc, char** argv) {
     if (!flags.file.empty()) {
       body = read_file_or_stdin(flags.file, "-f");
     } else {
-      body = submission(make_spec(flags, submit_command->remaining()));
+      body = submission(make_spec(flags, submit_command->remaining(), "submit"));
     }
     auto text = client.call("POST", "/v1/tasks", body);
     json::parser parser;
@@ -353,7 +351,7 @@ int dispatch(int argc, char** argv) {
       query += "&name=" + transport::url_encode(name);
     for (const auto& one : label_filter)
       query += "&label=" + transport::url_encode(one);
-    print_tasks(client, query, as_json, std::max<std::size_t>(limit, 1));
+    print_tasks(client, query, as_json, limit);
   } else if (*logs_command) {
     std::string query = follow ? "follow=1" : "follow=0";
     if (timestamps)

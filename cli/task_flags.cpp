@@ -1,10 +1,12 @@
 #include "cli/task_flags.hpp"
 
 #include "cli/client.hpp"
+#include "cli/flag_checks.hpp"
 #include "json/write.hpp"
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
@@ -50,7 +52,7 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("-m,--memory", flags.memory, "Memory limit, such as 512m");
   app.add_option("--shm-size", flags.shm, "Size of /dev/shm");
   app.add_option("--cpus", flags.cpus, "Processors, such as 1.5");
-  app.add_option("--pids-limit", flags.pids, "Maximum number of processes and threads");
+  app.add_option("--pids-limit", flags.pids, "Maximum number of processes and threads")->check(counted);
   app.add_option("--network", flags.network, "none, bridge or host (if the policy allows it)");
   app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")
     ->allow_extra_args(false);
@@ -239,10 +241,10 @@ std::string submission(const task_spec& spec) {
   return json::write(json::value(std::move(body)));
 }
 
-task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
+task_spec make_spec(const task_flags& flags, std::vector<std::string> rest, const std::string& command) {
   task_spec spec;
   if (rest.empty())
-    usage("an image is missing: davit run [flags] IMAGE [-- COMMAND...]");
+    usage("an image is missing: davit " + command + " [flags] IMAGE [-- COMMAND...]");
   spec.image = rest.front();
   if (spec.image.starts_with('-'))
     usage("\"" + spec.image + "\" is neither a flag nor an image; --help lists the flags");
@@ -266,6 +268,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
     add_secret(spec, one);
   for (const auto& one : flags.labels) {
     auto equals = one.find('=');
+    if (one.empty() || equals == 0)
+      usage("-l: write NAME=VALUE, not \"" + one + "\"");
     spec.labels[one.substr(0, equals)] = equals == std::string::npos ? "" : one.substr(equals + 1);
   }
   for (const auto& one : flags.mounts)
@@ -317,6 +321,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest) {
   spec.cgroup_parent = flags.cgroup_parent;
   spec.runtime = flags.runtime;
   spec.hostname = flags.hostname;
+  if (std::find(flags.engine_labels.begin(), flags.engine_labels.end(), "") != flags.engine_labels.end())
+    usage("--engine-label: must not be empty");
   spec.engine.labels = flags.engine_labels;
   spec.workdir = flags.workdir;
   spec.user = flags.user;

@@ -51,6 +51,6 @@ duration read_duration(const std::string& text, const char* flag);
 std::string submission(const task_spec& spec);
 
 /// The task that the flags describe; `rest` is the image, and the command behind it. Throws a command_failure.
-task_spec make_spec(const task_flags& flags, std::vector<std::string> rest);
+task_spec make_spec(const task_flags& flags, std::vector<std::string> rest, const std::string& command);
 
 } // namespace davit

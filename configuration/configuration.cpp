@@ -69,8 +69,11 @@ bool explain(const std::string& file, const std::string& text, const file_outlin
   return mistakes.size() != before;
 }
 
-/// `a { b { c ... } }` of the name `a.b.c`.
+/// `a { b { c ... } }` of the name `a.b.c`; empty if it is not that of an option.
 std::string grouped(const std::string& name) {
+  if (name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") != std::string::npos
+      || name.find("..") != std::string::npos)
+    return {};
   std::string groups, ends = " ...";
   for (auto letter : name)
     if (letter == '.') {
@@ -87,8 +90,14 @@ std::string grouped(const std::string& name) {
 bool is_whole(const std::string& file, const file_outline& outline, const caf::settings& content,
               std::vector<config_mistake>& mistakes) {
   auto before = mistakes.size();
-  for (const auto& [name, line] : outline.dotted)
-    mistakes.push_back({file, line, name, "names in a file have no dots; write groups: " + grouped(name)});
+  for (const auto& [name, line] : outline.dotted) {
+    auto groups = grouped(name);
+    mistakes.push_back(
+      {file, line, name, "names in a file have no dots" + (groups.empty() ? "" : "; write groups: " + groups)});
+  }
+  if (const auto& [word, line] = outline.unused; !word.empty())
+    mistakes.push_back(
+      {file, line, word, "has neither a value nor a group; write \"" + word + " = ...\" or \"" + word + " { ... }\""});
   if (mistakes.size() != before)
     return false;
   for (const auto& [name, line] : outline.lines) {

@@ -1,5 +1,6 @@
 #include "configuration/cross_checks.hpp"
 
+#include "configuration/option_value.hpp"
 #include "configuration/text_formats.hpp"
 #include "messages/regular_file.hpp"
 #include "policy/claims.hpp"
@@ -85,12 +86,17 @@ void check_policy(const policy_settings& rules, mistake_list& mistakes) {
   const auto& allowed = rules.networks_allow;
   auto read = !mistakes.has("davit.policy.networks.allow") && !mistakes.has("davit.policy.networks.default");
   if (read && std::find(allowed.begin(), allowed.end(), rules.default_network) == allowed.end())
-    mistakes.add("davit.policy.networks.default",
-                 "\"" + rules.default_network
-                   + "\" is not among the networks that are allowed; add it to davit.policy.networks.allow");
+    mistakes.add(mistakes.is_given("davit.policy.networks.default") ? "davit.policy.networks.default"
+                                                                    : "davit.policy.networks.allow",
+                 "the default network, \"" + rules.default_network
+                   + "\", is not among those that are allowed; add it to davit.policy.networks.allow, or set "
+                     "davit.policy.networks.default");
   auto compare = [&](const std::string& name, const auto& value, const auto& ceiling) {
+    auto option = "davit.policy.defaults." + name, bound = "davit.policy.ceilings." + name;
     if (value && ceiling && *ceiling < *value)
-      mistakes.add("davit.policy.defaults." + name, "is over davit.policy.ceilings." + name);
+      mistakes.add(mistakes.is_given(option) ? option : bound,
+                   mistakes.is_given(option) ? "is over " + bound
+                                             : "is below " + option + ", which is " + shown(*value) + "; set that too");
   };
   compare("cpus", rules.defaults.cpus, rules.ceilings.cpus);
   compare("memory", rules.defaults.memory, rules.ceilings.memory);
@@ -182,10 +188,15 @@ void check_api(const std::vector<std::string>& listen, const access_settings& ac
 
 void check_fleet(const agent_settings& agent, mistake_list& mistakes) {
   const auto& peers = agent.peers;
-  if (peers.listen.empty())
-    return;
   const std::pair<const char*, const std::string*> files[]
     = {{"tls-ca", &peers.tls_ca}, {"tls-certificate", &peers.tls_certificate}, {"tls-key", &peers.tls_key}};
+  if (peers.listen.empty()) {
+    for (std::string option : {"advertise", "tls-ca", "tls-certificate", "tls-key"})
+      if (mistakes.is_given("davit.fleet." + option) && !mistakes.has("davit.fleet." + option))
+        mistakes.add("davit.fleet." + option,
+                     "does nothing without davit.fleet.listen; set that too, or leave this out");
+    return;
+  }
   for (auto [name, file] : files) {
     if (file->empty())
       mistakes.add("davit.fleet.listen",

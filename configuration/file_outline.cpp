@@ -27,6 +27,8 @@ file_outline outline_of(const std::string& text) {
   std::string word;
   int line = 1;
   std::size_t lists = 0;
+  auto behind_equals = false, is_value = false;
+  auto begin_word = [&] { is_value = std::exchange(behind_equals, false); };
   auto full = [&](const std::string& name) {
     std::string all;
     for (const auto& [group, _] : groups)
@@ -53,6 +55,7 @@ file_outline outline_of(const std::string& text) {
           quoted += text[i];
       }
       word = quoted;
+      begin_word();
     } else if (c == '{') {
       if (word.find('.') != std::string::npos)
         result.dotted.emplace_back(word, line);
@@ -77,6 +80,7 @@ file_outline outline_of(const std::string& text) {
           result.numbers.emplace(name, number);
       }
       word.clear();
+      behind_equals = true;
     } else if (c == ' ' || c == '\t' || c == '\r' || c == ',' || c == '[' || c == ']') {
       if (c == '[') {
         list = line;
@@ -90,9 +94,13 @@ file_outline outline_of(const std::string& text) {
     } else {
       if (i > 0 && (text[i - 1] == ' ' || text[i - 1] == '\t' || text[i - 1] == '\n' || text[i - 1] == '"'))
         word.clear();
+      if (word.empty())
+        begin_word();
       word += c;
     }
   }
+  if (!word.empty() && !is_value && groups.empty())
+    result.unused = {word, line};
   return result;
 }
 

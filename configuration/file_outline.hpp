@@ -18,6 +18,7 @@ struct file_outline {
   /// Groups that the file's end leaves open, and where they begin: CAF takes half a file for a whole one.
   std::vector<std::pair<std::string, int>> open;
   std::vector<std::pair<std::string, int>> dotted; ///< Names of keys and groups that have a dot.
+  std::pair<std::string, int> unused;              ///< A word behind the last group; empty: there is none.
   int open_list = 0; ///< The line where a list begins that is not closed; 0: there is none.
 };
 

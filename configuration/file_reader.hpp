@@ -21,6 +21,9 @@ public:
   /// Whether something is wrong with this option itself, so that what follows from it needs no saying.
   bool has(const std::string& name) const;
 
+  /// Whether the option stands in the file, or on the command line.
+  bool is_given(const std::string& name) const { return lines_.contains(name) || overridden_.contains(name); }
+
   void given_on_the_command_line(const std::string& name) { overridden_[name] = true; }
 
 private:

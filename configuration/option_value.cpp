@@ -43,7 +43,7 @@ std::string take(const config_value& value, bool& into) {
 std::string take(const config_value& value, duration& into) {
   if (auto span = caf::get_if<caf::timespan>(&value)) {
     if (span->count() < 0)
-      return "must not be negative";
+      return "must be 0 or longer";
     into = std::chrono::duration_cast<duration>(*span);
     return {};
   }

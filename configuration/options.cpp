@@ -89,7 +89,7 @@ const std::vector<option<agent_settings>>& agent_options() {
     {"api.rate-limit",
      at(&agent::access, &access::rate_limit),
      "Requests per second and token (bursts may be twice as large); 0: no limit.",
-     {.least = 0.0}},
+     {.least = 0.0, .most = 1'000'000.0}},
     {"api.open-metrics", at(&agent::access, &access::open_metrics),
      "true: /metrics needs no token. It then names no owner."},
     {"api.audit-log",

@@ -73,6 +73,22 @@ std::string wrong_keys_url(const std::string& text) {
          : quoted(text) + " is not a valid URL; write one such as https://gitlab.example.com/oauth/discovery/keys";
 }
 
+/// Of `user:password@host:port,host:port/database?options`: libpq would find out too late.
+std::string wrong_port(std::string text) {
+  text = text.substr(0, text.find_first_of("/?"));
+  text = text.substr(text.rfind('@') + 1);
+  for (std::size_t at = 0; at <= text.size();) {
+    auto end = std::min(text.find(',', at), text.size());
+    auto one = text.substr(at, end - at);
+    auto colon = one.rfind(':');
+    if (colon != std::string::npos && colon + 1 < one.size() && one.back() != ']'
+        && !transport::parse_host_and_port("host" + one.substr(colon)))
+      return quoted(one.substr(colon + 1)) + " is not a port; it must be a number from 1 to 65535";
+    at = end + 1;
+  }
+  return {};
+}
+
 std::string wrong_store_url(const std::string& text) {
   constexpr std::string_view sqlite = "sqlite://";
   if (text.starts_with(sqlite))
@@ -81,7 +97,7 @@ std::string wrong_store_url(const std::string& text) {
            : quoted(text) + " does not name a file by its absolute path; write sqlite:///path/to/davit.db";
   for (std::string_view scheme : {"postgresql://", "postgres://"})
     if (text.starts_with(scheme) && text.size() > scheme.size())
-      return {};
+      return wrong_port(text.substr(scheme.size()));
   return quoted(text) + " is not a valid store; write sqlite:///path/to/davit.db or postgresql://user@host/database";
 }
 

@@ -54,6 +54,8 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
   if (scheme == "unix") {
     if (rest.empty() || rest.front() != '/')
       return bad(text, "the path of a unix socket must be absolute");
+    if (rest.back() == '/')
+      return bad(text, "the path of a unix socket must not end with a slash");
     if (rest.size() > 107) // sizeof sockaddr_un::sun_path, less its terminating zero: unix(7)
       return bad(text, "the path of a unix socket can have 107 bytes at most");
     result.path = rest;
@@ -67,6 +69,10 @@ result<endpoint> parse_endpoint(std::string_view text, std::optional<tls_setting
     tls.reset();
   while (!rest.empty() && rest.back() == '/')
     rest.remove_suffix(1);
+  if (rest.find('@') != std::string_view::npos)
+    return bad(text, "an address has no user and no password");
+  if (rest.find_first_of("/?#") != std::string_view::npos)
+    return bad(text, "nothing may follow the port");
   std::string_view port;
   if (!rest.empty() && rest.front() == '[') { // an IPv6 address
     auto close = rest.find(']');

@@ -93,6 +93,26 @@ TEST_CASE("without an agent, commands that need one say where they looked") {
   CHECK(result.err.find("is a davit agent running there?") != std::string::npos);
 }
 
+TEST_CASE("a flag whose value means nothing is refused, and not left out") {
+  scratch_folder home;
+  const std::pair<std::vector<std::string>, std::string> wrong[]
+    = {{{"ps", "-n", "0"}, "must be 1 or more, not 0"},
+       {{"ps", "--limit=-1"}, "must be 1 or more, not -1"},
+       {{"logs", "--attempt", "0", "x"}, "must be 1 or more, not 0"},
+       {{"logs", "--tail=-1", "x"}, "must be 0 or more, not -1"},
+       {{"submit", "--pids-limit", "0", "image"}, "must be 1 or more, not 0"},
+       {{"submit", "-l", "=x", "image"}, "-l: write NAME=VALUE, not \"=x\""},
+       {{"submit", "--engine-label", "", "image"}, "--engine-label: must not be empty"},
+       {{"submit"}, "davit submit [flags] IMAGE"},
+       {{"ps", "--host", "127.99.99.99"}, "tcp://127.99.99.99:7300"}};
+  for (const auto& [arguments, words] : wrong) {
+    auto result = run_davit(arguments, home);
+    INFO(arguments.front() << ": " << result.err);
+    CHECK(result.exit_code != 0);
+    CHECK(result.err.find(words) != std::string::npos);
+  }
+}
+
 TEST_CASE("run without an engine ends with 125, says why, and leaves no task behind that would start later") {
   scratch_folder home;
   auto result = run_davit({"run", "busybox:test", "--", "true"}, home);

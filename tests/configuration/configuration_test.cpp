@@ -300,7 +300,7 @@ TEST_CASE("what CAF's parser passes over is refused: numbers that overflow, opti
   }
   CHECK(read("davit { store { retention = 876000h } }").mistakes.empty());
   auto negative = read("davit { store { retention = -5s } }");
-  CHECK(names(negative, "davit.conf:1: davit.store.retention: must not be negative, not -5s"));
+  CHECK(names(negative, "davit.conf:1: davit.store.retention: must be 0 or longer, not -5s"));
   auto twice = read("davit {\n  agent {\n    name = \"a\"\n    name = \"b\"\n  }\n}\n");
   CHECK(names(twice, "davit.conf:4: davit.agent.name: is given a second time; the first is in line 3"));
   CHECK(
@@ -399,6 +399,13 @@ TEST_CASE("what CAF's parser passes over in silence is a mistake, and never the 
          {"davit {\n engines {\n a {\n a.b = 3\n }\n }\n}\n", "davit.conf:4: a.b:"},
          {"davit.policy.profile = \"bogus\"\n", "davit.conf:1: davit.policy.profile:"},
          {"davit.nonsense = 1\n", "davit.conf:1: davit.nonsense:"},
+         {"davit", "davit.conf:1: davit: has neither a value nor a group"},
+         {"davit {\n}\nfoo", "davit.conf:3: foo: has neither a value nor a group"},
+         {"davit {\n engines {\n \"a/../b\" {\n a = 3\n }\n }\n}\n",
+          "davit.conf:3: a/../b: names in a file have no dots"},
+         {"davit {\n api {\n rate-limit = 1e400\n }\n" + engine + "}\n", "davit.conf:3: davit.api.rate-limit:"},
+         {"davit {\n policy {\n ceilings {\n cpus = 0.5\n }\n }\n" + engine + "}\n",
+          "davit.conf:4: davit.policy.ceilings.cpus: is below davit.policy.defaults.cpus, which is "},
          {"caf.scheduler.max-threads = 1\n", "davit.conf:1: caf.scheduler.max-threads: names in a file have no dots; "
                                              "write groups: caf { scheduler { max-threads "
                                              "... } }"},

@@ -219,9 +219,11 @@ TEST_CASE("endpoints") {
   CHECK(parse_endpoint("tcp://dind")->port == 2375);
   CHECK(parse_endpoint("tcp://dind", tls_settings{})->port == 2376);
   CHECK(parse_endpoint("tcp://[::1]:99")->host == "::1");
-  for (auto wrong :
-       {"", "dind:2375", "ssh://x", "unix://relative", "tcp://:1", "tcp://a:0", "tcp://a:70000", "tcp://a:b"})
+  for (auto wrong : {"", "dind:2375", "ssh://x", "unix://relative", "unix:///", "tcp://:1", "tcp://a:0",
+                     "tcp://a:70000", "tcp://a:b"})
     CHECK_FALSE(parse_endpoint(wrong).has_value());
+  CHECK(parse_endpoint("http://u:p@x/").error().message.find("no user and no password") != std::string::npos);
+  CHECK(parse_endpoint("tcp://x:1/y").error().message.find("nothing may follow the port") != std::string::npos);
   std::map<std::string, std::string> env{
     {"DOCKER_HOST", "tcp://d:2376"}, {"DOCKER_TLS_VERIFY", "1"}, {"DOCKER_CERT_PATH", "/certs"}};
   auto settings
