@@ -31,12 +31,9 @@ issuer::issuer(const issuer_settings& settings, std::unique_ptr<jwks_source> key
 judgement issuer::judge(const jwt& token, const token_claims& claims, timestamp now) {
   auto found = keys_->look(token);
   if (!found.keys || (found.pending && !found.keys->knows(token)))
-    return {{},
-            503,
-            "the keys of the issuer " + settings_.name + " are being fetched"
-              + (found.trouble.empty() ? "" : " (" + found.trouble + ")") + "; try again"};
+    return {{}, 503, "the keys of its issuer are being fetched; try again"}; // where from is for the log alone
   if (!found.keys->verify(token))
-    return {{}, 401, "no key of the issuer " + settings_.name + " has signed it"};
+    return {{}, 401, "no key of its issuer has signed it"};
   judgement result;
   if (!claims.has("aud", settings_.audience))
     result.why = "it is for another audience than " + settings_.audience;

@@ -34,7 +34,7 @@ public:
 
   view look(const jwt&) override {
     auto keys = keys_.now();
-    return {keys ? keys : std::make_shared<const key_set>(), false, ""};
+    return {keys ? keys : std::make_shared<const key_set>(), false};
   }
   void tend() override {}
   std::uint64_t version() override { return keys_.version(); }
@@ -78,7 +78,7 @@ public:
   view look(const jwt& token) override {
     auto now = keys_->look();
     auto unknown = now.keys && !now.keys->knows(token);
-    return {now.keys, now.pending || (unknown && start(true)), now.trouble};
+    return {now.keys, now.pending || (unknown && start(true))};
   }
 
   void tend() override { start(false); }

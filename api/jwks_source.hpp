@@ -21,7 +21,6 @@ public:
   struct view {
     std::shared_ptr<const key_set> keys; ///< Null: there are none.
     bool pending = false;                ///< More may come soon.
-    std::string trouble;                 ///< Why there are none.
   };
 
   /// The keys as they are now. `token`: if none of them has its id, a URL is asked again, unless that was done within

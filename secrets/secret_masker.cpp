@@ -89,8 +89,9 @@ std::string hexadecimal(const std::string& bytes, const char* format) {
   return text;
 }
 
-/// Fewer letters at the end of a line are no beginning of a wrapped secret: the rest is found by itself.
-constexpr std::size_t least_before_wrap = 4;
+/// Fewer letters at the end of a line are no beginning of a wrapped secret: the rest is found by itself. Not that of a
+/// short form, of which any letter is: a line that ends with one waits for the next line.
+constexpr std::size_t least_before_wrap = 4, short_form = 3 * least_before_wrap - 1;
 
 /// The base64 of the text in its three phases, in both alphabets.
 std::vector<std::string> base64_forms(const std::string& text) {
@@ -172,6 +173,7 @@ struct secret_masker::automaton {
     std::uint32_t fail = 0;
     std::uint32_t depth = 0;
     std::uint32_t longest = 0; ///< Length of the longest text that ends here.
+    bool is_short = false;     ///< The beginning of a short form.
   };
   std::vector<node> nodes{1};
   std::map<std::pair<std::uint32_t, unsigned char>, std::uint32_t> further;
@@ -195,7 +197,7 @@ struct secret_masker::automaton {
       auto next = child(at, letter);
       if (!next) {
         next = static_cast<std::uint32_t>(nodes.size());
-        nodes.push_back({0, 0, 0, nodes[at].depth + 1, 0});
+        nodes.push_back({0, 0, 0, nodes[at].depth + 1, 0, false});
         if (at == 0) {
           root[letter] = next;
         } else if (!nodes[at].child) {
@@ -206,6 +208,7 @@ struct secret_masker::automaton {
         }
       }
       at = next;
+      nodes[at].is_short |= text.size() < short_form;
     }
     nodes[at].longest = nodes[at].depth;
   }
@@ -231,6 +234,13 @@ struct secret_masker::automaton {
     }
   }
 
+  /// The longest end of what was read that may go on behind the end of a line. 0: none.
+  std::uint32_t over_line_end(std::uint32_t at) const {
+    while (nodes[at].depth < least_before_wrap && !nodes[at].is_short && at != 0)
+      at = nodes[at].fail;
+    return at;
+  }
+
   std::uint32_t step(std::uint32_t at, unsigned char letter) const {
     while (true) {
       if (auto next = child(at, letter))
@@ -249,7 +259,8 @@ secret_masker::secret_masker(const std::vector<std::string>& secrets)
       plain_->add(form);
     for (const auto& text : whole_forms(secret))
       for (const auto& form : base64_forms(text))
-        for (std::size_t cut = 0; cut < least_before_wrap && form.size() >= cut + 2 * least_before_wrap; ++cut)
+        for (std::size_t cut = 0; cut == 0 || (cut < least_before_wrap && form.size() >= cut + 2 * least_before_wrap);
+             ++cut)
           wrapped_->add(form.substr(cut));
   }
   plain_->link();
@@ -285,10 +296,11 @@ void secret_masker::add(log_record record, std::vector<log_record>& decided) {
       if (auto length = plain_->nodes[stream.node].longest)
         stream.hide({stream.position - length, stream.position});
       if (letter == '\n' || letter == '\r') {
+        stream.wrapped_node = wrapped_->over_line_end(stream.wrapped_node);
         auto depth = wrapped_->nodes[stream.wrapped_node].depth;
         auto& ends = stream.line_ends;
         auto blank_line = ends.size() >= 2 && ends[ends.size() - 2] + 3 == stream.position;
-        if (depth < least_before_wrap || blank_line) {
+        if (depth == 0 || blank_line) {
           stream.wrapped_node = 0;
         } else {
           ends.erase(ends.begin(), std::lower_bound(ends.begin(), ends.end(), stream.wrapped_begin(depth)));

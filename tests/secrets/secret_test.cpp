@@ -4,6 +4,7 @@
 #include "secrets/secret_box.hpp"
 #include "secrets/secret_masker.hpp"
 
+#include <catch2/catch_get_random_seed.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <fstream>
@@ -96,6 +97,31 @@ TEST_CASE("base64 that is wrapped into lines does not hide a secret") {
       // Three letters can stay at the end of a line, and what depends on the neighbours.
       CHECK(left.size() < wrapped.size() - base64_encode(secret).size() + 24);
     }
+}
+
+TEST_CASE("a short secret is masked in wrapped base64 wherever the line ends in it") {
+  std::mt19937 random{Catch::getSeed()};
+  for (std::size_t length = least_secret; length <= 12; ++length)
+    for (std::size_t before = 57 - length - 2; before <= 57; ++before)
+      for (int round = 0; round < 8; ++round) {
+        auto letters = [&](std::string_view of, std::size_t count) {
+          std::string text;
+          while (text.size() < count)
+            text += of[random() % of.size()];
+          return text;
+        };
+        // Letters that neither the rest of the text nor its base64 has by chance.
+        auto secret = letters("ABCDEFGHJKMNPQRSTUVWXYZ23456789!#%&*+", length);
+        auto encoded = base64_encode(letters("qwertyuiop", before) + secret + "zxcvbnmasdf");
+        auto text = encoded.substr(0, 76) + "\n" + encoded.substr(76) + "\n";
+        auto left = masked({secret}, {text});
+        auto joined = left;
+        std::erase(joined, '\n');
+        INFO(secret << " behind " << before << " bytes: " << text << " became " << left);
+        CHECK(joined.find("***") != std::string::npos);
+        CHECK(joined.size()
+              <= encoded.size() - (8 * length - 10) / 6 + 6); // three letters before the end of a line tell little
+      }
 }
 
 TEST_CASE("each line of a secret is masked, as a terminal shows it too") {
