@@ -135,7 +135,8 @@ void open_events(self_pointer self) {
       if (*is_open)
         hear(self, heard::events_ended{std::chrono::duration_cast<duration>(std::chrono::steady_clock::now() - begun)});
       else
-        hear(self, heard::events_refused{ended ? "its event stream has ended at once" : ended.error().message});
+        hear(self, heard::events_refused{ended ? "its event stream has ended at once"
+                                               : "it did not open its event stream: " + ended.error().message});
     });
 }
 

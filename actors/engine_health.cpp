@@ -39,8 +39,7 @@ struct machine {
   void be_ready() {
     now().checking = false;
     now().misses = 0;
-    now().backoff = duration{0};
-    come_into(engine_state::ready, "");
+    come_into(engine_state::ready, ""); // whether it stays so is known at the next ping: until then the backoff is kept
     step.tick = settings.ping_interval;
   }
 
@@ -72,6 +71,7 @@ struct machine {
   void operator()(const heard::answer&) {
     now().checking = false;
     now().misses = 0;
+    now().backoff = duration{0};
     if (now().state == engine_state::degraded)
       come_into(engine_state::ready, "");
     step.tick = settings.ping_interval;
@@ -107,9 +107,12 @@ struct machine {
       return;
     // Asked at once instead of at the next ping.
     come_into(engine_state::connecting, "its event stream has ended");
-    if (stream.lasted < too_short)
+    if (stream.lasted < too_short) {
       back_off();
-    else if (!now().checking)
+      return;
+    }
+    now().backoff = duration{0};
+    if (!now().checking)
       ask(health_action::connect);
   }
 

@@ -295,7 +295,7 @@ std::string read_message(std::string_view body) {
   auto text = std::string{body.substr(0, 500)};
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
     text.pop_back();
-  return text.empty() ? "(the engine gave no reason)" : text;
+  return text;
 }
 
 error read_error(int status, std::string_view body) {
@@ -303,7 +303,8 @@ error read_error(int status, std::string_view body) {
             : status == 409 ? engine_errc::conflict
             : status >= 500 ? engine_errc::failed
                             : engine_errc::refused;
-  return {code, status, read_message(body)};
+  auto why = read_message(body);
+  return {code, status, why.empty() ? "the engine answered " + std::to_string(status) + " without a reason" : why};
 }
 
 std::string write_filters(const std::vector<std::pair<std::string, std::string>>& filters) {

@@ -193,7 +193,7 @@ TEST_CASE("an engine's health: what follows from what", "[health]") {
     {"it is back, and its events never ended",
      asking(in(down, "no answer", 3, 400ms)),
      heard::identity{false},
-     in(ready),
+     in(ready, "", 0, 400ms),
      {announce},
      3000ms},
     {"it is back, and may be another process",
@@ -230,6 +230,36 @@ TEST_CASE("a backoff doubles up to its bound, and chance takes at most half of i
     }
     now = asking(next_health(now, heard::failure{"refused", true}, settings, 0.5).next);
     expected = std::min<duration>(expected * 2, 5000ms);
+  }
+}
+
+TEST_CASE("an engine whose event stream ends at once, again and again, is asked less and less often", "[health]") {
+  engine_health now;
+  auto hear = [&](const health_event& event) {
+    auto step = next_health(now, event, settings, 0);
+    now = step.next;
+    return step.tick;
+  };
+  hear(heard::beginning{});
+  auto turn = [&](duration lasted, int pings) {
+    hear(heard::identity{});
+    hear(heard::events_open{});
+    hear(heard::proof{});
+    REQUIRE(now.state == ready);
+    for (; pings > 0; --pings) {
+      hear(heard::tick{});
+      hear(heard::answer{});
+    }
+    auto tick = hear(heard::events_ended{lasted});
+    if (tick)
+      hear(heard::tick{});
+    REQUIRE(now.checking);
+    return tick;
+  };
+  for (int times = 0; times < 2; ++times) {
+    for (auto expected : {100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 5000ms, 5000ms})
+      CHECK(turn(10ms, 0) == duration{expected});
+    CHECK(turn(10s, times) == std::nullopt); // one that lasts makes all well
   }
 }
 
