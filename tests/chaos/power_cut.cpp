@@ -62,10 +62,10 @@ extern "C" int fsync(int fd) {
   return result;
 }
 
-extern "C" int fdatasync(int fd) {
+extern "C" int fdatasync(int fildes) {
   static auto real = next<int (*)(int)>("fdatasync");
   linger();
-  auto result = real(fd);
-  keep(fd);
+  auto result = real(fildes);
+  keep(fildes);
   return result;
 }

@@ -64,13 +64,13 @@ endpoint tcp(const std::string& host) {
 } // namespace
 
 /// Instead of libc's: names under .late.test are answered when the test lets them be, others as ever.
-extern "C" int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* req, addrinfo** pai) {
   static auto real = reinterpret_cast<decltype(&getaddrinfo)>(::dlsym(RTLD_NEXT, "getaddrinfo"));
-  if (host && std::string_view{host}.ends_with(".late.test")) {
+  if (name && std::string_view{name}.ends_with(".late.test")) {
     slow.hang();
-    return real("127.0.0.1", service, hints, found);
+    return real("127.0.0.1", service, req, pai);
   }
-  return real(host, service, hints, found);
+  return real(name, service, req, pai);
 }
 
 TEST_CASE("a connection to a name that is never resolved ends at its deadline, and holds up no other name",
