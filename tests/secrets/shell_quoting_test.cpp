@@ -54,8 +54,9 @@ std::vector<way> ways_to_print() {
   if (::access("/bin/busybox", X_OK) == 0)
     ways.push_back({{"/bin/busybox", "sh", "-c"}, trace, "C"});
   for (std::string locale : {"C.UTF-8", "C"})
-    for (std::string statement : {trace, std::string{"printf '%q\\n' \"$SN\" >&2"},
-                                  std::string{"printf '%s\\n' \"${SN@Q}\" >&2"}, std::string{"declare -p SN >&2"}})
+    for (const std::string& statement :
+         {trace, std::string{"printf '%q\\n' \"$SN\" >&2"}, std::string{"printf '%s\\n' \"${SN@Q}\" >&2"},
+          std::string{"declare -p SN >&2"}})
       ways.push_back({{"/bin/bash", "-c"}, statement, locale});
   return ways;
 }
