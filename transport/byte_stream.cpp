@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <vector>
 
 namespace davit::transport {
 
@@ -126,14 +127,23 @@ private:
   Stream stream_;
 };
 
+/// Empty: it has none. Several engines may ask at once: getgrgid has one place for all its answers.
+std::string group_name(gid_t id) {
+  std::vector<char> buffer(16 * 1024);
+  group entry{};
+  group* found = nullptr;
+  ::getgrgid_r(id, &entry, buffer.data(), buffer.size(), &found);
+  return found ? found->gr_name : std::string{};
+}
+
 /// A sentence about a socket that is there and that we may not open, with what to do.
 std::string permission_hint(const std::string& path) {
   struct stat info {};
   std::string text = "permission denied at " + path;
   if (::stat(path.c_str(), &info) == 0) {
     text += ": it belongs to group " + std::to_string(info.st_gid);
-    if (auto group = ::getgrgid(info.st_gid))
-      text += std::string{" ("} + group->gr_name + ")";
+    if (auto name = group_name(info.st_gid); !name.empty())
+      text += " (" + name + ")";
     text += ", and uid " + std::to_string(::getuid())
           + " is not a member; run davit with that group (docker run --group-add " + std::to_string(info.st_gid)
           + ", or usermod -aG)";
