@@ -13,37 +13,6 @@ using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-/// What the crowd sends: each route with a wrong token, none and a right one; bodies that stop or are too long.
-std::vector<std::string> hostile_requests(const std::string& token, const std::string& task) {
-  std::vector<std::string> all;
-  for (const auto& who :
-       {std::string{}, std::string{"Authorization: Bearer davit_a_b\r\n"}, "Authorization: Bearer " + token + "\r\n"}) {
-    auto add = [&](const std::string& line, const std::string& headers = {}, const std::string& body = {}) {
-      all.push_back(line + " HTTP/1.1\r\nHost: localhost\r\n" + who + headers + "\r\n" + body);
-    };
-    for (auto target : {"/", "/page.js", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/tasks?limit=5",
-                        "/v1/events?after=0", "/v1/engines", "/v1/agents", "/v1/sinks", "/nowhere", "/v1/tasks/x"})
-      add("GET " + std::string{target});
-    for (auto part : {"", "/wait?timeout=50ms", "/logs", "/logs?follow=1", "/events", "/files?path=/etc"})
-      add("GET /v1/tasks/" + task + part);
-    add("GET /v1/events", "Accept: text/event-stream\r\n");
-    add("GET /v1/tasks/" + task + "/logs?follow=1", "Accept: text/event-stream\r\n");
-    const std::string body = R"({"image":"a","command":["true"],"queue_timeout":"1s"})";
-    add("POST /v1/tasks", "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
-    add("POST /v1/tasks", "Transfer-Encoding: chunked\r\n", "5\r\n{\"ima\r\n0\r\n\r\n");
-    add("POST /v1/tasks", "Content-Length: 4000000\r\n", std::string(50'000, ' '));
-    add("POST /v1/tasks", "Expect: 100-continue\r\nContent-Length: 4000000\r\n");
-    add("POST /v1/tasks", "Content-Length: 99999999999\r\n");
-    add("POST /v1/tasks/" + task + "/cancel");
-    add("DELETE /v1/tasks/" + task);
-  }
-  return all;
-}
-
-} // namespace
-
 TEST_CASE("a crowd in every state, with and without tokens: others are served, each answer is whole, and all is "
           "forgotten when it has gone",
           "[crowd]") {

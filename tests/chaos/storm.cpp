@@ -70,14 +70,17 @@ planned plan_task(dice& random, const std::string& network) {
 
 planned submit_for_certain(dice& random, agent_client& agent, const std::string& network) {
   auto one = plan_task(random, network);
+  std::string why;
   eventually([&] {
     try {
       one.id = agent.submit(one.spec);
       return true;
-    } catch (const std::exception&) {
+    } catch (const std::exception& e) {
+      why = e.what();
       return false;
     }
   });
+  INFO(why);
   REQUIRE_FALSE(one.id.nil());
   return one;
 }

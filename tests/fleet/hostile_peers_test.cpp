@@ -29,8 +29,9 @@ std::string binary() {
 /// An agent that listens for peers.
 class member : public test_daemon {
 public:
-  member(const std::string& name, const std::string& store, const certificate_authority& authority)
-    : member(name, store, authority, free_port()) {}
+  member(const std::string& name, const std::string& store, const certificate_authority& authority,
+         std::vector<engine_settings> engines = {})
+    : member(name, store, authority, std::move(engines), free_port()) {}
   const std::uint16_t port;
 
   std::size_t descriptors() {
@@ -48,13 +49,10 @@ public:
   }
 
 private:
-  member(const std::string& name, const std::string& store, const certificate_authority& authority, std::uint16_t at)
-    : test_daemon({}, options(name, store, authority, at), binary()), port(at) {
-    start({"ASAN_OPTIONS=detect_container_overflow=0", "TSAN_OPTIONS=" + std::string{tsan_options()}});
-  }
-  static const char* tsan_options() {
-    auto given = std::getenv("TSAN_OPTIONS");
-    return given ? given : "";
+  member(const std::string& name, const std::string& store, const certificate_authority& authority,
+         std::vector<engine_settings> engines, std::uint16_t at)
+    : test_daemon(std::move(engines), options(name, store, authority, at), binary()), port(at) {
+    start({"ASAN_OPTIONS=detect_container_overflow=0"});
   }
   static std::vector<std::string>
   options(const std::string& name, const std::string& store, const certificate_authority& authority, std::uint16_t at) {
@@ -77,7 +75,8 @@ struct besieged_fleet {
   scratch_folder folder;
   certificate_authority authority{folder.path().string(), "fleet"}, other{folder.path().string(), "other"};
   certificate_files enemy = authority.issue("enemy"), stranger = other.issue("stranger");
-  member a{"a", url, authority};
+  test_engine engine{"a"};
+  member a{"a", url, authority, {engine.settings(4)}};
 
   /// What a peer tells it to do, it does.
   bool hears(member& from) {
@@ -129,7 +128,11 @@ TEST_CASE_METHOD(besieged_fleet, "peers that mean harm: the agent lives, and oth
   std::thread besiegers{[&] { report = besiege_as_peers(plan, until); }};
   std::size_t served = 0, most_resident = 0;
   while (std::chrono::steady_clock::now() < until && a.running() && b.running()) {
-    if (a.http("GET", "/healthz").status == 200 && b.http("GET", "/v1/tasks").status == 200)
+    // One agent takes the task and reads the log of the other, which runs it.
+    auto id = b.submit(busybox("echo here; exit 3"));
+    CHECK(b.wait(id).exit_code == 3);
+    CHECK(b.logs(id).out == "here\n");
+    if (a.http("GET", "/healthz").status == 200)
       ++served;
     most_resident = std::max(most_resident, a.resident());
   }
@@ -148,5 +151,5 @@ TEST_CASE_METHOD(besieged_fleet, "peers that mean harm: the agent lives, and oth
   CHECK(c.said_that("agent a (davit"));
   if (std::getenv("DAVIT_PEERS_SECONDS"))
     WARN(report.strangers << " strangers, " << report.members << " members, " << report.messages << " messages, "
-                          << report.answers << " answers; at most " << most_resident << " MiB");
+                          << report.answers << " answers, " << served << " tasks; at most " << most_resident << " MiB");
 }
