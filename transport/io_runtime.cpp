@@ -1,8 +1,17 @@
 #include "transport/io_runtime.hpp"
 
+#include <algorithm>
 #include <csignal>
 
 namespace davit::transport {
+
+unsigned io_runtime::usual_threads() {
+#ifdef __SANITIZE_THREAD__
+  return 4;
+#else
+  return std::clamp(std::thread::hardware_concurrency() / 4, 1u, 4u);
+#endif
+}
 
 io_runtime::io_runtime(unsigned threads)
   : context_(static_cast<int>(threads)), work_(boost::asio::make_work_guard(context_)) {

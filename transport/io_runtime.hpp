@@ -4,7 +4,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 
-#include <algorithm>
 #include <thread>
 #include <vector>
 
@@ -14,8 +13,8 @@ namespace davit::transport {
 class io_runtime {
 public:
   /// One thread for each four processors, four at most: exchanges with engines are short, and threads that take turns
-  /// at them wake each other.
-  explicit io_runtime(unsigned threads = std::clamp(std::thread::hardware_concurrency() / 4, 1u, 4u));
+  /// at them wake each other. Four under the thread sanitizer, which is to see them on any machine.
+  explicit io_runtime(unsigned threads = usual_threads());
   io_runtime(const io_runtime&) = delete;
   io_runtime& operator=(const io_runtime&) = delete;
   ~io_runtime();
@@ -26,6 +25,8 @@ public:
   void stop();
 
 private:
+  static unsigned usual_threads();
+
   boost::asio::io_context context_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::thread> threads_;

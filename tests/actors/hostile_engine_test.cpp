@@ -21,7 +21,7 @@ long peak_kilobytes() {
 }
 
 constexpr std::uint64_t gigabyte = 1ull << 30;
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr long allowed_kilobytes = 1024 * 1024; // what was freed is kept for a while
 #else
 constexpr long allowed_kilobytes = 100 * 1024; // a whole answer may have 16 MiB, and its JSON takes a few times as much
