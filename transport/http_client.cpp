@@ -21,15 +21,13 @@ const error cancelled_error{engine_errc::cancelled, 0, "the call was cancelled"}
 // -- call_control ----------------------------------------------------------------------------------------------------
 
 void call_control::cancel() {
-  std::function<void()> action;
-  {
-    std::lock_guard guard{mutex_};
-    cancelled_ = true;
-    action = std::move(on_cancel_);
-    on_cancel_ = nullptr;
-  }
-  if (action)
-    action();
+  // With the mutex, so that the end of the call waits until this thread has let go of the call's executor: nothing else
+  // keeps its io_context. It only posts.
+  std::lock_guard guard{mutex_};
+  cancelled_ = true;
+  if (on_cancel_)
+    on_cancel_();
+  on_cancel_ = nullptr;
 }
 
 bool call_control::cancelled() const {
