@@ -312,7 +312,7 @@ void prove_closed(self_pointer self, const place& where) {
         self->send_exit(self->state.own, caf::exit_reason::user_shutdown);
       },
       [self](const caf::error&) {
-        spdlog::info("peers find this agent at {}", self->state.context->settings.peers.listen);
+        spdlog::info("peers find this agent at {}", own_address(self->state));
         look(self);
       });
 }

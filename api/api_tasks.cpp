@@ -99,6 +99,10 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
   if (auto key = request.header("idempotency-key"); !key.empty()) {
     if (key.size() > 256)
       return respond(self, client, problem(400, "Idempotency-Key: 256 characters at most", "Idempotency-Key"));
+    if (!spec->dedupe_key.empty() && spec->dedupe_key != key)
+      return respond(
+        self, client,
+        problem(400, "dedupe_key: differs from the header Idempotency-Key; send one of them", "dedupe_key"));
     spec->dedupe_key = key;
   }
   if (!spec->traceparent.empty() && !is_traceparent(spec->traceparent))

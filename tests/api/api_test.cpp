@@ -123,6 +123,9 @@ TEST_CASE("a POST that is repeated with its Idempotency-Key makes no second task
   ids_of(agent.http("GET", "/v1/tasks").body, ids);
   CHECK(ids.size() == 2);
   CHECK(agent.http("POST", "/v1/tasks", {{"Idempotency-Key", std::string(257, 'k')}}, body).status == 400);
+  auto with_key = R"({"image":"busybox:test","dedupe_key":"k3"})";
+  CHECK(agent.http("POST", "/v1/tasks", {{"Idempotency-Key", "k4"}}, with_key).status == 400);
+  CHECK(agent.http("POST", "/v1/tasks", {{"Idempotency-Key", "k3"}}, with_key).status == 202);
 }
 
 TEST_CASE("every mistake of a client is a problem document that names what is wrong") {
