@@ -125,6 +125,34 @@ inline const schema_steps& sqlite_schema() {
       "CREATE TABLE volume (engine_id TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, "
       "removing_until BIGINT NOT NULL, PRIMARY KEY (engine_id, owner, name)) WITHOUT ROWID",
     },
+    {
+      // A spec may be megabytes long (stdin). A table WITHOUT ROWID compares whole rows with the id that it looks for;
+      // here the id has an index of its own, and the long texts come last: who doesn't ask for them doesn't read them.
+      // A column that is added later lies behind them: make the table anew, as here, if many rows are searched by it.
+      R"(CREATE TABLE task_rows (
+           id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, priority BIGINT NOT NULL,
+           placement TEXT NOT NULL, pinned TEXT NOT NULL, owner TEXT NOT NULL, fair BIGINT NOT NULL,
+           ready BIGINT NOT NULL DEFAULT 1, created_at BIGINT NOT NULL, not_before BIGINT NOT NULL,
+           queue_until BIGINT NOT NULL, cancel_requested BIGINT NOT NULL, attempts BIGINT NOT NULL, outcome TEXT,
+           exit_code BIGINT, finished_at BIGINT, message TEXT NOT NULL, secrets TEXT NOT NULL, spec TEXT NOT NULL))",
+      "INSERT INTO task_rows (id, name, state, priority, placement, pinned, owner, fair, ready, created_at, not_before,"
+      " queue_until, cancel_requested, attempts, outcome, exit_code, finished_at, message, secrets, spec)"
+      " SELECT id, name, state, priority, placement, pinned, owner, fair, ready, created_at, not_before,"
+      " queue_until, cancel_requested, attempts, outcome, exit_code, finished_at, message, secrets, spec FROM task"
+      " ORDER BY id",
+      "DROP TABLE task",
+      "ALTER TABLE task_rows RENAME TO task",
+      "CREATE INDEX task_queue_until ON task (queue_until) WHERE state = 'queued' AND queue_until > 0",
+      "CREATE INDEX task_finished ON task (finished_at) WHERE state = 'finished'",
+      "CREATE INDEX task_ready ON task (pinned, placement, priority DESC, fair, id) WHERE state = 'queued' AND ready = "
+      "1",
+      "CREATE INDEX task_due ON task (not_before) WHERE state = 'queued' AND ready = 0",
+      "CREATE INDEX task_running ON task (owner) WHERE state IN ('starting', 'running')",
+      "CREATE INDEX task_waiting ON task (owner, pinned, placement, priority DESC, fair, id) WHERE state = 'queued' "
+      "AND ready = 1",
+      // For a list of an owner's tasks, which alone says that the owner is not empty: what waits has better ones.
+      "CREATE INDEX task_owner ON task (owner, id) WHERE owner <> ''",
+    },
   };
   return steps;
 }
@@ -218,6 +246,12 @@ inline const schema_steps& postgresql_schema() {
       // When each owner's named volumes on an engine were used last; and until when one counts as being removed.
       "CREATE TABLE volume (engine_id TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL, used_at BIGINT NOT NULL, "
       "removing_until BIGINT NOT NULL, PRIMARY KEY (engine_id, owner, name))",
+    },
+    {
+      // A list of an owner's tasks, which alone says that the owner is not empty, does not pass over all others'. Of
+      // many tasks this takes longer than a statement may.
+      "SET LOCAL statement_timeout = 0",
+      "CREATE INDEX task_owner ON task (owner, id) WHERE owner <> ''",
     },
   };
   return steps;

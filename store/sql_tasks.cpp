@@ -97,7 +97,7 @@ std::pair<std::string, std::vector<std::string>> condition_of(const task_query& 
   if (!query.name.empty())
     add(" AND name = :v", query.name);
   if (!query.owner.empty())
-    add(" AND owner = :v", query.owner);
+    add(" AND owner <> '' AND owner = :v", query.owner); // the index task_owner has no others
   if (query.before)
     add(" AND id < :v", to_string(*query.before));
   for (const auto& [name, value] : query.labels) {
