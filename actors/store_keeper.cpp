@@ -9,10 +9,14 @@
 #include "store/task_store.hpp"
 
 #include <caf/actor_system.hpp>
+#include <caf/sec.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iterator>
 
 namespace davit {
 
@@ -30,10 +34,15 @@ constexpr duration files_interval{1000};
 /// How often what is wrong with the store is told while it lasts.
 constexpr duration warning_interval{60'000};
 
+/// How long a write is repeated of which nobody knows whether it was done, and how often.
+constexpr duration doubt_limit{60'000}, doubt_pause{200};
+
 /// A write that waits for the next commit: what it does, and who is told afterwards.
 struct pending_write {
   std::function<void()> run;
   std::function<void(const store::error*)> answer; ///< With the batch's error, if it failed as a whole.
+  bool certain = false; ///< While it is not known whether it was done, it is done again before anybody is answered.
+  std::optional<std::chrono::steady_clock::time_point> doubted{}; ///< Since when that is not known.
 };
 
 struct store_keeper_state {
@@ -42,6 +51,7 @@ struct store_keeper_state {
   std::unique_ptr<store::task_store> store;
   std::shared_ptr<const data_files> files; ///< None: nobody looks.
   std::vector<pending_write> writes;       ///< Gathered since the last commit.
+  std::vector<pending_write> doubtful;     ///< Done or not, nobody knows: they are in the next commit too.
   std::vector<event_listener> listeners;
   fleet_actor fleet;
   std::chrono::steady_clock::time_point told{},
@@ -58,6 +68,8 @@ struct store_keeper_state {
 using self_pointer = store_actor::stateful_pointer<store_keeper_state>;
 
 caf::error to_caf(const store::error& e) {
+  if (e.in_doubt) // as if nobody had answered
+    return caf::sec::request_timeout;
   return make_failure(e.code, e.message);
 }
 
@@ -73,11 +85,11 @@ caf::result<T> to_caf(store::result<T> result) {
 
 /// Puts a write into the next commit. Whatever else has come by then is committed with it.
 /// `work` may be run more than once, also after it was committed: it makes nothing anew that was made before.
-/// `committed` is run once, afterwards.
+/// `committed` is run once, afterwards. `certain`: see pending_write.
 template <class T>
 caf::result<T> write(
   self_pointer self, std::function<store::result<T>()> work, const char* crash_before_answer = nullptr,
-  std::function<void()> committed = [] {}) {
+  std::function<void()> committed = [] {}, bool certain = false) {
   auto promise = self->make_response_promise<T>();
   auto outcome = std::make_shared<std::optional<store::result<T>>>();
   auto answer
@@ -96,7 +108,7 @@ caf::result<T> write(
           promise.deliver(std::move(***outcome));
       };
   auto& writes = self->state.writes;
-  writes.push_back({[work = std::move(work), outcome] { outcome->emplace(work()); }, std::move(answer)});
+  writes.push_back({[work = std::move(work), outcome] { outcome->emplace(work()); }, std::move(answer), certain});
   if (writes.size() == 1)
     self->send(self, commit_atom_v); // comes after what is in the mailbox by now
   return promise;
@@ -139,17 +151,33 @@ void after_pause(self_pointer self, std::chrono::steady_clock::time_point& last,
 
 using write_iterator = std::vector<pending_write>::iterator;
 
+/// What is to be certain and is in doubt is done again in a moment.
+void ask_again(self_pointer self, write_iterator from, write_iterator to) {
+  auto& doubtful = self->state.doubtful;
+  if (from == to)
+    return;
+  if (doubtful.empty())
+    self->run_delayed(doubt_pause, [self] { self->send(self, commit_atom_v); });
+  std::move(from, to, std::back_inserter(doubtful));
+}
+
 /// Logs refused writes; while the store is away, only once a minute.
-void refuse(self_pointer self, write_iterator from, write_iterator to, const store::error& why) {
+void refuse(self_pointer self, write_iterator from, write_iterator to, store::error why) {
   auto& told = self->state.told_away;
   auto now = std::chrono::steady_clock::now();
-  if (from != to && !(why.away && told && now - *told < warning_interval)) {
-    spdlog::error("the store {} {} writes: {}", why.away ? "can't be reached for" : "refused", to - from, why.message);
+  auto refused = std::stable_partition(
+    from, to, [&](const pending_write& one) { return one.certain && one.doubted && now - *one.doubted < doubt_limit; });
+  ask_again(self, from, refused);
+  if (refused != to && !(why.away && told && now - *told < warning_interval)) {
+    spdlog::error("the store {} {} writes: {}", why.away ? "can't be reached for" : "refused", to - refused,
+                  why.message);
     if (why.away)
       told = now;
   }
-  for (; from != to; ++from)
-    from->answer(&why);
+  for (; refused != to; ++refused) {
+    why.in_doubt = refused->certain && refused->doubted;
+    refused->answer(&why);
+  }
 }
 
 /// What was committed to a file that has no name is not durable: nothing is accepted any more. The next keeper goes on
@@ -169,14 +197,28 @@ void watch_files(self_pointer self) {
     self->run_delayed(files_interval, [self] { watch_files(self); });
 }
 
+/// It is not known whether these were done.
+void doubt(write_iterator from, write_iterator to) {
+  spdlog::warn("the answer to a COMMIT was lost: the store is asked again for {} writes", to - from);
+  for (; from != to; ++from)
+    if (!from->doubted)
+      from->doubted = std::chrono::steady_clock::now();
+}
+
 void commit(self_pointer self, metrics& metrics) {
   auto& state = self->state;
-  auto writes = std::exchange(state.writes, {});
+  auto writes = std::exchange(state.doubtful, {});
+  std::move(state.writes.begin(), state.writes.end(), std::back_inserter(writes));
+  state.writes.clear();
+  if (writes.empty()) // they were in an earlier commit
+    return;
   auto begun = std::chrono::steady_clock::now();
   auto done = state.store->batch([&] {
     for (auto& one : writes)
       one.run();
   });
+  if (!done && done.error().in_doubt)
+    doubt(writes.begin(), writes.end());
   if (auto text = state.store->warning();
       text.empty() != state.warning.empty() || (!text.empty() && begun - state.warned > warning_interval)) {
     if (text.empty())
@@ -201,6 +243,8 @@ void commit(self_pointer self, metrics& metrics) {
     // out when it is run again whether it was done: that is why each can be run twice.
     for (auto one = writes.begin(); one != writes.end();) {
       auto single = state.store->batch(one->run);
+      if (!single && single.error().in_doubt)
+        doubt(one, one + 1);
       auto next = !single && single.error().away ? writes.end() : one + 1; // the others would not reach it either
       if (single)
         one->answer(nullptr);
@@ -297,7 +341,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
         [=, owner = made.owner] {
           if (*created)
             context->metrics->task_accepted(owner);
-        });
+        },
+        true);
     },
     [=, &store](claim_atom, const claim_request& request) {
       return write<claim_answer>(self, [=, &store] { return store.claim(request, context->settings.private_tasks); });

@@ -1,5 +1,7 @@
 #include "store/sql_session.hpp"
 
+#include <utility>
+
 namespace davit::store {
 
 result<void> sql_session::batch(const std::function<void()>& work) {
@@ -40,7 +42,9 @@ std::optional<error> sql_session::open_if_lost() {
 
 error sql_session::failed(const std::exception& e) {
   auto described = how_->describe(e);
-  lost_ |= how_->lost(e);
+  auto gone = how_->lost(e);
+  lost_ |= gone;
+  described.in_doubt = std::exchange(committing_, false) && gone;
   crossed_ |= how_->crossed(e);
   if (batching_ && !broken_)
     broken_ = e.what();
@@ -50,7 +54,9 @@ error sql_session::failed(const std::exception& e) {
 void sql_session::commit() {
   for (auto* one : last_)
     one->write_last();
+  committing_ = true;
   sql_ << "COMMIT";
+  committing_ = false;
   for (auto* one : last_)
     one->committed();
   look_after();

@@ -109,8 +109,9 @@ private:
   soci::session sql_;
   statements kept_{sql_};
   std::vector<last_write*> last_;
-  bool lost_ = true;     ///< The session is to be opened before it is used.
-  bool crossed_ = false; ///< Another session's transaction came between: the same may work at once.
+  bool lost_ = true;        ///< The session is to be opened before it is used.
+  bool crossed_ = false;    ///< Another session's transaction came between: the same may work at once.
+  bool committing_ = false; ///< COMMIT was sent, and is not answered.
   bool batching_ = false;
   std::optional<std::string> broken_; ///< What went wrong within a batch: all of it is undone.
   davit::store::upkeep upkeep_;

@@ -26,6 +26,8 @@ struct error {
   std::string message;
   bool away = false; ///< The database could not be reached: what is tried next at once fails in the same way, and takes
                      ///< as long.
+  bool in_doubt = false; ///< The answer to a COMMIT was lost: it may have been done. Whoever does the same again finds
+                         ///< out.
 };
 
 template <class T>

@@ -3,6 +3,7 @@
 #include "actors/metrics.hpp"
 #include "actors/store_keeper.hpp"
 #include "configuration/configuration.hpp"
+#include "fixture/agent_client.hpp"
 #include "fixture/commit_thief.hpp"
 #include "fixture/test_database.hpp"
 #include "fixture/test_engine.hpp"
@@ -11,6 +12,7 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
+#include <caf/sec.hpp>
 #include <caf/send.hpp>
 #include <catch2/catch_test_macros.hpp>
 
@@ -323,6 +325,49 @@ TEST_CASE_METHOD(
   // Of the clients that were told of a failure some have a task all the same; of the others none has two.
   CHECK(ended >= accepted.size());
   CHECK(ended <= count);
+}
+
+TEST_CASE_METHOD(fixture,
+                 "the answers to several COMMITs are lost one after another, and no connection is had in between: no "
+                 "client is told that its task was not accepted which was",
+                 "[postgresql]") {
+  auto refused = GENERATE(0, 2);
+  CAPTURE(refused);
+  auto& server = test_database::common();
+  auto name = server.create();
+  commit_thief thief{server.port()};
+  url = server.url(name, thief.port());
+  auto keeper = spawn();
+  REQUIRE(ask<task_counts>(keeper, count_atom_v)); // it has opened the store
+  thief.refuse_after_theft(refused);
+  thief.steal(4);
+  for (int i = 0; i < 3; ++i)
+    send_accept(keeper, "task");
+  CHECK(answers(3) == std::vector<bool>(3, true));
+  CHECK(thief.stolen() == 4);
+  CHECK(server.sql(name, "SELECT COUNT(*), COUNT(DISTINCT id) FROM task") == "3|3\n");
+  CHECK(server.sql(name, "SELECT COUNT(*) FROM event") == "3\n");
+  send_accept(keeper, "later");
+  CHECK(answers(1).front());
+}
+
+TEST_CASE_METHOD(fixture, "a keeper that ends while an acceptance is in doubt has not said that it was refused",
+                 "[postgresql]") {
+  auto& server = test_database::common();
+  auto name = server.create();
+  commit_thief thief{server.port()};
+  url = server.url(name, thief.port());
+  auto keeper = spawn();
+  REQUIRE(ask<task_counts>(keeper, count_atom_v)); // it has opened the store
+  thief.refuse_after_theft(1'000'000);
+  thief.steal(1);
+  caf::error answer;
+  auto asked = self->request(keeper, 60s, accept_atom_v, spec_of("task"), std::string{"me"});
+  CHECK(eventually([&] { return thief.stolen() == 1; }));
+  self->send_exit(keeper, caf::exit_reason::kill);
+  asked.receive([](const task_receipt&) { FAIL("nobody can know"); }, [&](const caf::error& e) { answer = e; });
+  CHECK(answer.category() == caf::type_id_v<caf::sec>);
+  CHECK(server.sql(name, "SELECT COUNT(*) FROM task") == "1\n");
 }
 
 TEST_CASE_METHOD(fixture, "nothing is accepted into a file that was removed or replaced, and no new one is made",
