@@ -1,6 +1,7 @@
 #include "actors/supervisor.hpp"
 
 #include "actors/metrics.hpp"
+#include "actors/roll_call.hpp"
 #include "actors/restart_budget.hpp"
 
 #include <caf/actor_system.hpp>
@@ -91,6 +92,7 @@ void start(self_pointer self, std::size_t index) {
   ++one.starts;
   (*state.living)[index] = one.actor;
   self->monitor(one.actor);
+  enrol(one.actor, one.plan.name);
 }
 
 /// Each child is given the handles that it uses and does not have.

@@ -1,6 +1,7 @@
 #include "cli/agent_process.hpp"
 
 #include "actors/metrics.hpp"
+#include "actors/roll_call.hpp"
 #include "api/api_server.hpp"
 #include "cli/log_formatter.hpp"
 #include "store/private_files.hpp"
@@ -58,9 +59,17 @@ private:
     if (stop.stop_requested())
       return;
     // Not through spdlog: whoever is stuck may hold its lock.
-    auto text = "davit: " + why_ + ", but a part of it is stuck; the process exits now\n";
+    auto text = "davit: " + why_ + ", but " + stuck() + "; the process exits now\n";
     [[maybe_unused]] auto written = ::write(STDERR_FILENO, text.data(), text.size());
     ::_exit(1);
+  }
+
+  /// By now all that could end have ended.
+  static std::string stuck() {
+    std::string names;
+    for (const auto& one : present())
+      names += (names.empty() ? "" : ", ") + one;
+    return names.empty() ? "a part of it is stuck" : "does not come to an end of: " + names;
   }
 
   std::mutex mutex_;

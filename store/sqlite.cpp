@@ -24,6 +24,9 @@ namespace davit::store {
 
 namespace {
 
+/// How long another process' transaction is waited for.
+constexpr int busy_seconds = 20;
+
 class sqlite final : public dialect {
 public:
   sqlite(std::string path, sqlite_limits limits) : path_(std::move(path)), limits_(limits) {}
@@ -36,7 +39,7 @@ public:
     [[maybe_unused]] static const auto configured = sqlite_api::sqlite3_config(SQLITE_CONFIG_MULTITHREAD) == SQLITE_OK
                                                  && sqlite_api::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK;
     make_private_file(path_); // its -wal and -shm get the mode of the file itself
-    sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
+    sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=" + std::to_string(busy_seconds));
     try {
       sql << "PRAGMA journal_mode = WAL";
     } catch (const soci::soci_error& e) {
@@ -45,7 +48,7 @@ public:
       // There is no room for the file of the memory that SQLite's processes share (-shm): it is done without, and
       // alone.
       sql.close();
-      sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=20");
+      sql.open(soci::sqlite3, "dbname=" + path_ + " timeout=" + std::to_string(busy_seconds));
       sql << "PRAGMA locking_mode = EXCLUSIVE";
       sql << "PRAGMA journal_mode = WAL";
     }
@@ -120,6 +123,10 @@ public:
                                    + path_ + " .recover"};
     if (text.find("disk is full") != std::string::npos || text.find("disk I/O") != std::string::npos)
       return {errc::unavailable, "the store " + path_ + " can't be written: " + text};
+    if (text.find("database is locked") != std::string::npos)
+      return {errc::unavailable, "the store " + path_ + " is locked by another process, and has been for longer than "
+                                   + std::to_string(busy_seconds)
+                                   + " s; end what uses it, such as a sqlite3 with an open transaction, or a backup"};
     if (text.find("readonly") != std::string::npos)
       return {errc::unavailable, "the store " + path_ + " can't be written: it, or its folder, is read-only"};
     return {errc::unavailable, "the store " + path_ + ": " + text};

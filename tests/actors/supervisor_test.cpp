@@ -1,6 +1,8 @@
 // The supervisor alone, with dummies as its children.
 #include "actors/supervisor_fixture.hpp"
 
+#include "actors/roll_call.hpp"
+
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 
@@ -32,8 +34,10 @@ TEST_CASE_METHOD(tree,
         == "store_keeper#1 log_keeper#1 scheduler#1 fleet#1 supervisor [engine_connection a#1 engine_connection b#1] "
            "[sink s#1 sink t#1]");
   CHECK_FALSE(context->ending->load());
+  CHECK(present() == start_order);
   stop();
   CHECK(over);
+  CHECK(present().empty());
   CHECK(context->ending->load());
   CHECK(book.ended == names{start_order.rbegin(), start_order.rend()});
 }
@@ -96,6 +100,7 @@ TEST_CASE_METHOD(
   CHECK(over);
   CHECK(context->ending->load());
   CHECK(reason.starts_with(name + " fails repeatedly"));
+  CHECK(present() == names{"fleet"});
   names expected{name};
   for (auto one = start_order.rbegin(); one != start_order.rend(); ++one)
     if (*one != name && *one != "fleet") // which hangs: that is for the watchdog of the process

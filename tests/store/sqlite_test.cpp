@@ -1,9 +1,12 @@
 // What is SQLite's own: files that were damaged or cut off, and readers that hold the write-ahead log.
 #include "fixture/process.hpp"
 #include "fixture/test_engine.hpp"
+#include "store/dialect.hpp"
 #include "store/task_store.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <soci/soci.h>
+#include <soci/sqlite3/soci-sqlite3.h>
 
 #include <algorithm>
 #include <csignal>
@@ -147,6 +150,22 @@ TEST_CASE("pages that were damaged anywhere: the store is refused, or nothing wa
     }
   }
   CHECK(refused > 0);
+}
+
+TEST_CASE("a store that another process has locked says so, and what to do") {
+  scratch_folder folder;
+  auto file = folder / "davit.db";
+  open_store(file);
+  soci::session holder{soci::sqlite3, "dbname=" + file}, other{soci::sqlite3, "dbname=" + file + " timeout=0"};
+  holder << "BEGIN IMMEDIATE";
+  std::string words;
+  try {
+    other << "BEGIN IMMEDIATE";
+  } catch (const soci::soci_error& e) {
+    words = make_sqlite(file)->describe(e).message;
+  }
+  CHECK(words.starts_with("the store " + file + " is locked by another process"));
+  CHECK(words.find("BEGIN") == std::string::npos);
 }
 
 TEST_CASE("a reader that holds a snapshot is told of, and the write-ahead log does not grow without end") {
