@@ -101,14 +101,19 @@ bool tells_of_need(std::string_view error) {
 bool is_tasks_own(std::string_view error) {
   // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for,
   // unless the machine is in need.
-  constexpr std::string_view started = "unable to start container process: ";
-  if (auto at = error.find(started); at != error.npos) {
-    auto why = error.substr(at + started.size());
-    if (!tells_of_need(why) && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/", "cgroup"}))
+  for (std::string_view started : {"unable to start container process: ", "starting container process caused: "}) {
+    auto at = error.find(started);
+    auto why = at == error.npos ? std::string_view{} : error.substr(at + started.size());
+    if (!why.empty() && !tells_of_need(why)
+        && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/", "cgroup"}))
       return true;
   }
+  if (tells_of_need(error))
+    return false;
+  // The others are of what the engine itself makes of the task's options, before there is a process.
   return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory",
-                            "is a directory", "too many levels of symbolic links", "must be in range"});
+                            "is a directory", "too many levels of symbolic links", "must be in range",
+                            "seccomp profile", "security-opt", "security option", "sysctl", "rlimit"});
 }
 
 bool is_engines_own(std::string_view error) {

@@ -22,6 +22,14 @@ bool soft_is_higher(const std::string& limit) {
   return hard != -1 && (soft == -1 || soft > hard);
 }
 
+/// Of a user's or a group's number: one that the kernel or an engine has no room for.
+bool is_too_high(std::string_view id) {
+  if (id.empty() || id.find_first_not_of("0123456789") != id.npos)
+    return false;
+  std::int32_t number = 0;
+  return std::from_chars(id.data(), id.data() + id.size(), number).ec != std::errc{};
+}
+
 bool matches(const std::string& text, const RE2& pattern) {
   return RE2::FullMatch(text, pattern);
 }
@@ -193,6 +201,52 @@ struct judge {
       }
   }
 
+  void ids() {
+    auto colon = std::min(spec.user.find(':'), spec.user.size());
+    auto user = std::string_view{spec.user};
+    if (is_too_high(user.substr(0, colon)) || (colon < user.size() && is_too_high(user.substr(colon + 1))))
+      refuse("user.range", "user", "\"" + spec.user + "\": users and groups have numbers from 0 to 2147483647");
+    for (std::size_t i = 0; i < spec.group_add.size(); ++i)
+      if (is_too_high(spec.group_add[i]))
+        refuse("user.range", "group_add[" + std::to_string(i) + "]",
+               "\"" + spec.group_add[i] + "\": groups have numbers from 0 to 2147483647");
+  }
+
+  /// A NUL ends a text where the kernel reads it. Commands, variables, secrets and kernel parameters have their own
+  /// rules; what a task reads as its input may have any byte.
+  void texts() {
+    auto look = [this](const std::string& text, auto... field) {
+      if (text.find('\0') != text.npos)
+        refuse("text.nul", (std::string{} + ... + field), "has a NUL byte");
+    };
+    for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+      look(spec.mounts[i].source, "mounts[", std::to_string(i), "].source");
+      look(spec.mounts[i].target, "mounts[", std::to_string(i), "].target");
+    }
+    for (const auto& [field, text] :
+         {std::pair{"image", &spec.image}, std::pair{"workdir", &spec.workdir}, std::pair{"user", &spec.user},
+          std::pair{"pid", &spec.pid}, std::pair{"ipc", &spec.ipc}, std::pair{"uts", &spec.uts},
+          std::pair{"userns_mode", &spec.userns_mode}, std::pair{"cgroup", &spec.cgroup},
+          std::pair{"cgroup_parent", &spec.cgroup_parent}, std::pair{"runtime", &spec.runtime},
+          std::pair{"hostname", &spec.hostname}, std::pair{"name", &spec.name},
+          std::pair{"dedupe_key", &spec.dedupe_key}})
+      look(*text, field);
+    if (spec.network)
+      look(*spec.network, "network");
+    for (const auto& [field, list] :
+         {std::pair{"cap_add", &spec.cap_add}, std::pair{"cap_drop", &spec.cap_drop},
+          std::pair{"devices", &spec.devices}, std::pair{"security_opt", &spec.security_opt},
+          std::pair{"group_add", &spec.group_add}, std::pair{"extra_hosts", &spec.extra_hosts},
+          std::pair{"dns", &spec.dns}, std::pair{"engine.labels", &spec.engine.labels}})
+      for (const auto& text : *list)
+        look(text, field);
+    for (const auto& [field, map] : {std::pair{"labels", &spec.labels}, std::pair{"ulimits", &spec.ulimits}})
+      for (const auto& [name, value] : *map) {
+        look(name, field);
+        look(value, field, ".", name);
+      }
+  }
+
   // What baseline does not allow.
 
   void baseline() {
@@ -282,6 +336,8 @@ std::vector<violation> check_profile(policy_profile profile, const task_spec& sp
   one.mounts();
   one.labels();
   one.forms();
+  one.ids();
+  one.texts();
   if (profile <= policy_profile::baseline)
     one.baseline();
   if (profile <= policy_profile::restricted)

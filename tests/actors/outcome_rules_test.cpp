@@ -117,6 +117,14 @@ TEST_CASE("a container that did not start: the command's fault, the engine's, or
   CHECK_FALSE(is_tasks_own("failed to create shim task: OCI runtime create failed: runc did not terminate "
                            "successfully: signal: killed: unknown"));
   CHECK(is_tasks_own("uids and gids must be in range 0-2147483647"));
+  // Of 20.10.
+  CHECK(is_tasks_own("Decoding seccomp profile failed: invalid character 'b' looking for beginning of value"));
+  constexpr auto old_runtime = "OCI runtime create failed: container_linux.go:380: starting container process caused: "
+                               "process_linux.go:545: container init caused: ";
+  CHECK(is_tasks_own(std::string{old_runtime} + "write sysctl key net.ipv4.tcp_keepalive_time: invalid argument"));
+  CHECK(is_tasks_own("error setting rlimits for ready process: error setting rlimit type 7: operation not permitted"));
+  CHECK_FALSE(is_tasks_own(std::string{old_runtime} + "write /x: no space left on device: unknown"));
+  CHECK_FALSE(is_tasks_own("Decoding seccomp profile failed: read: input/output error"));
 }
 
 TEST_CASE("a restart budget: a few, with growing waits, then no more") {

@@ -7,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <functional>
 
 using namespace davit;
 using namespace std::chrono_literals;
@@ -241,6 +242,61 @@ TEST_CASE("what no engine could run is refused with the field's name") {
                         outcome::engine_lost, outcome::agent_lost};
         })
         == "");
+}
+
+TEST_CASE("numbers of users and groups that no kernel has are refused") {
+  auto rules = make({});
+  auto of_user = [&](const std::string& user) {
+    auto spec = with_image("alpine");
+    spec.user = user;
+    return broken_rule(*rules, spec);
+  };
+  for (const auto* good : {"", "0", "2147483647", "2147483647:2147483647", "joe", "joe:99", "00000000000001"})
+    CHECK(of_user(good) == "");
+  for (const auto* bad : {"2147483648", "4294967296", "99999999999999999999", "0:2147483648", "joe:4294967296"})
+    CHECK(of_user(bad) == "user.range");
+  auto spec = with_image("alpine");
+  spec.group_add = {"5", "2147483648"};
+  CHECK(broken_rule(*rules, spec) == "user.range");
+}
+
+TEST_CASE("no text of a spec that an engine gets may have a NUL") {
+  auto rules = make({});
+  const std::string nul{"/a\0b", 4};
+  std::vector<std::function<void(task_spec&)>> places{
+    [&](task_spec& s) { s.workdir = nul; },
+    [&](task_spec& s) { s.user = nul; },
+    [&](task_spec& s) { s.name = nul; },
+    [&](task_spec& s) { s.dedupe_key = nul; },
+    [&](task_spec& s) { s.runtime = nul; },
+    [&](task_spec& s) { s.cgroup_parent = nul; },
+    [&](task_spec& s) { s.security_opt = {nul}; },
+    [&](task_spec& s) { s.group_add = {nul}; },
+    [&](task_spec& s) {
+      s.labels = {{nul, "x"}};
+    },
+    [&](task_spec& s) {
+      s.labels = {{"x", nul}};
+    },
+    [&](task_spec& s) { s.engine.labels = {nul}; },
+    [&](task_spec& s) {
+      s.mounts = {{mount_type::tmpfs, {}, nul, false, {}}};
+    },
+    [&](task_spec& s) {
+      s.mounts = {{mount_type::volume, nul, "/v", false, {}}};
+    },
+  };
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    auto spec = with_image("alpine");
+    places[i](spec);
+    INFO("place " << i);
+    auto judged = rules->judge(spec, policy_profile::privileged);
+    CHECK(std::any_of(judged.violations.begin(), judged.violations.end(),
+                      [](const auto& one) { return one.rule == "text.nul"; }));
+  }
+  auto spec = with_image("alpine");
+  spec.stdin_text = nul;
+  CHECK(broken_rule(*rules, spec) == "");
 }
 
 TEST_CASE("what can't be run in a sandbox can't insist on one") {
