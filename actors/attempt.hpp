@@ -11,6 +11,7 @@
 // attempt_run.cpp      running
 // attempt_collect.cpp  collecting
 // attempt_report.cpp   reporting, removing
+// attempt_terms.hpp    what its row says of it while it runs
 // executor.cpp         the actor that does what `next` says
 #pragma once
 
@@ -73,8 +74,8 @@ struct starting {
 };
 
 struct running {
-  /// davit's stop. `needless`: the container had ended by itself.
-  enum class stop_state : std::uint8_t { none, asked, done, needless } stop = stop_state::none;
+  /// davit's stop. `recording`: why is being written down. `needless`: the container had ended by itself.
+  enum class stop_state : std::uint8_t { none, recording, asked, done, needless } stop = stop_state::none;
   bool stop_repeated = false;
   bool kill_asked = false; ///< The stop had no more time.
   int looks = 0;           ///< At whether the task has begun.
@@ -182,6 +183,7 @@ struct attempt_run {
   std::string forbidden;                 ///< What the policy has against it.
   std::string unreadable;                ///< Why its secrets can't be read.
   ending wanted = ending::none;
+  std::optional<duration> timeout;    ///< How long its container may run, as it was started.
   std::optional<steady_time> kill_by; ///< Its container is killed by then, whatever stop_timeout it has.
 
   own_container made;

@@ -1,5 +1,6 @@
 // What an attempt does first: it is judged, and if it was under way before, its container tells how far it has come.
 #include "actors/attempt_machine.hpp"
+#include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
 #include "policy/recovery.hpp"
 
@@ -12,7 +13,12 @@ void attempt_machine::on(judging&, const begun&) {
   run_.spec = run_.work.task.spec;
   if (run_.work.task.cancel_requested)
     run_.wanted = ending::cancelled;
-  run_.may_have_started = !row().container.empty()
+  auto stop = terms_of(row().message).stop;
+  if (stop != ending::none) {
+    run_.wanted = stop; // an earlier executor's, which is under way or was about to be
+    run_.evidence.kills = row().evidence.kills;
+  }
+  run_.may_have_started = !row().container.empty() || stop != ending::none
                        || run_.work.task.state == task_state::running; // as an earlier executor has written down
   auto queued_since = run_.work.task.not_before.value_or(run_.work.task.created_at);
   if (row().created_at)
@@ -49,6 +55,11 @@ void attempt_machine::on(judging&, const reply<ask::judge>& judged) {
     pull();
   else
     prepare();
+}
+
+void attempt_machine::end_wanted(judging&) {
+  if (!run_.held.empty() && !run_.work.resumed)
+    fail_unstarted("while waiting for the engine");
 }
 
 /// True: the task may not be started, and the attempt has ended.
@@ -232,15 +243,22 @@ void attempt_machine::attach(const container_status& found) {
          run_.unreadable + "; its container was started before, and is removed, because its log can't be masked");
     return;
   }
+  auto terms = terms_of(row().message);
+  if (!run_.begun_here) // what the policy adds is on record with the start; before that, it says what it says now
+    run_.timeout = run_.work.task.state != task_state::running ? run_.spec.timeout
+                 : terms.timeout                               ? terms.timeout
+                                                               : run_.work.task.spec.timeout;
   // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended
-  // since.
+  // since. So was, however it ended, what that agent has said it would stop.
   if (found.ended() && of_a_stop(found.exit_code)) {
     auto begun_at = run_.made.warm ? row().started_at : found.started_at;
-    if (run_.wanted == ending::none && run_.spec.timeout && begun_at && found.finished_at
-        && *found.finished_at - *begun_at >= *run_.spec.timeout)
+    if (run_.wanted == ending::none && run_.timeout && begun_at && found.finished_at
+        && *found.finished_at - *begun_at >= *run_.timeout)
       run_.wanted = ending::timed_out;
     run_.stopped_by_davit = run_.wanted == ending::cancelled || run_.wanted == ending::timed_out;
   }
+  if (found.ended() && terms.stop != ending::none)
+    run_.stopped_by_davit = true;
   if (!run_.epoch_at_start && run_.engine.same_since)
     run_.made.epoch_at_attach = run_.engine.epoch;
   act_on(act::attempt_resumed{});

@@ -308,7 +308,7 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
   facts.engine_restarted = !early && !same_process(now.ended);
   facts.live_restore = run_.engine.info.live_restore;
   facts.start_remembered = run_.start_remembered;
-  facts.timeout = run_.spec.timeout;
+  facts.timeout = run_.timeout;
   facts.status = now.ended;
   facts.status.oom_killed
     |= told && told->oom_kills > 0; // the engine hears of it by an event that may come behind the end

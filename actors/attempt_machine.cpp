@@ -204,8 +204,8 @@ bool attempt_machine::waits_for(const starting& now, asked what) {
 }
 
 bool attempt_machine::waits_for(const running&, asked what) {
-  return what == asked::inspect || what == asked::open_log || what == asked::stop || what == asked::first_line_now
-      || what == asked::inspect_now || what == asked::kill_now;
+  return what == asked::record_stop || what == asked::inspect || what == asked::open_log || what == asked::stop
+      || what == asked::first_line_now || what == asked::inspect_now || what == asked::kill_now;
 }
 
 bool attempt_machine::waits_for(const collecting& now, asked what) {
@@ -254,7 +254,7 @@ bool attempt_machine::waits_for(const starting& now, timer which) {
 }
 
 bool attempt_machine::waits_for(const running&, timer which) {
-  return which == timer::first_look || which == timer::beginning || which == timer::kill;
+  return which == timer::again || which == timer::first_look || which == timer::beginning || which == timer::kill;
 }
 
 bool attempt_machine::waits_for(const collecting& now, timer which) {
@@ -289,6 +289,7 @@ bool attempt_machine::is_trouble(const refusal& one) const {
     case asked::record:
     case asked::may_use:
     case asked::record_pull:
+    case asked::record_stop:
     case asked::finish:
     case asked::open_log:
     case asked::close_log:
@@ -374,7 +375,7 @@ void attempt_machine::give_up() {
     leave();
     return;
   }
-  if (run_.wanted == ending::drained && run_.made.id.empty()) {
+  if (run_.wanted == ending::drained && run_.made.id.empty() && !run_.may_have_started) {
     fail(outcome::agent_lost, "the agent was shut down while it waited for the engine");
     return;
   }
@@ -443,11 +444,6 @@ void attempt_machine::hurry(duration within) {
   in_step([this](auto& now) { hurried(now); });
 }
 
-void attempt_machine::end_wanted(judging&) {
-  if (!run_.held.empty() && !run_.work.resumed)
-    fail_unstarted("while waiting for the engine");
-}
-
 /// Whoever takes the attempt over must find nothing of it running here, or has it by now. There is no time to wait for
 /// an engine that is away.
 void attempt_machine::heard(const fenced& one) {
@@ -483,6 +479,9 @@ bool attempt_machine::heard_of_lasting(const refusal& one) {
       return true;
     case asked::feed: // it may have ended, or closed its input: the command's affair
       run_.evidence.note = "standard input: " + one.why.text;
+      return true;
+    case asked::record_timeout:
+      say(act::level::warning, "its timeout was not recorded: " + one.why.text);
       return true;
     case asked::record_start: // the container is found by its name after a crash
       say(act::level::warning, "its start was not recorded: " + one.why.text);

@@ -68,6 +68,7 @@ private:
   void on(running&, const reply<ask::inspect>&);
   void on(running&, const reply<ask::open_log>&);
   void on(running&, const reply<ask::follow_log>&);
+  void on(running&, const reply<ask::record_stop>&);
   void on(running&, const reply<ask::stop>&);
   void on(running&, const reply<ask::first_line_now>&);
   void on(running&, const reply<ask::inspect_now>&);
@@ -114,6 +115,8 @@ private:
     act_on(act::crash{"start recorded"});
   }
   template <class Step>
+  void on(Step&, const reply<ask::record_timeout>&) {}
+  template <class Step>
   void on(Step&, const pull_moved&) {} // the engine's last word on a pull that is over
 
   template <class Step, class Event>
@@ -130,7 +133,7 @@ private:
   static bool waits_for(const preparing& now, asked what);
   static bool waits_for(const creating& now, asked what);
   static bool waits_for(const starting& now, asked what);
-  static bool waits_for(const running&, asked what);
+  static bool waits_for(const running& now, asked what);
   static bool waits_for(const collecting& now, asked what);
   static bool waits_for(const reporting& now, asked what);
   static bool waits_for(const removing& now, asked what);
@@ -140,7 +143,7 @@ private:
   static bool waits_for(const pulling& now, timer which);
   static bool waits_for(const preparing& now, timer which);
   static bool waits_for(const starting& now, timer which);
-  static bool waits_for(const running&, timer which);
+  static bool waits_for(const running& now, timer which);
   static bool waits_for(const collecting& now, timer which);
   static bool waits_for(const reporting& now, timer which);
   static bool waits_for(const removing& now, timer which);
@@ -274,6 +277,9 @@ private:
   void started(timestamp at, bool runs);
   void follow_log();
   void stop_container(running& now);
+  void ask_stop(running& now);
+  std::string words_of_stop() const;
+  attempt_result row_meanwhile() const;
   void kill_container(running& now);
   void look();
   void wait_for_end();

@@ -225,7 +225,9 @@ void attempt_machine::forget_sandbox(std::string which) {
 void attempt_machine::on(preparing& now, const reply<ask::record>&) {
   run_.may_have_started = false;
   run_.work.task.state = task_state::starting;
-  run_.work.task.attempts.back().container.clear();
+  auto& row = run_.work.task.attempts.back();
+  row.container.clear();
+  row.message.clear();
   forget_sandbox(now.which);
 }
 

@@ -1,5 +1,6 @@
 // While the container runs: its end is waited for, its log is followed, it is stopped if it is to end.
 #include "actors/attempt_machine.hpp"
+#include "actors/attempt_terms.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
@@ -23,6 +24,9 @@ constexpr int looks_at_beginning = 15;
 /// How much later than the engine, which should have killed it by then, davit kills it.
 constexpr duration kill_slack{300};
 
+/// How long a stop waits for its record: a store that is away must not keep a task running.
+constexpr duration record_patience{2000};
+
 /// How long after a kill that failed it is tried again.
 constexpr duration kill_retry{1000};
 
@@ -33,6 +37,9 @@ void attempt_machine::started(timestamp at, bool runs) {
   run_.ran = true;
   if (!run_.work.resumed && run_.key().number == 1)
     act_on(act::start_took{std::chrono::duration<double>(at - run_.work.task.created_at).count()});
+  // Before it is called running: then it is known to be all that the policy has added.
+  if (auto what = row_meanwhile(); run_.begun_here && what.message != row().message)
+    act_on(ask::record_timeout{{}, std::move(what)});
   act_on(ask::record_start{{}, {run_.work.token, task_state::running, run_.made.id, run_.made.image_id, at}});
   auto& now = enter(running{});
   if (run_.begun_here)
@@ -52,8 +59,8 @@ void attempt_machine::started(timestamp at, bool runs) {
     act_on(ask::feed{{}, run_.made.id, std::move(input)});
   }
   // What had ended already when it was found did so by itself: nothing that comes now stops it.
-  if (run_.spec.timeout && runs)
-    wake(timer::timeout, std::chrono::duration_cast<duration>(at + *run_.spec.timeout - when_.at));
+  if (run_.timeout && runs)
+    wake(timer::timeout, std::chrono::duration_cast<duration>(at + *run_.timeout - when_.at));
   if (run_.wanted != ending::none && runs)
     stop_container(now);
   wait_for_end();
@@ -85,18 +92,54 @@ void attempt_machine::on(running& now, const reply<ask::inspect>& found) {
     wait_for_end();
 }
 
+/// An agent that dies now leaves a container that ends as of a stop: why is written down first. The store knows of a
+/// cancel.
 void attempt_machine::stop_container(running& now) {
   if (now.stop != running::stop_state::none)
     return;
+  if (run_.wanted == ending::cancelled || terms_of(row().message).stop != ending::none) {
+    ask_stop(now);
+    return;
+  }
+  now.stop = running::stop_state::recording;
+  auto what = row_meanwhile();
+  what.evidence.kills.push_back(words_of_stop());
+  act_on(ask::record_stop{{}, std::move(what)});
+  wake(timer::again, record_patience);
+}
+
+void attempt_machine::on(running& now, const reply<ask::record_stop>&) {
+  if (now.stop == running::stop_state::recording) // or it has waited long enough
+    ask_stop(now);
+}
+
+void attempt_machine::ask_stop(running& now) {
   now.stop = running::stop_state::asked;
   duration grace = run_.spec.stop_timeout.value_or(std::chrono::seconds{10});
   if (auto left = time_to_kill()) {
     grace = std::min(grace, *left);
     wake(timer::kill, *left + kill_slack);
   }
-  run_.evidence.kills.push_back(format_timestamp(when_.at) + " stop (" + to_string(run_.wanted)
-                                + "): SIGTERM, SIGKILL after " + format_duration(grace));
+  run_.evidence.kills.push_back(words_of_stop() + ": SIGTERM, SIGKILL after " + format_duration(grace));
   act_on(ask::stop{{}, run_.made.id, grace});
+}
+
+std::string attempt_machine::words_of_stop() const {
+  return format_timestamp(when_.at) + " stop (" + to_string(run_.wanted) + ")";
+}
+
+/// What the store is told of an attempt that has not ended.
+attempt_result attempt_machine::row_meanwhile() const {
+  attempt_terms terms;
+  if (run_.timeout != run_.work.task.spec.timeout)
+    terms.timeout = run_.timeout;
+  terms.stop = run_.wanted == ending::cancelled ? ending::none : run_.wanted;
+  attempt_result what;
+  what.token = run_.work.token;
+  what.message = text_of(terms);
+  what.evidence.kills = run_.evidence.kills;
+  what.evidence.start = run_.evidence.start;
+  return what;
 }
 
 void attempt_machine::end_wanted(running& now) {
@@ -104,7 +147,9 @@ void attempt_machine::end_wanted(running& now) {
 }
 
 void attempt_machine::hurried(running& now) {
-  if (now.stop == running::stop_state::asked || now.stop == running::stop_state::done)
+  if (now.stop == running::stop_state::recording)
+    ask_stop(now);
+  else if (now.stop == running::stop_state::asked || now.stop == running::stop_state::done)
     wake(timer::kill, *time_to_kill());
 }
 
@@ -234,6 +279,15 @@ void attempt_machine::on(running& now, const refusal& one) {
       say(act::level::error, "its log can't be written: " + one.why.text);
       wake(timer::first_look, duration{2000});
       break;
+    case asked::record_stop:
+      if (one.why.store == store_errc::fenced) {
+        leave();
+        break;
+      }
+      say(act::level::warning, "why it is stopped was not recorded: " + one.why.text);
+      if (now.stop == running::stop_state::recording)
+        ask_stop(now);
+      break;
     case asked::stop:
       run_.evidence.kills.push_back("the engine refused to stop it: " + one.why.text);
       look();
@@ -257,6 +311,8 @@ void attempt_machine::on(running& now, const refusal& one) {
 void attempt_machine::on(running& now, const timer_fired& one) {
   if (one.which == timer::first_look)
     follow_log();
+  else if (one.which == timer::again && now.stop == running::stop_state::recording)
+    ask_stop(now);
   else if (one.which == timer::kill)
     kill_container(now);
   else if (one.which == timer::beginning && run_.wanted == ending::none)
@@ -265,9 +321,8 @@ void attempt_machine::on(running& now, const timer_fired& one) {
 
 void attempt_machine::again(running& now, asked what) {
   if (what == asked::stop) {
-    now.stop = running::stop_state::none;
     now.stop_repeated = true;
-    stop_container(now);
+    ask_stop(now);
   } else {
     look();
   }

@@ -54,6 +54,7 @@ void attempt_machine::start() {
     return;
   }
   run_.begun_here = true;
+  run_.timeout = run_.spec.timeout;
   if (run_.made.warm) {
     hand_over();
     return;

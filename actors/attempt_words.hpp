@@ -185,6 +185,17 @@ struct record_start : lasting_one {
   using answer = nothing;
   attempt_progress what;
 };
+/// How long its container may run, where the policy says so and not the task. Like that of a stop, the row is of an
+/// attempt that has not ended (actors/attempt_terms.hpp).
+struct record_timeout : lasting_one {
+  using answer = nothing;
+  attempt_result what;
+};
+/// Why davit stops the container, before it does: whoever takes the attempt up afterwards must know.
+struct record_stop : step_bound {
+  using answer = nothing;
+  attempt_result what;
+};
 struct finish : step_bound {
   using answer = nothing;
   attempt_result what;
@@ -224,8 +235,8 @@ using questions
               ask::pull_image, ask::look_up_image, ask::create, ask::start, ask::hand_over, ask::stop, ask::remove,
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
-              ask::may_use, ask::record_pull, ask::record_start, ask::finish, ask::open_log, ask::close_log,
-              ask::note_log>;
+              ask::may_use, ask::record_pull, ask::record_start, ask::record_timeout, ask::record_stop, ask::finish,
+              ask::open_log, ask::close_log, ask::note_log>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
@@ -257,16 +268,18 @@ enum class asked : std::uint8_t {
   may_use,
   record_pull,
   record_start,
+  record_timeout,
+  record_stop,
   finish,
   open_log,
   close_log,
   note_log
 };
-DAVIT_ENUM_TEXT(asked, 32, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+DAVIT_ENUM_TEXT(asked, 34, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
-                "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "finish", "open_log",
-                "close_log", "note_log")
+                "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_timeout",
+                "record_stop", "finish", "open_log", "close_log", "note_log")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());

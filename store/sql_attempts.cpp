@@ -128,8 +128,10 @@ result<void> sql_attempts::record(const attempt_progress& progress) {
         == 0)
       return fenced(progress.token);
     // The claim has made it `starting`; and again if nothing of it had run in what was started.
-    if (progress.state == task_state::starting && progress.container.empty())
+    if (progress.state == task_state::starting && progress.container.empty()) {
       kept.run("UPDATE task SET state = 'starting' WHERE id = :id AND state = 'running'", id);
+      kept.run("UPDATE attempt SET message = '', evidence = '{}' WHERE task = :task AND number = :number", id, n);
+    }
     if (progress.state == task_state::running
         && kept.run("UPDATE task SET state = 'running' WHERE id = :id AND state <> 'running'", id) != 0)
       events_.add(id, n, "started", progress.state, std::nullopt, "");
@@ -137,7 +139,23 @@ result<void> sql_attempts::record(const attempt_progress& progress) {
   });
 }
 
+/// What is to be known of an attempt that has not ended, if its executor dies.
+result<task_state> sql_attempts::record_meanwhile(const attempt_result& what) {
+  return session_.transaction<task_state>([&]() -> result<task_state> {
+    if (session_.kept().run(
+          "UPDATE attempt SET message = :message, evidence = :evidence"
+          " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
+          text_of(what.message), json::write(what.evidence), to_string(what.token.key.task),
+          number{what.token.key.number}, to_string(what.token.incarnation))
+        == 0)
+      return fenced(what.token);
+    return task_state::running;
+  });
+}
+
 result<task_state> sql_attempts::finish(const attempt_result& ended) {
+  if (ended.finished_at == timestamp{})
+    return record_meanwhile(ended);
   return session_.transaction<task_state>([&]() -> result<task_state> {
     auto& kept = session_.kept();
     auto id = to_string(ended.token.key.task);

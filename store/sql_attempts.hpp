@@ -50,6 +50,7 @@ public:
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<void> record(const attempt_progress& progress);
+  /// With `finished_at` unset: of an attempt that has not ended. Its message and evidence are kept until it has.
   result<task_state> finish(const attempt_result& ended);
   result<task> cancel(task_id id, std::optional<duration> within);
   result<duration> time_to_kill(task_id id);
@@ -62,6 +63,7 @@ public:
 private:
   bool cancel_row(const std::string& id, std::optional<duration> within = {});
   number clock();
+  result<task_state> record_meanwhile(const attempt_result& what);
   std::optional<task_state> ended_before(const attempt_result& ended);
   void write_log(const std::string& task, number attempt, number block, number blocks, const std::string& bytes);
 

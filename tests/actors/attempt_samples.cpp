@@ -148,6 +148,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"starting: look", in_container(starting{starting::doing::look, {engine_errc::refused, {}, {}, "not found"}})},
     {"running: cold", that_runs(running{})},
     {"running: warm", that_runs(running{}, true)},
+    {"running: stop recording", that_runs(running{running::stop_state::recording})},
     {"running: stop asked", that_runs(running{running::stop_state::asked})},
     {"collecting: live reader", at_end(collecting::doing::live_reader)},
     {"collecting: opening", at_end(collecting::doing::opening)},
@@ -180,6 +181,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.secrets[registry_secret] = {"{}", false};
     if (name == "running: stop asked")
       run.wanted = ending::cancelled;
+    if (name == "running: stop recording")
+      run.wanted = ending::drained;
     if (name == "removing: network")
       run.network = "n";
     if (name == "preparing: discarding")
@@ -288,6 +291,8 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("may not use", reply<ask::may_use>{false});
   add("pull recorded", reply<ask::record_pull>{});
   add("start recorded", reply<ask::record_start>{});
+  add("timeout recorded", reply<ask::record_timeout>{});
+  add("stop recorded", reply<ask::record_stop>{});
   add("stored", reply<ask::finish>{});
   add("log open", reply<ask::open_log>{});
   add("log closed", reply<ask::close_log>{});
@@ -302,6 +307,8 @@ std::vector<std::pair<std::string, event>> every_event() {
       case asked::may_use:
       case asked::record_pull:
       case asked::record_start:
+      case asked::record_timeout:
+      case asked::record_stop:
       case asked::finish:
         refuse("unavailable", {{}, store_errc::unavailable, {}, "locked"});
         refuse("fenced", {{}, store_errc::fenced, {}, "fenced"});
@@ -364,7 +371,7 @@ std::string describe(const attempt_run& run) {
   static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
-  static constexpr const char* stop[] = {"", "stop asked", "stopped", "stop needless"};
+  static constexpr const char* stop[] = {"", "stop recording", "stop asked", "stopped", "stop needless"};
   static constexpr const char* collect[]
     = {"live reader", "opening",    "reading",    "noting missing", "first line", "engine unsure",
        "history",     "suspecting", "inspecting", "watching",       "noting gap", "closing"};

@@ -20,9 +20,11 @@ public:
     if (chance(6))
       spec.pull = pull_policy::always;
     if (chance(5))
-      spec.timeout = duration{5000};
-    if (chance(5))
       spec.stdin_text = "in";
+    if (chance(5))
+      spec.timeout = duration{5000};
+    else if (chance(4))
+      policy_timeout_ = duration{5000};
     images_guarded_ = chance(3);
     own_credentials_ = chance(4);
     run_.spec = spec;
@@ -58,8 +60,14 @@ public:
       CHECK(world_.runs == 1);
     if (result.outcome == outcome::cancelled)
       CHECK(cancelled_);
-    if (result.outcome == outcome::timed_out)
-      CHECK(run_.spec.timeout);
+    if (result.outcome == outcome::timed_out && world_.runs == 1)
+      CHECK(world_.started_with);
+    if (result.outcome == outcome::agent_lost)
+      CHECK(drained_);
+    if (world_.stopped && terms_of(world_.row_message).stop != ending::none) { // whoever asked for it, and died
+      CHECK(result.outcome != outcome::succeeded);
+      CHECK(result.outcome != outcome::failed);
+    }
     if (result.outcome == outcome::rejected || result.outcome == outcome::image_unavailable)
       CHECK(false); // nothing here refuses
     if (work_.task.spec.at_most_once && world_.runs == 1)
@@ -243,6 +251,9 @@ private:
         world_.state = truth::container::none;
       return;
     }
+    // The next agent's policy may be another; what is not on record as running is started by that.
+    if (chance(2) && (world_.row_state == task_state::running || !world_.begun))
+      policy_timeout_ = chance(2) ? std::optional{duration{5000}} : std::nullopt;
     auto engine = run_.engine;
     auto generation = run_.generation;
     run_ = fresh_attempt();
@@ -256,12 +267,13 @@ private:
     auto& row = run_.work.task.attempts.back();
     row.container = world_.row_container;
     row.started_at = world_.row_started;
+    row.message = world_.row_message;
     hear(begun{});
   }
 
   void disturb() {
     clock_ += std::chrono::milliseconds{pick(200)};
-    switch (pick(14)) {
+    switch (pick(15)) {
       case 0:
         engine(!world_.up);
         break;
@@ -292,6 +304,13 @@ private:
           engine(true);
         }
         break;
+      case 7:
+        if (chance(4) && !left_) {
+          drained_ = true;
+          story_ += "drain\n";
+          hear(drain_asked{});
+        }
+        break;
       default:
         if (!pending_.empty())
           answer(static_cast<std::size_t>(pick(static_cast<int>(pending_.size()))));
@@ -311,7 +330,7 @@ private:
   std::chrono::milliseconds clock_{0};
   bool stays_away_ = false; ///< The engine does not come back.
   bool gave_up_ = false;    ///< The engine's grace was over.
-  bool left_ = false, cancelled_ = false;
+  bool left_ = false, cancelled_ = false, drained_ = false;
 };
 
 } // namespace davit::test

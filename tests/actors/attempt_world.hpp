@@ -1,6 +1,7 @@
 // An engine, a store and a log for one attempt: what is true of them, and what they answer.
 #pragma once
 
+#include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
 #include "attempt_samples.hpp"
 #include "sandbox/hand_over.hpp"
@@ -27,6 +28,8 @@ struct truth {
   task_state row_state = task_state::starting;
   std::string row_container;
   std::optional<timestamp> row_started;
+  std::string row_message;
+  std::optional<duration> started_with; ///< The timeout that was in force when the command began.
 };
 
 class attempt_world {
@@ -44,8 +47,13 @@ protected:
     story_ += "container ends with " + std::to_string(code) + "\n";
   }
 
+  std::optional<duration> timeout_now() const {
+    return work_.task.spec.timeout ? work_.task.spec.timeout : policy_timeout_;
+  }
+
   void begin_command() {
     world_.begun = true;
+    world_.started_with = timeout_now();
     ++world_.runs;
   }
 
@@ -80,6 +88,7 @@ protected:
   std::optional<answer_or<ask::judge>> act_out(const ask::judge&) const {
     ask::judge::answer judged;
     judged.effective = work_.task.spec;
+    judged.effective.timeout = timeout_now();
     if (own_credentials_)
       judged.secrets[registry_secret] = {"{}", false};
     return judged;
@@ -225,12 +234,24 @@ protected:
     world_.row_state = what.state;
     world_.row_container = what.container;
     world_.row_started = what.started_at;
+    if (what.container.empty())
+      world_.row_message.clear();
     return ask::nothing{};
   }
   std::optional<answer_or<ask::record>> act_out(const ask::record& q) { return write(q.what); }
   std::optional<answer_or<ask::may_use>> act_out(const ask::may_use&) { return chance(2); }
   std::optional<answer_or<ask::record_pull>> act_out(const ask::record_pull&) { return ask::nothing{}; }
   std::optional<answer_or<ask::record_start>> act_out(const ask::record_start& q) { return write(q.what); }
+  answer_or<ask::record_stop> write(const attempt_result& what) {
+    if (world_.finished > 0)
+      return failure{{}, store_errc::fenced, {}, "it has ended"};
+    if (what.finished_at != timestamp{})
+      mistakes_ += "an attempt that has not ended was finished\n";
+    world_.row_message = what.message;
+    return ask::nothing{};
+  }
+  std::optional<answer_or<ask::record_timeout>> act_out(const ask::record_timeout& q) { return write(q.what); }
+  std::optional<answer_or<ask::record_stop>> act_out(const ask::record_stop& q) { return write(q.what); }
   std::optional<answer_or<ask::finish>> act_out(const ask::finish& q) {
     if (world_.finished > 0) { // the same again: its answer was lost
       CHECK(q.what.outcome == world_.result.outcome);
@@ -249,6 +270,7 @@ protected:
   claimed_attempt work_;
   truth world_;
   std::int64_t will_exit_with_ = 0;
+  std::optional<duration> policy_timeout_;
   bool images_guarded_ = false, own_credentials_ = false;
   bool calm_ = false; ///< Nothing fails any more, and what runs comes to its end.
   std::string story_, mistakes_;

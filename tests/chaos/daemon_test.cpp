@@ -70,6 +70,32 @@ TEST_CASE("or it is stopped, if the configuration says so; the task is tried aga
   CHECK(agent.logs(id, 1).out == "first\n"); // each attempt keeps its own log
 }
 
+TEST_CASE("a stop that a drain has begun is the drain's, also if the agent dies over it", "[drain]") {
+  test_engine engine{"a"};
+  test_daemon agent{{engine.settings(1)}, {"--davit.agent.drain-timeout=300ms", "--davit.agent.drain-action=stop"}};
+  for (auto late : {false, true}) {
+    agent.start();
+    auto spec = busybox("test $DAVIT_ATTEMPT = 2 && exit 0; trap '' TERM; echo first; while :; do sleep 1; done");
+    spec.stop_timeout = 2s;
+    spec.retry.backoff = {10ms, 10ms};
+    auto id = agent.submit(spec);
+    agent.await_state(id, task_state::running);
+    agent.signal(SIGTERM);
+    REQUIRE(eventually([&] { return !agent.find(id).attempts.at(0).evidence.kills.empty(); }));
+    agent.kill();
+    if (late)
+      REQUIRE(eventually([&] { return engine.docker("ps -q") == ""; }));
+    agent.start();
+    auto ended = agent.wait(id);
+    INFO(ended.attempts[0].message << "; " << ended.attempts[0].evidence.note);
+    CHECK(ended.outcome == outcome::succeeded);
+    REQUIRE(ended.attempts.size() == 2);
+    CHECK(ended.attempts[0].outcome == outcome::agent_lost);
+    CHECK_FALSE(ended.attempts[0].evidence.kills.empty());
+    agent.kill();
+  }
+}
+
 TEST_CASE("a second signal ends the agent now", "[drain]") {
   test_engine engine{"a"};
   test_daemon agent{{engine.settings(1)}};

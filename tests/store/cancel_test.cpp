@@ -76,3 +76,36 @@ TEST_CASE_METHOD(store_fixture, "of many cancels the shortest counts") {
     }
   }
 }
+
+TEST_CASE_METHOD(store_fixture, "what is recorded of an attempt that has not ended is there for whoever takes it up") {
+  auto id = accept();
+  auto work = claim(one_engine).front();
+  REQUIRE(store->record({work.token, task_state::running, "c1", "i", std::chrono::system_clock::now()}).has_value());
+  auto row = result_of(work, outcome::failed);
+  row.finished_at = {};
+  row.message = "stopping (drained)";
+  row.evidence.kills = {"now stop (drained)"};
+  REQUIRE(store->finish(row).has_value());
+  CHECK(store->get(id)->state == task_state::running);
+  CHECK_FALSE(store->get(id)->attempts.back().outcome);
+  open();
+  auto next = uuid::make_v4();
+  auto taken = take_over("a", next);
+  REQUIRE(taken.size() == 1);
+  CHECK(taken.front().task.attempts.back().message == row.message);
+  CHECK(taken.front().task.attempts.back().evidence.kills == row.evidence.kills);
+  CHECK(store->finish(row).error().code == store::errc::fenced); // of the one before
+
+  SECTION("and goes with the container that it was about") {
+    REQUIRE(store->record({taken.front().token, task_state::starting, {}, {}, {}}).has_value());
+    CHECK(store->get(id)->attempts.back().message.empty());
+    CHECK(store->get(id)->attempts.back().evidence.kills.empty());
+  }
+  SECTION("and with its end") {
+    REQUIRE(store->finish(result_of(taken.front(), outcome::agent_lost)).has_value());
+    CHECK(store->get(id)->attempts.back().message.empty());
+    row.token = taken.front().token;
+    CHECK(store->finish(row).error().code == store::errc::fenced);
+    CHECK(store->get(id)->attempts.back().outcome == outcome::agent_lost);
+  }
+}
