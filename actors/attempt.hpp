@@ -94,10 +94,12 @@ struct collecting {
     inspecting,
     watching,
     noting_gap,
+    noting_end,
     closing
   };
   doing at = doing::opening;
   container_status ended;
+  bool end_told = false;                    ///< The log says that its end may be missing, or need not.
   bool stop_asked = false;                  ///< By davit, and not found to be needless, when the container ended.
   std::optional<steady_time> doubted_since; ///< engine_unsure: whether the engine was restarted is not known yet.
   steady_time watched_until;                ///< watching

@@ -118,7 +118,7 @@ void attempt_machine::on(collecting& now, const reply<ask::read_log>& end) {
 }
 
 void attempt_machine::on(collecting& now, const reply<ask::note_log>&) {
-  if (now.at == collecting::doing::noting_gap)
+  if (now.at == collecting::doing::noting_gap || now.at == collecting::doing::noting_end)
     close_log(now);
   else
     look_for_beginning(now);
@@ -268,12 +268,20 @@ void attempt_machine::weigh(collecting& now, const std::vector<engine_event>& ev
   }
   // What was in the engine's buffers and in the container's pipes while no engine listened may be gone.
   now.at = collecting::doing::noting_gap;
+  now.end_told = true;
   ask_note("some bytes may be missing: the engine seems to have been restarted while the container ran");
 }
 
 // -- the verdict -----------------------------------------------------------------------------------------------------
 
+/// A log that ends without its init's last word may not be whole: an engine that is behind when a container ends does
+/// not read all that stands in its pipes.
 void attempt_machine::close_log(collecting& now) {
+  if (lacks_last_word(now.ended) && !std::exchange(now.end_told, true)) {
+    now.at = collecting::doing::noting_end;
+    ask_note("some bytes may be missing here: the log ends without the last word of the container's init");
+    return;
+  }
   now.at = collecting::doing::closing;
   act_on(ask::close_log{{}, run_.spec.validator.has_value() && now.ended.exit_code == 0});
 }
@@ -284,12 +292,18 @@ void attempt_machine::on(collecting& now, const reply<ask::close_log>& totals) {
   decide(now, totals.value);
 }
 
+/// The container ended by itself, as far as is known, and its init, which should have had the last word in its log, had
+/// none.
+bool attempt_machine::lacks_last_word(const container_status& ended) const {
+  return !run_.made.told && run_.made.says_begun && run_.wanted == ending::none && !of_a_stop(ended.exit_code);
+}
+
 /// Whose word it is, if the container's init should have told the same as the engine, and did not.
 std::string attempt_machine::doubt_of_init(const container_status& ended) const {
   const auto& told = run_.made.told;
-  if (!told && run_.made.says_begun && run_.wanted == ending::none && !of_a_stop(ended.exit_code))
-    return "by the engine's word: the container's init had no last word, as when it can't end all that the task has "
-           "started";
+  if (lacks_last_word(ended))
+    return "by the engine's word: the container's init had no last word, because the engine has lost the log's end, or "
+           "as when it can't end all that the task has started";
   if (!told || (told->word != sandbox_word::exited && told->word != sandbox_word::signaled))
     return {};
   auto code = told->word == sandbox_word::signaled ? 128 + told->number : told->number;
@@ -353,16 +367,17 @@ void attempt_machine::on(collecting& now, const refusal& one) {
         wake(timer::again, duration{500});
       } else {
         now.at = collecting::doing::noting_missing;
+        now.end_told = true;
         ask_note("some bytes are missing here: the engine did not give the rest of the log (" + one.why.text + ")");
       }
       break;
     case asked::note_log:
-      if (now.at == collecting::doing::noting_gap && out_of_time())
-        close_log(now);
-      else if (now.at == collecting::doing::noting_gap)
-        wake(timer::again, log_retry);
-      else
+      if (now.at != collecting::doing::noting_gap && now.at != collecting::doing::noting_end)
         look_for_beginning(now);
+      else if (out_of_time())
+        close_log(now);
+      else
+        wake(timer::again, log_retry);
       break;
     case asked::first_line:
       corroborate(now);
@@ -405,6 +420,10 @@ void attempt_machine::on(collecting& now, const timer_fired& one) {
       break;
     case collecting::doing::noting_gap:
       weigh(now, {});
+      break;
+    case collecting::doing::noting_end:
+      now.end_told = false;
+      close_log(now);
       break;
     default: // closing
       close_log(now);

@@ -216,7 +216,7 @@ bool attempt_machine::waits_for(const collecting& now, asked what) {
     case asked::read_log:
       return now.at == reading;
     case asked::note_log:
-      return now.at == noting_missing || now.at == noting_gap;
+      return now.at == noting_missing || now.at == noting_gap || now.at == noting_end;
     case asked::first_line:
       return now.at == first_line;
     case asked::history:
@@ -261,7 +261,7 @@ bool attempt_machine::waits_for(const collecting& now, timer which) {
   using enum collecting::doing;
   if (which == timer::again)
     return now.at == opening || now.at == engine_unsure || now.at == inspecting || now.at == watching
-        || now.at == noting_gap || now.at == closing;
+        || now.at == noting_gap || now.at == noting_end || now.at == closing;
   return which == timer::forgo;
 }
 

@@ -297,6 +297,7 @@ private:
   void weigh(collecting& now, const std::vector<engine_event>& events);
   void watch_engine(collecting& now);
   void close_log(collecting& now);
+  bool lacks_last_word(const container_status& ended) const;
   std::string doubt_of_init(const container_status& ended) const;
   void decide(collecting& now, const log_summary& totals);
   bool same_process(const container_status& of) const;

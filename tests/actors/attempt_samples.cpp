@@ -74,6 +74,7 @@ attempt_run at_end(collecting::doing what) {
                            what == collecting::doing::suspecting || what == collecting::doing::inspecting ? 137 : 0);
   now.watched_until = moment().steady + std::chrono::seconds{5};
   now.looks = 1;
+  now.end_told = what >= collecting::doing::noting_gap;
   run.made.following = what == collecting::doing::live_reader;
   return run;
 }
@@ -161,6 +162,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"collecting: inspecting", at_end(collecting::doing::inspecting)},
     {"collecting: watching", at_end(collecting::doing::watching)},
     {"collecting: noting gap", at_end(collecting::doing::noting_gap)},
+    {"collecting: noting end", at_end(collecting::doing::noting_end)},
     {"collecting: closing", at_end(collecting::doing::closing)},
     {"reporting: log", that_runs(reporting{failed, {}})},
     {"reporting: outcome", that_runs(reporting{{}, result})},
@@ -373,8 +375,8 @@ std::string describe(const attempt_run& run) {
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
   static constexpr const char* stop[] = {"", "stop recording", "stop asked", "stopped", "stop needless"};
   static constexpr const char* collect[]
-    = {"live reader", "opening",    "reading",    "noting missing", "first line", "engine unsure",
-       "history",     "suspecting", "inspecting", "watching",       "noting gap", "closing"};
+    = {"live reader", "opening",    "reading",  "noting missing", "first line", "engine unsure", "history",
+       "suspecting",  "inspecting", "watching", "noting gap",     "noting end", "closing"};
   static constexpr const char* remove[] = {"end", "container", "network", "fenced"};
   struct words {
     std::string operator()(const judging&) const { return {}; }
