@@ -21,7 +21,7 @@ void engines(self_pointer self, exchange_ptr client) {
       [=](const std::vector<engine_status>& list) {
         respond_json(self, client, 200, {{"engines", json::to_value(list)}});
       },
-      refuse(self, client));
+      refuse(self, client, "the scheduler"));
 }
 
 void agents(self_pointer self, exchange_ptr client) {
@@ -66,7 +66,7 @@ void agents(self_pointer self, exchange_ptr client) {
                            {"busy", busy}};
         respond_json(self, client, 200, {{"agents", json::array{std::move(agent)}}});
       },
-      refuse(self, client));
+      refuse(self, client, "the scheduler"));
 }
 
 void sinks(self_pointer self, exchange_ptr client, const caller& who) {
@@ -100,8 +100,8 @@ void sinks(self_pointer self, exchange_ptr client, const caller& who) {
         [=, name = name](const caf::error& e) {
           const auto& suspended = self->state.addresses.suspended;
           auto why = suspended.find("sink " + name);
-          list->emplace(
-            name, json::object{{"name", name}, {"message", told(why == suspended.end() ? text_of(e) : why->second)}});
+          auto words = why == suspended.end() ? text_for_client(e, "the sink " + name) : why->second;
+          list->emplace(name, json::object{{"name", name}, {"message", told(std::move(words))}});
           settle();
         });
 }
@@ -114,7 +114,7 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
         [=] {
           respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
         },
-        [=](const caf::error& e) { respond(self, client, problem(404, text_for_client(e))); });
+        [=](const caf::error& e) { respond(self, client, problem(404, text_for_client(e, "the agent " + name))); });
     return;
   }
   if (name != self->state.context->settings.name)
@@ -128,9 +128,10 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
 }
 
 void ready(self_pointer self, exchange_ptr client) {
-  auto answer = [=](std::vector<std::string> missing, const std::vector<engine_status>& engines) {
+  auto answer = [=](std::vector<std::string> missing, const std::optional<std::vector<engine_status>>& known) {
+    const auto& engines = known ? *known : std::vector<engine_status>{};
     json::array list;
-    bool one_ready = false;
+    bool one_ready = !known; // nothing is said of what is not known
     for (const auto& engine : engines) {
       one_ready |= engine.state == engine_state::ready;
       if (!engine.blocked.empty() && !self->state.draining
@@ -156,17 +157,18 @@ void ready(self_pointer self, exchange_ptr client) {
     }
     respond_json(self, client, missing.empty() ? 200 : 503, body);
   };
+  // The engines are the scheduler's: they are told of whatever the store does.
+  auto with_engines = [=](std::vector<std::string> missing) {
+    self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
+      .then([=](const std::vector<engine_status>& engines) { answer(missing, engines); },
+            [=](const caf::error& e) {
+              auto all = missing;
+              all.push_back(text_for_client(e, "the scheduler"));
+              answer(std::move(all), std::nullopt);
+            });
+  };
   self->request(self->state.addresses.store, 5s, ping_atom_v)
-    .then(
-      [=] {
-        self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
-          .then([=](const std::vector<engine_status>& engines) { answer({}, engines); },
-                [=](const caf::error&) { answer({"the scheduler does not answer"}, {}); });
-      },
-      [=](const caf::error& e) {
-        auto text = text_for_client(e);
-        answer({e == store_errc::unavailable ? text : "the store: " + text}, {});
-      });
+    .then([=] { with_engines({}); }, [=](const caf::error& e) { with_engines({text_for_client(e)}); });
 }
 
 void metrics_page(self_pointer self, exchange_ptr client, const caller& who) {

@@ -73,7 +73,7 @@ void events(self_pointer self, exchange_ptr client, task_id only, const caller& 
       return respond(self, client, problem(400, "after: must be the sequence number of an event", "after"));
   }
   if (request.header("accept").find("text/event-stream") == std::string::npos) {
-    self->request(self->state.addresses.store, caf::infinite, events_atom_v, after, only, owner, std::uint32_t{1000})
+    self->request(self->state.addresses.store, store_limit, events_atom_v, after, only, owner, std::uint32_t{1000})
       .then(
         [=](const std::vector<task_event>& list) {
           respond_json(self, client, 200, {{"events", json::to_value(list)}});

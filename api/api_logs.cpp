@@ -201,7 +201,7 @@ void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who)
   if (stream->follow)
     if (auto refusal = over_limit(self, client, self->state.limits->streams, who.owner, 1, "streams", "open streams"))
       return respond(self, client, std::move(*refusal));
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+  self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
       [=](const task& now) {
         // The attempt that comes next can be followed before it has begun.

@@ -286,8 +286,11 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (!from_string(path[2], id))
         return respond(self, client,
                        problem(404, "\"" + path[2] + "\" is not a valid task id; write " + expected_text(id)));
-      auto task = [&](const char* method, api_scope others, auto then) {
-        only(method, [&] { if_visible(self, client, who, id, others, [=](bool) { then(self, client, id); }); });
+      auto task = [&](const char* method, api_scope others, auto then, duration limit = store_limit) {
+        only(method, [&] {
+          if_visible(
+            self, client, who, id, others, [=](bool) { then(self, client, id); }, limit);
+        });
       };
       if (path.size() == 3)
         return task("GET", api_scope::read_all, show);
@@ -296,7 +299,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (path.size() == 4 && path[3] == "retry")
         return task("POST", api_scope::admin, [who](auto self, auto client, auto id) { retry(self, client, id, who); });
       if (path.size() == 4 && path[3] == "wait")
-        return task("GET", api_scope::read_all, wait);
+        return task("GET", api_scope::read_all, wait, patience_of(client));
       if (path.size() == 4 && path[3] == "logs")
         return task("GET", api_scope::read_all,
                     [who](auto self, auto client, auto id) { logs(self, client, id, who); });

@@ -31,6 +31,11 @@ using self_pointer = api_actor::stateful_pointer<struct api_state>;
 
 inline constexpr duration keep_alive_interval = 15s;
 
+/// What the store is given to answer a request: a database may hang. (A stream that has begun goes on when it answers.)
+inline constexpr duration store_limit = 10s;
+/// The same where a client has waited already.
+inline constexpr duration last_look_limit = 2s;
+
 inline constexpr std::size_t body_bytes_each = 64 << 20; ///< Of bodies under way, for each caller.
 inline constexpr std::size_t body_bytes_all = 256 << 20;
 inline constexpr std::size_t archives_each = 1; ///< Of files, which are held in memory until they have been sent.
@@ -52,7 +57,8 @@ struct caller_limits {
 /// A client that waits for a task to finish.
 struct waiting_client {
   exchange_ptr client;
-  steady::time_point until;
+  steady::time_point begun, until;
+  bool seen = false; ///< The store has answered that the task has not finished.
 };
 
 /// A client that reads events as they happen.
@@ -112,9 +118,9 @@ std::optional<server_response> over_limit(self_pointer self, const exchange_ptr&
 server_response beyond_limit(self_pointer self, const std::string& caller, bool all_taken, std::string_view limit,
                              const std::string& what);
 
-/// An error handler that tells the client.
-inline auto refuse(self_pointer self, exchange_ptr client) {
-  return [self, client](const caf::error& e) { respond(self, client, problem_of(e)); };
+/// An error handler that tells the client; `who` was asked.
+inline auto refuse(self_pointer self, exchange_ptr client, std::string who = "the store") {
+  return [self, client, who = std::move(who)](const caf::error& e) { respond(self, client, problem_of(e, who)); };
 }
 
 // -- tasks: api_tasks.cpp
@@ -124,7 +130,7 @@ void submit(self_pointer self, exchange_ptr client, const caller& who);
 /// Does `then` if the caller may: the task is its owner's, or the caller has the scope `others` (then it gets true). To
 /// one who may not even see it, the task does not exist.
 void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
-                std::function<void(bool)> then);
+                std::function<void(bool)> then, duration limit = store_limit);
 void list(self_pointer self, exchange_ptr client, const caller& who);
 void show(self_pointer self, exchange_ptr client, task_id id);
 void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id id);
@@ -133,6 +139,8 @@ void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who
 /// Files of a task whose container is there, as a tar.
 void files(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 void wait(self_pointer self, exchange_ptr client, task_id id);
+/// What the store is given to find the task of such a request.
+duration patience_of(const exchange_ptr& wait);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);
 

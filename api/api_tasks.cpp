@@ -10,7 +10,9 @@
 #include "transport/registry_credentials.hpp"
 
 #include <caf/actor_system.hpp>
+#include <caf/sec.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 namespace davit::api {
@@ -66,7 +68,7 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
     if (!hidden.sealed)
       hidden = {self->state.context->secrets->seal(name, hidden.value), true};
   auto key = spec.dedupe_key;
-  self->request(self->state.addresses.store, caf::infinite, accept_atom_v, std::move(spec), who.owner)
+  self->request(self->state.addresses.store, store_limit, accept_atom_v, std::move(spec), who.owner)
     .then(
       [=](const task_receipt& receipt) {
         auto id = to_string(receipt.id);
@@ -81,7 +83,7 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
         // The other task may have a label that this token may not see.
         if (e == store_errc::conflict && !who.labels.empty())
           return respond(self, client, problem(409, "the key \"" + key + "\" was used for another task of this owner"));
-        respond(self, client, problem_of(e));
+        respond(self, client, problem_of_accept(e));
       });
 }
 
@@ -119,7 +121,7 @@ void submit(self_pointer self, exchange_ptr client, const caller& who) {
 }
 
 void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_id id, api_scope others,
-                std::function<void(bool)> then) {
+                std::function<void(bool)> then, duration limit) {
   auto judge = [=](auto asked) {
     std::move(asked).then(
       [=](const task& found) {
@@ -139,9 +141,9 @@ void if_visible(self_pointer self, exchange_ptr client, const caller& who, task_
   };
   const auto& store = self->state.addresses.store;
   if (allows(who.scopes, others) || allows(who.scopes, api_scope::read_all))
-    judge(self->request(store, caf::infinite, find_atom_v, id));
+    judge(self->request(store, limit, find_atom_v, id));
   else // another owner's is not found as if it were not there: it takes no longer
-    judge(self->request(store, caf::infinite, find_atom_v, id, who.owner));
+    judge(self->request(store, limit, find_atom_v, id, who.owner));
 }
 
 void list(self_pointer self, exchange_ptr client, const caller& who) {
@@ -184,7 +186,7 @@ void list(self_pointer self, exchange_ptr client, const caller& who) {
       wanted = value;
     else
       return respond(self, client, problem(403, "label: this token is for tasks with " + name + '=' + value, "label"));
-  self->request(self->state.addresses.store, caf::infinite, list_atom_v, query)
+  self->request(self->state.addresses.store, store_limit, list_atom_v, query)
     .then(
       [=](const task_page& page) {
         auto answer = [=] {
@@ -260,7 +262,7 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
 
 /// Answers a task; of one that is not finished with what it is at, or why it waits.
 void show(self_pointer self, exchange_ptr client, task_id id) {
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+  self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
       [=](const task& found) {
         auto body = json::to_value(found).as_object();
@@ -294,14 +296,14 @@ void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id i
     auto limit = of_another ? std::min(within.value_or(kill_of_another), kill_of_another) : within;
     const auto& store = self->state.addresses.store;
     if (limit)
-      self->request(store, caf::infinite, cancel_atom_v, id, *limit).then(answer, refuse(self, client));
+      self->request(store, store_limit, cancel_atom_v, id, *limit).then(answer, refuse(self, client));
     else
-      self->request(store, caf::infinite, cancel_atom_v, id).then(answer, refuse(self, client));
+      self->request(store, store_limit, cancel_atom_v, id).then(answer, refuse(self, client));
   });
 }
 
 void retry(self_pointer self, exchange_ptr client, task_id id, const caller& who) {
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+  self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
       [=](const task& found) {
         auto spec = found.spec; // its secrets are sealed, and stay so
@@ -321,7 +323,7 @@ void files(self_pointer self, exchange_ptr client, task_id id, const caller& who
   if (!taken.part)
     return respond(self, client, beyond_limit(self, who.owner, taken.all_taken, "archives", "archives under way"));
   auto place = taken.part;
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+  self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
       [=](const task& found) {
         if (found.attempts.empty() || found.state != task_state::running)
@@ -351,6 +353,11 @@ void files(self_pointer self, exchange_ptr client, task_id id, const caller& who
       refuse(self, client));
 }
 
+duration patience_of(const exchange_ptr& wait) {
+  auto timeout = parse_duration(wait->request().parameter("timeout")).value_or(store_limit);
+  return std::clamp(timeout, last_look_limit, store_limit);
+}
+
 void wait(self_pointer self, exchange_ptr client, task_id id) {
   auto limit = duration{60'000};
   if (auto text = client->request().parameter("timeout"); !text.empty()) {
@@ -360,26 +367,35 @@ void wait(self_pointer self, exchange_ptr client, task_id id) {
     limit = *parsed;
   }
   // First in the line, then the look: an end between the two is not missed.
-  auto entry = self->state.waiting.emplace(id, waiting_client{client, steady::now() + limit});
+  auto begun = steady::now();
+  auto entry = self->state.waiting.emplace(id, waiting_client{client, begun, begun + limit});
   client->on_closed([actor = weak(self), self, client] {
     resume(actor,
            [=] { std::erase_if(self->state.waiting, [&](const auto& one) { return one.second.client == client; }); });
   });
+  auto place = [=] {
+    auto& waiting = self->state.waiting;
+    auto [begin, end] = waiting.equal_range(id);
+    auto found = std::find_if(begin, end, [&](const auto& one) { return one.second.client == client; });
+    return found == end ? waiting.end() : found;
+  };
   auto leave = [=] {
-    auto [begin, end] = self->state.waiting.equal_range(id);
-    for (auto one = begin; one != end; ++one)
-      if (one->second.client == client) {
-        self->state.waiting.erase(one);
-        return true;
-      }
-    return false;
+    auto found = place();
+    if (found == self->state.waiting.end())
+      return false;
+    self->state.waiting.erase(found);
+    return true;
   };
   (void)entry;
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, id)
+  self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
       [=](const task& now) {
-        if (now.state == task_state::finished && leave())
+        if (now.state != task_state::finished) {
+          if (auto found = place(); found != self->state.waiting.end())
+            found->second.seen = true;
+        } else if (leave()) {
           respond_json(self, client, 200, json::to_value(now));
+        }
       },
       [=](const caf::error& e) {
         if (leave())
@@ -391,16 +407,21 @@ void end_waits(self_pointer self) {
   auto& state = self->state;
   auto now = steady::now();
   for (auto one = state.waiting.begin(); one != state.waiting.end();) {
-    if (one->second.until > now) {
+    auto [client, begun, until, seen] = one->second;
+    // A store that has not answered the first look is not asked again.
+    if (until > now || (!seen && begun + last_look_limit > now)) {
       ++one;
       continue;
     }
-    auto client = one->second.client;
     auto id = one->first;
     one = state.waiting.erase(one);
-    self->request(state.addresses.store, caf::infinite, find_atom_v, id)
+    if (!seen) {
+      respond(self, client, problem_of(caf::sec::request_timeout));
+      continue;
+    }
+    self->request(state.addresses.store, last_look_limit, find_atom_v, id)
       .then(
-        [=](const task& found) {
+        [=, client = client](const task& found) {
           respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found));
         },
         refuse(self, client));

@@ -18,10 +18,14 @@ transport::server_response problem(int status, std::string detail, const std::st
 /// 403: the policy does not allow the task.
 transport::server_response policy_problem(const std::vector<violation>& violations);
 
-/// An error's sentence as a client may read it. What the store says names its address: that goes to the agent's log.
-std::string text_for_client(const caf::error& e);
+/// An error's sentence as a client may read it. What the store says names its address: that goes to the agent's log;
+/// so does, once a minute, that `who` was asked and does not answer.
+std::string text_for_client(const caf::error& e, const std::string& who = "the store");
 
-/// What an actor's error means to an HTTP client.
-transport::server_response problem_of(const caf::error& e);
+/// What the error of `who` means to an HTTP client.
+transport::server_response problem_of(const caf::error& e, const std::string& who = "the store");
+
+/// The same of a task that was to be accepted: it may have been where nobody answers.
+transport::server_response problem_of_accept(const caf::error& e);
 
 } // namespace davit

@@ -7,6 +7,7 @@
 #include "fixture/test_agent.hpp"
 #include "fixture/test_database.hpp"
 
+#include <caf/sec.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 using namespace davit;
@@ -49,4 +50,27 @@ TEST_CASE("what the store says is in the agent's log instead") {
   }));
   auto unknown = problem_of(make_failure(store_errc::not_found, "there is no task x"));
   CHECK(unknown.body.find("no task x") != std::string::npos);
+}
+
+TEST_CASE("a store that does not answer is a sentence, for clients and in the agent's log; of a task nobody knows then "
+          "whether it was accepted") {
+  caf_configuration types;
+  captured_log log;
+  auto read = problem_of(caf::sec::request_timeout);
+  CHECK(read.status == 503);
+  CHECK(read.body.find("\"the store does not answer; try again later\"") != std::string::npos);
+  CHECK(log.count("requests of the API fail: the store does not answer") == 1);
+  CHECK(problem_of(caf::sec::request_timeout, "the scheduler").body.find("the scheduler does not answer")
+        != std::string::npos);
+  CHECK(log.count("does not answer") == 1); // not once for each of many requests
+  for (auto lost : {caf::sec::request_timeout, caf::sec::broken_promise, caf::sec::request_receiver_down}) {
+    auto answer = problem_of_accept(lost);
+    CHECK(answer.status == 503);
+    CHECK(answer.body.find("it is not known whether the task was accepted") != std::string::npos);
+    CHECK(answer.body.find("the same Idempotency-Key") != std::string::npos);
+    for (auto body : {answer.body, problem_of(lost).body})
+      CHECK(body.find("caf::") == std::string::npos);
+  }
+  auto refused = problem_of_accept(make_failure(store_errc::unavailable, "the database is ill"));
+  CHECK(refused.body.find("known") == std::string::npos);
 }
