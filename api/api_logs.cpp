@@ -32,20 +32,10 @@ void retry_or_break_off(self_pointer self, const std::shared_ptr<log_stream_stat
   self->run_delayed(500ms, [=] { read_more(self, stream); });
 }
 
-/// The lines that were held back because only the last ones are wanted.
-std::string render_held(log_stream_state& stream) {
-  std::string bytes;
-  for (const auto& [record, end] : std::exchange(stream.held, {}))
-    bytes += render(stream, record, end);
-  return bytes;
-}
-
 void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
   if (stream->over)
     return;
   stream->over = true;
-  if (auto rest = render_held(*stream); !rest.empty())
-    stream->client->write(std::move(rest), nullptr);
   if (auto bytes = render_end(*stream); !bytes.empty())
     stream->client->write(std::move(bytes), nullptr);
   stream->client->finish();
@@ -64,6 +54,8 @@ void next_attempt(self_pointer self, const std::shared_ptr<log_stream_state>& st
         if (static_cast<std::int32_t>(now.attempts.size()) > stream->at.number) {
           ++stream->at.number;
           stream->offset = 0;
+          stream->shown = {};
+          stream->cut.reset();
           read_more(self, stream);
         } else if (now.state == task_state::finished || !stream->follow) {
           end_log(self, stream);
@@ -74,32 +66,40 @@ void next_attempt(self_pointer self, const std::shared_ptr<log_stream_state>& st
       [=](const caf::error&) { end_log(self, stream); });
 }
 
-void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+/// Looks at the next page for where the last lines begin. When all that is there has been seen, the log is sent from
+/// that place on, like any log.
+void look_for_tail(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  stream->tail->page(stream->offset);
+  for (const auto& record : page.records)
+    if (wanted(*stream, record))
+      stream->tail->add(record);
   stream->offset = page.next;
-  auto caught_up = page.records.empty() || page.finished;
-  std::string bytes;
-  if (stream->tail) {
-    for (std::size_t i = 0; i < page.records.size(); ++i)
-      if (wanted(*stream, page.records[i]))
-        stream->held.emplace_back(page.records[i], page.ends[i]);
-    while (stream->held.size() > *stream->tail)
-      stream->held.pop_front();
-    if (caught_up) {
-      bytes = render_held(*stream);
-      if (stream->follow)
-        stream->tail.reset();
-    }
-  } else {
-    for (std::size_t i = 0; i < page.records.size(); ++i)
-      bytes += render(*stream, page.records[i], page.ends[i]);
+  if (page.records.empty() || page.finished) {
+    stream->cut = stream->tail->found(page.next);
+    stream->offset = stream->cut->offset();
+    stream->tail.reset();
+    if (!stream->follow && !page.finished) // what comes meanwhile is behind the last lines
+      stream->last = page.next;
   }
+  read_more(self, stream);
+}
+
+void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  if (stream->tail)
+    return look_for_tail(self, stream, page);
+  stream->offset = page.next;
+  auto reached = stream->last && page.next >= *stream->last;
+  std::string bytes;
+  for (std::size_t i = 0; i < page.records.size(); ++i)
+    if (!stream->last || page.ends[i] <= *stream->last)
+      bytes += render(*stream, page.records[i], page.ends[i]);
   auto go_on = [=, finished = page.finished, empty = page.records.empty()] {
     if (stream->over)
       return;
-    if (finished)
-      next_attempt(self, stream);
-    else if (empty && !stream->follow)
+    if (reached || (empty && !finished && !stream->follow))
       end_log(self, stream);
+    else if (finished)
+      next_attempt(self, stream);
     else
       read_more(self, stream);
   };
@@ -137,6 +137,7 @@ void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& strea
   if (stream->over)
     return;
   spdlog::error("the log of task {} can't be read: {}", to_string(stream->at.task), why);
+  stream->cut.reset();
   if (auto bytes
       = render(*stream,
                {log_stream::note, std::chrono::system_clock::now(), "the rest of the log can't be read: " + why + "\n"},

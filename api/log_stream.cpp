@@ -55,7 +55,7 @@ bool read_log_request(const transport::server_request& request, log_stream_state
         return false;
       }
       if (name == "tail") {
-        stream.tail = static_cast<std::size_t>(number);
+        stream.tail.emplace(static_cast<std::uint64_t>(number));
       } else {
         stream.at.number = number;
         stream.one_attempt = true;
@@ -117,30 +117,48 @@ bool wanted(const log_stream_state& stream, const log_record& record) {
   return stream.format != log_format::text || record.stream != log_stream::note;
 }
 
-std::string render(const log_stream_state& stream, const log_record& record, std::uint64_t end) {
+namespace {
+
+/// The record's bytes from `first` on, with the time before each line, if it is wanted.
+std::string with_stamps(log_stream_state& stream, const log_record& record, std::size_t first) {
+  std::string out;
+  if (stream.timestamps && stream.format != log_format::events) {
+    auto stamp = format_timestamp(record.at) + ' ';
+    const auto& lines = stream.shown;
+    for (auto at = lines.begin(record, 0); at != open_lines::none; at = lines.begin(record, at + 1))
+      if (at >= first) {
+        out.append(record.bytes, first, at - first).append(stamp);
+        first = at;
+      }
+  }
+  stream.shown.pass(record);
+  return out.append(record.bytes, first);
+}
+
+} // namespace
+
+std::string render(log_stream_state& stream, const log_record& record, std::uint64_t end) {
   if (!wanted(stream, record))
     return {};
-  auto stamp = stream.timestamps ? format_timestamp(record.at) + ' ' : std::string{};
+  auto first = stream.cut && end <= stream.cut->end() ? stream.cut->dropped(record) : 0;
+  auto text = with_stamps(stream, record, first);
+  if (first != 0 && text.empty())
+    return {};
   std::string out;
   switch (stream.format) {
     case log_format::text:
-      out.append(stamp).append(record.bytes);
-      break;
-    case log_format::multiplexed: {
-      auto size = stamp.size() + record.bytes.size();
+      return text;
+    case log_format::multiplexed:
       out += static_cast<char>(record.stream);
       out.append(3, '\0');
       for (int shift = 24; shift >= 0; shift -= 8)
-        out += static_cast<char>(size >> shift & 0xff);
-      out.append(stamp).append(record.bytes);
-      break;
-    }
+        out += static_cast<char>(text.size() >> shift & 0xff);
+      return out += text;
     case log_format::events: {
-      json::object data{{"stream", to_string(record.stream)},
-                        {"at", format_timestamp(record.at)},
-                        {"text", json::to_value(record.bytes)}};
-      if (json::detail::valid_utf8(record.bytes) != record.bytes)
-        data["base64"] = encoding::base64_encode(record.bytes);
+      json::object data{
+        {"stream", to_string(record.stream)}, {"at", format_timestamp(record.at)}, {"text", json::to_value(text)}};
+      if (json::detail::valid_utf8(text) != text)
+        data["base64"] = encoding::base64_encode(text);
       out = "event: log\nid: " + std::to_string(stream.at.number) + '-' + std::to_string(end)
           + "\ndata: " + json::write(json::value(std::move(data))) + "\n\n";
       break;

@@ -1,10 +1,10 @@
 // One client that reads a task's log over HTTP.
 #pragma once
 
+#include "api/log_lines.hpp"
 #include "messages/log.hpp"
 #include "transport/exchange.hpp"
 
-#include <deque>
 #include <optional>
 #include <string>
 
@@ -26,11 +26,13 @@ struct log_stream_state {
   std::optional<timestamp> since;
   attempt_key at; ///< The attempt that is being read.
   std::uint64_t offset = 0;
-  int retries = 0;                 ///< Since the last page, while whoever keeps it can't be reached.
-  bool one_attempt = false;        ///< The client named the attempt: later ones are not its affair.
-  bool over = false;               ///< Ended, or the client has gone.
-  std::optional<std::size_t> tail; ///< Lines still to be held back, until all that is there has been seen.
-  std::deque<std::pair<log_record, std::uint64_t>> held; ///< With the offset behind each.
+  int retries = 0;                   ///< Since the last page, while whoever keeps it can't be reached.
+  bool one_attempt = false;          ///< The client named the attempt: later ones are not its affair.
+  bool over = false;                 ///< Ended, or the client has gone.
+  std::optional<tail_scan> tail;     ///< While the place where the last lines begin is being looked for.
+  std::optional<tail_cut> cut;       ///< Once it was found.
+  std::optional<std::uint64_t> last; ///< Offset of the end, where it is not what the log's own will be.
+  open_lines shown;                  ///< Of what was rendered.
 };
 
 /// Reads the query (`follow`, `since`, `stream`, `timestamps`, `tail`, `attempt`) and the headers Accept and
@@ -44,8 +46,8 @@ std::string content_type(log_format format);
 /// Whether the client has asked for the record.
 bool wanted(const log_stream_state& stream, const log_record& record);
 
-/// What goes to the client for a record; `end` is the offset behind it.
-std::string render(const log_stream_state& stream, const log_record& record, std::uint64_t end);
+/// What goes to the client for a record, the next one; `end` is the offset behind it.
+std::string render(log_stream_state& stream, const log_record& record, std::uint64_t end);
 
 /// Goes behind the last record.
 std::string render_end(const log_stream_state& stream);
