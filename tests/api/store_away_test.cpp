@@ -4,14 +4,18 @@
 #include "actors/agent_context.hpp"
 #include "configuration/configuration.hpp"
 #include "fixture/captured_log.hpp"
+#include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_database.hpp"
 
 #include <caf/sec.hpp>
 #include <catch2/catch_test_macros.hpp>
 
+#include <memory>
+
 using namespace davit;
 using namespace davit::test;
+using namespace std::chrono_literals;
 
 TEST_CASE("a store that is away is told to clients without its address", "[postgresql]") {
   test_database database;
@@ -73,4 +77,52 @@ TEST_CASE("a store that does not answer is a sentence, for clients and in the ag
   }
   auto refused = problem_of_accept(make_failure(store_errc::unavailable, "the database is ill"));
   CHECK(refused.body.find("known") == std::string::npos);
+}
+
+TEST_CASE("a database that hangs: each request is answered, and what is known without it is told", "[postgresql]") {
+  test_database database;
+  database.start();
+  auto url = database.url(database.create());
+  engine_settings absent;
+  absent.name = "absent";
+  absent.endpoint = "unix:///nonexistent/docker.sock";
+  test_agent agent{{absent}, [&](agent_settings& settings) { settings.store_url = url; }};
+  REQUIRE(agent.http("GET", "/v1/tasks").status == 200);
+  auto id = to_string(agent.submit(busybox("true")));
+  database.freeze();
+  auto ask = [&](const std::string& method, const std::string& target, const std::string& body = {}) {
+    std::vector<std::string> words{
+      "/usr/bin/curl", "-sSi", "-m", "60", "--unix-socket", agent.socket(), "-X", method, "http://davit" + target};
+    if (!body.empty())
+      words.insert(words.end(), {"-H", "Content-Type: application/json", "-d", body});
+    return std::make_unique<process>(std::move(words));
+  };
+  auto submitted = ask("POST", "/v1/tasks", R"({"image":"busybox:test","name":"hung"})");
+  auto waited = ask("GET", "/v1/tasks/" + id + "/wait?timeout=1s");
+  std::vector<std::unique_ptr<process>> others;
+  for (auto target : {"/v1/tasks", "/v1/events", "/v1/agents"})
+    others.push_back(ask("GET", target));
+  others.push_back(ask("GET", "/v1/tasks/" + id));
+  others.push_back(ask("POST", "/v1/tasks/" + id + "/cancel"));
+  auto readiness = ask("GET", "/readyz");
+  auto check = [](process& asked, const std::string& words) {
+    auto done = asked.wait();
+    auto answer = done.out + done.err;
+    INFO(answer);
+    CHECK(answer.starts_with("HTTP/1.1 503 "));
+    CHECK(answer.find(words) != std::string::npos);
+    CHECK(answer.find("caf::") == std::string::npos);
+    return answer;
+  };
+  CHECK(check(*waited, "the store does not answer").find("Retry-After: 1") != std::string::npos);
+  for (auto& one : others)
+    check(*one, "the store does not answer; try again later");
+  check(*submitted, "it is not known whether the task was accepted");
+  auto ready = check(*readiness, "the store does not answer");
+  CHECK(ready.find("engine absent is") != std::string::npos);
+  CHECK(ready.find("no engine is configured") == std::string::npos);
+  database.thaw();
+  // It was: the answer has said that this may be.
+  auto there = [&] { return agent.http("GET", "/v1/tasks?name=hung").body.find("\"hung\"") != std::string::npos; };
+  CHECK(eventually(there));
 }
