@@ -72,7 +72,7 @@ TEST_CASE("a store that does not answer is a sentence, for clients and in the ag
     CHECK(answer.status == 503);
     CHECK(answer.body.find("it is not known whether the task was accepted") != std::string::npos);
     CHECK(answer.body.find("the same Idempotency-Key") != std::string::npos);
-    for (auto body : {answer.body, problem_of(lost).body})
+    for (const auto& body : {answer.body, problem_of(lost).body})
       CHECK(body.find("caf::") == std::string::npos);
   }
   auto refused = problem_of_accept(make_failure(store_errc::unavailable, "the database is ill"));
