@@ -121,7 +121,7 @@ peer_actor::behavior_type peer(peer_pointer self, context_ptr context, fleet_han
       auto asked = query;
       asked.wait = std::clamp<duration>(query.wait, 0s, longest_wait);
       auto promise = self->make_response_promise<log_page>();
-      self->request(self->state.handles.logs, caf::infinite, read_atom_v, std::move(asked))
+      self->request(self->state.handles.logs, caf::infinite, read_atom_v, asked)
         .then(
           [self, promise](log_page& page) mutable {
             --self->state.readers;

@@ -338,7 +338,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
           return receipt;
         },
         "task accepted",
-        [=, owner = made.owner] {
+        [=, owner = std::string{owner}] {
           if (*created)
             context->metrics->task_accepted(owner);
         },
