@@ -1,5 +1,6 @@
 // Identity providers: who is let in by issuer, audience and claims, whose its tasks are, and where the keys come from.
 #include "api/issuers.hpp"
+#include "fixture/captured_log.hpp"
 #include "fixture/certificates.hpp"
 #include "fixture/raw_client.hpp"
 #include "fixture/test_agent.hpp"
@@ -9,8 +10,6 @@
 #include "transport/io_runtime.hpp"
 
 #include <catch2/catch_test_macros.hpp>
-
-#include <thread>
 
 #include <boost/json.hpp>
 
@@ -352,13 +351,17 @@ TEST_CASE_METHOD(url_agent, "keys from a server that another authority vouches f
   certificate_authority stranger{other.path().string(), "stranger"};
   auto one = settings();
   one.tls_ca = stranger.file();
+  captured_log log;
+  ::setenv("DAVIT_TEST_LOG", "1", 1); // an agent of a test says nothing otherwise
   start({one});
-  for (int i = 0; i < 20; ++i, std::this_thread::sleep_for(std::chrono::milliseconds{50})) {
-    auto refused = ask(key.sign(claims_of()), "GET", "/v1/tasks");
-    CHECK(refused.status == 503);
-    CHECK(refused.body.find("the keys of its issuer are being fetched") != std::string::npos);
-    CHECK(refused.body.find("localhost") == std::string::npos);   // nobody is told where from
-    CHECK(refused.body.find("certificate") == std::string::npos); // nor why not
-  }
+  ::unsetenv("DAVIT_TEST_LOG");
+  CHECK(eventually([&] { return log.has("can't be fetched"); }));
+  CHECK(log.has("certificate"));
+  auto refused = ask(key.sign(claims_of()), "GET", "/v1/tasks");
+  CHECK(refused.status == 503);
+  CHECK(refused.body.find("the keys of its issuer are being fetched") != std::string::npos);
+  CHECK(refused.body.find("localhost") == std::string::npos);   // nobody is told where from
+  CHECK(refused.body.find("certificate") == std::string::npos); // nor why not
   CHECK(keys.asked == 0);
+  agent.reset(); // before the log is nobody's
 }
