@@ -208,10 +208,9 @@ awaitable<result<http_response>> http_client::request(http_request request, call
   auto opened = co_await open(std::move(request), options);
   if (!opened)
     co_return opened.error();
-  auto answer = std::shared_ptr<response_stream>{std::move(*opened)};
+  auto answer = std::move(*opened);
   http_response response;
   response.status = answer->status();
-  response.header = [answer](std::string_view name) { return answer->header(name); };
   while (true) {
     auto piece = co_await answer->read(options.until);
     if (!piece)
@@ -223,6 +222,9 @@ awaitable<result<http_response>> http_client::request(http_request request, call
                       "the answer is longer than " + std::to_string(options.max_body) + " bytes"};
     response.body.append(*piece);
   }
+  // Without the connection and its client: an answer may outlive them, and the io_context too.
+  auto reader = std::make_shared<const response_reader>(answer->take_reader());
+  response.header = [reader = std::move(reader)](std::string_view name) { return reader->header(name); };
   co_return response;
 }
 

@@ -80,6 +80,8 @@ public:
 
   int status() const { return reader_.status(); }
   std::string header(std::string_view name) const { return reader_.header(name); }
+  /// What has read the answer, to be asked for its header. Nothing may be read afterwards.
+  response_reader take_reader() { return std::move(reader_); }
 
   /// The next bytes of the body; empty at its end. An error if the connection ends before the body does.
   /// The view lives until the next call.
