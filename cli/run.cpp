@@ -34,6 +34,7 @@ namespace {
 constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 
 constexpr int most_cancels = 20;
+constexpr int most_failures = 60;
 constexpr auto retry_pause = 500ms, cancel_limit = 5000ms, submission_limit = 3000ms;
 
 /// False: it can't be written, and errno says why; EPIPE: nobody reads it any more.
@@ -134,6 +135,16 @@ struct follow_state {
   std::string failure;
 };
 
+/// The agent has too much to do, or is being restarted: it is asked again.
+bool is_passing(int status) {
+  return status == 429 || status >= 500;
+}
+
+awaitable<void> pause(follow_state& state) {
+  asio::steady_timer timer{state.client.context(), retry_pause};
+  co_await timer.async_wait(as_awaitable);
+}
+
 /// Cancels the task, once. An agent that is being restarted is asked again.
 awaitable<void> cancel_task(follow_state& state) {
   if (std::exchange(state.cancelled, true))
@@ -146,11 +157,10 @@ awaitable<void> cancel_task(follow_state& state) {
     auto answer = co_await state.client.http()->request(
       state.client.request("POST", "/v1/tasks/" + state.id + "/cancel"), std::move(options));
     state.interrupted->answered();
-    if (answer && answer->status < 500)
+    if (answer && !is_passing(answer->status))
       co_return;
     trouble = answer ? failure_of(answer->status, answer->body).message : answer.error().message;
-    asio::steady_timer pause{state.client.context(), retry_pause};
-    co_await pause.async_wait(as_awaitable);
+    co_await pause(state);
   }
   if (!state.done)
     state.failure = "the task can't be cancelled: " + trouble;
@@ -186,7 +196,11 @@ awaitable<void> copy_log(follow_state& state, std::string query) {
   {
     auto request = state.client.request("GET", "/v1/tasks/" + state.id + "/logs?" + query);
     request.headers.emplace_back("Accept", "application/vnd.docker.multiplexed-stream");
-    auto opened = co_await state.client.http()->open(std::move(request), {});
+    auto opened = co_await state.client.http()->open(request, {});
+    for (int failures = 0; opened && is_passing((*opened)->status()) && failures < most_failures; ++failures) {
+      co_await pause(state);
+      opened = co_await state.client.http()->open(request, {});
+    }
     if (!opened) {
       state.failure = opened.error().message;
       co_return;
@@ -238,14 +252,13 @@ awaitable<void> wait_finished(follow_state& state) {
   while (!state.finished) {
     auto answer = co_await state.client.http()->request(
       state.client.request("GET", "/v1/tasks/" + state.id + "/wait?timeout=1m"), {});
-    if (!answer || answer->status >= 500) {
+    if (!answer || is_passing(answer->status)) {
       // An agent that is restarted goes on with the task.
-      if (++failures > 60) {
+      if (++failures > most_failures) {
         state.failure = answer ? "the agent answers " + std::to_string(answer->status) : answer.error().message;
         co_return;
       }
-      asio::steady_timer pause{state.client.context(), retry_pause};
-      co_await pause.async_wait(as_awaitable);
+      co_await pause(state);
       continue;
     }
     failures = 0;
@@ -296,8 +309,13 @@ awaitable<void> handle_signals(follow_state& state) {
 awaitable<void> submit_task(follow_state& state, std::string body) {
   transport::call_options options;
   options.control = state.submission;
-  auto answer = co_await state.client.http()->request(state.client.request("POST", "/v1/tasks", std::move(body)),
-                                                      std::move(options));
+  auto request = state.client.request("POST", "/v1/tasks", std::move(body));
+  auto answer = co_await state.client.http()->request(request, options);
+  // Then nothing was accepted; of other failures that is not known.
+  for (int failures = 0; answer && answer->status == 429 && failures < most_failures; ++failures) {
+    co_await pause(state);
+    answer = co_await state.client.http()->request(request, options);
+  }
   if (!answer && state.submission->cancelled())
     throw command_failure{"interrupted before the agent has answered: it may have the task, see davit ps", 130};
   if (!answer)

@@ -10,10 +10,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <boost/json.hpp>
+
 #include <fstream>
+#include <future>
 #include <sstream>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 
 using namespace davit;
@@ -154,6 +158,47 @@ TEST_CASE("more requests than a token may make are turned away, others' are not"
   CHECK(agent.http("GET", "/v1/tasks?limit=1").status == 200);
   agent.use_token(busy);
   CHECK(eventually([&] { return agent.http("GET", "/v1/tasks?limit=1").status == 200; }));
+}
+
+TEST_CASE("davit run goes on when its token has made too many requests") {
+  token_file tokens;
+  auto token = tokens.make("busy", "submit,read,cancel"), other = tokens.make("other", "admin"),
+       watcher = tokens.make("watcher", "metrics");
+  auto run = [&](int rate) {
+    auto listen = listen_address();
+    test_agent agent{{}, [&](agent_settings& settings) {
+                       settings.api_listen = {listen};
+                       settings.access.tokens_file = tokens.path;
+                       settings.access.rate_limit = rate;
+                     }};
+    agent.use_token(token);
+    while (rate != 0 && agent.http("GET", "/v1/tasks").status != 429) {
+    }
+    auto running = std::async(std::launch::async, [&] {
+      return run_process({DAVIT_BINARY, "run", "--host", "tcp://" + listen, "busybox:test"}, {},
+                         {"DAVIT_TOKEN=" + token});
+    });
+    // What it runs waits for an engine; after some time somebody cancels it.
+    agent.use_token(other);
+    std::string id;
+    CHECK(eventually([&] {
+      auto answer = agent.http("GET", "/v1/tasks");
+      if (answer.status != 200)
+        return false;
+      auto page = boost::json::parse(answer.body);
+      if (const auto& tasks = page.at("tasks").as_array(); !tasks.empty())
+        id = tasks.front().at("id").as_string();
+      return !id.empty();
+    }));
+    std::this_thread::sleep_for(1s);
+    CHECK(eventually([&] { return agent.http("POST", "/v1/tasks/" + id + "/cancel").status == 200; }));
+    auto result = running.get();
+    agent.use_token(watcher);
+    CHECK((agent.metric("davit_http_limited_total{limit=\"rate\"}") > 1) == (rate != 0));
+    return std::pair{result.exit_code, result.err.substr(result.err.find("cancelled"))};
+  };
+  auto usual = run(0), limited = run(1);
+  CHECK(limited == usual);
 }
 
 TEST_CASE("a web page of somebody else's reaches nothing: neither by a name of its own nor across origins") {
