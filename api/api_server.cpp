@@ -28,7 +28,19 @@ caf::weak_actor_ptr weak(self_pointer self) {
   return caf::actor_cast<caf::weak_actor_ptr>(api_actor{self});
 }
 
+void count_answer(self_pointer self, const exchange_ptr& client, server_response& response) {
+  if (response.body.size() <= small_answer || response.held || client->request().method != "GET")
+    return;
+  auto who = client->caller();
+  auto [part, all_taken] = self->state.answers.take(who, std::min(response.body.size(), answer_bytes_each));
+  if (part)
+    response.held = std::move(part);
+  else
+    response = beyond_limit(self, who, all_taken, "answers", "bytes of answers that wait for their readers");
+}
+
 void respond(self_pointer self, const exchange_ptr& client, server_response response) {
+  count_answer(self, client, response);
   auto& state = self->state;
   state.context->metrics->http_request(response.status);
   auto audited = state.audited.find(client.get());
@@ -157,7 +169,7 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "events"})
     refusal = problem(403, "this token is bound to a label; it reads the events of a task: /v1/tasks/ID/events");
   if (!refusal) {
-    client->trust();
+    client->trust(who.owner);
     refusal = over_limit(self, client, state.limits->requests, who.owner, 1, "requests", "requests under way");
   }
   if (refusal) {

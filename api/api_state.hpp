@@ -38,6 +38,9 @@ inline constexpr duration last_look_limit = 2s;
 
 inline constexpr std::size_t body_bytes_each = 64 << 20; ///< Of bodies under way, for each caller.
 inline constexpr std::size_t body_bytes_all = 256 << 20;
+inline constexpr std::size_t small_answer = 64 << 10;      ///< It is not counted: the system takes it in.
+inline constexpr std::size_t answer_bytes_each = 64 << 20; ///< Of answers that wait for their readers.
+inline constexpr std::size_t answer_bytes_all = 256 << 20;
 inline constexpr std::size_t archives_each = 1; ///< Of files, which are held in memory until they have been sent.
 inline constexpr std::size_t archives_all = 2;
 /// A client that takes nothing of an archive for so long gives up its place.
@@ -90,6 +93,7 @@ struct api_state {
   transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
   std::map<std::weak_ptr<transport::exchange>, standing, std::owner_less<>> standings; ///< Of streams and waits.
+  fair_limit answers{answer_bytes_each, answer_bytes_all};
   fair_limit archives{archives_each, archives_all};
   std::multimap<task_id, waiting_client> waiting;
   std::list<std::shared_ptr<log_stream_state>> logs;
@@ -103,6 +107,11 @@ void resume(const caf::weak_actor_ptr& actor, std::function<void()> work);
 caf::weak_actor_ptr weak(self_pointer self);
 
 void respond(self_pointer self, const exchange_ptr& client, server_response response);
+
+/// An answer that is held in memory until its reader has taken it counts as the caller's; if the caller has too much of
+/// that, it becomes a refusal. What changed something is answered whatever waits. respond() does this too, once.
+void count_answer(self_pointer self, const exchange_ptr& client, server_response& response);
+
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
 
 /// Writes down that the caller reads what is another owner's, and goes on when that is written.

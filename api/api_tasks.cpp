@@ -31,6 +31,32 @@ constexpr duration kill_of_another = 8s;
 /// Of a tar that is passed on: it is held in memory.
 constexpr std::uint64_t most_files = 64 << 20;
 
+/// A page of a list ends with the task that makes it so long.
+constexpr std::size_t most_listed = 4 << 20;
+
+/// A task without its standard input, which may be megabytes: its size is there instead.
+json::object brief(task one) {
+  auto text = std::exchange(one.spec.stdin_text, std::nullopt);
+  auto body = json::to_value(one).as_object();
+  if (text)
+    body["spec"].as_object()["stdin_bytes"] = text->size();
+  return body;
+}
+
+/// A page of a list, as far as it is not too long.
+std::string write_page(const task_page& page) {
+  std::string tasks;
+  auto next = page.next;
+  for (std::size_t i = 0; i < page.tasks.size(); ++i) {
+    if (tasks.size() >= most_listed) {
+      next = page.tasks[i - 1].id;
+      break;
+    }
+    tasks += (i == 0 ? "" : ",") + json::write(json::value(brief(page.tasks[i])));
+  }
+  return "{\"tasks\":[" + tasks + "],\"cursor\":" + json::write(json::to_value(next)) + "}\n";
+}
+
 bool is_traceparent(std::string_view text) {
   auto hex = [&](std::size_t from, std::size_t count) {
     auto part = text.substr(from, count);
@@ -189,9 +215,8 @@ void list(self_pointer self, exchange_ptr client, const caller& who) {
   self->request(self->state.addresses.store, store_limit, list_atom_v, query)
     .then(
       [=](const task_page& page) {
-        auto answer = [=] {
-          respond_json(self, client, 200,
-                       {{"tasks", json::to_value(page.tasks)}, {"cursor", json::to_value(page.next)}});
+        auto answer = [self, client, text = write_page(page)] {
+          respond(self, client, {200, "application/json", text, {}});
         };
         auto own = [&](const task& one) { return one.owner == who.owner; };
         if (std::all_of(page.tasks.begin(), page.tasks.end(), own))
@@ -202,16 +227,27 @@ void list(self_pointer self, exchange_ptr client, const caller& who) {
       refuse(self, client));
 }
 
+namespace {
+
+/// The answer about a task to which something is added. It may be megabytes, and there may be many: it is text from the
+/// beginning, and counted.
+using open_answer = std::shared_ptr<server_response>;
+
+void respond_with(self_pointer self, const exchange_ptr& client, const open_answer& answer, std::string_view name,
+                  const json::value& value) {
+  answer->body.resize(answer->body.rfind('}'));
+  answer->body += ",\"" + std::string{name} + "\":" + json::write(value) + "}\n";
+  respond(self, client, std::move(*answer));
+}
+
 /// Answers a queued task with why it waits: the fleet's limits, and each engine of the fleet that does not take it,
 /// with the reason.
-void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
+void explain_wait(self_pointer self, exchange_ptr client, const open_answer& answer, task found) {
   struct reasons {
-    json::object body;
     json::array list;
     int open = 3;
   };
   auto all = std::make_shared<reasons>();
-  all->body = json::to_value(found).as_object();
   auto add = [all](const std::string& agent, const std::string& engine, const std::string& why) {
     json::object one{{"engine", engine}, {"reason", why.empty() ? "it is about to run the task" : why}};
     if (!agent.empty())
@@ -219,24 +255,24 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
     all->list.push_back(std::move(one));
   };
   auto settle = [=] {
-    if (--all->open != 0)
-      return;
-    all->body["waiting"] = std::move(all->list);
-    respond_json(self, client, 200, all->body);
+    if (--all->open == 0)
+      respond_with(self, client, answer, "waiting", std::move(all->list));
   };
   auto settle_anyway = [settle](const caf::error&) { settle(); };
+  found.spec.stdin_text.reset(); // nothing waits because of it
   if (found.not_before && *found.not_before > std::chrono::system_clock::now())
     all->list.push_back(json::object{{"reason", "the next attempt starts at " + format_timestamp(*found.not_before)}});
+  auto spec = std::make_shared<const task_spec>(found.spec);
   const auto& addresses = self->state.addresses;
   self->request(addresses.scheduler, 5s, engines_atom_v)
     .then(
       [=](const std::vector<engine_status>& engines) {
         for (const auto& engine : engines)
-          add("", engine.name, why_not(found.spec, engine));
+          add("", engine.name, why_not(*spec, engine));
         settle();
       },
       settle_anyway);
-  self->request(addresses.store, 5s, limits_atom_v, found)
+  self->request(addresses.store, 5s, limits_atom_v, std::move(found))
     .then(
       [=](const std::vector<std::string>& limits) {
         for (const auto& limit : limits)
@@ -254,30 +290,31 @@ void explain_wait(self_pointer self, exchange_ptr client, const task& found) {
           if (agent.name != own && agent.state != agent_state::gone)
             for (const auto& engine : agent.engines)
               add(agent.name, engine.name,
-                  agent.state == agent_state::draining ? "its agent is draining" : why_not(found.spec, engine));
+                  agent.state == agent_state::draining ? "its agent is draining" : why_not(*spec, engine));
         settle();
       },
       settle_anyway);
 }
 
-/// Answers a task; of one that is not finished with what it is at, or why it waits.
+} // namespace
+
 void show(self_pointer self, exchange_ptr client, task_id id) {
   self->request(self->state.addresses.store, store_limit, find_atom_v, id)
     .then(
-      [=](const task& found) {
-        auto body = json::to_value(found).as_object();
-        if (found.state == task_state::finished || !self->state.addresses.scheduler)
-          return respond_json(self, client, 200, body);
-        if (found.state == task_state::queued) {
-          return explain_wait(self, client, found);
-        }
+      [=](task& found) {
+        auto answer = std::make_shared<server_response>();
+        answer->body = json::write(json::to_value(found)) + "\n";
+        count_answer(self, client, *answer);
+        if (answer->status != 200 || found.state == task_state::finished || !self->state.addresses.scheduler)
+          return respond(self, client, std::move(*answer));
+        if (found.state == task_state::queued)
+          return explain_wait(self, client, answer, std::move(found));
         self->request(self->state.addresses.scheduler, 5s, progress_atom_v, id)
           .then(
-            [=](const std::optional<attempt_status>& now) mutable {
-              body["progress"] = json::to_value(now);
-              respond_json(self, client, 200, body);
+            [=](const std::optional<attempt_status>& now) {
+              respond_with(self, client, answer, "progress", json::to_value(now));
             },
-            [=](const caf::error&) { respond_json(self, client, 200, body); });
+            [=](const caf::error&) { respond(self, client, std::move(*answer)); });
       },
       refuse(self, client));
 }
@@ -290,9 +327,8 @@ void cancel(self_pointer self, exchange_ptr client, const caller& who, task_id i
       return respond(self, client, problem(400, name + ": must be a duration of 24h at most, such as 10s", name));
   }
   if_visible(self, client, who, id, api_scope::cancel_all, [=](bool of_another) {
-    auto answer = [=](const task& now) {
-      respond_json(self, client, now.state == task_state::finished ? 200 : 202, json::to_value(now));
-    };
+    auto answer
+      = [=](const task& now) { respond_json(self, client, now.state == task_state::finished ? 200 : 202, brief(now)); };
     auto limit = of_another ? std::min(within.value_or(kill_of_another), kill_of_another) : within;
     const auto& store = self->state.addresses.store;
     if (limit)

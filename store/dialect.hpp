@@ -59,6 +59,9 @@ public:
   /// (`:id`); no row if one of that id is there.
   virtual std::string new_row(const std::string& table, const std::string& values) const = 0;
 
+  /// SQL for how many bytes a task's spec and secrets have, which doesn't read them.
+  virtual std::string spec_bytes() const = 0;
+
   /// Turns what the database threw into words.
   virtual error describe(const std::exception& e) const = 0;
 

@@ -128,13 +128,16 @@ inline const schema_steps& sqlite_schema() {
     {
       // A spec may be megabytes long (stdin). A table WITHOUT ROWID compares whole rows with the id that it looks for;
       // here the id has an index of its own, and the long texts come last: who doesn't ask for them doesn't read them.
+      // How long they are stands before them.
       // A column that is added later lies behind them: make the table anew, as here, if many rows are searched by it.
       R"(CREATE TABLE task_rows (
            id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, state TEXT NOT NULL, priority BIGINT NOT NULL,
            placement TEXT NOT NULL, pinned TEXT NOT NULL, owner TEXT NOT NULL, fair BIGINT NOT NULL,
            ready BIGINT NOT NULL DEFAULT 1, created_at BIGINT NOT NULL, not_before BIGINT NOT NULL,
            queue_until BIGINT NOT NULL, cancel_requested BIGINT NOT NULL, attempts BIGINT NOT NULL, outcome TEXT,
-           exit_code BIGINT, finished_at BIGINT, message TEXT NOT NULL, secrets TEXT NOT NULL, spec TEXT NOT NULL))",
+           exit_code BIGINT, finished_at BIGINT, message TEXT NOT NULL,
+           spec_bytes BIGINT GENERATED ALWAYS AS (LENGTH(CAST(spec AS BLOB)) + LENGTH(CAST(secrets AS BLOB))) STORED,
+           secrets TEXT NOT NULL, spec TEXT NOT NULL))",
       "INSERT INTO task_rows (id, name, state, priority, placement, pinned, owner, fair, ready, created_at, not_before,"
       " queue_until, cancel_requested, attempts, outcome, exit_code, finished_at, message, secrets, spec)"
       " SELECT id, name, state, priority, placement, pinned, owner, fair, ready, created_at, not_before,"

@@ -26,6 +26,10 @@ const std::string attempt_columns
 using attempt_row
   = std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string, maybe_number,
                maybe_number, maybe_number, std::string, maybe_text, maybe_number, std::string, std::string>;
+constexpr std::size_t evidence_column = std::tuple_size_v<attempt_row> - 1;
+
+/// Of specs and evidence in a page of a list, which ends before the task that would be too much; one is always in it.
+constexpr number page_bytes = 8 << 20;
 
 /// Without its attempts.
 task task_of(task_row& row) {
@@ -150,31 +154,48 @@ result<task_page> sql_tasks::list(const task_query& query) {
   return session_.guarded<task_page>([&]() -> result<task_page> {
     auto [condition, values] = condition_of(query);
     auto limit = std::clamp<std::uint32_t>(query.limit, 1, 1000);
-    auto rows = rows_once<task_row>(session_.sql(),
-                                    "SELECT " + task_columns + " FROM task t WHERE " + condition
-                                      + " ORDER BY id DESC LIMIT " + std::to_string(limit + 1),
-                                    values);
+    auto found = rows_once<std::tuple<std::string, number>>(session_.sql(),
+                                                            "SELECT id, " + session_.how().spec_bytes()
+                                                              + " FROM task t WHERE " + condition
+                                                              + " ORDER BY id DESC LIMIT " + std::to_string(limit + 1),
+                                                            values);
     task_page page;
-    if (rows.size() > limit) {
-      rows.resize(limit);
-      page.next = read_id(std::get<0>(rows.back()));
+    auto next = found.begin(), end = found.begin() + std::min<std::ptrdiff_t>(limit, std::ssize(found));
+    number bytes = 0;
+    auto fits = [&] { return next != end && (bytes == 0 || bytes + std::get<1>(*next) <= page_bytes); };
+    while (fits()) {
+      std::string ids; // some at a time: what their attempts hold is known when it has been read
+      for (int some = 0; some < 100 && fits(); ++some, ++next) {
+        bytes += std::get<1>(*next);
+        ids += (ids.empty() ? "" : ", ") + literal(std::get<0>(*next));
+      }
+      bytes += add_tasks(page, ids);
     }
-    if (rows.empty())
-      return page;
-    std::string ids;
-    std::map<std::string, std::size_t> places;
-    for (auto& row : rows) {
-      const auto& id = std::get<0>(row);
-      ids += (ids.empty() ? "" : ", ") + literal(id);
-      places.emplace(id, page.tasks.size());
-      page.tasks.push_back(task_of(row));
-    }
-    for (auto& row : rows_once<attempt_row>(
-           session_.sql(),
-           "SELECT " + attempt_columns + " FROM attempt WHERE task IN (" + ids + ") ORDER BY task, number", {}))
-      page.tasks[places.at(std::get<0>(row))].attempts.push_back(attempt_of(row));
+    if (next != found.end())
+      page.next = read_id(std::get<0>(*std::prev(next)));
     return page;
   });
+}
+
+/// Adds the tasks that are still there, and says how many bytes of evidence their attempts have.
+number sql_tasks::add_tasks(task_page& page, const std::string& ids) {
+  std::map<std::string, std::size_t> places;
+  for (auto& row : rows_once<task_row>(
+         session_.sql(), "SELECT " + task_columns + " FROM task WHERE id IN (" + ids + ") ORDER BY id DESC", {})) {
+    places.emplace(std::get<0>(row), page.tasks.size());
+    page.tasks.push_back(task_of(row));
+  }
+  number bytes = 0;
+  for (auto& row : rows_once<attempt_row>(
+         session_.sql(),
+         "SELECT " + attempt_columns + " FROM attempt WHERE task IN (" + ids + ") ORDER BY task, number", {})) {
+    auto place = places.find(std::get<0>(row));
+    if (place == places.end()) // forgotten between the two
+      continue;
+    bytes += std::ssize(std::get<evidence_column>(row));
+    page.tasks[place->second].attempts.push_back(attempt_of(row));
+  }
+  return bytes;
 }
 
 result<std::vector<owner_counts>> sql_tasks::counts() {

@@ -30,7 +30,7 @@ public:
 
   result<task> get(task_id id, const std::string& owner);
 
-  /// In two statements, however many tasks there are.
+  /// In three statements for each hundred tasks; a page ends early if its tasks are long.
   result<task_page> list(const task_query& query);
 
   result<std::vector<owner_counts>> counts();
@@ -42,6 +42,7 @@ public:
 private:
   template <class Rows>
   std::optional<task> first_of(Rows rows);
+  number add_tasks(task_page& page, const std::string& ids);
 
   sql_session& session_;
 };

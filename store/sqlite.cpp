@@ -111,6 +111,8 @@ public:
     return "MAX(" + one + ", " + other + ")";
   }
 
+  std::string spec_bytes() const override { return "spec_bytes"; }
+
   std::string new_row(const std::string&, const std::string& values) const override {
     return " VALUES (" + values + ", :id) ON CONFLICT (id) DO NOTHING";
   }

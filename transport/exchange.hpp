@@ -63,9 +63,12 @@ public:
   /// answer. Once.
   virtual void read_body(std::function<void()> whole) = 0;
 
-  /// The client is known: its connection is closed in favour of another only while it waits for a request, and after
-  /// those of unknown clients.
-  virtual void trust() = 0;
+  /// The client is known, by this name: its connection is closed in favour of another only while it waits for a
+  /// request, and after those of unknown clients.
+  virtual void trust(const std::string& caller) = 0;
+
+  /// The name that trust() was called with; empty before.
+  virtual std::string caller() const = 0;
 
   /// Keeps this until the request has ended, however it ends: for what counts requests.
   virtual void hold(std::shared_ptr<const void> part) = 0;

@@ -27,9 +27,18 @@ void http_exchange::read_body(std::function<void()> whole) {
   });
 }
 
-void http_exchange::trust() {
+void http_exchange::trust(const std::string& caller) {
+  {
+    std::lock_guard guard{mutex_};
+    caller_ = caller;
+  }
   if (auto place = place_.lock())
     place->known();
+}
+
+std::string http_exchange::caller() const {
+  std::lock_guard guard{mutex_};
+  return caller_;
 }
 
 void http_exchange::hold(std::shared_ptr<const void> part) {

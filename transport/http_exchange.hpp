@@ -30,7 +30,8 @@ public:
 
   const server_request& request() const override { return request_; }
   void read_body(std::function<void()> whole) override;
-  void trust() override;
+  void trust(const std::string& caller) override;
+  std::string caller() const override;
   void hold(std::shared_ptr<const void> part) override;
   void respond(server_response response) override;
   void begin(server_response response) override;
@@ -84,6 +85,7 @@ private:
   server_request request_;
   const std::weak_ptr<open_connections::place> place_;
   mutable std::mutex mutex_; ///< Guards all that follows.
+  std::string caller_;
   std::optional<server_response> header_;
   std::deque<piece> pieces_;
   std::vector<std::shared_ptr<const void>> held_;

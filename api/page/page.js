@@ -86,9 +86,9 @@ function keep(task) {
 
 async function loadTasks() {
   let cursor = "";
-  for (let page = 0; page < mostTasks / 1000; ++page) {
+  for (let first = true; first || order.length < mostTasks; first = false) { // a page ends early if its tasks are long
     const answer = await get("/v1/tasks?limit=1000" + (cursor ? "&cursor=" + cursor : ""));
-    if (page === 0 && order.length === 0) {
+    if (first && order.length === 0) {
       for (const task of answer.tasks) tasks.set(task.id, task);
       order = answer.tasks.map((t) => t.id);
     } else for (const task of answer.tasks) if (!tasks.has(task.id)) { tasks.set(task.id, task); order.push(task.id); } else tasks.set(task.id, task);

@@ -65,3 +65,37 @@ TEST_CASE_METHOD(two_callers, "bodies on their way are counted by their headers,
   open.clear();
   CHECK(eventually([&] { return post(greedy, 200).empty(); }));
 }
+
+TEST_CASE_METHOD(two_callers, "answers that nobody takes count as their caller's, until they are taken or given up",
+                 "[limits]") {
+  auto submit = [&](const std::string& token) {
+    agent.use_token(token);
+    auto made = agent.http("POST", "/v1/tasks", {},
+                           R"({"image":"busybox:test","stdin":")" + std::string(3'900'000, 'x') + "\"}");
+    REQUIRE(made.status == 202);
+    return "GET " + made.header("Location");
+  };
+  auto large = submit(greedy), other = submit(modest);
+  // The beginning of the answer; the rest stays where it is.
+  auto look = [&](const std::string& token, const std::string& line) {
+    auto& client = open.emplace_back(free_socket{});
+    int little = 4096;
+    ::setsockopt(client.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
+    client.connect(static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1))));
+    client.send(line + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + token + "\r\n\r\n");
+    return client.read_some(400);
+  };
+  std::string answer;
+  int taken = 0;
+  for (; taken < 60 && !answer.starts_with("HTTP/1.1 429"); ++taken)
+    answer = look(greedy, large);
+  CHECK(is_limit(answer));
+  CHECK(taken <= 40); // 17 of them are 64 MiB; some the system takes in
+  CHECK(look(modest, other).starts_with("HTTP/1.1 200"));
+  CHECK(look(greedy, "GET /v1/tasks").starts_with("HTTP/1.1 200")); // a list has no standard input
+  submit(greedy);                                                   // what changes something goes on
+  open.clear();
+  CHECK(eventually([&] { return look(greedy, large).starts_with("HTTP/1.1 200"); }));
+  agent.use_token(modest);
+  CHECK(agent.metric("davit_http_limited_total{limit=\"answers\"}") >= 1);
+}

@@ -58,7 +58,7 @@ struct served {
     if (one->request().path == "/refused")
       one->respond({401, "text/plain", "", {}});
     else {
-      one->trust();
+      one->trust("somebody");
       one->read_body([this, one] { answer(one); });
     }
   }
