@@ -251,8 +251,8 @@ const std::vector<option<agent_settings>>& agent_options() {
      "How many tasks of one owner may run at once in the whole fleet.",
      {.least = 1, .most = any_many, .unset = "any number"}},
     {"placement.max-per-label", at(&agent::placement, &placement_rules::label_limits),
-     "How many tasks with a label may run at once in the whole fleet: \"team=red: 8\", or \"deploy: 1\" for each "
-     "value of the label deploy separately (a concurrency group)."},
+     "How many tasks with a label may run at once in the whole fleet: \"team=red: 8\", for all owners together; or "
+     "\"deploy: 1\", for each value of the label deploy and each owner separately (a concurrency group)."},
 
     {"logs.max-bytes", at(&agent::logs, &log_settings::max_bytes),
      "How much of an attempt's output davit keeps; \"0\": all."},

@@ -55,11 +55,11 @@ enum class placement_strategy : std::uint8_t {
 };
 DAVIT_ENUM_TEXT(placement_strategy, 2, "spread", "pack")
 
-/// How many tasks with a label may run at once in the whole fleet. In text `team=red: 8`, or `deploy: 1` for each of
-/// the label's values separately (a concurrency group).
+/// How many tasks with a label may run at once in the whole fleet. In text `team=red: 8`, for all owners together; or
+/// `deploy: 1`, for each value of each owner's tasks separately (a concurrency group).
 struct label_limit {
   std::string name;
-  std::string value; ///< Empty: each value separately.
+  std::string value; ///< Empty: each value of each owner separately.
   std::uint32_t most = 1;
 
   bool operator==(const label_limit&) const = default;

@@ -17,8 +17,17 @@ constexpr std::size_t most_passed_over = 1000;
 /// Rows that are read at a time. Powers of two: so the store needs few different statements.
 constexpr std::size_t least_page = 16, largest_page = 256;
 
-bool is_for(const label_limit& limit, const std::string& name, const std::string& value) {
-  return limit.name == name && (limit.value.empty() || limit.value == value);
+/// What a limit counts a task with this label as; none: it is not about this label. Who wrote the limit has thought of
+/// its value, so all owners share it; values of their own choice are each owner's own.
+std::optional<label_group>
+group_of(const label_limit& limit, const std::string& name, const std::string& value, const std::string& owner) {
+  if (limit.name != name || (!limit.value.empty() && limit.value != value))
+    return std::nullopt;
+  return label_group{name, value, limit.value.empty() ? std::optional{owner} : std::nullopt};
+}
+
+std::string name_of(const std::string& owner) {
+  return owner.empty() ? "the same owner" : owner;
 }
 
 } // namespace
@@ -33,31 +42,40 @@ std::int64_t next_turn(std::int64_t last, std::int64_t first) {
 
 // -- limits -----------------------------------------------------------------------------------------------------------
 
+/// Counts are kept for each owner.
+std::int64_t limit_usage::running_in(const label_group& group) const {
+  std::int64_t count = 0;
+  for (auto one = running_.labels.lower_bound(group);
+       one != running_.labels.end() && one->first.name == group.name && one->first.value == group.value; ++one)
+    if (!group.owner || one->first.owner == group.owner)
+      count += one->second;
+  return count;
+}
+
 std::vector<std::string>
 limit_usage::reached(const std::string& owner, const std::map<std::string, std::string>& labels) const {
   std::vector<std::string> all;
-  auto full = [&](const auto& counts, const auto& key, std::uint32_t most, const std::string& what) {
-    auto found = counts.find(key);
-    if (found != counts.end() && found->second >= most)
-      all.push_back(std::to_string(found->second) + " tasks " + what + " run, and no more than " + std::to_string(most)
+  auto full = [&](std::int64_t running, std::uint32_t most, const std::string& what) {
+    if (running >= most)
+      all.push_back(std::to_string(running) + " tasks " + what + " run, and no more than " + std::to_string(most)
                     + " may at once");
   };
-  if (rules_.most_per_owner != 0)
-    full(running_.owners, owner, rules_.most_per_owner,
-         "of " + (owner.empty() ? std::string{"the same owner"} : owner));
+  if (auto found = running_.owners.find(owner); rules_.most_per_owner != 0 && found != running_.owners.end())
+    full(found->second, rules_.most_per_owner, "of " + name_of(owner));
   for (const auto& limit : rules_.label_limits)
-    if (auto label = labels.find(limit.name); label != labels.end() && is_for(limit, label->first, label->second))
-      full(running_.labels, std::pair{label->first, label->second}, limit.most,
-           "with the label " + label->first + '=' + label->second);
+    if (auto label = labels.find(limit.name); label != labels.end())
+      if (auto group = group_of(limit, label->first, label->second, owner))
+        full(running_in(*group), limit.most,
+             (group->owner ? "of " + name_of(owner) + ' ' : "") + "with the label " + group->name + '=' + group->value);
   return all;
 }
 
 void limit_usage::add(const std::string& owner, const std::map<std::string, std::string>& labels) {
   ++running_.owners[owner];
-  std::set<std::pair<std::string, std::string>> counted; // two limits may name one label
+  std::set<label_group> counted; // two limits may name one label
   for (const auto& limit : rules_.label_limits)
     if (auto label = labels.find(limit.name); label != labels.end())
-      counted.emplace(label->first, label->second);
+      counted.insert({label->first, label->second, owner});
   for (const auto& one : counted)
     ++running_.labels[one];
 }
@@ -68,11 +86,12 @@ full_limits limit_usage::full() const {
     for (const auto& [owner, count] : running_.owners)
       if (count >= rules_.most_per_owner)
         all.owners.push_back(owner);
-  for (const auto& one : running_.labels)
-    if (std::any_of(rules_.label_limits.begin(), rules_.label_limits.end(), [&](const label_limit& limit) {
-          return is_for(limit, one.first.first, one.first.second) && one.second >= limit.most;
-        }))
-      all.labels.push_back(one.first);
+  std::set<label_group> labels;
+  for (const auto& [one, _] : running_.labels)
+    for (const auto& limit : rules_.label_limits)
+      if (auto group = group_of(limit, one.name, one.value, *one.owner); group && running_in(*group) >= limit.most)
+        labels.insert(std::move(*group));
+  all.labels.assign(labels.begin(), labels.end());
   return all;
 }
 

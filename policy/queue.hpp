@@ -47,10 +47,18 @@ struct queued_row {
   std::string owner, name, message, spec, secrets;
 };
 
+/// Tasks with a label, of one owner or (none) of all.
+struct label_group {
+  std::string name, value;
+  std::optional<std::string> owner;
+
+  auto operator<=>(const label_group&) const = default;
+};
+
 /// What the limits keep in the queue for now.
 struct full_limits {
   std::vector<std::string> owners;
-  std::vector<std::pair<std::string, std::string>> labels; ///< Name and value.
+  std::vector<label_group> labels;
 
   bool empty() const { return owners.empty() && labels.empty(); }
 };
@@ -58,7 +66,7 @@ struct full_limits {
 /// How many tasks run, by what the limits of placement_rules count.
 struct running_counts {
   std::map<std::string, std::int64_t> owners;
-  std::map<std::pair<std::string, std::string>, std::int64_t> labels; ///< By name and value.
+  std::map<label_group, std::int64_t> labels; ///< Of each owner.
 };
 
 /// The limits on what runs at once in the whole fleet, and how much of them is taken.
@@ -75,6 +83,8 @@ public:
   full_limits full() const;
 
 private:
+  std::int64_t running_in(const label_group& group) const;
+
   placement_rules rules_;
   running_counts running_;
 };

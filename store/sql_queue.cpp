@@ -18,9 +18,9 @@ std::string placement_of(const new_task& task) {
 
 std::string without_labels(const full_limits& full) {
   std::string sql;
-  for (const auto& [name, value] : full.labels)
-    sql += " AND id NOT IN (SELECT task FROM label WHERE name = " + literal(name) + " AND value = " + literal(value)
-         + ")";
+  for (const auto& [name, value, owner] : full.labels)
+    sql += std::string{" AND NOT ("} + (owner ? "owner = " + literal(*owner) + " AND " : "")
+         + "id IN (SELECT task FROM label WHERE name = " + literal(name) + " AND value = " + literal(value) + "))";
   return sql;
 }
 
@@ -376,11 +376,11 @@ running_counts sql_queue::count_running(const placement_rules& rules) {
   std::string names;
   for (const auto& one : rules.label_limits)
     names += (names.empty() ? "" : ", ") + literal(one.name);
-  for (auto& [name, value, count] : session_.kept().rows<std::string, std::string, number>(
-         "SELECT l.name, l.value, COUNT(*) FROM task t JOIN label l ON l.task = t.id"
+  for (auto& [name, value, owner, count] : session_.kept().rows<std::string, std::string, std::string, number>(
+         "SELECT l.name, l.value, t.owner, COUNT(*) FROM task t JOIN label l ON l.task = t.id"
          " WHERE t.state IN ('starting', 'running') AND l.name IN ("
-         + names + ") GROUP BY l.name, l.value"))
-    running.labels[{name, value}] = count;
+         + names + ") GROUP BY l.name, l.value, t.owner"))
+    running.labels[{name, value, owner}] = count;
   return running;
 }
 

@@ -66,8 +66,9 @@ struct memory : queue_reader {
     for (const auto& one : tasks) {
       auto kept = std::find(full.owners.begin(), full.owners.end(), one.owner) != full.owners.end()
                || std::any_of(full.labels.begin(), full.labels.end(), [&](const auto& label) {
-                    auto there = one.labels.find(label.first);
-                    return there != one.labels.end() && there->second == label.second;
+                    auto there = one.labels.find(label.name);
+                    return there != one.labels.end() && there->second == label.value
+                        && (!label.owner || one.owner == label.owner);
                   });
       if (one.pinned != lane.pinned || placement_of(one) != lane.placement || kept
           || (after && !goes_before(*after, place_of(one))))
@@ -126,8 +127,14 @@ pairs by_hand(memory& from, std::vector<engine_offer> offers, const placement_ru
     auto kept = false;
     for (const auto& limit : rules.label_limits)
       for (const auto& [name, value] : one.labels)
-        kept |= name == limit.name && (limit.value.empty() || limit.value == value)
-             && running.labels[{name, value}] >= limit.most;
+        if (limit.value.empty())
+          kept |= name == limit.name && running.labels[{name, value, one.owner}] >= limit.most;
+        else if (name == limit.name && value == limit.value) {
+          std::int64_t all = 0;
+          for (const auto& [group, count] : running.labels)
+            all += group.name == name && group.value == value ? count : 0;
+          kept |= all >= limit.most;
+        }
     if (kept)
       continue;
     const auto& holders = from.images[one.image];
@@ -143,8 +150,8 @@ pairs by_hand(memory& from, std::vector<engine_offer> offers, const placement_ru
     auto index = static_cast<std::size_t>(offer - offers.data());
     --offers[index].free;
     ++running.owners[one.owner];
-    for (const auto& label : one.labels)
-      ++running.labels[label];
+    for (const auto& [name, value] : one.labels)
+      ++running.labels[{name, value, one.owner}];
     list.emplace_back(one.id, index);
     if (std::all_of(offers.begin(), offers.end(), [](const auto& each) { return each.free == 0; }))
       break;
@@ -195,21 +202,29 @@ TEST_CASE("a limit that is reached is told in a sentence, and keeps only what it
   placement_rules rules;
   rules.most_per_owner = 2;
   rules.label_limits = {{"deploy", "", 1}, {"team", "red", 3}, {"team", "", 5}};
-  limit_usage usage{
-    rules, {{{"alice", 2}, {"bob", 1}}, {{{"deploy", "prod"}, 1}, {{"team", "red"}, 3}, {{"team", "blue"}, 4}}}};
+  limit_usage usage{rules,
+                    {{{"alice", 2}, {"bob", 1}},
+                     {{{"deploy", "prod", "bob"}, 1},
+                      {{"team", "red", "bob"}, 2},
+                      {{"team", "red", "eve"}, 1},
+                      {{"team", "blue", "bob"}, 4}}}};
   CHECK(usage.reached("bob", {}).empty());
   CHECK(usage.reached("alice", {}) == std::vector<std::string>{"2 tasks of alice run, and no more than 2 may at once"});
   CHECK(usage.reached("bob", {{"deploy", "prod"}})
-        == std::vector<std::string>{"1 tasks with the label deploy=prod run, and no more than 1 may at once"});
+        == std::vector<std::string>{"1 tasks of bob with the label deploy=prod run, and no more than 1 may at once"});
+  CHECK(usage.reached("carol", {{"deploy", "prod"}}).empty());
+  CHECK(usage.reached("carol", {{"team", "red"}})
+        == std::vector<std::string>{"3 tasks with the label team=red run, and no more than 3 may at once"});
   CHECK(usage.reached("bob", {{"deploy", "test"}, {"team", "blue"}}).empty());
   CHECK(usage.reached("bob", {{"team", "red"}}).size() == 1);
   usage.add("bob", {{"team", "blue"}}); // which two limits count, once
   CHECK(usage.reached("bob", {}).size() == 1);
-  CHECK(usage.reached("carol", {{"team", "blue"}}).size() == 1);
+  CHECK(usage.reached("bob", {{"team", "blue"}}).size() == 2); // and the owner's own
+  CHECK(usage.reached("carol", {{"team", "blue"}}).empty());
   auto full = usage.full();
   CHECK(full.owners == std::vector<std::string>{"alice", "bob"});
   CHECK(full.labels
-        == std::vector<std::pair<std::string, std::string>>{{"deploy", "prod"}, {"team", "blue"}, {"team", "red"}});
+        == std::vector<label_group>{{"deploy", "prod", "bob"}, {"team", "blue", "bob"}, {"team", "red", {}}});
   CHECK(limit_usage{{}, {{{"alice", 1000}}, {}}}.full().empty());
 }
 
@@ -305,9 +320,12 @@ TEST_CASE("a claim takes what one would take who looked at every task of the que
       rules.label_limits.push_back({"deploy", "", static_cast<std::uint32_t>(1 + below(2))});
     running_counts running;
     for (int i = below(6); i > 0; --i) {
-      ++running.owners["owner " + std::to_string(below(4))];
+      auto owner = "owner " + std::to_string(below(4));
+      ++running.owners[owner];
       if (below(2))
-        ++running.labels[{"team", "red"}];
+        ++running.labels[{"team", "red", owner}];
+      if (below(3) == 0)
+        ++running.labels[{"deploy", below(2) ? "prod" : "test", owner}];
     }
     std::optional<timestamp> look_again;
     auto expected = by_hand(queue, offers, rules, running, look_again);

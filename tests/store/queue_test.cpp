@@ -189,13 +189,24 @@ TEST_CASE_METHOD(
   auto waiting = store->list({task_state::queued, {}, "", {}, 100})->tasks;
   auto why = store->limits_reached(waiting.back(), rules);
   REQUIRE(why.has_value());
-  CHECK(*why == std::vector<std::string>{"1 tasks with the label deploy=prod run, and no more than 1 may at once"});
+  CHECK(*why
+        == std::vector<std::string>{
+          "1 tasks of the same owner with the label deploy=prod run, and no more than 1 may at once"});
   // One ends: the next has its turn, and no more than that.
   auto prod = std::find_if(got.begin(), got.end(), [](const auto& one) {
     return one.task.spec.labels.contains("deploy") && one.task.spec.labels.at("deploy") == "prod";
   });
   REQUIRE(store->finish(result_of(*prod, outcome::succeeded)).has_value());
   CHECK(claim(100).size() == 1);
+  // Another owner's values are its own; what the operator has named is everybody's.
+  for (int i = 0; i < 30; ++i)
+    labelled("deploy", "prod", "bob");
+  labelled("team", "red", "bob");
+  got = claim(100);
+  REQUIRE(got.size() == 1);
+  CHECK(got.front().task.owner == "bob");
+  CHECK(got.front().task.spec.labels.contains("deploy"));
+  CHECK(claim(100).empty());
 }
 
 TEST_CASE_METHOD(store_fixture, "of an owner's tasks no more run at once than the fleet's limit") {
