@@ -46,6 +46,7 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.labels["davit.attempt"] = std::to_string(key.number);
   plan.labels["davit.agent"] = settings.name;
   plan.labels["davit.fleet"] = settings.fleet;
+  plan.labels["davit.owner"] = owner;
   plan.workdir = spec.workdir;
   plan.user = spec.user;
   plan.tty = spec.tty;

@@ -93,6 +93,9 @@ container_plan sandbox_plan(const agent_settings& settings, const container_plan
   plan.env.clear();
   plan.secrets.clear();
   plan.labels = {{"davit.sandbox", nonce}, {"davit.agent", settings.name}, {"davit.fleet", settings.fleet}};
+  // Each owner has its own: what waits for another's next task would tell of the last one.
+  if (auto owner = of_task.labels.find("davit.owner"); owner != of_task.labels.end())
+    plan.labels.insert(*owner);
   plan.open_stdin = true;
   add_init(plan, nonce);
   return plan;

@@ -100,8 +100,11 @@ TEST_CASE("a sandbox has nothing of the task it was made for, and what its init 
   CHECK_FALSE(key_of_name(plan.name));
   CHECK(key_of_name(of_task.name));
   CHECK(plan.labels
-        == std::map<std::string, std::string>{
-          {"davit.sandbox", nonce}, {"davit.sandbox.words", "4"}, {"davit.agent", "a"}, {"davit.fleet", "f"}});
+        == std::map<std::string, std::string>{{"davit.sandbox", nonce},
+                                              {"davit.sandbox.words", "4"},
+                                              {"davit.agent", "a"},
+                                              {"davit.fleet", "f"},
+                                              {"davit.owner", "o"}});
   CHECK(plan.resources.pids == 6);
   CHECK(plan.open_stdin);
   REQUIRE(plan.mounts.size() == 1);
