@@ -157,6 +157,17 @@ agent_process::start(configuration config, std::string& error, const api_factory
     return nullptr;
   }
   settings.shared_store = (*store)->shared();
+  // A host's name changes with its container; what is in the data directory stays this agent's.
+  if (!settings.shared_store && !settings.private_tasks) {
+    auto taken = (*store)->take_name(settings.name);
+    if (!taken) {
+      error = taken.error().message;
+      ::close(s->lock);
+      return nullptr;
+    }
+    if (*taken != 0)
+      spdlog::info("goes on with {} open attempts of an agent with another name", *taken);
+  }
   store->reset();
   if (!settings.private_tasks && !read_home(settings.data_dir / "agent.id", settings.home, error)) {
     ::close(s->lock);

@@ -23,7 +23,7 @@ const std::vector<option<agent_settings>>& agent_options() {
   static const std::vector<option<agent_settings>> all{
     {"agent.name",
      at(&agent::name),
-     "This agent's name: unique in its fleet, and the same after a restart.",
+     "This agent's name: unique in its fleet, and (with a shared store) the same after a restart.",
      {.format = &plain_name, .unset = "the host's name"}},
     {"agent.data-dir", at(&agent::data_dir), "Folder for the logs of tasks, and for the store if it is SQLite."},
     {"agent.drain-timeout", at(&agent::drain_timeout), "How long SIGTERM waits for running tasks."},

@@ -130,6 +130,15 @@ std::vector<claimed_attempt> sql_agents::open_attempts(const claim_request& requ
   return found;
 }
 
+result<std::size_t> sql_agents::take_name(const std::string& agent) {
+  return session_.transaction<std::size_t>([&]() -> result<std::size_t> {
+    auto taken = session_.kept().run("UPDATE attempt SET agent = :to WHERE outcome IS NULL AND agent <> :not"
+                                     " AND EXISTS (SELECT 1 FROM task t WHERE t.id = attempt.task AND t.pinned = '')",
+                                     agent, agent);
+    return static_cast<std::size_t>(taken);
+  });
+}
+
 std::vector<claimed_attempt> sql_agents::take_over(const std::string& from, const claim_request& request) {
   auto open = session_.kept().rows<std::string, number>(
     "SELECT task, number FROM attempt WHERE agent = :agent AND outcome IS NULL ORDER BY task", from);

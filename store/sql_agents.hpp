@@ -29,6 +29,8 @@ public:
   /// The asker's open attempts that it does not work at: see claim_request.
   std::vector<claimed_attempt> open_attempts(const claim_request& request);
 
+  result<std::size_t> take_name(const std::string& agent);
+
   /// Hands the attempts that `from` has left open to the asker.
   std::vector<claimed_attempt> take_over(const std::string& from, const claim_request& request);
 

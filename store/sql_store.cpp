@@ -73,6 +73,8 @@ public:
     return images_.forget_image(engine_id, name);
   }
 
+  result<std::size_t> take_name(const std::string& agent) override { return agents_.take_name(agent); }
+
   result<bool> may_use_image(const image_grant& wanted) override { return grants_.may_use(wanted); }
   result<void> pull_of_image(const image_grant& what, pull_stage stage) override { return grants_.pull(what, stage); }
   result<bool> guards_images() override { return grants_.any(); }

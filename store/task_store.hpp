@@ -159,6 +159,10 @@ public:
 
   virtual result<void> record(const attempt_progress& progress) = 0;
 
+  /// The open attempts of tasks that any agent may run become this agent's, whatever name theirs had; how many those
+  /// were. Only for a store that one such agent has alone, before it claims.
+  virtual result<std::size_t> take_name(const std::string& agent) = 0;
+
   /// Ends an attempt; the task is finished, or queued again if the result says when. Returns the task's state then.
   /// Storing the same result again, because an answer was lost, changes nothing.
   virtual result<task_state> finish(const attempt_result& result) = 0;
@@ -175,7 +179,7 @@ public:
   /// there.
   virtual result<task> get(task_id id, const std::string& owner = {}) = 0;
 
-  /// Two statements, however many tasks the page has.
+  /// Newest first. A page ends early, with `next`, before a task whose spec makes it longer than some megabytes.
   virtual result<task_page> list(const task_query& query) = 0;
 
   /// Events after `sequence`, oldest first; of one task, or of all (nil).

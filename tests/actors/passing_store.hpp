@@ -63,6 +63,7 @@ public:
   }
   result<void> record(const attempt_progress& progress) override { return to_->record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
+  result<std::size_t> take_name(const std::string& agent) override { return to_->take_name(agent); }
   result<task> cancel(task_id id, std::optional<duration> within) override { return to_->cancel(id, within); }
   result<duration> time_to_kill(task_id id) override { return to_->time_to_kill(id); }
   result<task> get(task_id id, const std::string& owner) override { return to_->get(id, owner); }
