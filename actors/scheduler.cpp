@@ -131,7 +131,7 @@ void claim(scheduler_pointer self) {
     if (self->state.claim_again)
       claim(self);
   };
-  self->request(state.addresses.store, caf::infinite, claim_atom_v, std::move(request))
+  self->request<caf::message_priority::high>(state.addresses.store, caf::infinite, claim_atom_v, std::move(request))
     .then(
       [self, go_on, first, incarnation = state.incarnation](claim_answer& answer) {
         // Or else this scheduler was fenced meanwhile: its next incarnation takes over what the answer holds.

@@ -54,7 +54,7 @@ void beat(scheduler_pointer self) {
   me.state = state.draining() ? agent_state::draining : agent_state::ready;
   me.engines = state.engines.described(state.counting_slots(), state.blocking());
   me.address = settings.peers.advertise.empty() ? settings.peers.listen : settings.peers.advertise;
-  self->request(state.addresses.store, caf::infinite, beat_atom_v, me, settings.lease)
+  self->request<caf::message_priority::high>(state.addresses.store, caf::infinite, beat_atom_v, me, settings.lease)
     .then(
       [self, now, incarnation = state.incarnation](bool good) {
         auto& state = self->state;
@@ -96,7 +96,7 @@ void adopt(scheduler_pointer self) {
   state.adopting = true;
   adopt_request request{settings.name, state.incarnation,
                         state.engines.described(state.counting_slots(), state.blocking()), settings.lease / 2};
-  self->request(state.addresses.store, caf::infinite, adopt_atom_v, request)
+  self->request<caf::message_priority::high>(state.addresses.store, caf::infinite, adopt_atom_v, request)
     .then(
       [self, incarnation = state.incarnation](adoption& found) {
         auto& state = self->state;

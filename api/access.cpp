@@ -136,22 +136,24 @@ std::optional<std::string> access_control::lapsed(const server_request& request,
 
 void access_control::audit(const caller& who, const server_request& request, int status, const std::string& location,
                            std::function<void()> then) {
-  constexpr std::size_t longest_path = 2048, strangers_path = 200;
-  auto stranger = who.scopes.empty();
-  if (stranger && !strangers_.allows({}, std::chrono::steady_clock::now())) {
-    ++strangers_left_out_;
+  constexpr std::size_t longest_path = 2048, refused_path = 200;
+  // What was refused changed nothing: a caller's refusals must not push all other lines out.
+  auto stranger = who.scopes.empty(), quiet = stranger || status >= 400;
+  auto whose = stranger ? std::string{} : who.owner;
+  if (quiet && !refusals_.allows(whose, std::chrono::steady_clock::now())) {
+    ++left_out_[whose];
     return then();
   }
   json::object line{{"time", format_timestamp(std::chrono::system_clock::now())},
                     {"caller", json::to_value(who.name)},
                     {"method", json::to_value(request.method)},
-                    {"path", json::to_value(request.path.substr(0, stranger ? strangers_path : longest_path))},
+                    {"path", json::to_value(request.path.substr(0, quiet ? refused_path : longest_path))},
                     {"status", status},
                     {"location", json::to_value(location)}};
   if (auto file = request.parameter("path"); !file.empty() && !stranger) // what is read from a container
     line["file"] = json::to_value(file.substr(0, longest_path));
-  if (stranger && strangers_left_out_ != 0)
-    line["left_out"] = std::exchange(strangers_left_out_, 0);
+  if (auto missed = quiet ? left_out_.extract(whose) : decltype(left_out_)::node_type{})
+    line["left_out"] = missed.mapped();
   audit_.write(encoding::printable_json(json::write(json::value(std::move(line)))), std::move(then));
 }
 

@@ -6,6 +6,7 @@
 #include "api/rate_limit.hpp"
 #include "transport/exchange.hpp"
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -48,8 +49,9 @@ private:
   access_settings settings_;
   identities identities_;
   rate_limit rates_;
-  rate_limit strangers_{10}; ///< Lines per second of the audit log for callers whom nobody knows.
-  std::uint64_t strangers_left_out_ = 0;
+  /// Lines per second of the audit log about what was refused: of each owner, and of all whom nobody knows.
+  rate_limit refusals_{10};
+  std::map<std::string, std::uint64_t> left_out_;
   audit_log audit_;
 };
 

@@ -95,6 +95,7 @@ void events(self_pointer self, exchange_ptr client, task_id only, const caller& 
   response.headers.emplace_back("Cache-Control", "no-store");
   self->state.context->metrics->http_request(200);
   client->begin(std::move(response));
+  leave_turn(self, client);
   catch_up(self, stream);
 }
 

@@ -63,6 +63,21 @@ void end_logs(api_state& state) {
   });
 }
 
+/// What has gone out is gone; the rest is not for this reader.
+void cut_answers(api_state& state) {
+  std::erase_if(state.large, [&](const auto& one) {
+    auto client = one.lock();
+    if (!client)
+      return true;
+    auto found = find_lapse(state, client);
+    if (!found)
+      return false;
+    write_down(state, *found, client);
+    client->cut();
+    return true;
+  });
+}
+
 void end_waiting(self_pointer self) {
   auto& state = self->state;
   for (auto one = state.waiting.begin(); one != state.waiting.end();) {
@@ -88,6 +103,7 @@ void end_lapsed(self_pointer self) {
   end_events(state);
   end_logs(state);
   end_waiting(self);
+  cut_answers(state);
   std::erase_if(state.standings, [](const auto& one) { return one.first.expired(); });
 }
 

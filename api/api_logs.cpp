@@ -225,6 +225,7 @@ void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who)
         response.headers.emplace_back("Cache-Control", "no-store");
         self->state.context->metrics->http_request(200);
         client->begin(std::move(response));
+        leave_turn(self, client);
         if (now.attempts.empty() && (now.state == task_state::finished || !stream->follow))
           end_log(self, stream);
         else

@@ -33,14 +33,21 @@ void count_answer(self_pointer self, const exchange_ptr& client, server_response
     return;
   auto who = client->caller();
   auto [part, all_taken] = self->state.answers.take(who, std::min(response.body.size(), answer_bytes_each));
-  if (part)
+  if (part) {
     response.held = std::move(part);
-  else
+    self->state.large.push_back(client);
+  } else
     response = beyond_limit(self, who, all_taken, "answers", "bytes of answers that wait for their readers");
 }
 
-void respond(self_pointer self, const exchange_ptr& client, server_response response) {
-  count_answer(self, client, response);
+void leave_turn(self_pointer self, const exchange_ptr& client) {
+  self->state.turns.leave(client);
+}
+
+namespace {
+
+/// Who has an answer finds its line in the audit log.
+void send(self_pointer self, const exchange_ptr& client, server_response response) {
   auto& state = self->state;
   state.context->metrics->http_request(response.status);
   auto audited = state.audited.find(client.get());
@@ -51,10 +58,17 @@ void respond(self_pointer self, const exchange_ptr& client, server_response resp
   auto where = location == response.headers.end() ? std::string{} : location->second;
   auto who = std::move(audited->second);
   state.audited.erase(audited);
-  // Who has an answer finds its line in the audit log.
   auto status = response.status;
   state.access->audit(who, client->request(), status, where,
                       [client, response = std::move(response)] { client->respond(response); });
+}
+
+} // namespace
+
+void respond(self_pointer self, const exchange_ptr& client, server_response response) {
+  count_answer(self, client, response);
+  send(self, client, std::move(response));
+  leave_turn(self, client);
 }
 
 namespace {
@@ -76,6 +90,7 @@ void audit_read(self_pointer self, const exchange_ptr& client, const caller& who
   const auto& method = client->request().method;
   if ((method != "GET" && method != "HEAD") || state.audited.contains(client.get())) // it is written down as it ends
     return then();
+  leave_turn(self, client); // a disk that blocks keeps nobody else waiting
   state.access->audit(who, client->request(), 200, {},
                       [actor = weak(self), context = state.context, client, then = std::move(then)] {
                         resume_or_refuse(actor, context, client, then);
@@ -187,7 +202,25 @@ void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
   auto changes = request.method != "GET" && request.method != "HEAD";
   if ((changes || reads_files(request)) && scope_of(request, self->state.context->settings.access))
     self->state.audited[client.get()] = who;
-  route(self, client, who);
+  if (client->caller().empty()) // everybody's: it asks for little
+    return route(self, client, who);
+  // However its request ends, it leaves.
+  client->hold({client.get(), [actor = weak(self), self, gone = std::weak_ptr{client}](const void*) {
+                  if (auto request = gone.lock())
+                    resume(actor, [self, request] { leave_turn(self, request); });
+                }});
+  self->state.turns.enter(who.owner, client, steady::now(), [=] { route(self, client, who); });
+}
+
+/// Answers those whose turn did not come: the store is slow, or their owner asks for too much.
+void end_turns(self_pointer self) {
+  auto& state = self->state;
+  for (const auto& client : state.turns.give_up(steady::now() - store_limit)) {
+    state.context->metrics->http_limited("turns");
+    respond(self, client,
+            problem(503, std::to_string(turns_each) + " requests of " + client->caller()
+                           + " are being answered, and this one has waited too long for its turn; try again later"));
+  }
 }
 
 /// What its body may take, by its header.
@@ -395,6 +428,7 @@ api_actor::behavior_type api_server(self_pointer self, context_ptr context, api_
       self->delayed_send(self, 250ms, tick_atom_v);
       end_lapsed(self);
       end_waits(self);
+      end_turns(self);
       keep_streams_alive(self);
       count_connections(self);
       certificates->look(steady::now());

@@ -4,6 +4,7 @@
 #include "actors/agent_context.hpp"
 #include "api/access.hpp"
 #include "api/fair_limit.hpp"
+#include "api/fair_turns.hpp"
 #include "api/log_stream.hpp"
 #include "api/problem.hpp"
 #include "json/write.hpp"
@@ -38,6 +39,8 @@ inline constexpr duration last_look_limit = 2s;
 
 inline constexpr std::size_t body_bytes_each = 64 << 20; ///< Of bodies under way, for each caller.
 inline constexpr std::size_t body_bytes_all = 256 << 20;
+/// Requests of one owner that are answered at once: so many look-ups may come before another owner's.
+inline constexpr std::size_t turns_each = 32;
 inline constexpr std::size_t small_answer = 64 << 10;      ///< It is not counted: the system takes it in.
 inline constexpr std::size_t answer_bytes_each = 64 << 20; ///< Of answers that wait for their readers.
 inline constexpr std::size_t answer_bytes_all = 256 << 20;
@@ -93,6 +96,8 @@ struct api_state {
   transport::open_connections::totals counted;          ///< Of the server's connections, in the metrics.
   std::map<const transport::exchange*, caller> audited; ///< Requests under way whose answers are written down.
   std::map<std::weak_ptr<transport::exchange>, standing, std::owner_less<>> standings; ///< Of streams and waits.
+  fair_turns<exchange_ptr> turns{turns_each};
+  std::vector<std::weak_ptr<transport::exchange>> large; ///< Answers that are counted and may be on their way.
   fair_limit answers{answer_bytes_each, answer_bytes_all};
   fair_limit archives{archives_each, archives_all};
   std::multimap<task_id, waiting_client> waiting;
@@ -111,6 +116,9 @@ void respond(self_pointer self, const exchange_ptr& client, server_response resp
 /// An answer that is held in memory until its reader has taken it counts as the caller's; if the caller has too much of
 /// that, it becomes a refusal. What changed something is answered whatever waits. respond() does this too, once.
 void count_answer(self_pointer self, const exchange_ptr& client, server_response& response);
+
+/// A request that goes on without asking anybody (a stream, a wait) leaves its turn to the owner's next.
+void leave_turn(self_pointer self, const exchange_ptr& client);
 
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
 

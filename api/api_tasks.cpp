@@ -372,9 +372,11 @@ void files(self_pointer self, exchange_ptr client, task_id id, const caller& who
           return respond(self, client,
                          problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent
                                         + ", which this agent does not reach"));
+        leave_turn(self, client); // the archives have a limit of their own
         self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
           .then(
             [=](std::string& tar) {
+              self->state.large.push_back(client);
               respond(self, client, {200, "application/x-tar", std::move(tar), {}, place, archive_stalled});
             },
             [=](const caf::error& e) {
@@ -429,6 +431,7 @@ void wait(self_pointer self, exchange_ptr client, task_id id) {
         if (now.state != task_state::finished) {
           if (auto found = place(); found != self->state.waiting.end())
             found->second.seen = true;
+          leave_turn(self, client);
         } else if (leave()) {
           respond_json(self, client, 200, json::to_value(now));
         }
@@ -455,12 +458,14 @@ void end_waits(self_pointer self) {
       respond(self, client, problem_of(caf::sec::request_timeout));
       continue;
     }
-    self->request(state.addresses.store, last_look_limit, find_atom_v, id)
-      .then(
-        [=, client = client](const task& found) {
-          respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found));
-        },
-        refuse(self, client));
+    state.turns.enter(client->caller(), client, now, [=, client = client] {
+      self->request(self->state.addresses.store, last_look_limit, find_atom_v, id)
+        .then(
+          [=](const task& found) {
+            respond_json(self, client, found.state == task_state::finished ? 200 : 202, json::to_value(found));
+          },
+          refuse(self, client));
+    });
   }
 }
 

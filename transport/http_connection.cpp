@@ -33,7 +33,7 @@ constexpr std::chrono::seconds linger_time{5};
 constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
 constexpr std::size_t linger_part_bytes = 16 * 1024; ///< Of memory, for each connection that lingers.
 constexpr std::size_t read_bytes = 4096;
-constexpr std::size_t write_bytes = 1024 * 1024; ///< Sent within the time that a reader may take nothing.
+constexpr std::size_t write_bytes = 256 * 1024; ///< Sent within the time that a reader may take nothing.
 /// What may be read and not yet understood: beside a header, the head of a chunk or trailers, which have no limit of
 /// their own.
 constexpr std::size_t ahead_bytes = 64 * 1024;
@@ -241,7 +241,7 @@ private:
       if (good && work.header)
         stalled_ = work.header->stalled.value_or(rules_->limits.stalled);
       if (good && work.header)
-        good = co_await send_header(*work.header, form);
+        good = co_await send_header(*work.header, form, asked.get());
       for (auto& one : work.pieces) {
         if (good && !form.head)
           good = co_await send(one.bytes);
@@ -258,20 +258,22 @@ private:
   }
 
   /// With the body, if the answer is not chunked.
-  awaitable<bool> send_header(const server_response& response, answer_form form) {
+  awaitable<bool> send_header(const server_response& response, answer_form form, const http_exchange* asked = nullptr) {
     auto text = render_header(response, form);
     auto with_body = !form.chunked && !form.head;
     if (with_body && response.body.size() <= small_body_bytes)
       text += response.body;
     auto good = co_await send(text);
     if (good && with_body && response.body.size() > small_body_bytes)
-      good = co_await send(response.body);
+      good = co_await send(response.body, asked);
     co_return good;
   }
 
-  /// A reader may be slow, not dead: each part has the time.
-  awaitable<bool> send(std::string_view bytes) {
+  /// A reader may be slow, not dead: each part has the time. False too if the answer is cut off.
+  awaitable<bool> send(std::string_view bytes, const http_exchange* asked = nullptr) {
     for (std::size_t sent = 0; sent < bytes.size();) {
+      if (asked && asked->is_cut())
+        co_return false;
       auto part = bytes.substr(sent, write_bytes);
       lowest().expires_after(stalled_);
       auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(part.data(), part.size()), as_awaitable);

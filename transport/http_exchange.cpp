@@ -113,6 +113,11 @@ http_exchange::work http_exchange::take() {
   return result;
 }
 
+bool http_exchange::is_cut() const {
+  std::lock_guard guard{mutex_};
+  return cut_;
+}
+
 awaitable<void> http_exchange::sleep() {
   co_await wake_.async_wait(asio::as_tuple(asio::use_awaitable));
   wake_.expires_at(asio::steady_timer::time_point::max());

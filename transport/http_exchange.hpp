@@ -60,6 +60,9 @@ public:
   /// Takes what there is. An answer that is not chunked comes whole; until then there is nothing.
   work take();
 
+  /// The answer is not to be sent on.
+  bool is_cut() const;
+
   /// Waits until wants_body() or take() may say something new.
   awaitable<void> sleep();
 

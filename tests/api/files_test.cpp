@@ -10,6 +10,7 @@
 #include <fstream>
 #include <mutex>
 #include <sstream>
+#include <thread>
 
 using namespace davit;
 using namespace davit::test;
@@ -92,5 +93,25 @@ TEST_CASE("each caller sends itself one archive at once, until it is sent or nob
   CHECK(
     audit.str().find("\"method\":\"GET\",\"path\":\"" + path + "\",\"status\":200,\"location\":\"\",\"file\":\"/out\"}")
     != std::string::npos);
+  files.let_go();
+}
+
+TEST_CASE("an archive that is on its way ends when its token is revoked", "[files]") {
+  engine_with_files files;
+  token_file tokens;
+  auto token = tokens.make("a", "submit,read");
+  test_agent agent{{files.engine.settings()},
+                   [&](agent_settings& settings) { settings.access.tokens_file = tokens.path; }};
+  agent.use_token(token);
+  auto id = agent.submit(busybox("true"));
+  agent.await_state(id, task_state::running);
+  raw_client client{agent.socket()};
+  client.send("GET /v1/tasks/" + to_string(id) + "/files?path=/out HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+              + token + "\r\n\r\n");
+  REQUIRE(client.read_some(12) == "HTTP/1.1 200");
+  REQUIRE(run_process({DAVIT_BINARY, "token", "revoke", "a", "--tokens-file", tokens.path}).exit_code == 0);
+  CHECK(eventually([&] { return agent.http("GET", "/v1/tasks").status == 401; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds{600}); // two looks at who still may read
+  CHECK(client.read().size() < files.archive.size() / 2);
   files.let_go();
 }
