@@ -2,6 +2,7 @@
 #include "actors/attempt_machine.hpp"
 #include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
+#include "actors/engine_placement.hpp"
 #include "policy/recovery.hpp"
 
 namespace davit {
@@ -33,7 +34,11 @@ void attempt_machine::on(judging&, const begun&) {
 /// engine has spoken.
 void attempt_machine::judge() {
   if (run_.engine.info.id.empty() && (run_.work.resumed || run_.engine.state == engine_state::connecting)) {
-    hold(asked::judge, {engine_errc::lost, {}, {}, "the engine " + run_.engine.name + " has not answered yet"});
+    hold(asked::judge, {engine_errc::lost, {}, {}, words_of_silence()});
+    return;
+  }
+  if (!run_.work.resumed && !same_engine()) {
+    lose_engine();
     return;
   }
   act_on(ask::judge{{}, run_.engine.profile});
@@ -332,16 +337,33 @@ void attempt_machine::fail_restarted(const container_status& status) {
 
 /// The engine that the attempt was made for is the one that answers, as far as it is known.
 bool attempt_machine::same_engine() const {
-  const auto& made_for = row().engine_id;
-  // An older davit took the id that the engine reports.
-  return made_for.empty() || run_.engine.info.id.empty() || made_for == run_.engine.info.id
-      || made_for == run_.engine.info.reported_id;
+  return may_be(run_.engine, row().engine_id);
+}
+
+std::string attempt_machine::words_of_silence() const {
+  return is_stand_in(run_.engine) ? run_.engine.message : "the engine " + run_.engine.name + " has not answered yet";
+}
+
+std::string attempt_machine::words_of_loss() const {
+  return is_stand_in(run_.engine) ? run_.engine.message
+                                  : "the engine " + run_.engine.name + " did not answer for "
+                                      + format_duration(run_.engine.grace) + " (" + run_.waiting + ")";
+}
+
+/// Another engine is waited for, with another grace.
+void attempt_machine::hold_again() {
+  if (run_.held.empty())
+    return;
+  auto what = run_.held.back();
+  run_.held.pop_back();
+  hold(what, {engine_errc::lost, {}, {}, words_of_silence()});
 }
 
 void attempt_machine::lose_engine() {
   run_.evidence.note = "another engine answers at the address: " + run_.engine.info.id;
-  fail(outcome::engine_lost,
-       "another engine answers at the address of " + run_.engine.name + " now; how the container ended is not known");
+  fail(outcome::engine_lost, "another engine answers at the address of " + run_.engine.name
+                               + " now, and no engine with the id " + row().engine_id
+                               + " is configured; how the container ended is not known");
 }
 
 } // namespace davit

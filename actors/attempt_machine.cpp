@@ -1,6 +1,7 @@
 #include "actors/attempt.hpp"
 
 #include "actors/attempt_machine.hpp"
+#include "actors/engine_placement.hpp"
 
 namespace davit {
 
@@ -379,19 +380,20 @@ void attempt_machine::give_up() {
     fail(outcome::agent_lost, "the agent was shut down while it waited for the engine");
     return;
   }
-  auto text = "the engine " + run_.engine.name + " did not answer for " + format_duration(run_.engine.grace) + " ("
-            + run_.waiting + ")";
   run_.evidence.note
     = "the engine could not be asked how the container ended; the container, if there is one, may still run";
-  fail(outcome::engine_lost, text);
+  fail(outcome::engine_lost, words_of_loss());
 }
 
 void attempt_machine::heard(const engine_changed& one) {
+  auto stood_in = is_stand_in(run_.engine);
   run_.engine = one.status;
   if (!same_engine() && run_.now.index() < index_of<reporting>)
     lose_engine();
   else if (run_.engine.state == engine_state::ready)
     engine_back();
+  else if (stood_in || is_stand_in(run_.engine))
+    hold_again();
 }
 
 void attempt_machine::heard(const peers_changed& one) {

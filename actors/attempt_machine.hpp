@@ -239,6 +239,9 @@ private:
   void fail_restarted(const container_status& status);
   bool refuse_by_policy();
   bool same_engine() const;
+  void hold_again();
+  std::string words_of_silence() const;
+  std::string words_of_loss() const;
   void lose_engine();
 
   // attempt_prepare.cpp

@@ -275,7 +275,13 @@ executor_actor::behavior_type executor(executor_state::self_pointer self, contex
     [self](cancel_atom, duration within) { self->state.hear(cancel_asked{within}); },
     [self](stop_atom) { self->state.hear(drain_asked{}); },
     [self](fence_atom, bool clear) { self->state.hear(fenced{clear}); },
-    [self](const engine_status& status) { self->state.hear(engine_changed{status}); },
+    [self](const engine_status& status) {
+      auto& state = self->state;
+      auto renamed = status.name != state.run.engine.name;
+      state.hear(engine_changed{status});
+      if (renamed)
+        state.hear(peers_changed{static_cast<bool>(state.keeper())});
+    },
     [self](const pull_progress& how_far) { self->state.hear(pull_moved{how_far}); },
     [self](progress_atom) { return status_of(self->state.run); },
     [self](wire_atom, const executor_handles& addresses) {

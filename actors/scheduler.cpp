@@ -203,8 +203,7 @@ scheduler(scheduler_pointer self, context_ptr context, scheduler_handles address
       for (const auto& sentence : engines.doubles_of(now))
         spdlog::warn("{}", sentence);
       engines.update(now);
-      tell_executors(
-        self, [&](const auto&, const auto& one) { return one.engine == now.name; }, now);
+      tell_of_engine(self, now.name);
       if (now.state == engine_state::ready)
         claim(self);
     },

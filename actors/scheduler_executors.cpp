@@ -1,3 +1,4 @@
+#include "actors/engine_placement.hpp"
 #include "actors/metrics.hpp"
 #include "actors/scheduler_state.hpp"
 
@@ -9,10 +10,27 @@ namespace davit {
 
 namespace {
 
+/// What the attempt is to know of its engine. Its slot is of that engine then.
+engine_status place(scheduler_state& state, live_attempt& one) {
+  const auto& made = one.work.task.attempts.back();
+  auto engine = made.engine_id.empty() ? state.engines.status_of(made.engine)
+                                       : engine_for(state.engines.all(), made.engine, made.engine_id);
+  one.placed = !engine.info.id.empty();
+  if (engine.name == one.engine)
+    return engine;
+  if (!is_stand_in(engine))
+    spdlog::info("task {} attempt {} continues: its engine {} is called {} now", to_string(one.work.token.key.task),
+                 one.work.token.key.number, one.engine, engine.name);
+  if (one.slot)
+    one.slot = used_slot{state.busy[engine.name]};
+  one.engine = engine.name;
+  return engine;
+}
+
 void start_executor(scheduler_pointer self, live_attempt& one) {
   auto& state = self->state;
   const executor_handles& addresses = state.addresses;
-  one.executor = state.make_executor(self, state.context, one.work, state.engines.status_of(one.engine), addresses);
+  one.executor = state.make_executor(self, state.context, one.work, place(state, one), addresses);
   self->monitor(one.executor);
   if (state.stage == drain_stage::stopping)
     self->send(one.executor, stop_atom_v);
@@ -86,8 +104,31 @@ void take_up(scheduler_pointer self, claimed_attempt work) {
   if (state.ending.contains(key) || state.live.contains(key))
     return;
   auto engine = work.task.attempts.back().engine;
-  live_attempt one{{}, engine, used_slot{state.busy[engine]}, std::move(work), restart_budget{}};
+  live_attempt one{{}, engine, false, used_slot{state.busy[engine]}, std::move(work), restart_budget{}};
   start_executor(self, state.live.emplace(key, std::move(one)).first->second);
+}
+
+void tell_of_engine(scheduler_pointer self, const std::string& changed) {
+  auto& state = self->state;
+  for (auto& [key, one] : state.live) {
+    if (!one.executor)
+      continue;
+    if (!one.placed) {
+      self->send(one.executor, place(state, one));
+      continue;
+    }
+    if (one.engine != changed)
+      continue;
+    auto here = state.engines.status_of(changed);
+    if (!may_be(here, one.work.task.attempts.back().engine_id)) {
+      auto now = place(state, one);
+      if (now.name != changed || is_stand_in(now)) { // what it has asked for was asked of another engine
+        self->send_exit(one.executor, caf::exit_reason::kill);
+        continue;
+      }
+    }
+    self->send(one.executor, here);
+  }
 }
 
 void store_end(scheduler_pointer self, const attempt_result& result) {

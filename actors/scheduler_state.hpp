@@ -39,8 +39,9 @@ private:
 
 struct live_attempt {
   executor_actor executor; ///< None: it has failed, and another is started soon.
-  std::string engine;
-  used_slot slot; ///< None: its container has ended.
+  std::string engine;      ///< Where it is, as the configuration calls it now.
+  bool placed = false;     ///< That engine has told that it is the attempt's.
+  used_slot slot;          ///< None: its container has ended.
   claimed_attempt work;
   restart_budget budget;
 };
@@ -121,6 +122,9 @@ void answer_drain(scheduler_pointer self);
 
 /// Gives the attempt an executor. Two answers that cross may hold the same attempt: it gets one.
 void take_up(scheduler_pointer self, claimed_attempt work);
+
+/// Tells executors what their engines are now, after the one that is called `changed` has told of itself.
+void tell_of_engine(scheduler_pointer self, const std::string& changed);
 
 /// Tells the executor of a cancelled task how long its end may take, if the store knows a limit.
 void limit_end(scheduler_pointer self, task_id id);

@@ -1,6 +1,7 @@
 // An attempt in a world whose answers fail, get lost, and whose agents die at random.
 #pragma once
 
+#include "actors/engine_placement.hpp"
 #include "attempt_world.hpp"
 
 #include <algorithm>
@@ -29,6 +30,7 @@ public:
     own_credentials_ = chance(4);
     run_.spec = spec;
     work_ = run_.work;
+    engine_ = run_.engine;
     will_exit_with_ = std::int64_t{pick(3)};
     hear(begun{});
   }
@@ -39,6 +41,13 @@ public:
       disturb();
     calm_ = true;
     stays_away_ = chance(6);
+    if (unplaced_ && chance(3)) { // the engine is not configured any more
+      stays_away_ = true;
+      story_ += "engine not configured\n";
+      hear(engine_changed{engine_for({}, made_for().engine, made_for().engine_id)});
+    } else {
+      find_engine();
+    }
     engine(!stays_away_);
     for (int i = 0; i < 3000 && !left_; ++i)
       step_calmly();
@@ -144,7 +153,7 @@ private:
       return;
     world_.up = up;
     story_ += up ? "engine up\n" : "engine down\n";
-    auto status = run_.engine;
+    auto& status = engine_;
     status.state = up ? engine_state::ready : engine_state::down;
     if (up) {
       status.epoch = world_.epoch;
@@ -152,7 +161,31 @@ private:
     } else {
       status.same_since.reset();
     }
-    hear(engine_changed{status});
+    if (!unplaced_)
+      hear(engine_changed{status});
+  }
+
+  const attempt& made_for() const { return work_.task.attempts.back(); }
+
+  /// The next agent's configuration calls it otherwise: which engine it is, it has to tell first.
+  void rename_engine() {
+    engine_.name = "renamed";
+    auto settings = std::make_shared<agent_settings>(*run_.settings);
+    settings->engines.front().name = engine_.name;
+    run_.settings = settings;
+    auto unknown = engine_;
+    unknown.state = engine_state::connecting;
+    unknown.info = {};
+    run_.engine = engine_for({{unknown.name, unknown}}, made_for().engine, made_for().engine_id);
+    unplaced_ = true;
+    story_ += "engine renamed\n";
+  }
+
+  void find_engine() {
+    if (!std::exchange(unplaced_, false))
+      return;
+    story_ += "engine found\n";
+    hear(engine_changed{engine_});
   }
 
   template <class Ask>
@@ -254,12 +287,14 @@ private:
     // The next agent's policy may be another; what is not on record as running is started by that.
     if (chance(2) && (world_.row_state == task_state::running || !world_.begun))
       policy_timeout_ = chance(2) ? std::optional{duration{5000}} : std::nullopt;
-    auto engine = run_.engine;
     auto generation = run_.generation;
     run_ = fresh_attempt();
     run_.generation = generation + 1;
     run_.era = generation + 1;
-    run_.engine = engine;
+    run_.engine = engine_;
+    unplaced_ = false;
+    if (engine_.name != made_for().engine || chance(4))
+      rename_engine();
     run_.work = work_;
     run_.work.resumed = true;
     run_.work.task.state = world_.row_state;
@@ -275,7 +310,10 @@ private:
     clock_ += std::chrono::milliseconds{pick(200)};
     switch (pick(15)) {
       case 0:
-        engine(!world_.up);
+        if (unplaced_)
+          find_engine();
+        else
+          engine(!world_.up);
         break;
       case 1:
         if (chance(3))
@@ -328,6 +366,8 @@ private:
   std::vector<pending> pending_;
   std::vector<std::pair<std::chrono::milliseconds, timer>> timers_;
   std::chrono::milliseconds clock_{0};
+  engine_status engine_;    ///< As its connection tells of it.
+  bool unplaced_ = false;   ///< The attempt has not heard yet which engine it is on.
   bool stays_away_ = false; ///< The engine does not come back.
   bool gave_up_ = false;    ///< The engine's grace was over.
   bool left_ = false, cancelled_ = false, drained_ = false;

@@ -107,6 +107,7 @@ inline caf::behavior dummy_store(caf::event_based_actor* self, store_script* scr
 struct executor_script {
   claimed_attempt work;
   std::vector<std::string> told;
+  std::vector<engine_status> engines; ///< What it was told of its engine, at its start first.
   caf::actor actor;
 };
 
@@ -127,6 +128,7 @@ struct scheduler_fixture : actor_fixture {
   }
 
   caf::actor store_actor_, engine_actor_;
+  std::vector<std::string> names{"e"}; ///< Of the configured engines.
 
   void end_scheduler() {
     if (scheduler)
@@ -140,10 +142,12 @@ struct scheduler_fixture : actor_fixture {
     context = context_with([&](agent_settings& settings) {
       settings.shared_store = shared;
       settings.lease = 12s;
-      engine_settings engine;
-      engine.name = "e";
-      engine.slots = slots;
-      settings.engines = {engine};
+      for (const auto& name : names) {
+        engine_settings engine;
+        engine.name = name;
+        engine.slots = slots;
+        settings.engines.push_back(engine);
+      }
     });
     new_store();
     engine_actor_ = system.spawn([this](caf::event_based_actor*) -> caf::behavior {
@@ -156,8 +160,9 @@ struct scheduler_fixture : actor_fixture {
   void spawn_again() {
     scheduler = spawn_scheduler(
       system, context, addresses,
-      [this](caf::scheduled_actor* parent, context_ptr, claimed_attempt work, engine_status, executor_handles) {
+      [this](caf::scheduled_actor* parent, context_ptr, claimed_attempt work, engine_status engine, executor_handles) {
         auto script = std::make_shared<executor_script>();
+        script->engines.push_back(std::move(engine));
         script->work = std::move(work);
         script->actor = parent->spawn([script](caf::event_based_actor* self) -> caf::behavior {
           return {[self](ended_atom) { self->quit(); },
@@ -167,7 +172,7 @@ struct scheduler_fixture : actor_fixture {
                   },
                   [script](stop_atom) { script->told.push_back("stop"); },
                   [script](fence_atom, bool clear) { script->told.push_back(clear ? "fence and clear" : "fence"); },
-                  [](const engine_status&) {},
+                  [script](const engine_status& now) { script->engines.push_back(now); },
                   [](wire_atom, const executor_handles&) {}};
         });
         executors.push_back(script);
@@ -192,12 +197,12 @@ struct scheduler_fixture : actor_fixture {
     run_all();
   }
 
-  void engine_is(engine_state state) {
+  void engine_is(engine_state state, const std::string& name = "e", const std::string& id = "engine-id") {
     engine_status status;
-    status.name = "e";
+    status.name = name;
     status.state = state;
     status.slots = context->settings.engines.front().slots;
-    status.info.id = "engine-id";
+    status.info.id = id;
     caf::anon_send(scheduler, status);
     run_all();
   }

@@ -2,6 +2,7 @@
 #include "scheduler_fixture.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 using namespace davit;
 using namespace davit::test;
@@ -329,4 +330,106 @@ TEST_CASE_METHOD(scheduler_fixture, "an attempt that is taken up again is held t
   REQUIRE(executors.size() == 2);
   CHECK(executors[0]->told == std::vector<std::string>{"cancel within 3s"});
   CHECK(executors[1]->told.empty());
+}
+
+namespace {
+
+const engine_status& last_told(const std::shared_ptr<executor_script>& one) {
+  return one->engines.back();
+}
+
+} // namespace
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "an attempt goes on on the engine that has its engine's id, whatever it is called") {
+  names = {"other", "renamed"};
+  store.left = {attempt_of(true)};
+  spawn(false, 1);
+  wire();
+  REQUIRE(executors.size() == 1);
+  CHECK(last_told(executors[0]).name == "e");
+  CHECK(last_told(executors[0]).info.id.empty());
+  engine_is(engine_state::ready, "other", "another-id");
+  CHECK(last_told(executors[0]).name == "e");
+  CHECK(last_told(executors[0]).grace > 0s);
+  engine_is(engine_state::ready, "renamed");
+  CHECK(last_told(executors[0]).name == "renamed");
+  CHECK(last_told(executors[0]).info.id == "engine-id");
+  for (const auto& one : store.claims)
+    for (const auto& offer : one.offers)
+      CHECK(offer.name == "other"); // the only slot of the engine is taken, under its new name
+  engine_is(engine_state::down, "renamed");
+  CHECK(last_told(executors[0]).state == engine_state::down);
+  auto told = executors[0]->engines.size();
+  engine_is(engine_state::down, "other", "another-id");
+  CHECK(executors[0]->engines.size() == told); // is not its affair
+  CHECK(executors.size() == 1);
+  CHECK(executors[0]->told.empty());
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "of an engine that is not configured any more an attempt hears when all have told") {
+  names = {"a", "b"};
+  store.left = {attempt_of(true)};
+  spawn();
+  wire();
+  REQUIRE(executors.size() == 1);
+  engine_is(engine_state::ready, "a", "id-a");
+  CHECK(last_told(executors[0]).grace > 0s);
+  CHECK(last_told(executors[0]).message.find("not answered: b") != std::string::npos);
+  engine_is(engine_state::ready, "b", "id-b");
+  CHECK(last_told(executors[0]).grace == 0s);
+  CHECK(last_told(executors[0]).message.find("no engine with the id engine-id is configured") != std::string::npos);
+  CHECK(last_told(executors[0]).message.find("called e") != std::string::npos);
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "two engines change their addresses while an attempt runs: another executor goes on "
+                 "where its engine is, and asks the other nothing more") {
+  names = {"e", "f"};
+  spawn(false, 1);
+  wire();
+  engine_is(engine_state::ready);
+  store.queue = {attempt_of()};
+  wake();
+  REQUIRE(executors.size() == 1);
+  engine_is(engine_state::ready, "f", "id-f");
+  CHECK(executors[0]->engines.size() == 1);
+  engine_is(engine_state::down);
+  engine_is(engine_state::down, "f", "id-f");
+  auto found_first = GENERATE(false, true);
+  if (found_first) { // it is where it was as long as nothing else is known
+    engine_is(engine_state::ready, "f");
+    CHECK(executors.size() == 1);
+    engine_is(engine_state::ready, "e", "id-f");
+    pass(6s);
+  } else {
+    engine_is(engine_state::ready, "e", "id-f");
+    pass(6s);
+    REQUIRE(executors.size() == 2);
+    CHECK(executors[1]->work.resumed);
+    CHECK(last_told(executors[1]).name == "e");
+    CHECK(last_told(executors[1]).info.id.empty());
+    engine_is(engine_state::ready, "f");
+  }
+  REQUIRE(executors.size() == 2);
+  CHECK(executors[1]->work.resumed);
+  CHECK(last_told(executors[1]).name == "f");
+  CHECK(last_told(executors[1]).info.id == "engine-id");
+  for (const auto& one : executors[0]->engines)
+    CHECK(one.info.id == "engine-id");
+}
+
+TEST_CASE_METHOD(scheduler_fixture,
+                 "an engine is another one now, and no engine is what it was: the attempt is told so") {
+  names = {"e", "f"};
+  store.left = {attempt_of(true)};
+  spawn();
+  wire();
+  engine_is(engine_state::ready, "e", "new-id");
+  REQUIRE(executors.size() == 1);
+  CHECK(last_told(executors[0]).info.id.empty()); // f may be it
+  engine_is(engine_state::ready, "f", "id-f");
+  CHECK(last_told(executors[0]).name == "e");
+  CHECK(last_told(executors[0]).info.id == "new-id");
 }
