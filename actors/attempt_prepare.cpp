@@ -283,11 +283,8 @@ void attempt_machine::make_container() {
 void attempt_machine::on(creating& now, const reply<ask::create>& id) {
   act_on(act::crash{"container created"});
   run_.made.id = id.value;
-  if (run_.made.nonce.empty() && run_.right.kind != image_right::kind::one) {
-    announce();
-    return;
-  }
-  // The image's name may have been given to another, with another command, between two questions.
+  // Only the engine knows which image it has. The name may have been given to another, with another command, between
+  // two questions.
   now.at = creating::doing::check_image;
   act_on(ask::inspect{{}, run_.made.id});
 }
@@ -296,10 +293,12 @@ void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
   if (now.at == creating::doing::look_twice)
     recover(); // it is there
   else if (is_rightful(found.value.image_id)
-           && (run_.made.nonce.empty() || (run_.made.image && found.value.image_id == run_.made.image->id)))
+           && (run_.made.nonce.empty() || (run_.made.image && found.value.image_id == run_.made.image->id))) {
+    run_.made.image_id = found.value.image_id;
     announce();
-  else
+  } else {
     forget_sandbox(run_.made.id);
+  }
 }
 
 void attempt_machine::on(creating& now, const refusal& one) {

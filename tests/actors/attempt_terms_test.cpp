@@ -22,7 +22,8 @@ story that_runs(std::optional<duration> policys = {}) {
   it.run.work.task.spec.init = false;
   auto answer = judged(it.run);
   answer.value.effective.timeout = policys;
-  it.hears(begun{}).hears(answer).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(begun{}).hears(answer).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   return it;
 }
 
@@ -159,7 +160,8 @@ TEST_CASE("a task's own timeout is not written down again", "[attempt][terms]") 
   it.run.work.task.spec.start = start_mode::cold;
   it.run.work.task.spec.init = false;
   it.run.work.task.spec.timeout = second;
-  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   CHECK(it.asks<ask::record_start>());
   CHECK_FALSE(it.asks<ask::record_timeout>());
   CHECK(timeout_of(it));

@@ -16,7 +16,8 @@ TEST_CASE("a stop that waits for its engine is not forgotten when the container 
   story it{fresh_attempt(), {}};
   it.run.work.task.spec.start = start_mode::cold;
   it.run.work.task.spec.init = false;
-  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   it.hears(cancel_asked{});
   REQUIRE(it.asks<ask::stop>());
   it.hears(refusal{asked::stop, {engine_errc::lost, {}, {}, "reset"}}); // the engine has it, though
@@ -33,7 +34,8 @@ TEST_CASE("a stop that finds its container ended changes nothing of how it ended
   story it{fresh_attempt(), {}};
   it.run.work.task.spec.start = start_mode::cold;
   it.run.work.task.spec.init = false;
-  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   it.hears(cancel_asked{})
     .hears(reply<ask::stop>{false})
     .hears(reply<ask::wait>{0})
@@ -115,7 +117,8 @@ TEST_CASE("what others than the engine answer does not prolong its grace", "[att
   story it{fresh_attempt(), {}};
   it.run.work.task.spec.start = start_mode::cold;
   it.run.work.task.spec.init = false;
-  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   it.hears(engine_is(it.run, engine_state::down));
   it.hears(refusal{asked::wait, {engine_errc::timed_out, {}, {}, "no answer"}});
   it.hears(timer_fired{timer::first_look}).hears(reply<ask::open_log>{}); // from the log keeper

@@ -231,6 +231,8 @@ protected:
   answer_or<ask::record> write(const attempt_progress& what) {
     if (world_.finished > 0)
       return failure{{}, store_errc::fenced, {}, "it has ended"};
+    if (what.state == task_state::running && what.image_id != status().image_id)
+      mistakes_ += "it is not on record which image runs\n";
     world_.row_state = what.state;
     world_.row_container = what.container;
     world_.row_started = what.started_at;

@@ -179,7 +179,7 @@ TEST_CASE_METHOD(executor_fixture, "a container gets its owner's volumes, and it
 TEST_CASE_METHOD(executor_fixture, "an executor takes its attempt from the verdict to the removal, and ends",
                  "[executor]") {
   start();
-  CHECK(engine.asked == std::vector<std::string>{"create", "start", "wait"});
+  CHECK(engine.asked == std::vector<std::string>{"create", "inspect", "start", "wait"});
   pass(duration{200});
   CHECK(times("follow") == 1);
   end_container(3);

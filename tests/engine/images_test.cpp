@@ -1,6 +1,7 @@
 // Which image a task gets: the one that its name was judged as.
 #include "cli/task_flags.hpp"
 #include "fixture/test_agent.hpp"
+#include "fixture/test_registry.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -75,4 +76,42 @@ TEST_CASE("an image is found under each way to write its name", "[images]") {
     CHECK(ended.outcome == outcome::succeeded);
     CHECK(agent.find(ended.id).spec.image == name); // shown as it was submitted
   }
+}
+
+TEST_CASE("each attempt tells which image it ran, however its container came to be", "[images][restart]") {
+  struct way {
+    const char* name;
+    start_mode start;
+    bool init, restarted;
+  };
+  auto how
+    = GENERATE(way{"cold", start_mode::cold, true, false}, way{"without an init", start_mode::cold, false, false},
+               way{"warm", start_mode::warm, true, false}, way{"cold, resumed", start_mode::cold, true, true},
+               way{"without an init, resumed", start_mode::cold, false, true});
+  auto pull = GENERATE(false, true);
+  test_engine engine{"a"};
+  auto settings = engine.settings(2);
+  settings.sandboxes = how.start == start_mode::warm ? 2 : 0;
+  test_agent agent{{settings}};
+  auto id = id_of(engine, "busybox:test");
+  std::optional<test_registry> registry;
+  auto spec = busybox(how.restarted ? "sleep 3" : "true");
+  spec.start = how.start;
+  spec.init = how.init;
+  if (pull) {
+    registry.emplace();
+    registry->push(engine, "kept/busybox:1");
+    spec.image = registry->image("kept/busybox:1");
+  }
+  INFO(how.name << (pull ? ", pulled" : ""));
+  auto task = agent.submit(spec);
+  if (how.restarted) {
+    agent.await_state(task, task_state::running);
+    CHECK(agent.find(task).attempts.back().image_id == id); // while it runs, too
+    agent.restart();
+  }
+  auto ended = agent.wait(task);
+  CHECK(ended.outcome == outcome::succeeded);
+  REQUIRE(ended.attempts.size() == 1);
+  CHECK(ended.attempts.back().image_id == id);
 }
