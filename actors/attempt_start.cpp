@@ -139,10 +139,10 @@ void attempt_machine::start_refused(starting& now, const failure& why) {
 }
 
 void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
-  // A mistake in the task is a 4xx. A 5xx, or a task that "already exists" in containerd, is of the engine's own
-  // making.
+  // A mistake in the task is a 4xx, unless the engine's words name it. Any other 5xx, or a task that "already exists"
+  // in containerd, is of the engine's own making.
   auto code = now.why.engine;
-  auto engines_fault = code == engine_errc::conflict || (code == engine_errc::failed && !is_tasks_own(now.why.text));
+  auto engines_fault = (code == engine_errc::conflict || code == engine_errc::failed) && !is_tasks_own(now.why.text);
   run_.evidence.inspect = found.value.raw_state;
   run_.made.image_id = found.value.image_id;
   end_log_and_report(judge_start_failure(found.value, now.why.text, engines_fault));

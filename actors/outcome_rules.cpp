@@ -96,16 +96,25 @@ bool tells_of_need(std::string_view error) {
                             "device or resource busy", "broken pipe", "timeout", "timed out"});
 }
 
+/// The kernel, or systemd, says that a limit or a parent is not a possible one.
+bool is_refused_by_cgroup(std::string_view why) {
+  return has_one_of(why, {"invalid argument", "out of range", "nvalid slice name"})
+      && !has_one_of(why, {"cgroup.procs", "subtree_control"});
+}
+
 } // namespace
 
 bool is_tasks_own(std::string_view error) {
+  if (error.find("memory limit too low") != error.npos) // whatever else broke with the process that was killed for it
+    return true;
   // The runtime has got as far as the container's first process: what keeps that from starting is what was asked for,
   // unless the machine is in need.
   for (std::string_view started : {"unable to start container process: ", "starting container process caused: "}) {
     auto at = error.find(started);
     auto why = at == error.npos ? std::string_view{} : error.substr(at + started.size());
     if (!why.empty() && !tells_of_need(why)
-        && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/", "cgroup"}))
+        && !has_one_of(why, {"signal: ", "EOF", "connection re", "context ", "/ns/"})
+        && (why.find("cgroup") == why.npos || is_refused_by_cgroup(why)))
       return true;
   }
   if (tells_of_need(error))
@@ -113,7 +122,19 @@ bool is_tasks_own(std::string_view error) {
   // The others are of what the engine itself makes of the task's options, before there is a process.
   return has_one_of(error, {"unable to find user", "unable to find group", "no matching entries in", "not a directory",
                             "is a directory", "too many levels of symbolic links", "must be in range",
-                            "seccomp profile", "security-opt", "security option", "sysctl", "rlimit"});
+                            "seccomp profile", "security-opt", "security option", "sysctl", "rlimit",
+                            // devices
+                            "device information while adding", "device cgroup rule", "CDI device",
+                            "could not select device driver",
+                            // namespaces, of containers that are not there, or that do not allow another option
+                            "join IPC", "join PID", "non-shareable IPC", "invalid IPC mode", "invalid PID mode",
+                            "invalid UTS mode", "invalid cgroup namespace mode", "private UTS namespace",
+                            "private NET namespace", "user namespaces enabled, but",
+                            // mounts
+                            "is not a shared mount", "is not a shared or slave mount", "mount options conflict",
+                            "error while creating mount source path",
+                            // labels
+                            "selinux label is specified"});
 }
 
 bool is_engines_own(std::string_view error) {

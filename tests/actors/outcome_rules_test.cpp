@@ -3,6 +3,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <map>
+
 using namespace davit;
 using namespace std::chrono_literals;
 
@@ -125,6 +127,92 @@ TEST_CASE("a container that did not start: the command's fault, the engine's, or
   CHECK(is_tasks_own("error setting rlimits for ready process: error setting rlimit type 7: operation not permitted"));
   CHECK_FALSE(is_tasks_own(std::string{old_runtime} + "write /x: no space left on device: unknown"));
   CHECK_FALSE(is_tasks_own("Decoding seccomp profile failed: read: input/output error"));
+}
+
+TEST_CASE("an engine that can't start a container for what it was asked for says so, in many words") {
+  // Of dockerd (20.10 to 29) and runc (1.0 to 1.4), by the option that they are about.
+  const std::map<std::string, std::vector<std::string>> by_option{
+    {"devices",
+     {"error gathering device information while adding custom device \"/dev/nope\": no such file or directory",
+      "error gathering device information while adding custom device \"/etc\": not a device node",
+      "error gathering device information while adding custom device \"/dev/x\": permission denied",
+      "invalid device cgroup rule format: 'z'", "could not select device driver \"nvidia\" with capabilities: [[gpu]]",
+      "CDI device injection failed: unresolvable CDI devices vendor.com/class=0"}},
+    {"ipc",
+     {"failed to join IPC namespace: No such container: nope", "cannot join IPC of a non running container: abc",
+      "failed to join IPC namespace: container abc is not running",
+      "container abc: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"}},
+    {"pid",
+     {"failed to join PID namespace: container abc is not running", "cannot join PID of a non running container: abc",
+      "invalid PID mode: nope"}},
+    {"uts", {"invalid UTS mode: nope", "unable to set hostname without a private UTS namespace"}},
+    {"sysctls",
+     {"sysctl \"vm.swappiness\" is not in a separate kernel namespace",
+      "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace",
+      "unable to start container process: error during container init: open /proc/sys/net/x: no such file or "
+      "directory"}},
+    {"ulimits",
+     {"error setting rlimits for ready process: error setting rlimit type 7: operation not permitted",
+      "unable to start container process: error during container init: error setting rlimit type 14: invalid "
+      "argument"}},
+    {"security_opt",
+     {"Decoding seccomp profile failed: invalid character 'b' looking for beginning of value",
+      "seccomp is not enabled in your kernel, cannot run a custom seccomp profile",
+      "selinux label is specified in config, but selinux is disabled or not supported",
+      "unable to start container process: error during container init: unable to init seccomp: error loading seccomp "
+      "filter into kernel: invalid argument",
+      "unable to start container process: error during container init: unable to apply apparmor profile: apparmor "
+      "failed to apply profile: write fsmount:fscontext:proc/self/attr/exec: no such file or directory"}},
+    {"cgroup_parent",
+     {"unable to start container process: unable to apply cgroup configuration: unable to start unit "
+      "\"docker-abc.scope\": Invalid slice name \"x\""}},
+    {"resources",
+     {"unable to start container process: container init was OOM-killed (memory limit too low?)",
+      "unable to start container process: container init was OOM-killed (memory limit too low?): can't copy bootstrap "
+      "data to pipe: write init-p: broken pipe",
+      "unable to start container process: error setting cgroup config for procHooks process: failed to write "
+      "\"1000000\": write /sys/fs/cgroup/system.slice/docker-abc.scope/cpu.max: invalid argument"}},
+    {"mounts",
+     {"path /x is mounted on / but it is not a shared mount",
+      "path /x is mounted on / but it is not a shared or slave "
+      "mount",
+      "error while creating mount source path '/proc/x': mkdir /proc/x: no such file or directory"}},
+    {"user", {"unable to find user nobody2: no matching entries in passwd file"}},
+  };
+  const std::vector<std::pair<std::string, std::string>> around{
+    {"", ""},
+    {"OCI runtime create failed: runc create failed: ", ": unknown"},
+    {"failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: ",
+     ": unknown"}};
+  for (const auto& [option, texts] : by_option)
+    for (const auto& text : texts)
+      for (const auto& [before, after] : around) {
+        INFO(option << ": " << before << text << after);
+        CHECK(is_tasks_own(before + text + after));
+        if (text.find("memory limit") != text.npos)
+          continue;
+        for (auto need : {"no space left on device", "input/output error", "too many open files",
+                          "cannot allocate memory", "context deadline exceeded: timeout"})
+          CHECK_FALSE(is_tasks_own(before + text + ": " + need + after));
+      }
+  // What an engine says of itself.
+  for (std::string engines :
+       {"AppArmor enabled on system but the docker-default profile could not be loaded: running apparmor_parser failed",
+        "cannot join network of a non running container: davit-network-1",
+        "failed to set up container networking: failed to create endpoint x on network bridge: adding interface "
+        "veth1 to bridge docker0 failed: operation not permitted",
+        "unable to start container process: unable to apply cgroup configuration: failed to write 7: write "
+        "/sys/fs/cgroup/x/cgroup.procs: invalid argument",
+        "unable to start container process: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: read-only "
+        "file system",
+        "error evaluating symlinks from mount source \"/var/lib/docker/x\": lstat /var/lib/docker/x: no such file or "
+        "directory",
+        "failed to create task for container: Unavailable: connection error: desc = \"transport: Error while dialing\"",
+        "container abc is not running"})
+    for (const auto& [before, after] : around) {
+      INFO(before << engines << after);
+      CHECK_FALSE(is_tasks_own(before + engines + after));
+    }
 }
 
 TEST_CASE("a restart budget: a few, with growing waits, then no more") {

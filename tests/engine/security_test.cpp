@@ -135,3 +135,27 @@ TEST_CASE("a task that tries to reach the engine finds neither its socket nor it
   spoofed.labels = {{"davit.task", to_string(uuid::make_v7())}};
   refused(spoofed, "labels.reserved");
 }
+
+TEST_CASE("what a task asks for and its engine does not have is the task's failure, and is not tried again",
+          "[security]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(2);
+  settings.profile = policy_profile::privileged;
+  test_agent agent{{settings}};
+  engine.docker("run --name donor --ipc shareable busybox:test true"); // and ends
+  auto missing = [&](auto change) {
+    auto spec = busybox("true");
+    spec.retry.backoff = {10ms, 10ms};
+    change(spec);
+    auto ended = agent.run(spec);
+    INFO(ended.message);
+    CHECK(ended.outcome == outcome::failed);
+    CHECK(ended.attempts.size() == 1);
+  };
+  missing([](task_spec& spec) { spec.devices = {"/dev/nope"}; });
+  missing([](task_spec& spec) { spec.devices = {"/etc/hostname"}; });
+  missing([](task_spec& spec) { spec.ipc = "container:donor"; });
+  missing([](task_spec& spec) { spec.pid = "container:donor"; });
+  missing([](task_spec& spec) { spec.sysctls = {{"vm.swappiness", "1"}}; });
+  missing([](task_spec& spec) { spec.ulimits = {{"nofile", "99999999:99999999"}}; });
+}
