@@ -95,6 +95,7 @@ struct collecting {
     watching,
     noting_gap,
     noting_end,
+    input,
     closing
   };
   doing at = doing::opening;
@@ -145,6 +146,9 @@ struct own_container {
   bool may_exist = false;             ///< It was asked for, or a sandbox was.
   std::optional<sandbox_report> told; ///< How the task ended, as the init says.
   bool hung = false;                  ///< It had not begun its task, and was killed.
+  bool has_line = false;              ///< To its standard input: whoever made it has attached before its start.
+  bool feeding = false;               ///< Its standard input is being passed on.
+  std::optional<verdict> half_fed;    ///< It may have read less than its standard input; whatever it ended with.
   bool following = false;             ///< Its log, live.
   bool followed_to_end = false;       ///< It was, and nothing of it was kept back.
   enum class log_rest : std::uint8_t { to_read, forgone, read } rest = log_rest::to_read; ///< Of one that has ended.

@@ -264,6 +264,11 @@ void attempt_machine::attach(const container_status& found) {
   }
   if (found.ended() && terms.stop != ending::none)
     run_.stopped_by_davit = true;
+  look_at_input(terms);
+  if (run_.made.half_fed && !found.ended() && run_.wanted == ending::none) {
+    fail(run_.made.half_fed->outcome, run_.made.half_fed->message);
+    return;
+  }
   if (!run_.epoch_at_start && run_.engine.same_since)
     run_.made.epoch_at_attach = run_.engine.epoch;
   act_on(act::attempt_resumed{});
@@ -273,6 +278,18 @@ void attempt_machine::attach(const container_status& found) {
     at = row().started_at;
   }
   started(at.value_or(when_.at), !found.ended());
+}
+
+/// Of a container that was found started: whether somebody may have begun to pass its standard input on, and not ended.
+void attempt_machine::look_at_input(const attempt_terms& terms) {
+  if (!run_.spec.stdin_text)
+    return;
+  if (run_.begun_here && run_.made.warm) // over the line that the task was to come by, too
+    doubt_input(outcome::engine_lost, "the engine's connection was lost while the sandbox was given its task; whether "
+                                      "its standard input has reached it is not known");
+  else if (!run_.begun_here && (terms.input || run_.work.task.state != task_state::running))
+    doubt_input(outcome::agent_lost, "the agent ended while it passed the task's standard input on; how much of it has "
+                                     "reached the container is not known");
 }
 
 /// A sandbox under the attempt's name that runs: whether its task has reached it, its processes tell. An init that is

@@ -41,9 +41,10 @@ void attempt_machine::collect(container_status ended, bool stop_asked) {
   now.stop_asked = stop_asked;
   if (run_.wanted == ending::cancelled || run_.kill_by) // the outcome does not wait for the log for long
     wake(timer::forgo, rest_of_cancelled);
+  if (run_.made.following || run_.made.feeding)
+    act_on(act::end_following{});
   if (run_.made.following) {
     now.at = collecting::doing::live_reader;
-    act_on(act::end_following{});
   } else {
     read_rest(now);
   }
@@ -65,7 +66,19 @@ void attempt_machine::end_early(const sandbox_report& report) {
   now.ended.image_id = run_.made.image_id;
   now.ended.state = "exited";
   now.ended.exit_code = report.number;
+  if (run_.made.feeding)
+    act_on(act::end_following{});
   close_log(now);
+}
+
+void attempt_machine::on(collecting& now, const reply<ask::feed>&) {
+  run_.made.feeding = false;
+  feed_ended(now);
+}
+
+void attempt_machine::feed_ended(collecting& now) {
+  if (now.at == collecting::doing::input)
+    close_log(now);
 }
 
 // -- the rest of the log ---------------------------------------------------------------------------------------------
@@ -277,6 +290,10 @@ void attempt_machine::weigh(collecting& now, const std::vector<engine_event>& ev
 /// A log that ends without its init's last word may not be whole: an engine that is behind when a container ends does
 /// not read all that stands in its pipes.
 void attempt_machine::close_log(collecting& now) {
+  if (run_.made.feeding && !out_of_time()) { // it is over now, one way or the other
+    now.at = collecting::doing::input;
+    return;
+  }
   if (lacks_last_word(now.ended) && !std::exchange(now.end_told, true)) {
     now.at = collecting::doing::noting_end;
     ask_note("some bytes may be missing here: the log ends without the last word of the container's init");
@@ -327,6 +344,11 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
   facts.status.oom_killed
     |= told && told->oom_kills > 0; // the engine hears of it by an event that may come behind the end
   auto result = judge_container(facts);
+  if (auto& doubt = run_.made.half_fed;
+      doubt && (result.outcome == outcome::succeeded || result.outcome == outcome::failed)) {
+    result.outcome = doubt->outcome;
+    result.message = doubt->message;
+  }
   if (result.outcome == outcome::succeeded && run_.spec.validator
       && !validate_output(*run_.spec.validator, totals.tail)) {
     result.outcome = outcome::failed;

@@ -451,13 +451,13 @@ void attempt_machine::hurry(duration within) {
 void attempt_machine::heard(const fenced& one) {
   if (run_.now.index() >= index_of<removing>)
     return;
-  act_on(act::withdraw{});
   if (one.clear && !run_.network.empty())
     act_on(act::forget_container{run_.network});
   if (!one.clear || (!run_.made.may_exist && run_.made.id.empty())) {
     leave();
     return;
   }
+  act_on(act::withdraw{});
   enter(removing{removing::doing::fenced});
   act_on(
     ask::remove_now{{}, run_.made.id.empty() ? container_name(run_.key()) : run_.made.id, run_.settings->lease / 4});
@@ -479,11 +479,15 @@ bool attempt_machine::heard_of_lasting(const refusal& one) {
       run_.made.following = false;
       in_step([&](auto& now) { reader_failed(now, one.why); });
       return true;
-    case asked::feed: // it may have ended, or closed its input: the command's affair
-      run_.evidence.note = "standard input: " + one.why.text;
+    case asked::feed:
+      run_.made.feeding = false;
+      if (one.why.engine != engine_errc::cancelled) // as its container had ended
+        doubt_input(outcome::engine_lost, "its standard input was not passed on to its end: " + one.why.text);
+      in_step([&](auto& now) { feed_ended(now); });
       return true;
-    case asked::record_timeout:
-      say(act::level::warning, "its timeout was not recorded: " + one.why.text);
+    case asked::record_terms:
+      say(act::level::warning,
+          "its timeout, or how far its standard input has come, was not recorded: " + one.why.text);
       return true;
     case asked::record_start: // the container is found by its name after a crash
       say(act::level::warning, "its start was not recorded: " + one.why.text);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/attempt.hpp"
+#include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
 #include "policy/recovery.hpp"
 #include "sandbox/hand_over.hpp"
@@ -68,6 +69,7 @@ private:
   void on(running&, const reply<ask::inspect>&);
   void on(running&, const reply<ask::open_log>&);
   void on(running&, const reply<ask::follow_log>&);
+  void on(running&, const reply<ask::feed>&);
   void on(running&, const reply<ask::record_stop>&);
   void on(running&, const reply<ask::stop>&);
   void on(running&, const reply<ask::first_line_now>&);
@@ -78,6 +80,7 @@ private:
 
   // attempt_collect.cpp
   void on(collecting&, const reply<ask::follow_log>&);
+  void on(collecting&, const reply<ask::feed>&);
   void on(collecting&, const reply<ask::open_log>&);
   void on(collecting&, const reply<ask::read_log>&);
   void on(collecting&, const reply<ask::note_log>&);
@@ -109,13 +112,15 @@ private:
     run_.made.following = false;
   }
   template <class Step>
-  void on(Step&, const reply<ask::feed>&) {}
+  void on(Step&, const reply<ask::feed>&) {
+    run_.made.feeding = false;
+  }
   template <class Step>
   void on(Step&, const reply<ask::record_start>&) {
     act_on(act::crash{"start recorded"});
   }
   template <class Step>
-  void on(Step&, const reply<ask::record_timeout>&) {}
+  void on(Step&, const reply<ask::record_terms>&) {}
   template <class Step>
   void on(Step&, const pull_moved&) {} // the engine's last word on a pull that is over
 
@@ -200,6 +205,12 @@ private:
   template <class Step>
   void reader_failed(Step&, const failure&) {}
 
+  // Its standard input can't be passed on; `half_fed` says so, unless the container had ended.
+  void feed_ended(running&);
+  void feed_ended(collecting&);
+  template <class Step>
+  void feed_ended(Step&) {}
+
   // What a held question is asked as when the engine is back.
   void again(judging&, asked) { judge(); }
   void again(recovering&, asked);
@@ -237,6 +248,7 @@ private:
   bool is_restarted(const container_status& status) const;
   void ask_whether_begun(container_status status);
   void fail_restarted(const container_status& status);
+  void look_at_input(const attempt_terms& terms);
   bool refuse_by_policy();
   bool same_engine() const;
   void hold_again();
@@ -279,6 +291,8 @@ private:
   // attempt_run.cpp
   void started(timestamp at, bool runs);
   void follow_log();
+  void feed();
+  void doubt_input(outcome how, std::string message);
   void stop_container(running& now);
   void ask_stop(running& now);
   std::string words_of_stop() const;

@@ -263,7 +263,7 @@ void attempt_machine::forget_dead(std::string why) {
 void attempt_machine::forget_network() {
   act_on(act::forget_container{run_.network});
   run_.network.clear();
-  forget_sandbox(container_name(run_.key()));
+  forget_sandbox(run_.made.id.empty() ? container_name(run_.key()) : run_.made.id);
 }
 
 /// The engine's words name the container that has the network: it has ended, or is gone.
@@ -285,6 +285,12 @@ void attempt_machine::on(creating& now, const reply<ask::create>& id) {
   run_.made.id = id.value;
   // Only the engine knows which image it has. The name may have been given to another, with another command, between
   // two questions.
+  run_.made.has_line = run_.spec.stdin_text.has_value();
+  if (run_.made.nonce.empty() && run_.right.kind != image_right::kind::one) {
+    announce();
+    return;
+  }
+  // The image's name may have been given to another, with another command, between two questions.
   now.at = creating::doing::check_image;
   act_on(ask::inspect{{}, run_.made.id});
 }

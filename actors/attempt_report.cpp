@@ -183,8 +183,10 @@ void attempt_machine::on(removing& now, const refusal& one) {
   leave();
 }
 
+/// Nothing that was begun for the attempt outlives it.
 void attempt_machine::leave() {
   enter(done{});
+  act_on(act::withdraw{});
   act_on(act::leave{});
 }
 

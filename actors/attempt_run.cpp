@@ -37,9 +37,10 @@ void attempt_machine::started(timestamp at, bool runs) {
   run_.ran = true;
   if (!run_.work.resumed && run_.key().number == 1)
     act_on(act::start_took{std::chrono::duration<double>(at - run_.work.task.created_at).count()});
+  run_.made.feeding = run_.begun_here && runs && run_.spec.stdin_text && !run_.made.half_fed;
   // Before it is called running: then it is known to be all that the policy has added.
   if (auto what = row_meanwhile(); run_.begun_here && what.message != row().message)
-    act_on(ask::record_timeout{{}, std::move(what)});
+    act_on(ask::record_terms{{}, std::move(what)});
   act_on(ask::record_start{{}, {run_.work.token, task_state::running, run_.made.id, run_.made.image_id, at}});
   auto& now = enter(running{});
   if (run_.begun_here)
@@ -51,19 +52,44 @@ void attempt_machine::started(timestamp at, bool runs) {
   } else {
     wake(timer::first_look, first_look);
   }
-  if (run_.begun_here && run_.spec.stdin_text) {
-    auto input = *run_.spec.stdin_text;
-    if (run_.spec.tty) // a terminal has no end but what stands for it at the beginning of a line; elsewhere it only
-                       // ends what is being written
-      input += input.empty() || input.back() == '\n' ? "\x04" : "\x04\x04";
-    act_on(ask::feed{{}, run_.made.id, std::move(input)});
-  }
+  if (run_.made.feeding)
+    feed();
   // What had ended already when it was found did so by itself: nothing that comes now stops it.
   if (run_.timeout && runs)
     wake(timer::timeout, std::chrono::duration_cast<duration>(at + *run_.timeout - when_.at));
   if (run_.wanted != ending::none && runs)
     stop_container(now);
   wait_for_end();
+}
+
+// -- standard input --------------------------------------------------------------------------------------------------
+
+// The engine closes a container's standard input when the connection that brings it ends, whatever ended it, and the
+// container can't tell. So whoever passes it on must know that it came to its end; and if nobody knows, the container's
+// own end says nothing.
+
+void attempt_machine::feed() {
+  auto input = *run_.spec.stdin_text;
+  if (run_.spec.tty) // a terminal has no end but what stands for it at the beginning of a line; elsewhere it only
+                     // ends what is being written
+    input += input.empty() || input.back() == '\n' ? "\x04" : "\x04\x04";
+  act_on(ask::feed{{}, run_.made.id, std::move(input)});
+}
+
+void attempt_machine::on(running&, const reply<ask::feed>&) {
+  run_.made.feeding = false;
+  act_on(ask::record_terms{{}, row_meanwhile()});
+}
+
+void attempt_machine::doubt_input(outcome how, std::string message) {
+  auto& what = run_.made.half_fed.emplace();
+  what.outcome = how;
+  what.message = std::move(message);
+}
+
+void attempt_machine::feed_ended(running&) {
+  if (run_.made.half_fed && run_.wanted == ending::none)
+    fail(run_.made.half_fed->outcome, run_.made.half_fed->message);
 }
 
 // -- the end ---------------------------------------------------------------------------------------------------------
@@ -133,6 +159,7 @@ attempt_result attempt_machine::row_meanwhile() const {
   attempt_terms terms;
   if (run_.timeout != run_.work.task.spec.timeout)
     terms.timeout = run_.timeout;
+  terms.input = run_.made.feeding;
   terms.stop = run_.wanted == ending::cancelled ? ending::none : run_.wanted;
   attempt_result what;
   what.token = run_.work.token;

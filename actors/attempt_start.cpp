@@ -53,6 +53,11 @@ void attempt_machine::start() {
     fail_unstarted("before the container was started");
     return;
   }
+  if (run_.spec.stdin_text && !run_.made.warm
+      && !run_.made.has_line) { // it may have been closed: it was another's line
+    forget_sandbox(run_.made.id);
+    return;
+  }
   run_.begun_here = true;
   run_.timeout = run_.spec.timeout;
   if (run_.made.warm) {

@@ -125,6 +125,8 @@ struct read_log : step_bound {
   using answer = log_end;
   log_request what;
 };
+/// Answered when the engine has all, or the container had ended. Refused but as `cancelled`: the container may have
+/// read an end of its input that is not its end.
 struct feed : lasting_one {
   using answer = nothing;
   std::string container;
@@ -185,9 +187,9 @@ struct record_start : lasting_one {
   using answer = nothing;
   attempt_progress what;
 };
-/// How long its container may run, where the policy says so and not the task. Like that of a stop, the row is of an
-/// attempt that has not ended (actors/attempt_terms.hpp).
-struct record_timeout : lasting_one {
+/// How long its container may run, where the policy says so and not the task, and whether its standard input is under
+/// way. Like that of a stop, the row is of an attempt that has not ended (actors/attempt_terms.hpp).
+struct record_terms : lasting_one {
   using answer = nothing;
   attempt_result what;
 };
@@ -235,7 +237,7 @@ using questions
               ask::pull_image, ask::look_up_image, ask::create, ask::start, ask::hand_over, ask::stop, ask::remove,
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
-              ask::may_use, ask::record_pull, ask::record_start, ask::record_timeout, ask::record_stop, ask::finish,
+              ask::may_use, ask::record_pull, ask::record_start, ask::record_terms, ask::record_stop, ask::finish,
               ask::open_log, ask::close_log, ask::note_log>;
 
 /// The questions by name, in the order of the list.
@@ -268,7 +270,7 @@ enum class asked : std::uint8_t {
   may_use,
   record_pull,
   record_start,
-  record_timeout,
+  record_terms,
   record_stop,
   finish,
   open_log,
@@ -278,7 +280,7 @@ enum class asked : std::uint8_t {
 DAVIT_ENUM_TEXT(asked, 34, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
-                "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_timeout",
+                "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_terms",
                 "record_stop", "finish", "open_log", "close_log", "note_log")
 
 template <class Ask>
@@ -346,7 +348,7 @@ struct wake {
 };
 /// The engine connection ends this attempt's requests.
 struct withdraw {};
-/// The container has ended: its log is not followed on if it gives nothing more.
+/// The container has ended: its log is not followed on if it gives nothing more, and its input not passed on.
 struct end_following {};
 /// A container had ended before its task began: the keeper looks at its init.
 struct doubt_init {};

@@ -1,5 +1,6 @@
 #include "actors/engine_connection.hpp"
 
+#include "actors/container_plan.hpp"
 #include "actors/engine_connection_state.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
@@ -26,12 +27,47 @@ image_check check_of(self_pointer self, const container_plan& plan) {
   return {never_started(self->state.context->settings, plan.image), targets_in_root(plan), self->state.checked};
 }
 
-awaitable<result<std::string>>
-check_and_create(std::shared_ptr<engine_client> client, image_check check, container_plan plan, call_options options) {
+awaitable<result<std::string>> check_and_create(std::shared_ptr<engine_client> client, image_check check,
+                                                container_plan plan, call_options options,
+                                                std::shared_ptr<transport::made_sandbox> kept) {
   auto checked = co_await check(client, options);
   if (!checked)
     co_return checked.error();
-  co_return co_await client->create_container(std::move(plan), std::move(options));
+  if (!plan.open_stdin)
+    co_return co_await client->create_container(std::move(plan), std::move(options));
+  auto made = co_await transport::create_attached(std::move(client), std::move(plan), std::move(options));
+  if (!made)
+    co_return made.error();
+  *kept = std::move(*made);
+  co_return kept->id;
+}
+
+caf::result<std::string> create(self_pointer self, const container_plan& plan) {
+  auto kept = std::make_shared<transport::made_sandbox>();
+  return call<std::string>(
+    self, "create", 60s, {},
+    [=, client = self->state.client, check = check_of(self, plan)](call_options options) {
+      return check_and_create(client, check, plan, options, kept);
+    },
+    subject::image,
+    [=, name = plan.name] {
+      if (kept->line)
+        self->state.lines[kept->id] = {std::move(kept->line), name};
+    });
+}
+
+/// One whose standard input is closed already is not started.
+awaitable<result<bool>> start_attached(std::shared_ptr<engine_client> client,
+                                       std::shared_ptr<transport::byte_stream> line, std::string id, std::string tar,
+                                       call_options options) {
+  if (line && !line->idle_and_alive())
+    co_return transport::error{engine_errc::conflict, 0, "the connection to its standard input was lost"};
+  co_return co_await transport::start_with(std::move(client), std::move(id), std::move(tar), std::move(options));
+}
+
+std::shared_ptr<transport::byte_stream> line_to(self_pointer self, const std::string& id) {
+  auto found = self->state.lines.find(id);
+  return found == self->state.lines.end() ? nullptr : found->second.stream;
 }
 
 /// make_sandbox, with the line left in `kept` for the actor.
@@ -55,7 +91,10 @@ caf::result<std::string> make_sandbox(self_pointer self, const container_plan& p
     [=, client = self->state.client, check = check_of(self, plan)](call_options options) {
       return make_and_keep(client, check, plan, tar, options, kept);
     },
-    subject::image, [=] { self->state.lines[kept->id] = std::move(kept->line); });
+    subject::image,
+    [=] {
+      self->state.lines[kept->id] = {std::move(kept->line), {}};
+    });
 }
 
 awaitable<result<void>>
@@ -73,16 +112,38 @@ caf::result<void> hand_over(self_pointer self, const std::string& id, const std:
   auto found = state.lines.find(id);
   if (found == state.lines.end())
     return make_failure(engine_errc::not_found, "the connection to the sandbox's init is closed");
-  auto line = found->second;
+  auto line = found->second.stream;
   if (!more)
     state.lines.erase(found);
   auto after = [=] {
     if (!more) // closed in good order, whenever the engine comes to it
-      spawn_call<void>(self, transport::write_to_end(self->state.client, line, {}, {}), [](result<void>) {});
+      spawn_call<void>(self, transport::close_line(line, within(60s)), [](result<void>) {});
   };
   return call<void>(
     self, "hand_over", 30s, {}, [=](call_options options) { return write_message(line, message, options); },
     subject::container, after);
+}
+
+caf::result<void>
+deliver_input(self_pointer self, const attempt_key& key, const std::string& id, const std::string& bytes) {
+  auto& state = self->state;
+  auto kept = state.lines.extract(id); // to a sandbox, its task's input comes behind the task
+  if (kept.empty())
+    return make_failure(engine_errc::lost, "the connection to it is closed");
+  auto line = std::move(kept.mapped().stream);
+  auto answer = call<void>(self, "attach", 30s, key, [=, client = state.client](call_options options) {
+    return transport::deliver_input(client, line, id, bytes, options);
+  });
+  state.calls[state.last_call].until_end = true;
+  return answer;
+}
+
+/// Ends an attempt's calls of some kind.
+template <class Which>
+void cancel(self_pointer self, const attempt_key& key, Which which) {
+  for (auto& [id, call] : self->state.calls)
+    if (call.owner == key && which(call))
+      call.control->cancel();
 }
 
 engine_actor::behavior_type engine_connection(self_pointer self, context_ptr context, engine_settings settings,
@@ -124,15 +185,11 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
         self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); },
         subject::image);
     },
-    [=](create_atom, const container_plan& plan) {
-      auto check = check_of(self, plan);
-      return call<std::string>(
-        self, "create", 60s, {}, [=](call_options options) { return check_and_create(client, check, plan, options); },
-        subject::image);
-    },
+    [=](create_atom, const container_plan& plan) { return create(self, plan); },
     [=](start_atom, const std::string& id, const std::string& tar) {
-      return call<bool>(self, "start", 120s, {},
-                        [=](call_options options) { return transport::start_with(client, id, tar, options); });
+      return call<bool>(self, "start", 120s, {}, [=, line = line_to(self, id)](call_options options) {
+        return start_attached(client, line, id, tar, options);
+      });
     },
     [=](init_atom, const std::string& volume, const std::string& image) {
       auto helper = init_carrier(self->state.context->settings, volume, image);
@@ -186,13 +243,7 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
                         [=](call_options options) { return client->remove_volume(name, options); });
     },
     [=](attach_atom, const attempt_key& key, const std::string& id, const std::string& bytes) {
-      auto line = self->state.lines.extract(id); // to a sandbox; its task's input comes behind the task
-      if (!line.empty())
-        return call<void>(self, "attach", 30s, key, [=, stream = line.mapped()](call_options options) {
-          return transport::write_to_end(client, stream, bytes, options);
-        });
-      return call<void>(self, "attach", 30s, key,
-                        [=](call_options options) { return transport::write_stdin(client, id, bytes, options); });
+      return deliver_input(self, key, id, bytes);
     },
     [=](files_atom, const std::string& id, const std::string& path, std::uint64_t most) {
       return call<std::string>(self, "archive", 60s, {}, [=](call_options options) {
@@ -210,12 +261,15 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
                                [=](call_options options) { return transport::read_first_output(client, id, options); });
     },
     [=](log_atom, const log_request& request) { return follow_log(self, request); },
-    [=](log_atom, ended_atom, const attempt_key& key) { end_log(self, key); },
+    [=](log_atom, ended_atom, const attempt_key& key) {
+      end_log(self, key);
+      cancel(self, key, [](const pending_call& call) { return call.until_end; });
+    },
     [=](withdraw_atom, const attempt_key& key) {
       withdraw_pull(self, key);
-      for (auto& [id, call] : self->state.calls)
-        if (call.owner == key)
-          call.control->cancel();
+      cancel(self, key, [](const pending_call&) { return true; });
+      std::erase_if(self->state.lines,
+                    [name = container_name(key)](const auto& one) { return one.second.name == name; });
       if (auto log = self->state.logs.find(key); log != self->state.logs.end())
         log->second.follower->cancel();
     },

@@ -10,6 +10,7 @@
 #include "actors/engine_continuity.hpp"
 #include "actors/metrics.hpp"
 #include "sandbox/message.hpp"
+#include "transport/container_input.hpp"
 #include "transport/engine_calls.hpp"
 #include "transport/spawn.hpp"
 #include "transport/log_follower.hpp"
@@ -41,6 +42,7 @@ using self_pointer = engine_actor::stateful_pointer<struct engine_connection_sta
 /// A call that is under way on the I/O threads.
 struct pending_call {
   std::optional<attempt_key> owner; ///< Whose withdrawal ends it.
+  bool until_end = false;           ///< So does the end of the attempt's container.
   std::shared_ptr<void> promise;    ///< Kept here, so that no I/O thread ever holds the last one.
   transport::control_ptr control = std::make_shared<transport::call_control>();
 };
@@ -58,6 +60,12 @@ struct pending_log {
   std::unique_ptr<secrets::secret_masker> masker; ///< If there is anything to be masked.
   std::unique_ptr<init::report_reader> reader;    ///< Of a sandbox.
   bool follows = false;
+};
+
+/// To a container's standard input.
+struct kept_line {
+  std::shared_ptr<transport::byte_stream> stream;
+  std::string name; ///< The container's, if it was made for an attempt.
 };
 
 /// Whoever wants an image that is being pulled already.
@@ -107,8 +115,8 @@ struct engine_connection_state {
   std::map<attempt_key, pending_log> logs;
   bool told_of_files = false;               ///< That a log could not be read where `log_files` says.
   std::map<std::string, shared_pull> pulls; ///< By image and credentials.
-  /// To the inits of sandboxes that wait, by their containers.
-  std::map<std::string, std::shared_ptr<transport::byte_stream>> lines;
+  /// To the inits of sandboxes that wait, and to containers that are to have standard input; by their containers.
+  std::map<std::string, kept_line> lines;
   std::shared_ptr<transport::checked_paths> checked = std::make_shared<transport::checked_paths>();
   std::minstd_rand random{std::random_device{}()};
 };

@@ -186,7 +186,7 @@ struct executor_state {
   void perform(const ask::may_use& q) { ask_of(addresses.store, caf::infinite, q, grant_atom_v, q.what); }
   void perform(const ask::record_pull& q) { ask_of(addresses.store, caf::infinite, q, pull_atom_v, q.what, q.stage); }
   void perform(const ask::record_start& q) { ask_of(addresses.store, caf::infinite, q, record_atom_v, q.what); }
-  void perform(const ask::record_timeout& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
+  void perform(const ask::record_terms& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
   void perform(const ask::record_stop& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
   void perform(const ask::finish& q) { ask_of(addresses.store, caf::infinite, q, finish_atom_v, q.what); }
   void perform(const ask::open_log& q) { ask_of(addresses.logs, caf::infinite, q, open_atom_v, key()); }

@@ -6,29 +6,6 @@
 
 namespace davit::transport {
 
-awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line,
-                                     std::string bytes, call_options options) {
-  control_scope scope{options.control, client->executor(), *line};
-  auto written = co_await line->write(bytes, no_deadline);
-  if (!written)
-    co_return written.error();
-  co_await line->shutdown_write();
-  std::vector<char> nothing(1024);
-  while (true) {
-    auto count = co_await line->read_some(nothing, no_deadline);
-    if (!count || *count == 0)
-      co_return result<void>{};
-  }
-}
-
-awaitable<result<void>>
-write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options) {
-  auto attached = co_await client->attach(std::move(container), false, options);
-  if (!attached)
-    co_return attached.error();
-  co_return co_await write_to_end(std::move(client), std::move(attached->stream), std::move(bytes), std::move(options));
-}
-
 awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
                                   std::string own, std::string image, bool as_proof,
                                   std::function<void(const pull_progress&)> progress, call_options options) {

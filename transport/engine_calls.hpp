@@ -9,15 +9,6 @@
 
 namespace davit::transport {
 
-/// Writes to a container's standard input and closes it. The container decides how fast it reads: no deadline holds but
-/// the caller's withdrawal.
-awaitable<result<void>>
-write_stdin(std::shared_ptr<engine_client> client, std::string container, std::string bytes, call_options options);
-
-/// As write_stdin, on a connection that is there. Ends when the engine has passed all on.
-awaitable<result<void>> write_to_end(std::shared_ptr<engine_client> client, std::shared_ptr<byte_stream> line,
-                                     std::string bytes, call_options options);
-
 /// Pulls with these credentials (a docker config.json), or else those that the file has for the image's registry.
 /// `as_proof`: success is to prove that the registry gives the image to whoever has them.
 awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,

@@ -76,6 +76,7 @@ attempt_run at_end(collecting::doing what) {
   now.looks = 1;
   now.end_told = what >= collecting::doing::noting_gap;
   run.made.following = what == collecting::doing::live_reader;
+  run.made.feeding = what == collecting::doing::input;
   return run;
 }
 
@@ -163,6 +164,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"collecting: watching", at_end(collecting::doing::watching)},
     {"collecting: noting gap", at_end(collecting::doing::noting_gap)},
     {"collecting: noting end", at_end(collecting::doing::noting_end)},
+    {"collecting: input", at_end(collecting::doing::input)},
     {"collecting: closing", at_end(collecting::doing::closing)},
     {"reporting: log", that_runs(reporting{failed, {}})},
     {"reporting: outcome", that_runs(reporting{{}, result})},
@@ -269,6 +271,7 @@ std::vector<std::pair<std::string, event>> every_event() {
     }
   }
   add("fed", reply<ask::feed>{});
+  add("refused feed: cancelled", refusal{asked::feed, {engine_errc::cancelled, {}, {}, "cancelled"}});
   add("first line now: none", reply<ask::first_line_now>{});
   add("first line now: begun", reply<ask::first_line_now>{"davit-init nonce begun 0 0;"});
   add("inspected now: running", reply<ask::inspect_now>{container_of(run, "running")});
@@ -293,7 +296,7 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("may not use", reply<ask::may_use>{false});
   add("pull recorded", reply<ask::record_pull>{});
   add("start recorded", reply<ask::record_start>{});
-  add("timeout recorded", reply<ask::record_timeout>{});
+  add("timeout recorded", reply<ask::record_terms>{});
   add("stop recorded", reply<ask::record_stop>{});
   add("stored", reply<ask::finish>{});
   add("log open", reply<ask::open_log>{});
@@ -309,7 +312,7 @@ std::vector<std::pair<std::string, event>> every_event() {
       case asked::may_use:
       case asked::record_pull:
       case asked::record_start:
-      case asked::record_timeout:
+      case asked::record_terms:
       case asked::record_stop:
       case asked::finish:
         refuse("unavailable", {{}, store_errc::unavailable, {}, "locked"});
@@ -376,7 +379,7 @@ std::string describe(const attempt_run& run) {
   static constexpr const char* stop[] = {"", "stop recording", "stop asked", "stopped", "stop needless"};
   static constexpr const char* collect[]
     = {"live reader", "opening",    "reading",  "noting missing", "first line", "engine unsure", "history",
-       "suspecting",  "inspecting", "watching", "noting gap",     "noting end", "closing"};
+       "suspecting",  "inspecting", "watching", "noting gap",     "noting end", "input",         "closing"};
   static constexpr const char* remove[] = {"end", "container", "network", "fenced"};
   struct words {
     std::string operator()(const judging&) const { return {}; }

@@ -72,7 +72,9 @@ public:
     if (result.outcome == outcome::timed_out && world_.runs == 1)
       CHECK(world_.started_with);
     if (result.outcome == outcome::agent_lost)
-      CHECK(drained_);
+      CHECK((drained_ || (crashed_ && work_.task.spec.stdin_text)));
+    if (result.outcome == outcome::succeeded || result.outcome == outcome::failed)
+      CHECK(world_.read != truth::input::cut);
     if (world_.stopped && terms_of(world_.row_message).stop != ending::none) { // whoever asked for it, and died
       CHECK(result.outcome != outcome::succeeded);
       CHECK(result.outcome != outcome::failed);
@@ -204,6 +206,8 @@ private:
           constexpr auto name = name_of<type>;
           story_ += to_string(name);
           auto trouble = [&](failure why) {
+            if (name == asked::feed)
+              give(truth::input::cut);
             story_ += " refused: " + why.text + "\n";
             hear(refusal{name, std::move(why)});
           };
@@ -267,6 +271,7 @@ private:
   /// The executor, or its whole agent, dies; another takes the attempt up from what the store says.
   void crash() {
     story_ += "crash\n";
+    crashed_ = true;
     for (auto& one : pending_) // what was on its way may arrive
       if (chance(2))
         std::visit(
@@ -276,6 +281,9 @@ private:
                 (void)act_out(q);
           },
           one.what);
+    if (std::any_of(pending_.begin(), pending_.end(),
+                    [](const pending& one) { return std::holds_alternative<ask::feed>(one.what); }))
+      give(truth::input::cut);
     pending_.clear();
     timers_.clear();
     if (world_.finished > 0) {
@@ -370,7 +378,7 @@ private:
   bool unplaced_ = false;   ///< The attempt has not heard yet which engine it is on.
   bool stays_away_ = false; ///< The engine does not come back.
   bool gave_up_ = false;    ///< The engine's grace was over.
-  bool left_ = false, cancelled_ = false, drained_ = false;
+  bool left_ = false, cancelled_ = false, drained_ = false, crashed_ = false;
 };
 
 } // namespace davit::test

@@ -61,11 +61,13 @@ TEST_CASE("what an attempt's row says while it runs is read as it was written", 
     attempt_terms terms;
     if (random() % 3 != 0)
       terms.timeout = duration{random() % (random() % 2 == 0 ? 100'000 : 10'000'000'000)};
+    terms.input = random() % 2 == 0;
     terms.stop = static_cast<ending>(random() % 4);
     INFO(text_of(terms));
     CHECK(terms_of(text_of(terms)) == terms);
   }
-  CHECK(text_of({std::chrono::hours{1}, ending::drained}) == "timeout 1h (policy); stopping (drained)");
+  CHECK(text_of({std::chrono::hours{1}, true, ending::drained})
+        == "timeout 1h (policy); standard input under way; stopping (drained)");
   for (const auto* other : {"", "exit code 1", "timeout", "timeout x (policy)", "stopping (", "stopping (gone)"})
     CHECK(terms_of(other) == attempt_terms{});
 }
@@ -139,7 +141,7 @@ TEST_CASE("the timeout that a task was started with holds for its container, wha
   auto before = GENERATE(std::optional<duration>{}, std::optional<duration>{second * 60});
   auto after = GENERATE(std::optional<duration>{}, std::optional<duration>{second * 90});
   auto it = that_runs(before);
-  auto* recorded = it.asks<ask::record_timeout>();
+  auto* recorded = it.asks<ask::record_terms>();
   CHECK((recorded != nullptr) == before.has_value()); // nothing more is written of a task that it is not needed for
   auto next = taken_up(recorded ? &recorded->what : nullptr, after);
   next.hears(reply<ask::inspect>{container_of(next.run, "running")});
@@ -163,6 +165,6 @@ TEST_CASE("a task's own timeout is not written down again", "[attempt][terms]") 
   it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
   it.hears(reply<ask::inspect>{container_of(it.run, "created")}).hears(reply<ask::start>{true});
   CHECK(it.asks<ask::record_start>());
-  CHECK_FALSE(it.asks<ask::record_timeout>());
+  CHECK_FALSE(it.asks<ask::record_terms>());
   CHECK(timeout_of(it));
 }

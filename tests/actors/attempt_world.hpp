@@ -17,7 +17,8 @@ struct truth {
   enum class container { none, created, running, ended } state = container::none;
   bool warm = false, begun = false; ///< The command has begun.
   bool removed_by_davit = false;
-  int runs = 0; ///< How often the task's command was begun.
+  enum class input { none, whole, cut } read = input::none; ///< What it could read of its standard input.
+  int runs = 0;                                             ///< How often the task's command was begun.
   std::int64_t code = 0;
   bool stopped = false; ///< davit's stop found it running.
   int made = 0;
@@ -53,8 +54,15 @@ protected:
 
   void begin_command() {
     world_.begun = true;
+    world_.read = truth::input::none;
     world_.started_with = timeout_now();
     ++world_.runs;
+  }
+
+  /// A connection to its standard input ends; another has no effect on it any more.
+  void give(truth::input what) {
+    if (world_.state == truth::container::running && world_.read == truth::input::none)
+      world_.read = what;
   }
 
   container_status status() const {
@@ -181,7 +189,8 @@ protected:
   std::optional<answer_or<ask::wait>> act_out(const ask::wait&) {
     if (!here({}))
       return not_found();
-    if (world_.state == truth::container::running && calm_)
+    if (world_.state == truth::container::running && calm_
+        && (!run_.spec.stdin_text || world_.read != truth::input::none)) // it waits for the end of its input
       end_container(will_exit_with_);
     if (world_.state != truth::container::ended)
       return std::nullopt;
@@ -193,7 +202,10 @@ protected:
     return log_end{true, report()};
   }
   std::optional<answer_or<ask::read_log>> act_out(const ask::read_log&) { return log_end{true, report()}; }
-  std::optional<answer_or<ask::feed>> act_out(const ask::feed&) { return ask::nothing{}; }
+  std::optional<answer_or<ask::feed>> act_out(const ask::feed&) {
+    give(truth::input::whole);
+    return ask::nothing{};
+  }
   std::optional<answer_or<ask::first_line_now>> act_out(const ask::first_line_now&) {
     return *act_out(ask::first_line{});
   }
@@ -252,7 +264,7 @@ protected:
     world_.row_message = what.message;
     return ask::nothing{};
   }
-  std::optional<answer_or<ask::record_timeout>> act_out(const ask::record_timeout& q) { return write(q.what); }
+  std::optional<answer_or<ask::record_terms>> act_out(const ask::record_terms& q) { return write(q.what); }
   std::optional<answer_or<ask::record_stop>> act_out(const ask::record_stop& q) { return write(q.what); }
   std::optional<answer_or<ask::finish>> act_out(const ask::finish& q) {
     if (world_.finished > 0) { // the same again: its answer was lost

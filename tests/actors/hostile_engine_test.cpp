@@ -5,7 +5,9 @@
 #include "fixture/test_agent.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
+#include <atomic>
 #include <sys/resource.h>
 
 using namespace davit;
@@ -216,4 +218,26 @@ TEST_CASE("an engine that lies about a task: the task ends with a reason or is w
     CHECK(peak_kilobytes() - before < allowed_kilobytes);
     CHECK(agent.run(here).outcome == outcome::succeeded);
   }
+}
+
+TEST_CASE("an engine that takes no standard input does not run what is to have it", "[input]") {
+  auto status = GENERATE(500, 404, 409, 0);
+  std::atomic<bool> started{false};
+  scripted_engine engine{"a", [&](const std::string& request, scripted_connection& connection) {
+                           if (request.find("/start") != std::string::npos)
+                             started = true;
+                           if (request.find("/attach?") == std::string::npos)
+                             return false;
+                           if (status != 0)
+                             connection.answer(status, R"({"message":"not now"})");
+                           return true;
+                         }};
+  test_agent agent{{engine.settings()}};
+  auto spec = busybox("cat");
+  spec.stdin_text = "some words";
+  spec.retry.attempts = 1;
+  auto ended = agent.run(spec);
+  CHECK(ended.outcome == outcome::engine_lost);
+  CHECK(ended.message.find("its standard input can't be attached to: ") != std::string::npos);
+  CHECK_FALSE(started);
 }
