@@ -325,7 +325,13 @@ bool attempt_machine::is_trouble(const refusal& one) const {
   }
 }
 
+/// Whoever refuses may repeat what it was given, and its words go far: into messages, events, the agent's log.
 void attempt_machine::heard(const refusal& one) {
+  auto words = one.why.engine != engine_errc::none && !is_connection_trouble(one.why.engine); // of somebody else
+  refused({one.what, {one.why.engine, one.why.store, one.why.log, words ? masked(one.why.text) : one.why.text}});
+}
+
+void attempt_machine::refused(const refusal& one) {
   if (heard_of_lasting(one))
     return;
   auto waits = std::visit([&](const auto& now) { return waits_for(now, one.what); }, run_.now);

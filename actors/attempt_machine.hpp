@@ -161,6 +161,7 @@ private:
   // --------------------------------------------------------------------------
 
   void heard(const begun&);
+  void refused(const refusal& one);
   void heard(const refusal&);
   void heard(const engine_changed&);
   void heard(const peers_changed&);
@@ -330,6 +331,7 @@ private:
   void remove_network();
   void leave();
   std::string masked(std::string text) const;
+  std::vector<std::string> hidden_texts() const;
 
   // -- small things
   // ----------------------------------------------------------------------------------------------------

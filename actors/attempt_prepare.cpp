@@ -91,7 +91,7 @@ bool attempt_machine::owes_init() {
 void attempt_machine::on(preparing&, const reply<ask::take_sandbox>& answer) {
   const auto& given = answer.value;
   if (given.container.empty()) {
-    be_cold(given.why);
+    be_cold(masked(given.why));
     run_.network = given.network;
     run_.made.may_exist = false;
     prepare();
@@ -109,7 +109,7 @@ void attempt_machine::on(preparing&, const reply<ask::take_sandbox>& answer) {
   run_.made.nonce = given.nonce;
   run_.made.says_begun = given.says_begun;
   run_.made.program = given.arguments.empty() ? std::string{} : given.arguments.front();
-  run_.evidence.start = given.why.empty() ? "warm" : "warm: " + given.why;
+  run_.evidence.start = given.why.empty() ? "warm" : "warm: " + masked(given.why);
   start();
 }
 

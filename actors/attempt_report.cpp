@@ -3,6 +3,7 @@
 #include "policy/placement.hpp"
 #include "policy/volumes.hpp"
 #include "secrets/secret_masker.hpp"
+#include "transport/registry_credentials.hpp"
 
 namespace davit {
 
@@ -50,7 +51,8 @@ void attempt_machine::on(reporting& now, const reply<ask::close_log>& totals) {
 void attempt_machine::report(verdict how) {
   how.message = masked(std::move(how.message));
   auto& evidence = run_.evidence;
-  evidence.note = masked(std::move(evidence.note));
+  for (auto* text : {&evidence.note, &evidence.start, &evidence.inspect})
+    *text = masked(std::move(*text));
   for (auto* list : {&evidence.events, &evidence.kills})
     for (auto& one : *list)
       one = masked(std::move(one));
@@ -75,18 +77,21 @@ void attempt_machine::report(verdict how) {
   store_result(now);
 }
 
+/// What of the task's secrets is to be seen nowhere. Of the registry's, that is each part.
+std::vector<std::string> attempt_machine::hidden_texts() const {
+  std::vector<std::string> texts;
+  for (const auto& [name, hidden] : run_.secrets) {
+    texts.push_back(hidden.value);
+    if (name == registry_secret)
+      for (auto& part : transport::registry_credentials::secret_parts(hidden.value))
+        texts.push_back(std::move(part));
+  }
+  return texts;
+}
+
 /// The engine's words may repeat what it was given.
 std::string attempt_machine::masked(std::string text) const {
-  if (run_.secrets.empty() || text.empty())
-    return text;
-  std::vector<std::string> values;
-  for (const auto& [name, hidden] : run_.secrets)
-    values.push_back(hidden.value);
-  secrets::secret_masker masker{values};
-  std::vector<log_record> pieces;
-  masker.add({log_stream::out, {}, std::move(text)}, pieces);
-  masker.finish(pieces);
-  return std::move(pieces.front().bytes);
+  return secrets::masked(std::move(text), hidden_texts());
 }
 
 void attempt_machine::store_result(reporting& now) {

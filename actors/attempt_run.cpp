@@ -201,8 +201,8 @@ void attempt_machine::on(running& now, const reply<ask::stop>& was_running) {
 
 log_request attempt_machine::log_request_for(bool follow, bool tail, const log_lease& lease) const {
   log_request what{run_.key(), run_.made.id, run_.spec.tty, follow, tail, lease, {}, {}, false};
-  for (const auto& [name, hidden] : run_.secrets)
-    what.secrets.push_back(hidden);
+  for (auto& one : hidden_texts())
+    what.secrets.push_back({std::move(one), false});
   what.nonce = run_.made.nonce;
   what.says_begun = run_.made.says_begun;
   return what;

@@ -1,4 +1,5 @@
 #include "actors/engine_connection_state.hpp"
+#include "transport/registry_credentials.hpp"
 
 namespace davit::connection {
 
@@ -26,6 +27,11 @@ void leave_pulls(self_pointer self, engine_errc code, const char* text, Over ove
       call->second.control->cancel();
     pull = state.pulls.erase(pull); // whoever wants it next begins anew
   }
+}
+
+/// Not all who hear of a pull may see the credentials that it was tried with.
+std::string conceal(std::string words, const std::string& credentials) {
+  return secrets::masked(std::move(words), transport::registry_credentials::secret_parts(credentials));
 }
 
 void expire_pulls(self_pointer self) {
@@ -61,7 +67,7 @@ caf::result<void> pull_image(self_pointer self, const attempt_key& key, const st
   auto begun = std::chrono::steady_clock::now();
   spawn_call<void>(self,
                    transport::pull_with(state.client, state.context->settings.docker_config, credentials.value, image,
-                                        as_proof, progress, options),
+                                        as_proof, progress, conceal, options),
                    [=](result<void> value) {
                      auto& state = self->state;
                      state.calls.erase(id);

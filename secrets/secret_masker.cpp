@@ -165,6 +165,16 @@ std::vector<std::string> forms_of(const std::string& secret) {
   return {forms.begin(), forms.end()};
 }
 
+std::string masked(std::string text, const std::vector<std::string>& secrets) {
+  if (secrets.empty() || text.empty())
+    return text;
+  secret_masker masker{secrets};
+  std::vector<log_record> pieces;
+  masker.add({log_stream::out, {}, std::move(text)}, pieces);
+  masker.finish(pieces);
+  return std::move(pieces.front().bytes);
+}
+
 /// Nodes have few children: one is kept in the node, further ones in a map. The root has a table.
 struct secret_masker::automaton {
   struct node {

@@ -18,6 +18,9 @@ inline constexpr std::size_t least_secret = 4;
 /// it, in base64 (in each of the three phases, both alphabets), hexadecimal, and as URLs, JSON and shells escape it.
 std::vector<std::string> forms_of(const std::string& secret);
 
+/// The text without these secrets.
+std::string masked(std::string text, const std::vector<std::string>& secrets);
+
 /// Aho-Corasick over the records of one log. A record whose end may be the beginning of a secret is kept back until it
 /// is known. Base64 is found over the ends of lines as well, as `base64` wraps it.
 ///

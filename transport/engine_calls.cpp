@@ -1,14 +1,16 @@
 #include "transport/engine_calls.hpp"
 
 #include "encoding/archive.hpp"
+#include "encoding/base64.hpp"
 #include "transport/log_parser.hpp"
 #include "transport/registry_credentials.hpp"
 
 namespace davit::transport {
 
-awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
-                                  std::string own, std::string image, bool as_proof,
-                                  std::function<void(const pull_progress&)> progress, call_options options) {
+awaitable<result<void>>
+pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own,
+          std::string image, bool as_proof, std::function<void(const pull_progress&)> progress,
+          std::function<std::string(std::string, const std::string&)> conceal, call_options options) {
   auto config = own.empty() ? registry_credentials::load(docker_config)
                             : registry_credentials::parse_own(own, "the secret DOCKER_AUTH_CONFIG");
   if (!config)
@@ -16,10 +18,17 @@ awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::fi
   auto auth = co_await config->of_image(image, options.until);
   if (!auth)
     co_return auth.error();
+  result<void> outcome;
   if (as_proof && image.find('@') != std::string::npos)
-    if (auto given = co_await client->ask_registry(image, *auth, options); !given)
-      co_return given.error();
-  co_return co_await client->pull_image(image, std::move(*auth), std::move(progress), options);
+    outcome = co_await client->ask_registry(image, *auth, options);
+  if (outcome)
+    outcome = co_await client->pull_image(image, *auth, std::move(progress), options);
+  if (outcome)
+    co_return outcome;
+  auto why = outcome.error();
+  auto header = auth->header.substr(0, auth->header.find_last_not_of('=') + 1);
+  why.message = conceal(std::move(why.message), encoding::base64url_decode_bare(header).value_or(""));
+  co_return why;
 }
 
 namespace {

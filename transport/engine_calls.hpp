@@ -10,10 +10,12 @@
 namespace davit::transport {
 
 /// Pulls with these credentials (a docker config.json), or else those that the file has for the image's registry.
-/// `as_proof`: success is to prove that the registry gives the image to whoever has them.
-awaitable<result<void>> pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config,
-                                  std::string own, std::string image, bool as_proof,
-                                  std::function<void(const pull_progress&)> progress, call_options options);
+/// `as_proof`: success is to prove that the registry gives the image to whoever has them. `conceal` gets the words of a
+/// refusal, which may repeat the credentials, and those as JSON.
+awaitable<result<void>>
+pull_with(std::shared_ptr<engine_client> client, std::filesystem::path docker_config, std::string own,
+          std::string image, bool as_proof, std::function<void(const pull_progress&)> progress,
+          std::function<std::string(std::string, const std::string&)> conceal, call_options options);
 
 /// What the engine remembers of a container's events since a time.
 awaitable<result<std::vector<engine_event>>>

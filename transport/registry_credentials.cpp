@@ -95,6 +95,34 @@ result<registry_credentials> registry_credentials::parse_own(std::string_view te
   return parse(text, source);
 }
 
+std::vector<std::string> registry_credentials::secret_parts(std::string_view text) {
+  std::vector<std::string> parts;
+  auto add = [&](std::string one) {
+    if (!one.empty())
+      parts.push_back(std::move(one));
+  };
+  auto add_pair = [&](const std::string& user, const std::string& password) {
+    add(password);
+    if (!password.empty())
+      add(user + ':' + password);
+  };
+  auto add_all = [&](const file_entry& one) {
+    add(one.auth);
+    add(one.identitytoken);
+    add(one.registrytoken);
+    add_pair(one.username, one.password);
+    if (auto decoded = encoding::base64_decode(one.auth))
+      if (auto colon = decoded->find(':'); colon != std::string::npos)
+        add_pair(decoded->substr(0, colon), decoded->substr(colon + 1));
+  };
+  if (auto content = json::read<file_content>(text, json::unknown_fields::ignore))
+    for (const auto& [registry, one] : content->auths)
+      add_all(one);
+  if (auto one = json::read<file_entry>(text, json::unknown_fields::ignore))
+    add_all(*one);
+  return parts;
+}
+
 bool registry_credentials::names_helpers(std::string_view text) {
   auto content = json::read<file_content>(text, json::unknown_fields::ignore);
   return content && (!content->helpers.empty() || !content->store.empty());

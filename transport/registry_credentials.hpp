@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace davit::transport {
 
@@ -27,6 +28,10 @@ public:
 
   /// Whether the text names helpers or a store; false if it can't be read.
   static bool names_helpers(std::string_view text);
+
+  /// What nobody may see of a text that is a config.json, or of a decoded `X-Registry-Auth`: passwords, tokens, and
+  /// `user:password`, which goes over the wire in base64. Of a text that is neither: nothing.
+  static std::vector<std::string> secret_parts(std::string_view text);
 
   /// The file as it is now. An empty name is no file and no error.
   static result<registry_credentials> load(const std::filesystem::path& file);

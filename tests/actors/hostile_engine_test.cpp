@@ -1,6 +1,8 @@
 // An engine may be broken, or somebody else's: whatever it answers, davit says so, keeps its memory, and serves the
 // others.
 #include "cli/print.hpp"
+#include "encoding/base64.hpp"
+#include "fixture/captured_log.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
 
@@ -240,4 +242,57 @@ TEST_CASE("an engine that takes no standard input does not run what is to have i
   CHECK(ended.outcome == outcome::engine_lost);
   CHECK(ended.message.find("its standard input can't be attached to: ") != std::string::npos);
   CHECK_FALSE(started);
+}
+
+TEST_CASE("what an engine or a registry repeats of a task's secrets is masked wherever davit says it", "[secrets]") {
+  using encoding::base64_encode;
+  const std::string password = "hunter2secret", given = "joe:" + password, coded = base64_encode("ann:other-word"),
+                    identity = "identity-token-1", registry = "registry-token-2";
+  const auto config = R"({"auths":{"one.test":{"username":"joe","password":")" + password + R"("},"two.test":{"auth":")"
+                    + coded + R"("},"three.test":{"identitytoken":")" + identity
+                    + R"("},"four.test":{"registrytoken":")" + registry + R"("}}})";
+  // What a registry is sent goes through base64, once or twice.
+  const std::string words = "you sent Basic " + base64_encode(given) + " = " + given + ", ann:other-word, " + coded
+                          + ", " + encoding::base64url_encode(R"({"username":"joe","password":")" + password + R"("})")
+                          + ", " + identity + ", " + registry + ", TOKEN=swordfish-1";
+  auto path = std::string{"/images/create"};
+  auto answer = R"({"message":")" + words + R"("})";
+  auto status = 500;
+  SECTION("at the pull") {}
+  SECTION("when the container is made") {
+    path = "/containers/create";
+    status = 400;
+  }
+  SECTION("when it is started") {
+    path = "/start";
+    status = 400;
+  }
+  scripted_engine engine{"a", [=](const std::string& request, scripted_connection& connection) {
+                           if (request.find(path) != std::string::npos)
+                             return connection.answer(status, answer);
+                           if (request.find("/images/") != std::string::npos && path != "/images/create")
+                             return connection.answer(200, R"({"Id":"sha256:0","Config":{"Cmd":["true"]}})");
+                           return false;
+                         }};
+  test_agent agent{{engine.settings()}};
+  captured_log said;
+  auto spec = busybox("true");
+  spec.image = "one.test/x/y:1";
+  spec.pull = path == "/images/create" ? pull_policy::always : pull_policy::missing;
+  spec.secrets["DOCKER_AUTH_CONFIG"] = {config, false};
+  spec.secrets["TOKEN"] = {"swordfish-1", false};
+  spec.retry.attempts = 1;
+  auto ended = agent.run(spec);
+  CHECK(ended.outcome != outcome::succeeded);
+  CHECK(ended.message.find("you sent Basic ***") != std::string::npos);
+  CHECK(eventually([&] { return said.has("you sent Basic ***"); }, 10s));
+  auto task = "/v1/tasks/" + to_string(ended.id);
+  auto everything = agent.call("GET", task) + agent.call("GET", task + "/events") + agent.call("GET", "/v1/tasks");
+  for (const auto& hidden : {password, base64_encode(given).substr(0, 16), std::string{"other-word"},
+                             coded.substr(0, 12), identity, registry, std::string{"swordfish"}}) {
+    INFO(hidden);
+    CHECK(everything.find(hidden) == std::string::npos);
+    CHECK_FALSE(said.has(hidden));
+    CHECK(shell("grep -rlFa -e '" + hidden + "' " + agent.data() + " || true").empty());
+  }
 }

@@ -195,3 +195,18 @@ TEST_CASE("credential helpers are asked, and their trouble is told without what 
   CHECK(hanging.error().message.find("did not answer in time") != std::string::npos);
   CHECK(shell("pgrep -f '[d]ocker-credential-(hanging|endless)' || true").empty());
 }
+
+TEST_CASE("the secret parts of a config.json are all that a registry is sent, and nothing of what is not one",
+          "[secrets]") {
+  auto parts = [](const std::string& text) {
+    auto all = registry_credentials::secret_parts(text);
+    return std::set<std::string>{all.begin(), all.end()};
+  };
+  CHECK(parts(R"({"auths":{"a":{"username":"joe","password":"word"},"b":{"auth":")" + base64_encode("ann:two:x")
+              + R"("},"c":{"identitytoken":"i"},"d":{"registrytoken":"r"}},"credsStore":"s"})")
+        == std::set<std::string>{"word", "joe:word", base64_encode("ann:two:x"), "two:x", "ann:two:x", "i", "r"});
+  CHECK(parts(R"({"username":"joe","password":"word"})") == std::set<std::string>{"word", "joe:word"});
+  CHECK(parts(R"({"auths":{"a":{"auth":"no base64"}}})") == std::set<std::string>{"no base64"});
+  for (auto other : {"", "{no config", "[]", "7", R"({"auths":7})"})
+    CHECK(parts(other).empty());
+}
