@@ -1,5 +1,6 @@
 #include "actors/sink_outlet.hpp"
 
+#include "actors/console_outlet.hpp"
 #include "messages/regular_file.hpp"
 #include "store/private_files.hpp"
 #include "transport/io_runtime.hpp"
@@ -11,8 +12,8 @@
 #include <spdlog/sinks/rotating_file_sink.h>
 
 #include <cstdlib>
-#include <iostream>
 #include <string_view>
+#include <unistd.h>
 
 namespace davit {
 
@@ -28,38 +29,22 @@ delivery again(std::string why) {
 }
 
 /// Lines of JSON, written here and now.
-class line_outlet : public sink_outlet {
-public:
-  void send(std::shared_ptr<const log_names> names, records_ptr records, std::function<void(delivery)> done) override {
-    std::string lines;
-    for (const auto& one : *records)
-      lines += shipping::json_line(*names, one);
-    done(write(std::move(lines)));
-  }
-
-private:
-  virtual delivery write(std::string lines) = 0;
-};
-
-class console_outlet final : public line_outlet {
-  delivery write(std::string lines) override {
-    std::cout.write(lines.data(), static_cast<std::streamsize>(lines.size()));
-    if (std::cout.flush())
-      return {};
-    std::cout.clear();
-    return again("standard output can't be written");
-  }
-};
-
-class file_outlet final : public line_outlet {
+class file_outlet final : public sink_outlet {
 public:
   file_outlet(sink_settings settings, bool is_private) : settings_(std::move(settings)) {
     if (is_private)
       handlers_.before_open = store::make_private_file;
   }
 
+  void send(std::shared_ptr<const log_names> names, records_ptr records, std::function<void(delivery)> done) override {
+    std::string lines;
+    for (const auto& one : *records)
+      lines += shipping::json_line(*names, one);
+    done(write(lines));
+  }
+
 private:
-  delivery write(std::string lines) override {
+  delivery write(std::string_view rest) {
     try {
       if (!file_) {
         if (auto wrong = wrong_kind(settings_.path); !wrong.empty()) // to open a pipe would wait for its reader
@@ -69,7 +54,7 @@ private:
         file_->set_pattern("%v");
       }
       // One by one: the file is rotated between two of them.
-      for (std::string_view rest = lines; !rest.empty();) {
+      while (!rest.empty()) {
         auto end = rest.find('\n');
         file_->log(spdlog::details::log_msg{"", spdlog::level::info, {rest.data(), end}});
         rest.remove_prefix(end + 1);
@@ -112,8 +97,11 @@ private:
 transport::result<std::shared_ptr<sink_outlet>>
 make_sink_outlet(const agent_context& context, const sink_settings& settings) {
   using outlet_ptr = std::shared_ptr<sink_outlet>;
-  if (settings.type == sink_type::console)
-    return outlet_ptr{std::make_shared<console_outlet>()};
+  if (settings.type == sink_type::console) {
+    // One for the process: a sink that starts again completes the line that it had begun.
+    static const auto console = make_console_outlet(STDOUT_FILENO);
+    return console;
+  }
   if (settings.type == sink_type::file)
     return outlet_ptr{
       std::make_shared<file_outlet>(settings, store::lies_in(settings.path, context.settings.data_dir))};
