@@ -57,6 +57,7 @@ struct sink_state {
   std::optional<timestamp> unsearched; ///< What was begun since may not be known here: the last save before a restart.
   bool searching = false, measuring = false;
   bool dirty = true;
+  bool unkept = false; ///< The last try to write down how far the logs have come has failed.
   moment saved_at{};
   std::minstd_rand random{std::random_device{}()};
 
@@ -120,9 +121,14 @@ void sink_state::keep() {
   auto positions = logs.positions();
   positions.at = unsearched.value_or(std::chrono::system_clock::now());
   dirty = !save_positions(kept_file(), positions);
-  if (dirty)
+  if (dirty == unkept)
+    return;
+  unkept = dirty;
+  if (unkept)
     spdlog::warn("sink {}: {} can't be written: after a restart, more is sent twice", settings.name,
                  kept_file().string());
+  else
+    spdlog::info("sink {}: {} is written again", settings.name, kept_file().string());
 }
 
 void sink_state::remember() {

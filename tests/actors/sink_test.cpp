@@ -1,4 +1,5 @@
 // A sink alone: what it sends, in which order, how often, and what it drops.
+#include "fixture/captured_log.hpp"
 #include "sink_fixture.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
@@ -307,4 +308,19 @@ TEST_CASE_METHOD(
   all.failure = {};
   pass(2s);
   CHECK(sent(later) == numbered(1, 1));
+}
+
+TEST_CASE_METHOD(sink_fixture, "that positions can't be written is said once, and when they can be again") {
+  std::ofstream{folder / "sinks"} << "a file where the folder should be";
+  captured_log log;
+  start();
+  for (int i = 0; i < 20; ++i) {
+    tell(add_log(1));
+    pass(3s);
+  }
+  CHECK(log.count("s.json can't be written") == 1);
+  std::filesystem::remove(folder / "sinks");
+  pass(10s);
+  CHECK(log.count("s.json is written again") == 1);
+  CHECK(log.count("s.json can't be written") == 1);
 }
