@@ -3,6 +3,7 @@
 #include "cli/print.hpp"
 #include "cli/task_flags.hpp"
 #include "store/private_files.hpp"
+#include "transport/endpoint.hpp"
 
 #include <spdlog/spdlog.h>
 
@@ -113,6 +114,10 @@ embedded_agent::embedded_agent() {
 embedded_agent::~embedded_agent() = default;
 
 void await_engine(api_client& client, duration limit) {
+  // Of an engine that is silent nothing is known but that.
+  auto silent
+    = transport::engine_from_environment([](const char* name) -> const char* { return std::getenv(name); }).endpoint
+    + " has not answered within " + format_duration(limit);
   auto until = std::chrono::steady_clock::now() + limit;
   while (true) {
     auto text = client.call("GET", "/v1/engines");
@@ -121,7 +126,8 @@ void await_engine(api_client& client, duration limit) {
     for (auto one : list_at(parse(parser, text), "engines")) {
       if (text_at(one, "state") == "ready")
         return;
-      why += (why.empty() ? "" : "; ") + text_at(one, "message");
+      auto message = text_at(one, "message");
+      why += (why.empty() ? "" : "; ") + (message.empty() ? silent : message);
     }
     if (std::chrono::steady_clock::now() > until)
       throw command_failure{"no engine is ready: " + why + " (DOCKER_HOST names another)"};

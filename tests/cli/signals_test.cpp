@@ -1,4 +1,4 @@
-// What a signal does to commands that wait.
+// Commands that wait: what a signal does to them, and what they say of an engine that never answers.
 #include "fixture/process.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
@@ -18,17 +18,19 @@ namespace {
 
 /// An engine whose containers print a line, and run until they are let go.
 struct engine_that_waits {
+  std::string waits_at; ///< In requests; empty: everything waits.
   std::mutex mutex;
   std::condition_variable changed;
   bool over = false;
   scripted_engine engine{"waiting", [this](const std::string& request, scripted_connection&) {
-                           if (request.find("/wait") != std::string::npos) {
+                           if (request.find(waits_at) != std::string::npos) {
                              std::unique_lock lock{mutex};
                              changed.wait(lock, [this] { return over; });
                            }
                            return false;
                          }};
 
+  explicit engine_that_waits(std::string where = "/wait") : waits_at(std::move(where)) {}
   ~engine_that_waits() { let_go(); }
   void let_go() {
     std::lock_guard guard{mutex};
@@ -66,4 +68,16 @@ TEST_CASE("a command that only reads or waits is ended by a signal, at once", "[
   }
   CHECK(agent.http("GET", "/v1/tasks/" + id).body.find("\"cancel_requested\":false") != std::string::npos);
   waiting.let_go();
+}
+
+TEST_CASE("davit run says that an engine which takes connections does not answer", "[silent]") {
+  engine_that_waits silent{""};
+  scratch_folder home;
+  auto where = silent.engine.settings().endpoint;
+  auto result = run_process({DAVIT_BINARY, "run", "busybox", "--", "true"}, "",
+                            {"DOCKER_HOST=" + where, "XDG_STATE_HOME=" + home.path().string()});
+  silent.let_go();
+  CHECK(result.exit_code == 125);
+  CHECK(result.err
+        == "davit: no engine is ready: " + where + " has not answered within 5s (DOCKER_HOST names another)\n");
 }
