@@ -70,11 +70,16 @@ widest_profile(const std::vector<engine_settings>& engines, policy_profile other
 std::optional<duration> retry_delay(const retry_policy& retry, std::int32_t number, outcome last, double draw) {
   if (number >= retry.attempts || std::find(retry.on.begin(), retry.on.end(), last) == retry.on.end())
     return std::nullopt;
-  auto wait = retry.backoff.least.count();
+  const std::int64_t least = retry.backoff.least.count();
+  auto wait = least;
   for (std::int32_t i = 1; i < number && wait < retry.backoff.most.count(); ++i)
     wait *= 2;
   wait = std::min<std::int64_t>(wait, retry.backoff.most.count());
-  return duration{wait - static_cast<std::int64_t>(static_cast<double>(wait) / 2 * draw)};
+  // What was written holds: nobody waits less than the least. So the first wait has its jitter above itself.
+  auto longest = std::min<std::int64_t>(std::max(wait, least + least / 2), retry.backoff.most.count());
+  auto shortest = std::max(least, wait / 2);
+  return duration{
+    longest - static_cast<std::int64_t>(static_cast<double>(std::max<std::int64_t>(0, longest - shortest)) * draw)};
 }
 
 } // namespace davit

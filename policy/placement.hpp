@@ -31,7 +31,8 @@ policy_profile
 widest_profile(const std::vector<engine_settings>& engines, policy_profile otherwise, const task_spec& spec);
 
 /// When the task is tried again after `number` attempts of which the last ended so; no value: it is not.
-/// `draw` is a random number in [0, 1): the jitter takes up to half of the wait away.
+/// `draw` is a random number in [0, 1): the jitter takes up to half of the wait away, and never leaves the
+/// policy's range.
 std::optional<duration> retry_delay(const retry_policy& retry, std::int32_t number, outcome last, double draw);
 
 } // namespace davit

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <random>
 
 using namespace davit;
 using namespace std::chrono_literals;
@@ -196,13 +197,38 @@ TEST_CASE("a limit is written as a label and a number") {
 TEST_CASE("a task is tried again where its policy says so, after a growing wait") {
   retry_policy retry;
   retry.backoff = {1s, 5s};
-  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0) == 1s);
+  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0) == 1500ms);
+  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0.99) == 1005ms);
   CHECK(retry_delay(retry, 2, outcome::agent_lost, 0) == 2s);
-  CHECK(retry_delay(retry, 1, outcome::engine_lost, 0.99) >= 505ms);
   CHECK_FALSE(retry_delay(retry, 3, outcome::engine_lost, 0));
   CHECK_FALSE(retry_delay(retry, 1, outcome::failed, 0));
   retry.attempts = 10;
   CHECK(retry_delay(retry, 9, outcome::engine_lost, 0) == 5s);
+}
+
+TEST_CASE("a wait between attempts is within the range that was written, grows, and differs") {
+  std::minstd_rand random{7};
+  std::uniform_real_distribution<double> draw{0, 1};
+  for (int i = 0; i < 1000; ++i) {
+    retry_policy retry;
+    retry.attempts = 100;
+    retry.backoff.least = duration{static_cast<duration::rep>(random() % 30'000)};
+    retry.backoff.most = retry.backoff.least + duration{static_cast<duration::rep>(i % 3 == 0 ? 0 : random() % 90'000)};
+    duration before{0};
+    for (std::int32_t number = 1; number < 100; ++number) {
+      auto longest = retry_delay(retry, number, outcome::engine_lost, 0).value();
+      auto some = retry_delay(retry, number, outcome::engine_lost, draw(random)).value();
+      CAPTURE(retry.backoff.least, retry.backoff.most, number);
+      CHECK(some >= retry.backoff.least);
+      CHECK(some <= longest);
+      CHECK(longest <= retry.backoff.most);
+      CHECK(longest >= before);
+      before = longest;
+    }
+    CHECK((before == retry.backoff.most || retry.backoff.least == duration{0}));
+    if (retry.backoff.least >= 10ms && retry.backoff.most >= retry.backoff.least + 5ms)
+      CHECK(retry_delay(retry, 1, outcome::engine_lost, 0) > retry_delay(retry, 1, outcome::engine_lost, 0.999));
+  }
 }
 
 TEST_CASE("why a task waits is told for each engine") {
