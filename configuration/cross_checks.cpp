@@ -1,5 +1,6 @@
 #include "configuration/cross_checks.hpp"
 
+#include "configuration/file_collisions.hpp"
 #include "configuration/option_value.hpp"
 #include "configuration/text_formats.hpp"
 #include "messages/regular_file.hpp"
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <map>
 #include <set>
 
 namespace davit {
@@ -217,15 +217,10 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
     mistakes.add("davit.agent.docker-config", known.error().message);
   for (const auto& engine : agent.engines)
     check_engine(engine, mistakes);
-  std::map<std::string, std::string> paths; // of files, with the sinks that write them
   for (const auto& sink : agent.logs.sinks) {
     check_sink(sink, mistakes);
-    if (sink.type != sink_type::file || sink.path.empty())
-      continue;
-    check_written("davit.logs.sinks." + sink.name + ".path", sink.path, mistakes);
-    if (auto [there, is_new] = paths.emplace(sink.path, sink.name); !is_new)
-      mistakes.add("davit.logs.sinks." + sink.name + ".path",
-                   "the sink " + there->second + " writes this file; each sink needs a file of its own");
+    if (sink.type == sink_type::file && !sink.path.empty())
+      check_written("davit.logs.sinks." + sink.name + ".path", sink.path, mistakes);
   }
   check_policy(agent.policy, mistakes);
   check_label_limits(agent.placement.label_limits, mistakes);
@@ -234,6 +229,7 @@ void check_settings(const agent_settings& agent, mistake_list& mistakes) {
   for (const auto& issuer : agent.access.issuers)
     check_issuer(issuer, mistakes);
   check_fleet(agent, mistakes);
+  check_collisions(agent, mistakes);
 }
 
 } // namespace davit

@@ -24,6 +24,9 @@ public:
   /// Whether the option stands in the file, or on the command line.
   bool is_given(const std::string& name) const { return lines_.contains(name) || overridden_.contains(name); }
 
+  /// The configuration file; empty: there is none.
+  const std::string& file() const { return file_; }
+
   void given_on_the_command_line(const std::string& name) { overridden_[name] = true; }
 
 private:

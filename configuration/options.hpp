@@ -5,6 +5,7 @@
 #include "configuration/option_value.hpp"
 #include "configuration/text_formats.hpp"
 
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <string>
@@ -61,6 +62,7 @@ struct limits {
   std::string unset{};                 ///< What holds while it is not set, in words: `none`.
   std::string formerly{};              ///< A name that it had before; who writes it is told of the new one.
   bool text_alone = false;             ///< A list of one text may be written as the text.
+  bool is_file = false;                ///< The name of a file that davit reads or writes.
 };
 
 /// One option, of settings of type `Settings`.
@@ -84,6 +86,8 @@ struct option {
   std::function<std::string(Settings&, const caf::config_value&)> set;
   /// As written in a file; empty: not set.
   std::function<std::string(const Settings&)> get;
+  /// The file that it names; no function: it is not the name of a file.
+  std::function<std::filesystem::path(const Settings&)> file;
 };
 
 /// Below `davit`, in the order of the file.
@@ -181,6 +185,9 @@ option<Settings>::option(std::string name, Path path, std::string description,
     path(settings) = static_cast<value_type>(std::move(taken));
     return {};
   };
+  if constexpr (kind_of<value_type>() == value_kind::text && std::is_constructible_v<std::filesystem::path, value_type>)
+    if (limits.is_file)
+      file = [path](const Settings& settings) -> std::filesystem::path { return path(settings); };
   get = [path, limits](const Settings& settings) -> std::string {
     const auto& value = path(settings);
     if constexpr (std::is_same_v<typename Path::value, std::optional<value_type>>) {
