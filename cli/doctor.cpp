@@ -1,17 +1,15 @@
 #include "cli/doctor.hpp"
 
+#include "cli/containers_folder.hpp"
 #include "transport/engine_client.hpp"
 #include "transport/spawn.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <net/if.h>
-#include <unistd.h>
 
 namespace davit {
 
@@ -49,6 +47,7 @@ std::vector<finding> examine(const engine_settings& engine) {
   boost::asio::io_context context{1};
   auto client = std::make_shared<transport::engine_client>(context, *where);
   transport::result<engine_info> info;
+  transport::result<std::vector<container_summary>> containers;
   auto begun = std::chrono::system_clock::now();
   boost::asio::co_spawn(
     client->executor(),
@@ -56,6 +55,8 @@ std::vector<finding> examine(const engine_settings& engine) {
       transport::call_options options;
       options.until = transport::within(10s);
       info = co_await client->connect(options);
+      if (info && !engine.log_files.empty())
+        containers = co_await client->list_containers({}, options);
     },
     transport::rethrow_escaped);
   context.run();
@@ -89,15 +90,8 @@ std::vector<finding> examine(const engine_settings& engine) {
   else
     add("log-driver", "failed", "the engine has no log driver \"local\", which davit uses for its containers",
         "upgrade the engine: Docker has it since 18.09");
-  if (!engine.log_files.empty()) {
-    if (::access(engine.log_files.c_str(), R_OK | X_OK) == 0)
-      add("containers-folder", "ok", "logs are followed in " + engine.log_files);
-    else
-      add("containers-folder", "warning",
-          engine.log_files + " can't be read (" + std::strerror(errno)
-            + "): davit asks the engine for its logs instead",
-          "let the agent read the folder \"containers\" of the engine's data root, or take containers-folder away");
-  }
+  if (!engine.log_files.empty())
+    list.push_back(judge_containers_folder(engine, info->data_root, containers));
   add("cgroup", info->cgroup_version.empty() ? "warning" : "ok",
       "cgroup version " + (info->cgroup_version.empty() ? "not told" : info->cgroup_version));
   if (info->memory_limit && info->pids_limit)

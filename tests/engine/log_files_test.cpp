@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
 
 using namespace davit;
 using namespace davit::test;
@@ -188,7 +189,14 @@ TEST_CASE("the doctor says whether an engine's log files can be read", "[log-fil
     return std::string{"nothing"};
   };
   CHECK(verdict().starts_with("ok: "));
-  settings.log_files += "/nowhere";
+  engine.docker("create --network none busybox:test true");
+  CHECK(verdict() == "ok: logs are followed in " + settings.log_files);
+  scratch_folder empty;
+  auto own = std::exchange(settings.log_files, empty.path());
+  CHECK(verdict().starts_with("warning: " + settings.log_files + " does not have this engine's containers"));
+  settings.log_files = std::filesystem::path{own}.parent_path(); // the data root
+  CHECK(verdict().starts_with("warning: " + settings.log_files + " does not have this engine's containers"));
+  settings.log_files = own + "/nowhere";
   CHECK(verdict().starts_with("warning: "));
   CHECK(verdict().find("No such file") != std::string::npos);
   settings.log_files.clear();
