@@ -283,14 +283,9 @@ void attempt_machine::make_container() {
 void attempt_machine::on(creating& now, const reply<ask::create>& id) {
   act_on(act::crash{"container created"});
   run_.made.id = id.value;
+  run_.made.has_line = run_.spec.stdin_text.has_value();
   // Only the engine knows which image it has. The name may have been given to another, with another command, between
   // two questions.
-  run_.made.has_line = run_.spec.stdin_text.has_value();
-  if (run_.made.nonce.empty() && run_.right.kind != image_right::kind::one) {
-    announce();
-    return;
-  }
-  // The image's name may have been given to another, with another command, between two questions.
   now.at = creating::doing::check_image;
   act_on(ask::inspect{{}, run_.made.id});
 }
