@@ -366,27 +366,38 @@ void files(self_pointer self, exchange_ptr client, task_id id, const caller& who
           return respond(
             self, client,
             problem(409, "the task is " + to_string(found.state) + ": its files can be read only while it runs"));
-        const auto& last = found.attempts.back();
-        auto engine = self->state.addresses.engines.find(last.engine);
-        if (engine == self->state.addresses.engines.end())
-          return respond(self, client,
-                         problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent
-                                        + ", which this agent does not reach"));
         leave_turn(self, client); // the archives have a limit of their own
-        self->request(engine->second, caf::infinite, files_atom_v, last.container, path, most_files)
+        const auto& last = found.attempts.back();
+        auto send = [=, container = last.container](const engine_actor& engine) {
+          self->request(engine, caf::infinite, files_atom_v, container, path, most_files)
+            .then(
+              [=](std::string& tar) {
+                self->state.large.push_back(client);
+                respond(self, client, {200, "application/x-tar", std::move(tar), {}, place, archive_stalled});
+              },
+              [=](const caf::error& e) {
+                auto code = engine_code(e);
+                auto status = code == engine_errc::not_found ? 404
+                            : code == engine_errc::protocol  ? 413
+                            : is_connection_trouble(code)    ? 503
+                                                             : 502;
+                respond(self, client, problem(status, text_of(e)));
+              });
+        };
+        // The engine has the attempt's id; its name may have been changed since.
+        self->request(self->state.addresses.scheduler, 5s, engines_atom_v)
           .then(
-            [=](std::string& tar) {
-              self->state.large.push_back(client);
-              respond(self, client, {200, "application/x-tar", std::move(tar), {}, place, archive_stalled});
+            [=](const std::vector<engine_status>& engines) {
+              auto same = [&](const engine_status& one) { return one.info.id == last.engine_id; };
+              auto at = std::find_if(engines.begin(), engines.end(), same);
+              auto engine = self->state.addresses.engines.find(at == engines.end() ? last.engine : at->name);
+              if (engine == self->state.addresses.engines.end())
+                return respond(self, client,
+                               problem(409, "it runs on the engine " + last.engine + " of agent " + last.agent
+                                              + ", which this agent does not reach"));
+              send(engine->second);
             },
-            [=](const caf::error& e) {
-              auto code = engine_code(e);
-              auto status = code == engine_errc::not_found ? 404
-                          : code == engine_errc::protocol  ? 413
-                          : is_connection_trouble(code)    ? 503
-                                                           : 502;
-              respond(self, client, problem(status, text_of(e)));
-            });
+            refuse(self, client, "the scheduler"));
       },
       refuse(self, client));
 }
