@@ -30,21 +30,6 @@ std::vector<action> advance(attempt_run& run, const event& happened, const insta
   return actions;
 }
 
-attempt_status status_of(const attempt_run& run) {
-  attempt_status status;
-  status.key = run.key();
-  status.engine = run.engine.name;
-  status.phase = phase_names[run.now.index()];
-  status.waiting = run.waiting;
-  if (auto* pull = std::get_if<pulling>(&run.now)) {
-    status.layers = pull->how_far.layers;
-    status.layers_done = pull->how_far.layers_done;
-    status.bytes = pull->how_far.bytes;
-    status.bytes_total = pull->how_far.bytes_total;
-  }
-  return status;
-}
-
 void attempt_machine::hear(const event& happened) {
   std::visit([this](const auto& one) { heard(one); }, happened);
 }

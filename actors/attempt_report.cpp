@@ -14,6 +14,21 @@ constexpr duration removal_patience{10'000};
 
 } // namespace
 
+attempt_status status_of(const attempt_run& run) {
+  attempt_status status;
+  status.key = run.key();
+  status.engine = run.engine.name;
+  status.phase = phase_names[run.now.index()];
+  status.waiting = run.waiting;
+  if (auto* pull = std::get_if<pulling>(&run.now)) {
+    status.layers = pull->how_far.layers;
+    status.layers_done = pull->how_far.layers_done;
+    status.bytes = pull->how_far.bytes;
+    status.bytes_total = pull->how_far.bytes_total;
+  }
+  return status;
+}
+
 // -- reporting -------------------------------------------------------------------------------------------------------
 
 /// Ends the attempt without a container's exit to tell of.
