@@ -146,6 +146,7 @@ struct own_container {
   bool may_exist = false;             ///< It was asked for, or a sandbox was.
   std::optional<sandbox_report> told; ///< How the task ended, as the init says.
   bool hung = false;                  ///< It had not begun its task, and was killed.
+  bool start_told = false;            ///< The store has been asked to write down that it runs.
   bool has_line = false;              ///< To its standard input: whoever made it has attached before its start.
   bool feeding = false;               ///< Its standard input is being passed on.
   std::optional<verdict> half_fed;    ///< It may have read less than its standard input; whatever it ended with.
@@ -165,6 +166,7 @@ struct start_choices {
   std::string init_trouble; ///< Why there is to be no init, although there could.
   int init_failures = 0;
   std::string refused_before; ///< The engine's words, the last time that it could not make the container.
+  bool vanished = false;      ///< A container was gone before its start.
 };
 
 /// Whether the task's owner may use the image that the engine has.

@@ -478,7 +478,7 @@ bool attempt_machine::heard_of_lasting(const refusal& one) {
       return true;
     case asked::record_terms:
       say(act::level::warning,
-          "its timeout, or how far its standard input has come, was not recorded: " + one.why.text);
+          "its timeout, its start, or how far its standard input has come, was not recorded: " + one.why.text);
       return true;
     case asked::record_start: // the container is found by its name after a crash
       say(act::level::warning, "its start was not recorded: " + one.why.text);

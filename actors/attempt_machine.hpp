@@ -70,6 +70,7 @@ private:
   void on(running&, const reply<ask::open_log>&);
   void on(running&, const reply<ask::follow_log>&);
   void on(running&, const reply<ask::feed>&);
+  void on(running&, const reply<ask::record_terms>&);
   void on(running&, const reply<ask::record_stop>&);
   void on(running&, const reply<ask::stop>&);
   void on(running&, const reply<ask::first_line_now>&);
@@ -298,6 +299,7 @@ private:
   void ask_stop(running& now);
   std::string words_of_stop() const;
   attempt_result row_meanwhile() const;
+  void record_start();
   void kill_container(running& now);
   void look();
   void wait_for_end();

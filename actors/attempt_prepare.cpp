@@ -308,7 +308,11 @@ void attempt_machine::on(creating& now, const refusal& one) {
       create_refused(one.what, one.why);
       break;
     case creating::doing::check_image:
-      recover();
+      // Somebody may have removed it; an engine that says so each time would have it made for ever.
+      if (one.why.engine == engine_errc::not_found && std::exchange(run_.tried.vanished, true))
+        fail(outcome::engine_lost, "the engine does not know the container that it has made: " + one.why.text);
+      else
+        recover();
       break;
     case creating::doing::look_twice: {
       auto well = one.why.engine == engine_errc::not_found;

@@ -38,11 +38,12 @@ void attempt_machine::started(timestamp at, bool runs) {
   if (!run_.work.resumed && run_.key().number == 1)
     act_on(act::start_took{std::chrono::duration<double>(at - run_.work.task.created_at).count()});
   run_.made.feeding = run_.begun_here && runs && run_.spec.stdin_text && !run_.made.half_fed;
-  // Before it is called running: then it is known to be all that the policy has added.
-  if (auto what = row_meanwhile(); run_.begun_here && what.message != row().message)
-    act_on(ask::record_terms{{}, std::move(what)});
-  act_on(ask::record_start{{}, {run_.work.token, task_state::running, run_.made.id, run_.made.image_id, at}});
   auto& now = enter(running{});
+  // It is called running when that is on record: then what the row says of its terms is all that there is.
+  if (auto what = row_meanwhile(); (run_.begun_here || run_.made.half_fed) && what.message != row().message)
+    act_on(ask::record_terms{{}, std::move(what)});
+  else
+    record_start();
   if (run_.begun_here)
     act_on(act::attempt_began{run_.made.warm});
   if (run_.made.warm) {
@@ -74,6 +75,17 @@ void attempt_machine::feed() {
                      // ends what is being written
     input += input.empty() || input.back() == '\n' ? "\x04" : "\x04\x04";
   act_on(ask::feed{{}, run_.made.id, std::move(input)});
+}
+
+void attempt_machine::record_start() {
+  run_.made.start_told = true;
+  act_on(
+    ask::record_start{{}, {run_.work.token, task_state::running, run_.made.id, run_.made.image_id, run_.started_at}});
+}
+
+void attempt_machine::on(running&, const reply<ask::record_terms>&) {
+  if (!run_.made.start_told)
+    record_start();
 }
 
 void attempt_machine::on(running&, const reply<ask::feed>&) {
@@ -159,7 +171,7 @@ attempt_result attempt_machine::row_meanwhile() const {
   attempt_terms terms;
   if (run_.timeout != run_.work.task.spec.timeout)
     terms.timeout = run_.timeout;
-  terms.input = run_.made.feeding;
+  terms.input = run_.made.feeding || run_.made.half_fed;
   terms.stop = run_.wanted == ending::cancelled ? ending::none : run_.wanted;
   attempt_result what;
   what.token = run_.work.token;

@@ -18,16 +18,17 @@ attempt_run with_input(attempt_run run) {
   return run;
 }
 
-story that_is_fed() {
-  story it{with_input(fresh_attempt()), {}};
-  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id}).hears(reply<ask::start>{true});
-  return it;
-}
-
 container_status found(const story& it, const std::string& state, std::int64_t code = 0) {
   auto status = container_of(it.run, state, code);
   status.labels.erase("davit.init");
   return status;
+}
+
+story that_is_fed() {
+  story it{with_input(fresh_attempt()), {}};
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{found(it, "created")}).hears(reply<ask::start>{true});
+  return it;
 }
 
 /// The container ends by itself.
@@ -118,6 +119,7 @@ TEST_CASE("whoever takes an attempt up does not know how much of its input was p
 TEST_CASE("a container whose start's answer was lost is given its input once", "[attempt][input]") {
   story it{with_input(fresh_attempt()), {}};
   it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{found(it, "created")});
   it.hears(refusal{asked::start, {engine_errc::lost, {}, {}, "reset"}}).hears(timer_fired{timer::engine_retry});
   it.hears(reply<ask::inspect>{found(it, "running")});
   CHECK(it.asks<ask::feed>());
@@ -133,6 +135,7 @@ TEST_CASE("a container that somebody else has made is not started if it is to ha
   CHECK_FALSE(it.asks<ask::start>());
   REQUIRE(it.asks<ask::remove>());
   it.hears(reply<ask::remove>{}).hears(reply<ask::create>{container_id});
+  it.hears(reply<ask::inspect>{found(it, "created")});
   CHECK(it.asks<ask::start>());
 }
 

@@ -86,7 +86,8 @@ public:
     // Whatever the outcome, a container that ran is not left to run: it is removed, or the engine was away for too long
     // to ask.
     if (stays_away_ && world_.begun && world_.state == truth::container::running)
-      CHECK(result.outcome == outcome::engine_lost);
+      CHECK((result.outcome == outcome::engine_lost
+             || (result.outcome == outcome::agent_lost && (drained_ || work_.task.spec.stdin_text))));
     if (result.outcome != outcome::engine_lost && !gave_up_)
       CHECK(world_.state == truth::container::none);
   }

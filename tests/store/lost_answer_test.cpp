@@ -176,7 +176,7 @@ TEST_CASE("the database does what it was asked, and its answer is lost on the wa
   CHECK(robbed.sql("SELECT COUNT(*) FROM event") == "3\n");
 }
 
-TEST_CASE("a page of tasks costs the same number of statements, however many tasks it has", "[postgresql]") {
+TEST_CASE("a page of tasks costs a few statements for each hundred tasks", "[postgresql]") {
   robbed_store robbed;
   auto& store = *robbed.store;
   std::vector<task_id> ids;
@@ -207,6 +207,6 @@ TEST_CASE("a page of tasks costs the same number of statements, however many tas
     return robbed.thief.statements() - before;
   };
   auto few = statements_of(10);
-  CHECK(statements_of(1000) == few);
-  CHECK(few <= 4); // with the two that forget what was prepared
+  CHECK(few <= 6);                           // with the three that forget what was prepared
+  CHECK(statements_of(1000) <= few + 9 * 4); // for each hundred more: tasks and attempts
 }
