@@ -134,7 +134,7 @@ TEST_CASE("a file at the place of the API's socket is left as it is", "[ending]"
                  "--davit.api.listen=\"unix://" + (folder / "precious") + "\""}};
   auto ended = agent.wait(15s);
   CHECK(ended.exit_code == 1);
-  CHECK((ended.out + ended.err).find("no socket") != std::string::npos);
+  CHECK((ended.out + ended.err).find("there is a file of this name that is not a socket") != std::string::npos);
   std::ifstream file{folder / "precious"};
   CHECK(std::string{std::istreambuf_iterator<char>{file}, {}} == "precious");
 }
