@@ -18,6 +18,8 @@
 #include <cerrno>
 #include <cstring>
 #include <grp.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,6 +108,12 @@ public:
   }
 
   void close() noexcept override { beast::get_lowest_layer(stream_).close(); }
+
+  std::size_t untaken() noexcept override {
+    int bytes = 0;
+    auto fd = beast::get_lowest_layer(stream_).socket().native_handle();
+    return ::ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+  }
 
   bool idle_and_alive() noexcept override {
     char byte = 0;

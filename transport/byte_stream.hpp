@@ -27,6 +27,9 @@ public:
   /// Ends what is under way, with an error of kind `cancelled`.
   virtual void close() noexcept = 0;
 
+  /// Bytes written that the peer has not taken yet: a process on this machine, or another machine's system.
+  virtual std::size_t untaken() noexcept = 0;
+
   /// False if the peer has closed, or sent what nobody asked for: a connection that waited is not to be used again.
   virtual bool idle_and_alive() noexcept = 0;
 };

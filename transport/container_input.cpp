@@ -2,6 +2,11 @@
 
 #include "transport/spawn.hpp"
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include <array>
 
 namespace davit::transport {
@@ -11,8 +16,14 @@ namespace {
 struct writing {
   std::shared_ptr<byte_stream> line;
   std::string bytes;
-  bool whole = false; ///< The engine has been sent all, and its end.
+  bool whole = false;  ///< The engine has been sent all, and its end.
+  bool ended = false;  ///< The line has.
+  bool silent = false; ///< The engine has taken all, and does not end the line.
 };
+
+/// Some engines now and then don't end the line before the container ends. Who has taken all has passed it on by then,
+/// unless the container hardly reads.
+constexpr std::chrono::seconds most_silence{30};
 
 /// Ends at the latest when the line is closed.
 void write_all(const std::shared_ptr<engine_client>& client, std::shared_ptr<writing> what) {
@@ -23,6 +34,19 @@ void write_all(const std::shared_ptr<engine_client>& client, std::shared_ptr<wri
       co_return; // whoever reads hears of it too
     co_await what->line->shutdown_write();
     what->whole = true;
+    boost::asio::steady_timer look{co_await boost::asio::this_coro::executor};
+    for (auto since = std::chrono::steady_clock::now(); !what->ended;) {
+      look.expires_after(std::chrono::seconds{1});
+      co_await look.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+      auto now = std::chrono::steady_clock::now();
+      if (!what->ended && what->line->untaken() != 0)
+        since = now;
+      if (!what->ended && now - since >= most_silence) {
+        what->silent = true;
+        what->line->close();
+        co_return;
+      }
+    }
   });
 }
 
@@ -45,8 +69,9 @@ awaitable<result<void>> pass_on(std::shared_ptr<engine_client> client, std::shar
   auto what = std::make_shared<writing>(writing{line, std::move(bytes)});
   write_all(client, what);
   auto ended = co_await read_to_end(*line, no_deadline);
+  what->ended = true;
   line->close();
-  if (!ended)
+  if (!ended && !what->silent)
     co_return ended.error();
   if (!what->whole)
     co_return error{engine_errc::lost, 0, "the connection ended before all was passed on"};

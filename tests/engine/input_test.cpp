@@ -116,15 +116,17 @@ TEST_CASE("a task whose agent ends while it passes its input on is run again, un
   settings.sandboxes = 2;
   test_daemon agent{{settings}, {"--davit.agent.drain-timeout=100ms", "--davit.agent.drain-action=leave"}};
   agent.start();
-  auto spec = with_input("sleep 2; wc -c", start);
+  auto spec = with_input("test $DAVIT_ATTEMPT != 1 || sleep 1000; wc -c", start); // the first time it reads nothing
   spec.at_most_once = start == start_mode::cold;
   auto id = agent.submit(spec);
   await_feeding(agent, id);
   // One that has had all does not lose it.
   auto other = agent.submit(with_input("wc -c; until test -e /tmp/go; do sleep 0.1; done", start, 10));
   agent.await_state(other, task_state::running);
-  REQUIRE(
-    eventually([&] { return agent.logs(other).out == "10\n" && agent.find(other).attempts.back().message.empty(); }));
+  auto has_all
+    = eventually([&] { return agent.logs(other).out == "10\n" && agent.find(other).attempts.back().message.empty(); });
+  CAPTURE(agent.logs(other).out, agent.find(other).attempts.back().message);
+  REQUIRE(has_all);
   if (killed) {
     agent.kill();
   } else {
@@ -142,7 +144,7 @@ TEST_CASE("a task whose agent ends while it passes its input on is run again, un
     CHECK(ended.outcome == outcome::succeeded);
     CHECK(agent.logs(id).out == whole);
   }
-  engine.docker("ps -q | xargs -n1 -I{} docker -H unix://" + engine.socket() + " exec {} touch /tmp/go");
+  engine.docker("exec davit-" + to_string(other) + "-1 touch /tmp/go");
   auto well = agent.wait(other);
   INFO(well.message);
   CHECK(well.outcome == outcome::succeeded);
