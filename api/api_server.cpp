@@ -207,7 +207,10 @@ void serve(self_pointer self, const exchange_ptr& client, const caller& who) {
   // However its request ends, it leaves.
   client->hold({client.get(), [actor = weak(self), self, gone = std::weak_ptr{client}](const void*) {
                   if (auto request = gone.lock())
-                    resume(actor, [self, request] { leave_turn(self, request); });
+                    resume(actor, [self, request] {
+                      if (self->state.turns.leave(request)) // nothing was done, and nobody is to be answered
+                        self->state.audited.erase(request.get());
+                    });
                 }});
   self->state.turns.enter(who.owner, client, steady::now(), [=] { route(self, client, who); });
 }

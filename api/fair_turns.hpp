@@ -30,21 +30,23 @@ public:
     go_on(owner);
   }
 
-  /// Has been answered, or has gone. Again, or of one that never came: nothing happens.
-  void leave(const Key& request) {
+  /// Has been answered, or has gone. Again, or of one that never came: nothing happens. True: its work was never begun.
+  bool leave(const Key& request) {
     auto found = owner_of_.find(request);
     if (found == owner_of_.end())
-      return;
+      return false;
     auto owner = std::move(found->second);
     owner_of_.erase(found);
     auto& mine = owners_[owner];
     auto waits
       = std::find_if(mine.waiting.begin(), mine.waiting.end(), [&](const auto& one) { return one.request == request; });
-    if (waits != mine.waiting.end())
+    auto waited = waits != mine.waiting.end();
+    if (waited)
       mine.waiting.erase(waits);
     else
       --mine.begun;
     go_on(owner);
+    return waited;
   }
 
   /// Forgets those that have waited since before `since`, and says which they are.

@@ -93,9 +93,9 @@ public:
     return "GREATEST(" + one + ", " + other + ")";
   }
 
-  /// A partitioned table has no unique ids but within each partition.
   std::string spec_bytes() const override { return "CAST(OCTET_LENGTH(spec) + OCTET_LENGTH(secrets) AS BIGINT)"; }
 
+  /// A partitioned table has no unique ids but within each partition.
   std::string new_row(const std::string& table, const std::string& values) const override {
     return " SELECT " + values + ", made.id FROM (SELECT CAST(:id AS TEXT) AS id) made WHERE NOT EXISTS (SELECT 1 FROM "
          + table + " WHERE " + table + ".id = made.id)";

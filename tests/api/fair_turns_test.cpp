@@ -29,7 +29,7 @@ TEST_CASE("turns go to each owner's requests in their order, as many at once as 
   std::function<void(int)> leave = [&](int request) {
     std::erase_if(all[owner_of[request]], [&](const auto& one) { return one.first == request; });
     over.insert(request);
-    turns.leave(request);
+    REQUIRE(turns.leave(request) == !begun.contains(request));
   };
   auto check = [&] {
     for (const auto& [owner, list] : all) {
@@ -59,7 +59,7 @@ TEST_CASE("turns go to each owner's requests in their order, as many at once as 
       auto request = 1 + below(next);
       if (!over.contains(request))
         leave(request);
-      turns.leave(request); // a second time, nothing happens
+      REQUIRE_FALSE(turns.leave(request)); // a second time, nothing happens
     } else {
       for (auto request : turns.give_up(at(now - 40))) {
         REQUIRE_FALSE(begun.contains(request));
