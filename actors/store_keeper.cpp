@@ -351,6 +351,8 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
       return to_caf(store.limits_reached(queued, context->settings.placement));
     },
     [=, &store](beat_atom, const agent_status& agent, duration lease) {
+      // Before all that is only asked for: an agent whose heartbeat comes too late gives up its tasks.
+      self->send<caf::message_priority::high>(self, commit_atom_v);
       return write<bool>(self, [=, &store] { return store.heartbeat(agent, lease); });
     },
     [=, &store](retire_atom, const std::string& agent, uuid incarnation) {

@@ -36,6 +36,7 @@ namespace {
 /// How a test wants its store to behave. Shared between the test and the keeper's thread.
 struct plan {
   std::atomic<int> batches{0}, rows{0};        ///< That were run: batches, and writes in them.
+  std::atomic<int> lists{0};
   std::atomic<int> die_after_commit{-1};       ///< In the batch of this number.
   std::atomic<int> fail_from{-1}, fail_to{-1}; ///< Batches that fail.
   std::atomic<bool> away = false;              ///< And how.
@@ -71,6 +72,11 @@ public:
     if (plan_->asked_gate.valid())
       plan_->asked_gate.wait();
     return passing_store::last_event();
+  }
+
+  store::result<task_page> list(const task_query& query) override {
+    ++plan_->lists;
+    return passing_store::list(query);
   }
 
   store::result<task_receipt> accept(const store::new_task& task) override {
@@ -361,6 +367,30 @@ TEST_CASE_METHOD(fixture,
   CHECK(server.sql(name, "SELECT COUNT(*) FROM event") == "3\n");
   send_accept(keeper, "later");
   CHECK(answers(1).front());
+}
+
+TEST_CASE_METHOD(fixture, "a heartbeat is committed before what was asked for earlier") {
+  auto keeper = spawn();
+  REQUIRE(ask<task_counts>(keeper, count_atom_v)); // it has opened the store
+  std::promise<void> open;
+  how->asked_gate = open.get_future().share();
+  caf::anon_send(keeper, ping_atom_v);
+  constexpr int lists = 200;
+  for (int i = 0; i < lists; ++i)
+    self->send(keeper, list_atom_v, task_query{});
+  agent_status me;
+  me.name = "a";
+  me.incarnation = uuid::make_v4();
+  auto before = -1;
+  auto beat = self->request<caf::message_priority::high>(keeper, 60s, beat_atom_v, me, duration{60s});
+  open.set_value();
+  beat.receive(
+    [&](bool good) {
+      before = how->lists;
+      CHECK(good);
+    },
+    [](const caf::error& e) { FAIL(text_of(e)); });
+  CHECK(before < lists / 2);
 }
 
 TEST_CASE_METHOD(fixture, "a keeper that ends while an acceptance is in doubt has not said that it was refused",
