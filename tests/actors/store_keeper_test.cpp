@@ -35,7 +35,7 @@ namespace {
 
 /// How a test wants its store to behave. Shared between the test and the keeper's thread.
 struct plan {
-  std::atomic<int> batches{0}, rows{0};        ///< That were run: batches, and writes in them.
+  std::atomic<int> batches{0}, rows{0}; ///< That were run: batches, and writes in them.
   std::atomic<int> lists{0};
   std::atomic<int> die_after_commit{-1};       ///< In the batch of this number.
   std::atomic<int> fail_from{-1}, fail_to{-1}; ///< Batches that fail.
