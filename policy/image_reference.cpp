@@ -76,6 +76,9 @@ std::optional<image_reference> read_image(std::string_view text) {
   }
   if (!tagged && found.digest.empty())
     found.tag = "latest";
+  // What it stands for is a reference too.
+  if (found.exact().size() > longest_reference)
+    return std::nullopt;
   return found;
 }
 

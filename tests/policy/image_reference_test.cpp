@@ -124,6 +124,17 @@ TEST_CASE("an image name stands for its exact name") {
   CHECK_FALSE(whole_image_id("alpine"));
 }
 
+TEST_CASE("an image name is too long if what it stands for is") {
+  auto path = std::string(250, 'b'), host = std::string(254, 't') + ".x";
+  auto longest = host + '/' + path;                           // 507 bytes
+  CHECK(normalise_image(longest + ":12345") == std::nullopt); // 513
+  CHECK(normalise_image(longest + ":1234") == longest + ":1234");
+  CHECK_FALSE(normalise_image(longest)); // with ":latest" it has 514
+  auto shorter = longest.substr(2);
+  CHECK(normalise_image(shorter) == shorter + ":latest");
+  CHECK(repository_of(shorter + ":latest") == shorter);
+}
+
 TEST_CASE("what davit asks engines for is what distribution's reference grammar says, and never an id") {
   auto seed = std::random_device{}();
   CAPTURE(seed);
@@ -133,7 +144,7 @@ TEST_CASE("what davit asks engines for is what distribution's reference grammar 
     auto text = random_text(random);
     auto exact = normalise_image(text);
     auto expected = text.empty() ? std::nullopt : oracle(text);
-    if (text.size() > 512)
+    if (text.size() > 512 || (expected && expected->size() > 512))
       expected.reset();
     if (exact != expected) {
       CAPTURE(text);
