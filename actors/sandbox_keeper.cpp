@@ -19,7 +19,7 @@ void engine_changed(self_pointer self, const engine_status& now) {
   if (another) {
     // Whoever started again has ended them, or at least our lines to them.
     empty_all(self);
-    state.volume.clear();
+    doubt_volume(state);
   }
   if (now.state == engine_state::ready && (!was_ready || another)) {
     clean(self);
@@ -52,7 +52,7 @@ sandbox_keeper(self_pointer self, context_ptr context, engine_settings settings,
       return promise;
     },
     [=](const engine_status& now) { engine_changed(self, now); },
-    [=](ended_atom) { self->state.volume.clear(); },
+    [=](ended_atom) { doubt_volume(self->state); },
     [=](count_atom) { return ready_count(self->state); },
     [=](drain_atom) -> caf::result<void> {
       auto& state = self->state;
@@ -171,7 +171,7 @@ void clean(self_pointer self) {
           // Another agent's may be in use; when it has gone, they end by themselves.
           auto agent = one.labels.find("davit.agent");
           auto own = agent != one.labels.end() && agent->second == state.context->settings.name
-                  && (waits || !state.installing);
+                  && (waits || !is_filling(state.volume));
           if (own || one.state == "exited" || one.state == "dead")
             remove(self, one.name);
         }

@@ -35,7 +35,7 @@ void made(self_pointer self, const std::string& kind_name, ready_sandbox one) {
 
 void not_made(self_pointer self, const std::string& kind_name, const caf::error& why) {
   auto& state = self->state;
-  state.volume.clear(); // it may have been pruned
+  doubt_volume(state); // it may have been pruned
   if (auto found = state.kinds.find(kind_name); found != state.kinds.end()) {
     auto& kind = found->second;
     kind.backoff = std::clamp<duration>(kind.backoff * 2, 1000ms, 60'000ms);
@@ -117,30 +117,39 @@ void make(self_pointer self, const std::string& kind_name) {
 
 } // namespace
 
-void install_init(self_pointer self, const std::string& image, std::function<void(const caf::error&)> then) {
-  auto& state = self->state;
-  auto volume = init::volume_name();
-  if (state.volume == volume) {
-    then({});
-    return;
-  }
-  state.until_installed.push_back(std::move(then));
-  if (std::exchange(state.installing, true))
-    return;
+namespace {
+
+void fill_volume(self_pointer self, const std::string& image) {
   auto over = [self](const caf::error& e) {
-    self->state.installing = false;
+    self->state.volume = e ? init_volume::unknown : init_volume::filled;
     if (e) // what it was carried by may be there still
       self->run_delayed(1s, [self] { clean_if_ready(self); });
     for (auto& one : std::exchange(self->state.until_installed, {}))
       one(e);
   };
-  self->request(engine_of(self), caf::infinite, init_atom_v, volume, image)
+  self->state.volume = init_volume::filling;
+  self->request(engine_of(self), caf::infinite, init_atom_v, init::volume_name(), image)
     .then(
-      [self, volume, over] {
-        self->state.volume = volume;
-        over({});
+      [=] {
+        if (self->state.volume == init_volume::doubted)
+          fill_volume(self, image);
+        else
+          over({});
       },
       over);
+}
+
+} // namespace
+
+void install_init(self_pointer self, const std::string& image, std::function<void(const caf::error&)> then) {
+  auto& state = self->state;
+  if (state.volume == init_volume::filled) {
+    then({});
+    return;
+  }
+  state.until_installed.push_back(std::move(then));
+  if (!is_filling(state.volume))
+    fill_volume(self, image);
 }
 
 void fill(self_pointer self) {

@@ -62,6 +62,14 @@ struct sandbox_kind_state {
   std::optional<image_info> image;
 };
 
+/// What is known of the volume that the init is in.
+enum class init_volume : std::uint8_t {
+  unknown,
+  filling, ///< The init is being put there: nobody else may write to it meanwhile, nor start from it.
+  doubted, ///< So it is, but the volume may have become another one since that began.
+  filled,
+};
+
 struct sandbox_keeper_state {
   static inline const char* name = "sandbox_keeper";
   context_ptr context;
@@ -72,12 +80,20 @@ struct sandbox_keeper_state {
   std::set<std::string> making; ///< By their names.
   std::set<std::string> giving; ///< By their names: chosen for a task, whose name they do not have yet.
   std::uint32_t removing = 0;
-  std::string volume;      ///< That has the init by now; empty: none is known to.
-  bool installing = false; ///< The init is being put there: nobody else may write to it meanwhile, nor start from it.
+  init_volume volume = init_volume::unknown;
   std::vector<std::function<void(const caf::error&)>> until_installed; ///< Who wants to; no error: it is there.
   bool draining = false, ticking = false;
   std::vector<caf::typed_response_promise<void>> drained;
 };
+
+inline bool is_filling(init_volume volume) {
+  return volume == init_volume::filling || volume == init_volume::doubted;
+}
+
+/// The volume may have become another one: what is in it is compared before it is used again.
+inline void doubt_volume(sandbox_keeper_state& state) {
+  state.volume = is_filling(state.volume) ? init_volume::doubted : init_volume::unknown;
+}
 
 using self_pointer = sandbox_actor::stateful_pointer<sandbox_keeper_state>;
 

@@ -17,6 +17,9 @@ struct engine_script {
   std::vector<std::string> made, removed; ///< By their names; removed: as it was asked.
   std::vector<caf::typed_response_promise<std::vector<container_summary>>> lists;
   std::vector<caf::typed_response_promise<void>> renames;
+  int fillings = 0;            ///< Of the init's volume.
+  bool holds_fillings = false; ///< Each is answered by the test.
+  caf::typed_response_promise<void> filling;
 };
 
 caf::behavior dummy_engine(caf::event_based_actor* self, engine_script* script) {
@@ -26,7 +29,13 @@ caf::behavior dummy_engine(caf::event_based_actor* self, engine_script* script) 
       image.id = "image";
       return image;
     },
-    [](init_atom, const std::string&, const std::string&) {},
+    [=](init_atom, const std::string&, const std::string&) -> caf::result<void> {
+      ++script->fillings;
+      if (!script->holds_fillings)
+        return {};
+      script->filling = self->make_response_promise<void>();
+      return script->filling;
+    },
     [=](init_atom, const container_plan& plan, const std::string&) {
       script->made.push_back(plan.name);
       return "id of " + plan.name;
@@ -96,6 +105,62 @@ TEST_CASE_METHOD(actor_fixture, "a sandbox that is being given to a task is not 
   run_all();
   REQUIRE(given);
   CHECK(given->container == "id of " + engine.made[0]);
+  for (const auto& one : {caf::actor_cast<caf::actor>(keeper), dummy})
+    caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
+  run_all();
+}
+
+TEST_CASE_METHOD(actor_fixture, "a volume that somebody makes anew while the init is put there is filled once more") {
+  engine_script engine;
+  engine.holds_fillings = true;
+  engine_settings settings;
+  settings.name = "e";
+  settings.sandboxes = 0;
+  auto dummy = system.spawn(dummy_engine, &engine);
+  auto keeper
+    = spawn_sandbox_keeper(system, context_with(), settings, sandbox_handles{caf::actor_cast<engine_actor>(dummy)});
+  int there = 0, asked = 0;
+  auto ask = [&] {
+    ++asked;
+    system.spawn([&](caf::event_based_actor* self) {
+      self->request(keeper, caf::infinite, init_atom_v, std::string{"alpine"}).then([&] { ++there; });
+    });
+    run_all();
+  };
+  auto filled = [&] {
+    caf::anon_send(dummy, continuation{[&] { engine.filling.deliver(); }});
+    run_all();
+  };
+  auto made_anew = [&] {
+    caf::anon_send(keeper, ended_atom_v);
+    run_all();
+  };
+  SECTION("while nobody looks") {
+    ask();
+    filled();
+    CHECK(there == 1);
+    ask();
+    CHECK(there == 2);
+    CHECK(engine.fillings == 1);
+    made_anew();
+    ask();
+    CHECK(engine.fillings == 2);
+    filled();
+  }
+  SECTION("while it is filled") {
+    ask();
+    for (int i = 0; i < 3; ++i) {
+      made_anew();
+      made_anew();
+      ask();
+      filled();
+      CHECK(engine.fillings == i + 2);
+      CHECK(there == 0);
+    }
+    filled();
+    CHECK(engine.fillings == 4);
+  }
+  CHECK(there == asked);
   for (const auto& one : {caf::actor_cast<caf::actor>(keeper), dummy})
     caf::anon_send_exit(one, caf::exit_reason::user_shutdown);
   run_all();

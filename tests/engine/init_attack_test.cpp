@@ -196,13 +196,21 @@ TEST_CASE("what somebody else has put into the init's volume is never run", "[se
     CHECK(ended.exit_code == 7);
     CHECK(agent.logs(ended.id).out == "own\n");
   }
-  // While davit runs: its containers are gone, and somebody makes the volume anew.
-  engine.docker("ps -aq | xargs -r docker -H unix://" + engine.socket() + " rm -f || true");
+  // While davit runs: its containers are gone, and somebody makes the volume anew. It has its content from its first
+  // moment, from the image: whoever writes to the volume after davit has looked is not what this is about.
+  auto host = "docker -H unix://" + engine.socket() + " ";
+  {
+    scratch_folder folder;
+    shell("mkdir " + folder / "v" + " && printf '#!/bin/sh\\necho taken over\\n' > " + folder / "v/init"
+          + " && chmod 755 " + folder / "v/init" + " && tar -C " + folder.path().string() + " -c . | " + host
+          + "import - stranger:test");
+  }
   REQUIRE(eventually([&] {
-    engine.docker("volume rm " + volume + " || true");
-    return engine.docker("volume ls -q").find(volume) == std::string::npos;
+    engine.docker("ps -aq | xargs -r " + host + "rm -f >/dev/null; " + host + "volume rm " + volume + " && " + host
+                  + "create --name stranger -v " + volume + ":/v stranger:test true || true");
+    auto look = engine.docker("run --rm --network none -v " + volume + ":/v:ro busybox:test cat /v/init || true");
+    return look.find("taken over") != std::string::npos;
   }));
-  run("printf \"#!/bin/sh\\necho taken over\\n\" > /v/init; chmod 755 /v/init");
   auto spec = busybox("echo own; exit 7");
   spec.start = start_mode::cold;
   auto ended = agent.run(spec);
