@@ -265,10 +265,6 @@ void attempt_machine::attach(const container_status& found) {
   if (found.ended() && terms.stop != ending::none)
     run_.stopped_by_davit = true;
   look_at_input(terms);
-  if (run_.made.half_fed && !found.ended() && run_.wanted == ending::none) {
-    fail(run_.made.half_fed->outcome, run_.made.half_fed->message);
-    return;
-  }
   if (!run_.epoch_at_start && run_.engine.same_since)
     run_.made.epoch_at_attach = run_.engine.epoch;
   act_on(act::attempt_resumed{});

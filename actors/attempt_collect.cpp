@@ -191,7 +191,8 @@ void attempt_machine::corroborate(collecting& now) {
   }
   if (!same_process(now.ended)) {
     now.at = collecting::doing::history;
-  } else if (run_.wanted == ending::none && !now.ended.oom_killed && of_a_stop(now.ended.exit_code)) {
+  } else if (run_.wanted == ending::none && !run_.made.half_fed && !now.ended.oom_killed
+             && of_a_stop(now.ended.exit_code)) {
     now.at = collecting::doing::suspecting;
   } else {
     close_log(now);

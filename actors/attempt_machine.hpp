@@ -209,6 +209,7 @@ private:
 
   // Its standard input can't be passed on; `half_fed` says so, unless the container had ended.
   void feed_ended(running&);
+  void end_half_fed(running& now);
   void feed_ended(collecting&);
   template <class Step>
   void feed_ended(Step&) {}

@@ -60,6 +60,8 @@ void attempt_machine::started(timestamp at, bool runs) {
     wake(timer::timeout, std::chrono::duration_cast<duration>(at + *run_.timeout - when_.at));
   if (run_.wanted != ending::none && runs)
     stop_container(now);
+  else if (run_.made.half_fed && runs)
+    end_half_fed(now);
   wait_for_end();
 }
 
@@ -99,9 +101,16 @@ void attempt_machine::doubt_input(outcome how, std::string message) {
   what.message = std::move(message);
 }
 
-void attempt_machine::feed_ended(running&) {
+void attempt_machine::feed_ended(running& now) {
   if (run_.made.half_fed && run_.wanted == ending::none)
-    fail(run_.made.half_fed->outcome, run_.made.half_fed->message);
+    end_half_fed(now);
+}
+
+/// Nothing that it does counts any more. Its end comes as that of any other container.
+void attempt_machine::end_half_fed(running& now) {
+  now.kill_asked = true;
+  run_.evidence.kills.push_back(format_timestamp(when_.at) + " SIGKILL: its standard input was cut short");
+  act_on(ask::kill_now{{}, run_.made.id});
 }
 
 // -- the end ---------------------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ story that_is_fed() {
 }
 
 /// The container ends by itself.
-story& ends(story& it) {
-  it.hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{found(it, "exited")});
+story& ends(story& it, std::int64_t code = 0) {
+  it.hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{found(it, "exited", code)});
   return it.hears(reply<ask::open_log>{}).hears(reply<ask::read_log>{});
 }
 
@@ -56,11 +56,23 @@ TEST_CASE("that standard input is under way is on record until the engine has it
   CHECK(it.result().outcome == outcome::succeeded);
 }
 
-TEST_CASE("a container that can't have all of its input is not waited for", "[attempt][input]") {
+TEST_CASE("a container that can't have all of its input is killed before anything is told of it", "[attempt][input]") {
   auto it = that_is_fed();
-  it.hears(lost_feed()).hears(reply<ask::close_log>{});
+  it.hears(lost_feed());
+  CHECK(it.asks<ask::kill_now>());
+  CHECK_FALSE(it.asks<ask::close_log>());
+  SECTION("as it is asked") {}
+  SECTION("as it is asked again") {
+    it.hears(refusal{asked::kill_now, {engine_errc::refused, {}, {}, "busy"}});
+    CHECK_FALSE(it.asks<ask::kill_now>());
+    it.hears(timer_fired{timer::kill});
+    CHECK(it.asks<ask::kill_now>());
+  }
+  it.hears(reply<ask::kill_now>{});
+  ends(it, 137).hears(reply<ask::close_log>{});
   CHECK(it.result().outcome == outcome::engine_lost);
   CHECK(it.result().message == "its standard input was not passed on to its end: reset");
+  CHECK(it.result().evidence.kills.size() == 1);
   CHECK(it.result().retry_at);
 }
 
@@ -107,8 +119,10 @@ TEST_CASE("whoever takes an attempt up does not know how much of its input was p
   if (known) {
     CHECK(std::holds_alternative<running>(it.run.now));
     CHECK_FALSE(it.asks<ask::feed>());
+    CHECK_FALSE(it.asks<ask::kill_now>());
   } else {
-    it.hears(reply<ask::close_log>{});
+    CHECK(it.asks<ask::kill_now>());
+    ends(it, 137).hears(reply<ask::close_log>{});
     CHECK(it.result().outcome == outcome::agent_lost);
   }
   next.hears(reply<ask::inspect>{found(next, "exited")});
