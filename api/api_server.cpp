@@ -387,7 +387,7 @@ std::optional<transport::error> listen(self_pointer self, const std::string& add
   if (!access.tls_certificate.empty())
     where->tls = transport::tls_settings{access.tls_client_ca, access.tls_certificate, access.tls_key};
   auto server = transport::http_server::listen(
-    state.context->io.context(), *where, {},
+    state.context->io, *where, {},
     [actor = weak(self), context = state.context, self](const exchange_ptr& client) {
       resume_or_refuse(actor, context, client, [=] { on_header(self, client); });
     },

@@ -5,7 +5,6 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 
 #include <csignal>
 #include <cstdio>
@@ -88,10 +87,8 @@ int main(int argc, char** argv) {
   std::string folder = "/tmp/davit-bench-XXXXXX";
   if (!::mkdtemp(folder.data()))
     fail("no folder");
-  asio::io_context context{1};
-  auto guard = asio::make_work_guard(context);
-  bench::stub_engine engine{context, folder + "/stub.sock"};
-  std::thread serving{[&] { context.run(); }};
+  transport::io_runtime io{1};
+  bench::stub_engine engine{io, folder + "/stub.sock"};
   std::ofstream{folder + "/davit.conf"}
     << "davit {\n  agent {\n    name = \"soak\"\n    data-dir = \"" << folder
     << "/data\"\n  }\n  api {\n    listen = \"unix://" << folder
@@ -144,9 +141,7 @@ int main(int argc, char** argv) {
               slope(half, [](const sample& s) { return s.database_mb; }), failed, engine.left());
   ::kill(pid, SIGTERM);
   ::waitpid(pid, nullptr, 0);
-  guard.reset();
-  context.stop();
-  serving.join();
+  io.stop();
   std::filesystem::remove_all(folder);
   return failed == 0 ? 0 : 1;
 }

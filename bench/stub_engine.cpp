@@ -7,8 +7,8 @@
 
 namespace davit::bench {
 
-stub_engine::stub_engine(boost::asio::io_context& context, const std::string& path) {
-  auto server = transport::http_server::listen(context, transport::endpoint{path, {}, 0, {}}, {},
+stub_engine::stub_engine(transport::io_runtime& io, const std::string& path) {
+  auto server = transport::http_server::listen(io, transport::endpoint{path, {}, 0, {}}, {},
                                                [this](transport::exchange_ptr client) { answer(std::move(client)); });
   if (!server) {
     std::cerr << server.error().message << '\n';

@@ -15,7 +15,7 @@ namespace davit::bench {
 class stub_engine {
 public:
   /// Listens on a unix socket at `path`.
-  stub_engine(boost::asio::io_context& context, const std::string& path);
+  stub_engine(transport::io_runtime& io, const std::string& path);
   ~stub_engine();
 
   std::uint64_t started() const { return started_; }

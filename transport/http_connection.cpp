@@ -108,13 +108,14 @@ public:
       stream_(plain_stream{std::move(socket)}, std::forward<Tls>(tls)...) {}
 
   /// False: the list lets nobody in.
-  bool enter(open_connections& list) {
-    place_ = list.enter(address_group(peer_), [weak = this->weak_from_this(), executor = stream_.get_executor()] {
+  bool enter(open_connections& list, std::function<void()> on_known) {
+    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor()] {
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->lowest().close();
       });
-    });
+    };
+    place_ = list.enter(address_group(peer_), std::move(close), std::move(on_known));
     return place_ != nullptr;
   }
 
@@ -353,9 +354,9 @@ private:
 } // namespace
 
 void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list,
-                      stream_socket socket, std::shared_ptr<asio::ssl::context> tls) {
+                      stream_socket socket, std::shared_ptr<asio::ssl::context> tls, std::function<void()> on_known) {
   auto serve = [&](auto made) {
-    if (made->enter(*list))
+    if (made->enter(*list, std::move(on_known)))
       made->run();
   };
   if (tls) {

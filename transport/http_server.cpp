@@ -3,6 +3,7 @@
 #include "transport/as_awaitable.hpp"
 #include "transport/awaitable.hpp"
 #include "transport/http_connection.hpp"
+#include "transport/guest_executor.hpp"
 #include "transport/open_connections.hpp"
 #include "transport/server_certificate.hpp"
 #include "transport/server_socket.hpp"
@@ -33,12 +34,17 @@ std::size_t most_connections(std::size_t wanted) {
   return std::clamp<std::size_t>(wanted, 1, std::max<std::size_t>(files.rlim_cur / 2, 1));
 }
 
+/// Who comes in is a guest; so is, for ever, what lets them in.
+asio::strand<guest_executor> strand_for(io_runtime& io, std::shared_ptr<const guest> who) {
+  return asio::make_strand(guest_executor{io.context(), io.door(), std::move(who)});
+}
+
 class listening_server final : public http_server, public std::enable_shared_from_this<listening_server> {
 public:
-  listening_server(asio::io_context& context, endpoint where, stream_acceptor acceptor,
+  listening_server(io_runtime& io, endpoint where, stream_acceptor acceptor,
                    std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate,
                    std::shared_ptr<open_connections> open)
-    : context_(context), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
+    : io_(io), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
       open_(open ? std::move(open) : std::make_shared<open_connections>(most_connections(rules_->limits.connections))),
       certificate_(std::move(certificate)) {
     if (!where_.is_unix())
@@ -69,7 +75,8 @@ public:
 private:
   awaitable<void> accept() {
     while (true) {
-      auto [ec, socket] = co_await acceptor_.async_accept(asio::make_strand(context_), as_awaitable);
+      auto visitor = std::make_shared<guest>();
+      auto [ec, socket] = co_await acceptor_.async_accept(strand_for(io_, visitor), as_awaitable);
       if (!acceptor_.is_open())
         co_return;
       if (ec) { // out of descriptors, for instance: the next may do
@@ -84,11 +91,12 @@ private:
           continue;
         tls = *current;
       }
-      serve_connection(rules_, open_, stream_socket{std::move(socket)}, std::move(tls));
+      serve_connection(rules_, open_, stream_socket{std::move(socket)}, std::move(tls),
+                       [visitor] { visitor->known = true; });
     }
   }
 
-  asio::io_context& context_;
+  io_runtime& io_;
   stream_acceptor acceptor_;
   endpoint where_;
   std::shared_ptr<const connection_rules> rules_;
@@ -98,9 +106,9 @@ private:
 
 } // namespace
 
-result<std::shared_ptr<http_server>>
-http_server::listen(asio::io_context& context, const endpoint& where, server_limits limits,
-                    std::function<void(exchange_ptr)> on_header, std::shared_ptr<open_connections> connections) {
+result<std::shared_ptr<http_server>> http_server::listen(io_runtime& io, const endpoint& where, server_limits limits,
+                                                         std::function<void(exchange_ptr)> on_header,
+                                                         std::shared_ptr<open_connections> connections) {
   auto fail = [&](const error& e) {
     return error{e.code, 0, "cannot listen on " + to_string(where) + ": " + e.message};
   };
@@ -110,11 +118,11 @@ http_server::listen(asio::io_context& context, const endpoint& where, server_lim
     if (auto good = certificate->current(); !good)
       return fail(good.error());
   }
-  auto acceptor = open_acceptor(asio::make_strand(context), where);
+  auto acceptor = open_acceptor(strand_for(io, std::make_shared<guest>()), where);
   if (!acceptor)
     return fail(acceptor.error());
   auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_header)});
-  auto server = std::make_shared<listening_server>(context, where, std::move(*acceptor), std::move(rules),
+  auto server = std::make_shared<listening_server>(io, where, std::move(*acceptor), std::move(rules),
                                                    std::move(certificate), std::move(connections));
   server->run();
   return std::shared_ptr<http_server>{server};

@@ -1,5 +1,7 @@
 #include "transport/open_connections.hpp"
 
+#include <utility>
+
 namespace davit::transport {
 
 open_connections::place::~place() {
@@ -23,11 +25,12 @@ void open_connections::place::busy() {
 
 void open_connections::place::known() {
   std::lock_guard guard{list_->mutex_};
-  known_ = true;
+  if (!std::exchange(known_, true) && on_known_)
+    on_known_();
 }
 
 std::shared_ptr<open_connections::place>
-open_connections::enter(const std::string& address, std::function<void()> close) {
+open_connections::enter(const std::string& address, std::function<void()> close, std::function<void()> on_known) {
   std::lock_guard guard{mutex_};
   if (closed_)
     return nullptr;
@@ -35,7 +38,7 @@ open_connections::enter(const std::string& address, std::function<void()> close)
     ++totals_.turned_away;
     return nullptr;
   }
-  std::shared_ptr<place> made{new place{shared_from_this(), address, std::move(close)}};
+  std::shared_ptr<place> made{new place{shared_from_this(), address, std::move(close), std::move(on_known)}};
   made->self_ = places_.insert(places_.end(), made.get());
   ++by_address_[address];
   return made;

@@ -37,14 +37,16 @@ public:
 
   private:
     friend class open_connections;
-    place(std::shared_ptr<open_connections> list, std::string address, std::function<void()> close)
-      : list_(std::move(list)), address_(std::move(address)), close_(std::move(close)) {}
+    place(std::shared_ptr<open_connections> list, std::string address, std::function<void()> close,
+          std::function<void()> on_known)
+      : list_(std::move(list)), address_(std::move(address)), close_(std::move(close)), on_known_(std::move(on_known)) {
+    }
 
     int rank() const { return known_ ? (idle_ ? 2 : 3) : (idle_ ? 0 : 1); }
 
     std::shared_ptr<open_connections> list_;
     const std::string address_;
-    std::function<void()> close_;
+    std::function<void()> close_, on_known_;
     std::list<place*>::iterator self_;
     // Guarded by the list's mutex:
     bool idle_ = true;
@@ -55,8 +57,10 @@ public:
 
   /// Null: no connection can be closed for this one, or close_all() was called. `close` closes the connection from any
   /// thread; it must not call back, and must do nothing after the connection's end. `address` is empty for a client
-  /// that is limited by nothing but the number of all.
-  std::shared_ptr<place> enter(const std::string& address, std::function<void()> close);
+  /// that is limited by nothing but the number of all. `on_known` is called when the client becomes known; so it must
+  /// not call back either.
+  std::shared_ptr<place>
+  enter(const std::string& address, std::function<void()> close, std::function<void()> on_known = {});
 
   /// Closes all connections, and lets no more in.
   void close_all();

@@ -283,7 +283,7 @@ struct key_server {
     transport::endpoint where;
     where.host = "127.0.0.1";
     where.tls = transport::tls_settings{"", files.certificate, files.key};
-    auto made = transport::http_server::listen(io.context(), where, {}, [this](const transport::exchange_ptr& client) {
+    auto made = transport::http_server::listen(io, where, {}, [this](const transport::exchange_ptr& client) {
       ++asked;
       std::lock_guard guard{mutex};
       auto good = client->request().path == "/keys" && !keys.empty();

@@ -16,7 +16,7 @@ using namespace davit::transport;
 TEST_CASE("an answer outlives its client, the connection and the io_context, whether the connection stays or not",
           "[http]") {
   io_runtime io{1};
-  auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, {}, when_whole([](exchange_ptr one) {
+  auto made = http_server::listen(io, endpoint{"", "127.0.0.1", 0, {}}, {}, when_whole([](exchange_ptr one) {
                                     server_response answer{200, "text/plain", "hello", {}};
                                     answer.headers.emplace_back("X-Word", "kept");
                                     one->respond(std::move(answer));

@@ -32,7 +32,7 @@ struct judging {
 
   explicit judging(bool judges = true, server_limits limits = {}) {
     auto on_header = judges ? [this](exchange_ptr one) { judge(std::move(one)); } : when_whole(echo);
-    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits, on_header);
+    auto made = http_server::listen(io, endpoint{"", "127.0.0.1", 0, {}}, limits, on_header);
     REQUIRE(made.has_value());
     server = *made;
   }

@@ -75,7 +75,7 @@ TEST_CASE("a request of HTTP/1.1 names one host, and may name it in its target",
   davit::test::scratch_folder folder;
   io_runtime io{1};
   auto path = folder / "socket";
-  auto server = http_server::listen(io.context(), davit::transport::endpoint{path, {}, 0, {}}, {},
+  auto server = http_server::listen(io, davit::transport::endpoint{path, {}, 0, {}}, {},
                                     [](exchange_ptr one) { one->respond({}); });
   REQUIRE(server.has_value());
   auto status = [&](const std::string& request) {

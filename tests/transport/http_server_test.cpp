@@ -29,7 +29,7 @@ struct served {
   served() {
     server_limits limits;
     limits.connections = most_connections;
-    auto made = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, limits,
+    auto made = http_server::listen(io, endpoint{"", "127.0.0.1", 0, {}}, limits,
                                     [this](exchange_ptr one) { judge(std::move(one)); });
     REQUIRE(made.has_value());
     server = *made;
@@ -179,7 +179,7 @@ TEST_CASE("what was being answered when the server's threads ended leaves nothin
   std::promise<void> came;
   {
     io_runtime io{1};
-    auto server = http_server::listen(io.context(), endpoint{"", "127.0.0.1", 0, {}}, {}, [&](const exchange_ptr& one) {
+    auto server = http_server::listen(io, endpoint{"", "127.0.0.1", 0, {}}, {}, [&](const exchange_ptr& one) {
       one->on_closed([one] {});
       one->begin({});
       seen = one;
@@ -192,4 +192,36 @@ TEST_CASE("what was being answered when the server's threads ended leaves nothin
     io.stop();
   }
   CHECK(seen.expired());
+}
+
+TEST_CASE("who has shown who they are waits for nothing that others are still asked at the door", "[http]") {
+  io_runtime io{1};
+  std::promise<void> came, may_go;
+  auto server = http_server::listen(io, endpoint{"", "127.0.0.1", 0, {}}, {}, [&](const exchange_ptr& one) {
+    if (one->request().path == "/unknown") {
+      came.set_value();
+      may_go.get_future().wait();
+    } else {
+      one->trust("somebody");
+    }
+    one->respond({200, "text/plain", "", {}});
+  });
+  REQUIRE(server.has_value());
+  auto port = (*server)->where().port;
+  raw_client known{port}, unknown{port};
+  auto ask
+    = [](raw_client& client, const std::string& path) { client.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"); };
+  auto answered = [](raw_client& client) { return client.read("\r\n\r\n").starts_with("HTTP/1.1 200"); };
+  ask(known, "/");
+  REQUIRE(answered(known));
+  ask(unknown, "/unknown");
+  came.get_future().wait();
+  for (int i = 0; i < 3; ++i) {
+    ask(known, "/");
+    CHECK(answered(known));
+  }
+  may_go.set_value();
+  CHECK(answered(unknown));
+  (*server)->stop();
+  io.stop();
 }

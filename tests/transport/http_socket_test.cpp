@@ -34,8 +34,7 @@ struct listening {
     io.stop();
   }
   std::string listen(const std::string& path) {
-    auto made
-      = http_server::listen(io.context(), endpoint{path, {}, 0, {}}, {}, [](exchange_ptr one) { one->respond({}); });
+    auto made = http_server::listen(io, endpoint{path, {}, 0, {}}, {}, [](exchange_ptr one) { one->respond({}); });
     if (!made)
       return made.error().message;
     server = *made;

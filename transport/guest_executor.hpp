@@ -1,0 +1,61 @@
+// Where work is done for a client that has not shown who it is.
+#pragma once
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+namespace davit::transport {
+
+/// Somebody at the door. Thread-safe.
+struct guest {
+  std::atomic<bool> known = false;
+};
+
+/// Executes on the threads of `door` until the guest is known, and on those of `house` from then on. Sockets and timers
+/// are the house's throughout. It does not keep the order of what is executed: a strand of it does.
+class guest_executor {
+public:
+  guest_executor(boost::asio::io_context& house, boost::asio::io_context& door, std::shared_ptr<const guest> who)
+    : house_(&house), door_(&door), guest_(std::move(who)) {}
+
+  boost::asio::io_context& query(boost::asio::execution::context_t) const noexcept { return *house_; }
+  boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) const noexcept {
+    if (never_)
+      return boost::asio::execution::blocking.never;
+    return boost::asio::execution::blocking.possibly;
+  }
+  guest_executor require(boost::asio::execution::blocking_t::never_t) const noexcept { return with(true); }
+  guest_executor require(boost::asio::execution::blocking_t::possibly_t) const noexcept { return with(false); }
+
+  template <class Work>
+  void execute(Work work) const {
+    auto& where = guest_->known.load(std::memory_order_relaxed) ? *house_ : *door_;
+    if (never_)
+      boost::asio::post(where, std::move(work));
+    else
+      boost::asio::dispatch(where, std::move(work));
+  }
+
+  bool operator==(const guest_executor&) const noexcept = default;
+
+private:
+  guest_executor with(bool never) const noexcept {
+    auto other = *this;
+    other.never_ = never;
+    return other;
+  }
+
+  boost::asio::io_context* house_;
+  boost::asio::io_context* door_;
+  std::shared_ptr<const guest> guest_;
+  bool never_ = false;
+};
+
+} // namespace davit::transport
