@@ -249,14 +249,20 @@ void explain_wait(self_pointer self, exchange_ptr client, const open_answer& ans
   };
   auto all = std::make_shared<reasons>();
   auto add = [all](const std::string& agent, const std::string& engine, const std::string& why) {
-    json::object one{{"engine", engine}, {"reason", why.empty() ? "it is about to run the task" : why}};
+    json::object one{{"engine", engine}, {"reason", why}};
     if (!agent.empty())
       one["agent"] = agent;
     all->list.push_back(std::move(one));
   };
   auto settle = [=] {
-    if (--all->open == 0)
-      respond_with(self, client, answer, "waiting", std::move(all->list));
+    if (--all->open != 0)
+      return;
+    auto is_of_all = [](const json::value& one) { return !one.as_object().contains("engine"); };
+    auto held = std::any_of(all->list.begin(), all->list.end(), is_of_all);
+    for (auto& one : all->list)
+      if (auto& reason = one.as_object()["reason"]; reason.as_string().empty())
+        reason = held ? "it can run the task then" : "it is about to run the task";
+    respond_with(self, client, answer, "waiting", std::move(all->list));
   };
   auto settle_anyway = [settle](const caf::error&) { settle(); };
   found.spec.stdin_text.reset(); // nothing waits because of it

@@ -1,5 +1,7 @@
 #include "policy/profiles.hpp"
 
+#include "messages/host_entry.hpp"
+
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -153,9 +155,7 @@ struct judge {
 
   void forms() {
     static const RE2 device{"/dev/[^:,]+(:/[^:,]+(:[rwm]{1,3})?)?"}, ulimit{"(-1|[0-9]{1,18})(:(-1|[0-9]{1,18}))?"},
-      address{"[0-9a-fA-F.:]{2,45}"},
       host_name{R"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*)"},
-      extra_host{R"([a-zA-Z0-9][a-zA-Z0-9._-]*[:=](\[?[0-9a-fA-F:.]{2,45}\]?|host-gateway))"},
       key{"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+"};
     for (std::size_t i = 0; i < spec.devices.size(); ++i)
       if (!matches(spec.devices[i], device) || spec.devices[i].find("/../") != std::string::npos)
@@ -178,12 +178,12 @@ struct judge {
         refuse("ulimits", "ulimits." + name,
                "must be at least 16: the engine's runtime opens files before the command does");
     for (const auto& one : spec.dns)
-      if (!matches(one, address))
-        refuse("dns", "dns", "\"" + one + "\" is not a valid address");
+      if (!is_ip_address(one))
+        refuse("dns", "dns", "\"" + one + "\" is not a valid IP address");
     for (const auto& one : spec.extra_hosts)
-      if (!matches(one, extra_host))
+      if (!host_entry::of(one))
         refuse("extra-hosts", "extra_hosts",
-               "\"" + one + "\" does not name a host and its address; write name:address");
+               "\"" + one + "\" does not name a host and its IP address; write name:address");
     for (const auto& [name, value] : spec.sysctls)
       if (!matches(name, key) || value.find('\0') != std::string::npos)
         refuse("sysctls", "sysctls." + name, "\"" + name + "\" is not a valid kernel parameter");

@@ -1,6 +1,7 @@
 #include "transport/docker_json.hpp"
 
 #include "json/write.hpp"
+#include "messages/host_entry.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -89,7 +90,11 @@ std::string create_body(const container_plan& plan) {
   put(host, "Sysctls", plan.sysctls);
   put(host, "Runtime", plan.runtime);
   put(host, "GroupAdd", plan.group_add);
-  put(host, "ExtraHosts", plan.extra_hosts);
+  auto hosts = plan.extra_hosts;
+  for (auto& one : hosts) // engines before 25 read nothing but a colon, and no engine reads brackets
+    if (auto entry = host_entry::of(one))
+      one = entry->name + ':' + entry->address;
+  put(host, "ExtraHosts", hosts);
   put(host, "Dns", plan.dns);
   put(body, "Hostname", plan.hostname);
   if (!plan.devices.empty()) {

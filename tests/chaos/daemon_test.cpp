@@ -155,6 +155,24 @@ TEST_CASE("a queue timeout ends what waits, also over a restart; what runs is no
   CHECK(agent.wait(running).exit_code == 2);
 }
 
+TEST_CASE("a queued task says why it waits, and an engine that is free does not say that it is about to run it") {
+  test_engine engine{"a"};
+  test_daemon agent{{engine.settings(1)}};
+  agent.start();
+  auto spec = busybox("exit 3");
+  spec.retry.on = {outcome::failed};
+  spec.retry.attempts = 2;
+  spec.retry.backoff.least = spec.retry.backoff.most = 1h;
+  auto id = agent.submit(spec);
+  std::string said;
+  CHECK(eventually([&] {
+    said = agent.http("GET", "/v1/tasks/" + to_string(id)).body;
+    return said.find("the next attempt starts at") != std::string::npos;
+  }));
+  INFO(said);
+  CHECK(said.find(R"({"engine":"a","reason":"it can run the task then"})") != std::string::npos);
+}
+
 TEST_CASE("a pull that hangs has its timeout counted over the agent's restart", "[deadlines]") {
   test_engine engine{"a"};
   silent_listener registry;

@@ -172,7 +172,7 @@ TEST_CASE(
         R"("ulimits":{"nofile":"1024","core":"0","stack":"-1:-1"})",
         R"("group_add":["docker","0","27"])",
         R"("sysctls":{"net.ipv4.ip_unprivileged_port_start":"0","net.ipv4.ping_group_range":"0 2147483647"})",
-        R"("extra_hosts":["db:10.0.0.5","api.test:127.0.0.1","v6:::1"])",
+        R"("extra_hosts":["db:10.0.0.5","api.test:127.0.0.1","v6:::1","e=::1","f=10.0.0.1","g:[::1]"])",
         R"("dns":["8.8.8.8","2001:4860:4860::8888"])",
         R"("hostname":"builder-1")",
         R"("pull":"always")",

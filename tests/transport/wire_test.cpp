@@ -1,3 +1,4 @@
+#include "messages/host_entry.hpp"
 #include "transport/docker_json.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/engine_client.hpp"
@@ -272,4 +273,17 @@ TEST_CASE("no host mount, no privilege and no docker.sock leave davit by mistake
     CHECK(body.find(part) != std::string::npos);
   for (auto part : {"Privileged", "Binds", "CapAdd"})
     CHECK(body.find(part) == std::string::npos);
+}
+
+TEST_CASE("each way to write a host's address reaches the engine as the one that all engines read") {
+  container_plan plan;
+  plan.image = "a";
+  plan.extra_hosts = {"a:10.0.0.1", "b=10.0.0.2", "c:::1", "d=[2001:db8::1]", "e=host-gateway"};
+  auto expected = R"("ExtraHosts":["a:10.0.0.1","b:10.0.0.2","c:::1","d:2001:db8::1","e:host-gateway"])";
+  CHECK(create_body(plan).find(expected) != std::string::npos);
+  for (auto wrong : {"", "a", "a:", ":10.0.0.1", "a:10.0.0", "a:10.0.0.256", "a:010.0.0.1", "a::1", "a:[10.0.0.1",
+                     "a b:::1", "-a:::1", "a:::1%eth0", "a:1", "a:b"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(host_entry::of(wrong));
+  }
 }
