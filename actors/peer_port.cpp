@@ -100,7 +100,7 @@ transport::peer_watch guard(const std::string& own, bool came) {
 caf::behavior peer_port(self_pointer self, context_ptr context) {
   const auto& peers = context->settings.peers;
   self->state.gate = std::make_shared<transport::peer_gate>(
-    context->io.context(), transport::tls_settings{peers.tls_ca, peers.tls_certificate, peers.tls_key},
+    context->io, transport::tls_settings{peers.tls_ca, peers.tls_certificate, peers.tls_key},
     [own = bytes_of(self->system())](bool came) { return guard(own, came); });
   self->attach_functor([gate = self->state.gate] { gate->stop(); });
   caf::weak_actor_ptr me{self->ctrl()};

@@ -74,9 +74,10 @@ int explain_policy(const configuration& config, const std::string& text, std::op
       rows.push_back({"allowed", name, "", ""});
   }
   print_table(rows);
-  std::cerr << (judged.violations.empty() ? "allowed" : "refused") << " by the profile "
+  std::cerr << (judged.violations.empty() ? "allowed" : "refused") << " under the profile "
             << to_string(*judged.effective.profile) << "; "
-            << (least ? "the strictest profile that allows it is " + to_string(*least) : "no profile allows it")
+            << (least ? "the strictest profile whose rules allow it is " + to_string(*least)
+                      : "no profile's rules allow it")
             << '\n';
   return judged.violations.empty() ? 0 : 1;
 }

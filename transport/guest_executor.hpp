@@ -1,11 +1,14 @@
 // Where work is done for a client that has not shown who it is.
 #pragma once
 
+#include "transport/io_runtime.hpp"
+
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <atomic>
 #include <memory>
@@ -57,5 +60,10 @@ private:
   std::shared_ptr<const guest> guest_;
   bool never_ = false;
 };
+
+/// What is done for the guest, one after another.
+inline boost::asio::strand<guest_executor> guest_strand(io_runtime& io, std::shared_ptr<const guest> who) {
+  return boost::asio::make_strand(guest_executor{io.context(), io.door(), std::move(who)});
+}
 
 } // namespace davit::transport

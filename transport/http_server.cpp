@@ -11,7 +11,6 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 
 #include <algorithm>
 #include <sys/resource.h>
@@ -32,11 +31,6 @@ std::size_t most_connections(std::size_t wanted) {
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
     return wanted;
   return std::clamp<std::size_t>(wanted, 1, std::max<std::size_t>(files.rlim_cur / 2, 1));
-}
-
-/// Who comes in is a guest; so is, for ever, what lets them in.
-asio::strand<guest_executor> strand_for(io_runtime& io, std::shared_ptr<const guest> who) {
-  return asio::make_strand(guest_executor{io.context(), io.door(), std::move(who)});
 }
 
 class listening_server final : public http_server, public std::enable_shared_from_this<listening_server> {
@@ -76,7 +70,7 @@ private:
   awaitable<void> accept() {
     while (true) {
       auto visitor = std::make_shared<guest>();
-      auto [ec, socket] = co_await acceptor_.async_accept(strand_for(io_, visitor), as_awaitable);
+      auto [ec, socket] = co_await acceptor_.async_accept(guest_strand(io_, visitor), as_awaitable);
       if (!acceptor_.is_open())
         co_return;
       if (ec) { // out of descriptors, for instance: the next may do
@@ -118,7 +112,7 @@ result<std::shared_ptr<http_server>> http_server::listen(io_runtime& io, const e
     if (auto good = certificate->current(); !good)
       return fail(good.error());
   }
-  auto acceptor = open_acceptor(strand_for(io, std::make_shared<guest>()), where);
+  auto acceptor = open_acceptor(guest_strand(io, std::make_shared<guest>()), where);
   if (!acceptor)
     return fail(acceptor.error());
   auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_header)});

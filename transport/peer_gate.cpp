@@ -1,6 +1,7 @@
 #include "transport/peer_gate.hpp"
 
 #include "transport/as_awaitable.hpp"
+#include "transport/guest_executor.hpp"
 #include "transport/resolver.hpp"
 #include "transport/spawn.hpp"
 
@@ -52,13 +53,14 @@ public:
       inner_(stream_.get_executor()) {}
 
   /// False: the list lets nobody in.
-  bool enter(open_connections& list, const std::string& address) {
-    place_ = list.enter(address, [weak = this->weak_from_this(), executor = stream_.get_executor()] {
+  bool enter(open_connections& list, const std::string& address, std::function<void()> on_known) {
+    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor()] {
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->close();
       });
-    });
+    };
+    place_ = list.enter(address, std::move(close), std::move(on_known));
     return place_ != nullptr;
   }
 
@@ -167,8 +169,8 @@ private:
 
 } // namespace
 
-peer_gate::peer_gate(asio::io_context& context, tls_settings tls, watch_maker watch, gate_limits limits)
-  : context_(context), certificate_(std::move(tls)), watch_(std::move(watch)), limits_(limits),
+peer_gate::peer_gate(io_runtime& io, tls_settings tls, watch_maker watch, gate_limits limits)
+  : io_(io), certificate_(std::move(tls)), watch_(std::move(watch)), limits_(limits),
     open_(std::make_shared<open_connections>(most_connections(limits.connections))) {}
 
 result<std::uint16_t> peer_gate::listen(const host_and_port& where, taker on_peer) {
@@ -177,7 +179,7 @@ result<std::uint16_t> peer_gate::listen(const host_and_port& where, taker on_pee
   endpoint at;
   at.host = where.host;
   at.port = where.port;
-  auto opened = open_acceptor(asio::make_strand(context_), at);
+  auto opened = open_acceptor(guest_strand(io_, std::make_shared<guest>()), at);
   if (!opened)
     return opened.error();
   acceptor_ = std::move(*opened);
@@ -189,7 +191,8 @@ result<std::uint16_t> peer_gate::listen(const host_and_port& where, taker on_pee
 
 awaitable<void> peer_gate::accept(taker on_peer) {
   while (true) {
-    auto strand = asio::make_strand(context_);
+    auto visitor = std::make_shared<guest>(); // a handshake takes a millisecond of a processor
+    auto strand = guest_strand(io_, visitor);
     auto [ec, socket] = co_await acceptor_->async_accept(strand, as_awaitable);
     if (!acceptor_->is_open())
       co_return;
@@ -199,16 +202,18 @@ awaitable<void> peer_gate::accept(taker on_peer) {
       co_await pause.async_wait(as_awaitable);
       continue;
     }
-    spawn_detached(strand, "a peer's handshake",
-                   [self = shared_from_this(), socket = std::make_shared<stream_socket>(std::move(socket)), tls = *tls,
-                    on_peer] { return self->welcome(std::move(*socket), tls, on_peer); });
+    spawn_detached(
+      strand, "a peer's handshake",
+      [self = shared_from_this(), socket = std::make_shared<stream_socket>(std::move(socket)), tls = *tls, on_peer,
+       visitor] { return self->welcome(std::move(*socket), tls, on_peer, [visitor] { visitor->known = true; }); });
   }
 }
 
-awaitable<void> peer_gate::welcome(stream_socket socket, std::shared_ptr<asio::ssl::context> tls, taker on_peer) {
+awaitable<void> peer_gate::welcome(stream_socket socket, std::shared_ptr<asio::ssl::context> tls, taker on_peer,
+                                   std::function<void()> on_known) {
   auto address = address_group(peer_of(socket));
   auto link = std::make_shared<peer_link>(std::move(socket), std::move(tls), watch_(true), limits_);
-  if (!link->enter(*open_, address))
+  if (!link->enter(*open_, address, std::move(on_known)))
     co_return;
   if (auto wrong = co_await link->shake_hands(asio::ssl::stream_base::server, within(limits_.handshake)))
     co_return link->close();
@@ -219,7 +224,7 @@ awaitable<void> peer_gate::welcome(stream_socket socket, std::shared_ptr<asio::s
 }
 
 void peer_gate::connect(host_and_port where, deadline until, std::function<void(result<int>)> done) {
-  auto strand = asio::make_strand(context_);
+  auto strand = asio::make_strand(io_.context());
   spawn_detached(strand, "a connection to a peer",
                  [self = shared_from_this(), where = std::move(where), until,
                   done = std::move(done)]() -> awaitable<void> { done(co_await self->reach(where, until)); });

@@ -4,11 +4,10 @@
 #include "transport/awaitable.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/error.hpp"
+#include "transport/io_runtime.hpp"
 #include "transport/open_connections.hpp"
 #include "transport/server_certificate.hpp"
 #include "transport/server_socket.hpp"
-
-#include <boost/asio/io_context.hpp>
 
 #include <functional>
 #include <memory>
@@ -36,7 +35,7 @@ public:
   using watch_maker = std::function<peer_watch(bool came)>;
 
   /// `tls` names an authority, a certificate and its key.
-  peer_gate(boost::asio::io_context& context, tls_settings tls, watch_maker watch, gate_limits limits = {});
+  peer_gate(io_runtime& io, tls_settings tls, watch_maker watch, gate_limits limits = {});
 
   /// Takes a non-blocking socket, and closes it.
   using taker = std::function<void(int socket)>;
@@ -52,10 +51,11 @@ public:
 
 private:
   awaitable<void> accept(taker on_peer);
-  awaitable<void> welcome(stream_socket socket, std::shared_ptr<boost::asio::ssl::context> tls, taker on_peer);
+  awaitable<void> welcome(stream_socket socket, std::shared_ptr<boost::asio::ssl::context> tls, taker on_peer,
+                          std::function<void()> on_known);
   awaitable<result<int>> reach(host_and_port where, deadline until);
 
-  boost::asio::io_context& context_;
+  io_runtime& io_;
   server_certificate certificate_;
   watch_maker watch_;
   const gate_limits limits_;

@@ -70,7 +70,7 @@ struct two_gates {
     auto files = by.issue("peer" + std::to_string(++count));
     // No word of more than three letters.
     return std::make_shared<peer_gate>(
-      io.context(), tls_settings{trusted.file(), files.certificate, files.key},
+      io, tls_settings{trusted.file(), files.certificate, files.key},
       [](bool) { return [](std::string_view bytes) { return bytes.find("long") == std::string_view::npos; }; }, limits);
   }
 
