@@ -19,14 +19,15 @@ namespace davit::transport {
 /// Somebody at the door. Thread-safe.
 struct guest {
   std::atomic<bool> known = false;
+  std::atomic<bool> answered = false; ///< Has had an answer, and is not known all the same.
 };
 
-/// Executes on the threads of `door` until the guest is known, and on those of `house` from then on. Sockets and timers
+/// Executes at the door until the guest is known, and on those of `house` from then on. Sockets and timers
 /// are the house's throughout. It does not keep the order of what is executed: a strand of it does.
 class guest_executor {
 public:
-  guest_executor(boost::asio::io_context& house, boost::asio::io_context& door, std::shared_ptr<const guest> who)
-    : house_(&house), door_(&door), guest_(std::move(who)) {}
+  guest_executor(boost::asio::io_context& house, door& entrance, std::shared_ptr<const guest> who)
+    : house_(&house), door_(&entrance), guest_(std::move(who)) {}
 
   boost::asio::io_context& query(boost::asio::execution::context_t) const noexcept { return *house_; }
   boost::asio::execution::blocking_t query(boost::asio::execution::blocking_t) const noexcept {
@@ -39,11 +40,17 @@ public:
 
   template <class Work>
   void execute(Work work) const {
-    auto& where = guest_->known.load(std::memory_order_relaxed) ? *house_ : *door_;
-    if (never_)
-      boost::asio::post(where, std::move(work));
-    else
-      boost::asio::dispatch(where, std::move(work));
+    if (!guest_->known.load(std::memory_order_relaxed)) {
+      if (!never_ && door_->runs_here())
+        work();
+      else
+        door_->add(guest_->answered.load(std::memory_order_relaxed) ? door::visit::again : door::visit::first,
+                   std::move(work));
+    } else if (never_) {
+      boost::asio::post(*house_, std::move(work));
+    } else {
+      boost::asio::dispatch(*house_, std::move(work));
+    }
   }
 
   bool operator==(const guest_executor&) const noexcept = default;
@@ -56,7 +63,7 @@ private:
   }
 
   boost::asio::io_context* house_;
-  boost::asio::io_context* door_;
+  door* door_;
   std::shared_ptr<const guest> guest_;
   bool never_ = false;
 };

@@ -108,14 +108,15 @@ public:
       stream_(plain_stream{std::move(socket)}, std::forward<Tls>(tls)...) {}
 
   /// False: the list lets nobody in.
-  bool enter(open_connections& list, std::function<void()> on_known) {
+  bool enter(open_connections& list, std::shared_ptr<guest> visitor) {
+    visitor_ = std::move(visitor);
     auto close = [weak = this->weak_from_this(), executor = stream_.get_executor()] {
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->lowest().close();
       });
     };
-    place_ = list.enter(address_group(peer_), std::move(close), std::move(on_known));
+    place_ = list.enter(address_group(peer_), std::move(close), [who = visitor_] { who->known = true; });
     return place_ != nullptr;
   }
 
@@ -124,6 +125,8 @@ public:
                    [self = this->shared_from_this()]() -> awaitable<void> {
                      if (co_await self->shake_hands())
                        while (co_await self->serve_one()) {
+                         self->visitor_->answered = true;
+                         self->place_->answered();
                        }
                      error_code ignored;
                      self->lowest().socket().shutdown(asio::socket_base::shutdown_both, ignored);
@@ -349,14 +352,15 @@ private:
   Stream stream_;
   beast::flat_buffer buffer_{rules_->limits.header_bytes + ahead_bytes};
   std::shared_ptr<open_connections::place> place_;
+  std::shared_ptr<guest> visitor_;
 };
 
 } // namespace
 
 void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list,
-                      stream_socket socket, std::shared_ptr<asio::ssl::context> tls, std::function<void()> on_known) {
+                      stream_socket socket, std::shared_ptr<asio::ssl::context> tls, std::shared_ptr<guest> visitor) {
   auto serve = [&](auto made) {
-    if (made->enter(*list, std::move(on_known)))
+    if (made->enter(*list, std::move(visitor)))
       made->run();
   };
   if (tls) {

@@ -1,6 +1,7 @@
 // One connection of the HTTP server.
 #pragma once
 
+#include "transport/guest_executor.hpp"
 #include "transport/open_connections.hpp"
 #include "transport/server_socket.hpp"
 
@@ -18,9 +19,9 @@ struct connection_rules {
 
 /// Serves what comes over a socket until either side ends it, on the socket's executor, which is a strand. With `tls`
 /// the handshake comes first. `list` may close the connection; one that the list does not let in is closed at once.
-/// `on_known` is called when the client has shown who it is.
+/// `visitor` is told when the client has shown who it is, and when it has had an answer.
 void serve_connection(std::shared_ptr<const connection_rules> rules, const std::shared_ptr<open_connections>& list,
                       stream_socket socket, std::shared_ptr<boost::asio::ssl::context> tls,
-                      std::function<void()> on_known);
+                      std::shared_ptr<guest> visitor);
 
 } // namespace davit::transport

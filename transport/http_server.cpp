@@ -11,6 +11,7 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <algorithm>
 #include <sys/resource.h>
@@ -85,8 +86,7 @@ private:
           continue;
         tls = *current;
       }
-      serve_connection(rules_, open_, stream_socket{std::move(socket)}, std::move(tls),
-                       [visitor] { visitor->known = true; });
+      serve_connection(rules_, open_, stream_socket{std::move(socket)}, std::move(tls), std::move(visitor));
     }
   }
 
@@ -112,7 +112,7 @@ result<std::shared_ptr<http_server>> http_server::listen(io_runtime& io, const e
     if (auto good = certificate->current(); !good)
       return fail(good.error());
   }
-  auto acceptor = open_acceptor(guest_strand(io, std::make_shared<guest>()), where);
+  auto acceptor = open_acceptor(asio::make_strand(io.context()), where);
   if (!acceptor)
     return fail(acceptor.error());
   auto rules = std::make_shared<connection_rules>(connection_rules{limits, std::move(on_header)});

@@ -2,16 +2,8 @@
 
 #include <algorithm>
 #include <csignal>
-#include <sys/resource.h>
-#include <unistd.h>
 
 namespace davit::transport {
-
-namespace {
-
-constexpr int door_niceness = 5;
-
-} // namespace
 
 unsigned io_runtime::usual_threads() {
 #ifdef __SANITIZE_THREAD__
@@ -22,16 +14,10 @@ unsigned io_runtime::usual_threads() {
 }
 
 io_runtime::io_runtime(unsigned threads)
-  : context_(static_cast<int>(threads)), work_(boost::asio::make_work_guard(context_)),
-    door_work_(boost::asio::make_work_guard(door_)) {
+  : context_(static_cast<int>(threads)), work_(boost::asio::make_work_guard(context_)) {
   std::signal(SIGPIPE, SIG_IGN); // OpenSSL writes to sockets without MSG_NOSIGNAL
   for (unsigned i = 0; i < threads; ++i)
     threads_.emplace_back([this] { context_.run(); });
-  threads_.emplace_back([this] {
-    // Of this thread alone, as Linux has it. It may be refused: then the priority is that of all.
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), door_niceness);
-    door_.run();
-  });
 }
 
 io_runtime::~io_runtime() {
@@ -40,7 +26,6 @@ io_runtime::~io_runtime() {
 
 void io_runtime::stop() {
   work_.reset();
-  door_work_.reset();
   context_.stop();
   door_.stop();
   for (auto& thread : threads_)

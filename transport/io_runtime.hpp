@@ -1,6 +1,8 @@
 // The process's io_context and the threads that run it.
 #pragma once
 
+#include "transport/door.hpp"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 
@@ -21,9 +23,8 @@ public:
 
   boost::asio::io_context& context() noexcept { return context_; }
 
-  /// For the work of clients that have not shown who they are (guest_executor). Its one thread has a lower priority
-  /// than all others: a crowd of such clients leaves them the processors. It has no sockets or timers.
-  boost::asio::io_context& door() noexcept { return door_; }
+  /// For the work of clients that have not shown who they are (guest_executor).
+  transport::door& door() noexcept { return door_; }
 
   /// Ends the threads after what they are at; what waits is dropped. Idempotent.
   void stop();
@@ -32,8 +33,8 @@ private:
   static unsigned usual_threads();
 
   boost::asio::io_context context_;
-  boost::asio::io_context door_{1}; ///< Goes first: what waits there has sockets of the other.
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_, door_work_;
+  transport::door door_; ///< Goes first: what waits there has sockets of the other.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::vector<std::thread> threads_;
 };
 

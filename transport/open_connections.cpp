@@ -4,9 +4,18 @@
 
 namespace davit::transport {
 
+namespace {
+
+/// So many may be about to close, however few places there are.
+constexpr std::size_t least_closing = 1000;
+
+} // namespace
+
 open_connections::place::~place() {
   std::lock_guard guard{list_->mutex_};
   list_->places_.erase(self_);
+  if (closing_)
+    --list_->closing_;
   if (auto count = list_->by_address_.find(address_); --count->second == 0)
     list_->by_address_.erase(count);
 }
@@ -27,6 +36,11 @@ void open_connections::place::known() {
   std::lock_guard guard{list_->mutex_};
   if (!std::exchange(known_, true) && on_known_)
     on_known_();
+}
+
+void open_connections::place::answered() {
+  std::lock_guard guard{list_->mutex_};
+  answered_ = true;
 }
 
 std::shared_ptr<open_connections::place>
@@ -66,14 +80,16 @@ bool open_connections::make_room(const std::string& address) {
   auto same = address.empty() ? by_address_.end() : by_address_.find(address);
   if (same != by_address_.end() && same->second >= most_of_address_)
     return close_one(address);
-  return places_.size() < most_ || close_one({});
+  if (closing_ >= std::max(most_, least_closing)) // they have not got to it
+    return false;
+  return places_.size() - closing_ < most_ || close_one({});
 }
 
 /// One of this address, or of any if it is empty. Call with the mutex.
 bool open_connections::close_one(const std::string& address) {
   place* first = nullptr;
   for (auto one : places_) {
-    if (one->closing_ || one->rank() == 3 || (!address.empty() && one->address_ != address))
+    if (one->closing_ || one->rank() == place::stays || (!address.empty() && one->address_ != address))
       continue;
     if (!first || one->rank() < first->rank() || (one->rank() == first->rank() && one->since_ < first->since_))
       first = one;
@@ -81,6 +97,7 @@ bool open_connections::close_one(const std::string& address) {
   if (!first)
     return false;
   first->closing_ = true;
+  ++closing_;
   first->close_();
   ++totals_.closed;
   return true;

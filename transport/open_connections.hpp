@@ -16,9 +16,10 @@ namespace davit::transport {
 /// Knows each connection for as long as the connection keeps its place. Thread-safe.
 class open_connections : public std::enable_shared_from_this<open_connections> {
 public:
-  /// With more than `most`, one is closed in favour of a new one: the first is a client that is not known and waits,
-  /// then one that is not known, then a known one that waits; among several the one that has been so for longest. A
-  /// known client at work is never closed. Clients of one address have half of the places.
+  /// With more than `most`, one is closed in favour of a new one: the first is a client that has had an answer and is
+  /// not known all the same, then one that is not known and waits, then one that is not known, then a known one that
+  /// waits; among several the one that has been so for longest. A known client at work is never closed. Clients of one
+  /// address have half of the places.
   explicit open_connections(std::size_t most) : most_(most), most_of_address_(std::max<std::size_t>(most / 2, 1)) {}
 
   /// A connection's entry. Destroying it removes the entry, however the connection ends.
@@ -34,6 +35,8 @@ public:
     void busy();
     /// The client has shown who it is. A new place's client is not known.
     void known();
+    /// It has had an answer.
+    void answered();
 
   private:
     friend class open_connections;
@@ -42,7 +45,8 @@ public:
       : list_(std::move(list)), address_(std::move(address)), close_(std::move(close)), on_known_(std::move(on_known)) {
     }
 
-    int rank() const { return known_ ? (idle_ ? 2 : 3) : (idle_ ? 0 : 1); }
+    static constexpr int stays = 4;
+    int rank() const { return known_ ? (idle_ ? 3 : stays) : answered_ ? 0 : (idle_ ? 1 : 2); }
 
     std::shared_ptr<open_connections> list_;
     const std::string address_;
@@ -51,6 +55,7 @@ public:
     // Guarded by the list's mutex:
     bool idle_ = true;
     bool known_ = false;
+    bool answered_ = false;
     bool closing_ = false;
     std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now(); ///< It is idle, or busy.
   };
@@ -84,6 +89,7 @@ private:
   std::list<place*> places_;
   std::map<std::string, std::size_t> by_address_;
   totals totals_;
+  std::size_t closing_ = 0; ///< Of the places.
   bool closed_ = false;
 };
 

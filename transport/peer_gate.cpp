@@ -179,7 +179,7 @@ result<std::uint16_t> peer_gate::listen(const host_and_port& where, taker on_pee
   endpoint at;
   at.host = where.host;
   at.port = where.port;
-  auto opened = open_acceptor(guest_strand(io_, std::make_shared<guest>()), at);
+  auto opened = open_acceptor(asio::make_strand(io_.context()), at);
   if (!opened)
     return opened.error();
   acceptor_ = std::move(*opened);

@@ -26,15 +26,18 @@ TEST_CASE("a guest's work is done at the door, a known one's in the house", "[gu
     asio::post(where, [&] { id.set_value(std::this_thread::get_id()); });
     return id.get_future().get();
   };
-  auto house = thread_of(io.context().get_executor()), door = thread_of(io.door().get_executor());
-  CHECK(house != door);
+  auto house = thread_of(io.context().get_executor());
+  std::promise<std::thread::id> at_door;
+  io.door().add(door::visit::first, [&] { at_door.set_value(std::this_thread::get_id()); });
+  auto entrance = at_door.get_future().get();
+  CHECK(house != entrance);
   asio::any_io_executor any = asio::make_strand(executor);
-  CHECK(thread_of(executor) == door);
-  CHECK(thread_of(any) == door);
+  CHECK(thread_of(executor) == entrance);
+  CHECK(thread_of(any) == entrance);
   asio::steady_timer timer{any, std::chrono::milliseconds{1}}; // the house's, though it tells the door
   std::promise<std::thread::id> rung;
   timer.async_wait([&](auto) { rung.set_value(std::this_thread::get_id()); });
-  CHECK(rung.get_future().get() == door);
+  CHECK(rung.get_future().get() == entrance);
   who->known = true;
   CHECK(thread_of(executor) == house);
   CHECK(thread_of(any) == house);
@@ -68,4 +71,65 @@ TEST_CASE("a strand keeps its order while its guest becomes known", "[guest]") {
     REQUIRE(seen.size() == count);
     CHECK(std::is_sorted(seen.begin(), seen.end()));
   }
+}
+
+TEST_CASE("whoever has just come is served before those who have waited for long or come again, and all are served",
+          "[guest]") {
+  io_runtime io{1};
+  std::promise<void> busy, may_go, over;
+  io.door().add(door::visit::first, [&] {
+    busy.set_value();
+    may_go.get_future().wait();
+  });
+  busy.get_future().wait();
+  constexpr int each = 100;
+  std::vector<std::pair<door::visit, int>> seen; // on the door's thread alone
+  for (int i = 0; i < each; ++i)
+    for (auto whose : {door::visit::first, door::visit::again})
+      io.door().add(whose, [&, i, whose] {
+        seen.emplace_back(whose, i);
+        if (seen.size() == 2 * each)
+          over.set_value();
+      });
+  may_go.set_value();
+  over.get_future().wait();
+  REQUIRE(seen.size() == 2 * each);
+  auto in_time = 0, again = 0;
+  for (std::size_t i = 0; i < each; ++i) {
+    again += seen[i].first == door::visit::again;
+    in_time += seen[i].first == door::visit::first && seen[i].second >= each - static_cast<int>(i) - 1;
+  }
+  CHECK(again >= 10);
+  CHECK(again <= 15);
+  CHECK(in_time >= 60);
+}
+
+TEST_CASE("what waits at the door when it closes is dropped, whatever it owns", "[guest]") {
+  auto owned = std::make_shared<int>();
+  {
+    io_runtime io{1};
+    auto who = std::make_shared<guest>();
+    auto strand = guest_strand(io, who);
+    std::promise<void> busy, may_go;
+    asio::post(strand, [&] {
+      busy.set_value();
+      may_go.get_future().wait();
+    });
+    busy.get_future().wait();
+    struct adds_when_it_goes {
+      asio::strand<guest_executor> strand;
+      std::shared_ptr<int> owned;
+      ~adds_when_it_goes() {
+        if (owned)
+          asio::post(strand, [kept = owned] {});
+      }
+    };
+    for (int i = 0; i < 3; ++i)
+      asio::post(strand, [kept = std::make_shared<adds_when_it_goes>(strand, owned)] {});
+    io.door().add(door::visit::first, [kept = std::make_shared<adds_when_it_goes>(strand, owned)] {});
+    std::thread stopping{[&] { io.stop(); }};
+    may_go.set_value();
+    stopping.join();
+  }
+  CHECK(owned.use_count() == 1);
 }

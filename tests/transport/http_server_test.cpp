@@ -10,6 +10,7 @@
 #include <future>
 #include <mutex>
 #include <random>
+#include <thread>
 
 using namespace davit;
 using namespace davit::transport;
@@ -154,9 +155,12 @@ void besiege(unsigned seed) {
   }
   one.answer_late();
   crowd.clear();
-  // All have been forgotten: as many as it takes at once are served at once.
+  // All are forgotten: as many as it takes at once are served at once.
   for (std::size_t i = 0; i < most_connections; ++i)
     REQUIRE(is_served(port));
+  for (int i = 0; i < 2000 && one.server->connections()->size() != 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds{one.answer_late() == 0 ? 10 : 1});
+  REQUIRE(one.server->connections()->size() == 0);
   std::vector<raw_client> all;
   for (std::size_t i = 0; i < most_connections; ++i)
     all.emplace_back(port).send("GET /now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
