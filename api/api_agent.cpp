@@ -127,19 +127,28 @@ void drain(self_pointer self, exchange_ptr client, const std::string& asked) {
   respond_json(self, client, 202, {{"name", name}, {"state", "draining"}});
 }
 
-void ready(self_pointer self, exchange_ptr client) {
+void ready(self_pointer self, exchange_ptr client, bool in_detail) {
   auto answer = [=](std::vector<std::string> missing, const std::optional<std::vector<engine_status>>& known) {
+    std::vector<std::string> in_short; // for those who need not know what there is
+    if (!missing.empty())
+      in_short.push_back("the store or the scheduler does not work");
     const auto& engines = known ? *known : std::vector<engine_status>{};
     json::array list;
     bool one_ready = !known; // nothing is said of what is not known
+    bool held = false;
     for (const auto& engine : engines) {
       one_ready |= engine.state == engine_state::ready;
       if (!engine.blocked.empty() && !self->state.draining
-          && std::find(missing.begin(), missing.end(), engine.blocked) == missing.end())
+          && std::find(missing.begin(), missing.end(), engine.blocked) == missing.end()) {
         missing.push_back(engine.blocked);
+        if (!std::exchange(held, true))
+          in_short.push_back("new tasks are held back");
+      }
       list.push_back(
         json::object{{"name", engine.name}, {"state", to_string(engine.state)}, {"message", engine.message}});
     }
+    if (!one_ready)
+      in_short.push_back("no engine is ready");
     if (!one_ready && engines.empty())
       missing.push_back("no engine is configured");
     else if (!one_ready)
@@ -147,15 +156,19 @@ void ready(self_pointer self, exchange_ptr client) {
         missing.push_back("engine " + engine.name + " is " + to_string(engine.state)
                           + (engine.message.empty() ? "" : ": " + engine.message));
     if (self->state.draining)
-      missing.push_back("the agent is draining");
-    json::object body{{"ready", missing.empty()}, {"missing", json::to_value(missing)}, {"engines", std::move(list)}};
-    if (!missing.empty()) {
+      for (auto* reasons : {&missing, &in_short})
+        reasons->push_back("the agent is draining");
+    const auto& said = in_detail ? missing : in_short;
+    json::object body{{"ready", said.empty()}, {"missing", json::to_value(said)}};
+    if (in_detail)
+      body["engines"] = std::move(list);
+    if (!said.empty()) {
       std::string all;
-      for (const auto& one : missing)
+      for (const auto& one : said)
         all += (all.empty() ? "not ready: " : "; ") + one;
       body["detail"] = all;
     }
-    respond_json(self, client, missing.empty() ? 200 : 503, body);
+    respond_json(self, client, said.empty() ? 200 : 503, body);
   };
   // The engines are the scheduler's: they are told of whatever the store does.
   auto with_engines = [=](std::vector<std::string> missing) {

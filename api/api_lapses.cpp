@@ -80,22 +80,26 @@ void cut_answers(api_state& state) {
 
 void end_waiting(self_pointer self) {
   auto& state = self->state;
-  for (auto one = state.waiting.begin(); one != state.waiting.end();) {
-    auto client = one->second.client;
-    auto found = find_lapse(state, client);
-    if (!found) {
+  for (auto one = state.waiting.begin(); one != state.waiting.end();)
+    if (refuse_lapsed(self, one->second.client))
+      one = state.waiting.erase(one);
+    else
       ++one;
-      continue;
-    }
-    one = state.waiting.erase(one);
-    state.audited[client.get()] = *found->who;
-    auto response = problem(401, found->why);
-    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"davit\"");
-    respond(self, client, std::move(response));
-  }
 }
 
 } // namespace
+
+bool refuse_lapsed(self_pointer self, exchange_ptr client) {
+  auto& state = self->state;
+  auto found = find_lapse(state, client);
+  if (!found)
+    return false;
+  state.audited[client.get()] = *found->who;
+  auto response = problem(401, found->why);
+  response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"davit\"");
+  respond(self, client, std::move(response));
+  return true;
+}
 
 void end_lapsed(self_pointer self) {
   auto& state = self->state;

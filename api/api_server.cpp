@@ -165,8 +165,12 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
   }
   const auto& request = client->request();
   auto scope = scope_of(request, state.context->settings.access);
-  if (!scope)
-    return caller{};
+  if (!scope) {
+    if (request.segments != std::vector<std::string>{"readyz"})
+      return caller{};
+    auto [who, refusal] = state.access->admit(request); // everybody's; who is known hears more
+    return refusal ? caller{} : std::move(who);
+  }
   auto [who, refusal] = state.access->admit(request);
   // To who may read its own tasks alone, the metrics are about those.
   auto own_metrics = scope == api_scope::metrics && allows(who.scopes, api_scope::read);
@@ -235,6 +239,9 @@ std::size_t body_bytes(const transport::server_request& request) {
   return std::min(bytes, most);
 }
 
+/// How long a body may take to come before its sender is judged again: a moment, as for all else that lasts.
+constexpr duration body_patience{1000};
+
 /// A request's header has come. Nobody's body is read who may not come in, or where none is expected.
 void on_header(self_pointer self, const exchange_ptr& client) {
   auto who = admit(self, client);
@@ -248,9 +255,13 @@ void on_header(self_pointer self, const exchange_ptr& client) {
     self->state.audited[client.get()] = std::move(*who);
     return respond(self, client, std::move(*refusal));
   }
-  client->read_body([actor = weak(self), context = self->state.context, self, client, who = std::move(*who)] {
-    resume_or_refuse(actor, context, client, [=] { serve(self, client, who); });
-  });
+  client->read_body(
+    [actor = weak(self), context = self->state.context, self, client, who = std::move(*who), begun = steady::now()] {
+      resume_or_refuse(actor, context, client, [=] {
+        if (steady::now() - begun < body_patience || !refuse_lapsed(self, client))
+          serve(self, client, who);
+      });
+    });
 }
 
 /// The first parameter that is given twice and means one thing. None: there is none.
@@ -313,7 +324,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   if (path.size() == 1 && path[0] == "healthz")
     return only("GET", [&] { respond(self, client, {200, "text/plain", "ok\n", {}}); });
   if (path.size() == 1 && path[0] == "readyz")
-    return only("GET", [&] { ready(self, client); });
+    return only("GET", [&] { ready(self, client, !who.owner.empty()); });
   if (path.size() == 1 && path[0] == "metrics")
     return only("GET", [&] { metrics_page(self, client, who); });
   if (path.size() == 1 && path[0] == "openapi.json")

@@ -180,6 +180,8 @@ void keep_streams_alive(self_pointer self);
 
 /// Ends the streams and waits of those whose token was revoked or has expired.
 void end_lapsed(self_pointer self);
+/// Answers a request with 401 if it would not be let in now. False: it would be.
+bool refuse_lapsed(self_pointer self, exchange_ptr client);
 
 // -- the agent itself: api_agent.cpp
 // -------------------------------------------------------------------------------------
@@ -187,7 +189,8 @@ void end_lapsed(self_pointer self);
 void engines(self_pointer self, exchange_ptr client);
 void agents(self_pointer self, exchange_ptr client);
 void drain(self_pointer self, exchange_ptr client, const std::string& asked);
-void ready(self_pointer self, exchange_ptr client);
+/// `in_detail`: which engines there are, and what is wrong with them.
+void ready(self_pointer self, exchange_ptr client, bool in_detail);
 void sinks(self_pointer self, exchange_ptr client, const caller& who);
 /// The agent's metrics; to who may not read those, its owner's alone. A caller without scopes is anybody.
 void metrics_page(self_pointer self, exchange_ptr client, const caller& who);

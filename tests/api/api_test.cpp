@@ -1,5 +1,6 @@
 // The HTTP API of an agent whose only engine does not exist: everything but running.
 #include "fixture/test_agent.hpp"
+#include "fixture/token_file.hpp"
 
 #include "json/read.hpp"
 
@@ -343,6 +344,26 @@ TEST_CASE("the agent lives without an engine, but is not ready, and says which e
   CHECK(body.text("/missing/0").starts_with("engine ")); // which, and why not
   CHECK(body.text("/engines/0/name") == "absent");
   CHECK(body.text("/engines/0/message").find("/nonexistent/docker.sock") != std::string::npos);
+}
+
+TEST_CASE("who is not known hears whether the agent is ready, and not what it has") {
+  token_file tokens;
+  auto token = tokens.make("watcher", "read");
+  test_agent agent{{absent()}, [&](agent_settings& settings) {
+                     settings.access.tokens_file = tokens.path;
+                     settings.api_listen = {listen_address()};
+                   }};
+  agent.use_token(token);
+  agent.await_engine("absent", engine_state::down);
+  CHECK(agent.http("GET", "/readyz").body.find("docker.sock") != std::string::npos);
+  for (std::string who : {"", "davit_000000000000_wrong"}) {
+    agent.use_token(who);
+    auto answer = agent.http("GET", "/readyz");
+    CHECK(answer.status == 503);
+    CHECK(answer.body.find("no engine is ready") != std::string::npos);
+    for (auto hidden : {"absent", "docker.sock", "engines"})
+      CHECK(answer.body.find(hidden) == std::string::npos);
+  }
 }
 
 TEST_CASE("a draining agent takes no tasks and is not ready") {

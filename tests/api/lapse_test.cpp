@@ -115,6 +115,32 @@ TEST_CASE_METHOD(watched_agent, "a revoked token ends its streams and waits, and
         != std::string::npos);
 }
 
+TEST_CASE_METHOD(watched_agent, "what a token has begun to send before it was revoked is not taken") {
+  auto token = tokens.make("sender", "submit,read");
+  auto kept = tokens.make("other", "submit,read");
+  auto port = static_cast<std::uint16_t>(std::stoi(listen.substr(listen.find(':') + 1)));
+  const std::string body = R"({"image":"busybox:test","command":["true"]})";
+  auto begin = [&](const std::string& by, const std::string& more) {
+    raw_client client{port};
+    client.send("POST /v1/tasks HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + by + "\r\n" + more
+                + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body.substr(0, 5));
+    return client;
+  };
+  REQUIRE(eventually([&] {
+    agent.use_token(kept);
+    return agent.http("GET", "/v1/tasks").status == 200;
+  }));
+  auto one = begin(token, {}), waits = begin(token, "X-Also: that\r\n"), good = begin(kept, {});
+  std::this_thread::sleep_for(200ms);
+  REQUIRE(run_process({DAVIT_BINARY, "token", "revoke", "sender", "--tokens-file", tokens.path}).exit_code == 0);
+  std::this_thread::sleep_for(2500ms);
+  for (auto client : {&one, &waits, &good})
+    client->send(body.substr(5));
+  CHECK(one.read().starts_with("HTTP/1.1 401"));
+  CHECK(waits.read().starts_with("HTTP/1.1 401"));
+  CHECK(good.read().starts_with("HTTP/1.1 202"));
+}
+
 TEST_CASE_METHOD(watched_agent, "a listed or minted token that expires ends its streams and waits") {
   auto minted = GENERATE(false, true);
   INFO((minted ? "minted" : "listed"));
