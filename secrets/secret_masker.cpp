@@ -8,7 +8,9 @@
 #include <cctype>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 
 namespace davit::secrets {
@@ -23,57 +25,97 @@ std::string base64_core(const std::string& bytes, std::size_t phase) {
   return text.substr(first, last - first);
 }
 
-std::string escaped(const std::string& bytes, bool upper, bool plus) {
+/// How a library writes URLs.
+struct url_form {
+  std::string_view kept; ///< Beside letters and digits.
+  bool upper = true;     ///< The hexadecimal digits.
+  bool plus = false;     ///< For a blank.
+};
+
+/// RFC 3986's, Python's quote, JavaScript's encodeURIComponent and encodeURI, HTML forms'.
+constexpr url_form url_forms[] = {{"-_.~"},  {"-_.~", true, true}, {"-_.~", false},          {"-_.~", false, true},
+                                  {"-_.~/"}, {"-_.~!'()*"},        {"-_.~!'()*;,/?:@&=+$#"}, {"-_.*", true, true}};
+
+std::string escaped(const std::string& bytes, const url_form& form) {
   std::string text;
   for (unsigned char c : bytes) {
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
+    if (std::isalnum(c) || form.kept.find(static_cast<char>(c)) != std::string_view::npos) {
       text += static_cast<char>(c);
-    } else if (c == ' ' && plus) {
+    } else if (c == ' ' && form.plus) {
       text += '+';
     } else {
       char code[4];
-      std::snprintf(code, sizeof code, upper ? "%%%02X" : "%%%02x", c);
+      std::snprintf(code, sizeof code, form.upper ? "%%%02X" : "%%%02x", c);
       text += code;
     }
   }
   return text;
 }
 
-std::string json_escaped(const std::string& bytes, bool slashes) {
+/// How a library writes JSON's strings.
+struct json_form {
+  bool slash = false;          ///< With a backslash before it.
+  bool ascii = false;          ///< Nothing but ASCII.
+  std::string_view codes = {}; ///< Written as \u and four digits, beside control characters.
+  bool upper = false;          ///< Those digits.
+};
+
+/// JavaScript's; PHP's; Python's; PHP's with a flag; Go's; Gson's; Ruby's on Rails; .NET's.
+constexpr json_form json_forms[] = {{},
+                                    {true, true},
+                                    {false, true},
+                                    {true},
+                                    {false, false, "<>&"},
+                                    {false, false, "<>&='"},
+                                    {true, false, "<>&"},
+                                    {false, true, "\"&'+<>`", true}};
+
+/// The code point that begins there, and how many bytes it has. None: it is not UTF-8.
+std::optional<std::pair<std::uint32_t, std::size_t>> code_point(std::string_view text) {
+  auto lead = static_cast<unsigned char>(text[0]);
+  std::size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < size)
+    return std::nullopt;
+  std::uint32_t code = lead & (0xffu >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) {
+    auto next = static_cast<unsigned char>(text[i]);
+    if ((next & 0xc0) != 0x80)
+      return std::nullopt;
+    code = code << 6 | (next & 0x3f);
+  }
+  return std::pair{code, size};
+}
+
+std::string json_escaped(std::string_view bytes, const json_form& form) {
   std::string text;
-  for (unsigned char c : bytes) {
-    switch (c) {
-      case '"':
-        text += "\\\"";
-        break;
-      case '\\':
-        text += "\\\\";
-        break;
-      case '\n':
-        text += "\\n";
-        break;
-      case '\r':
-        text += "\\r";
-        break;
-      case '\t':
-        text += "\\t";
-        break;
-      case '\b':
-        text += "\\b";
-        break;
-      case '\f':
-        text += "\\f";
-        break;
-      default:
-        if (c == '/' && slashes) {
-          text += "\\/";
-        } else if (c < 0x20 || (slashes && (c == '<' || c == '>' || c == '&'))) { // as Go's encoder has them
-          char code[8];
-          std::snprintf(code, sizeof code, "\\u%04x", c);
-          text += code;
-        } else {
-          text += static_cast<char>(c);
-        }
+  auto add_code = [&](std::uint32_t unit) {
+    char code[8];
+    std::snprintf(code, sizeof code, form.upper ? "\\u%04X" : "\\u%04x", unit);
+    text += code;
+  };
+  constexpr std::string_view named = "\"\\\n\r\t\b\f", names = "\"\\nrtbf";
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    auto c = static_cast<unsigned char>(bytes[i]);
+    if (form.codes.find(bytes[i]) != std::string_view::npos) {
+      add_code(c);
+    } else if (auto at = named.find(bytes[i]); at != std::string_view::npos) {
+      text += '\\';
+      text += names[at];
+    } else if (c == '/' && form.slash) {
+      text += "\\/";
+    } else if (c < 0x20) {
+      add_code(c);
+    } else if (auto point = c >= 0x80 && form.ascii ? code_point(bytes.substr(i)) : std::nullopt) {
+      auto [code, size] = *point;
+      if (code < 0x10000) {
+        add_code(code);
+      } else {
+        add_code(0xd800 + ((code - 0x10000) >> 10));
+        add_code(0xdc00 + ((code - 0x10000) & 0x3ff));
+      }
+      i += size - 1;
+    } else {
+      text += bytes[i];
     }
   }
   return text;
@@ -156,11 +198,10 @@ std::vector<std::string> forms_of(const std::string& secret) {
       add(std::move(form));
     add(hexadecimal(text, "%02x"));
     add(hexadecimal(text, "%02X"));
-    for (bool first : {false, true}) {
-      add(json_escaped(text, first));
-      for (bool second : {false, true})
-        add(escaped(text, first, second));
-    }
+    for (const auto& form : json_forms)
+      add(json_escaped(text, form));
+    for (const auto& form : url_forms)
+      add(escaped(text, form));
   }
   return {forms.begin(), forms.end()};
 }

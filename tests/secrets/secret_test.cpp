@@ -81,6 +81,29 @@ TEST_CASE("a secret is masked in base64 of any phase, in URLs, JSON and hexadeci
         == "***.");
 }
 
+TEST_CASE("a secret is masked as the libraries of many languages write JSON and URLs") {
+  struct sample {
+    std::string secret, text;
+  };
+  for (const auto& [secret, text] : std::vector<sample>{
+         {"p\u00e4ssw\u00f6rt-Z\u00fcrich", R"("p\u00e4ssw\u00f6rt-Z\u00fcrich")"}, // Python's json.dumps
+         {"p\u00e4ssw\u00f6rt-Z\u00fcrich", R"("p\u00E4ssw\u00F6rt-Z\u00FCrich")"}, // .NET's JsonSerializer
+         {"key\U0001f511/end", R"("key\ud83d\udd11/end")"},                         // Python
+         {"key\U0001f511/end", R"("key\ud83d\udd11\/end")"},                        // PHP's json_encode
+         {"R&D/team<2026>", R"("R&D\/team<2026>")"},                                // PHP
+         {"R&D/team<2026>", R"("R\u0026D/team\u003c2026\u003e")"},                  // Go's json.Marshal
+         {"R&D/team<2026>", R"("R\u0026D\/team\u003c2026\u003e")"},
+         {"it's a=b&c", R"("it\u0027s a\u003db\u0026c")"},                // Gson
+         {"say \"a+b\" & go", R"("say \u0022a\u002Bb\u0022 \u0026 go")"}, // .NET
+         {"k9+xYz/Q8w+aa/bb==", R"("k9%2BxYz/Q8w%2Baa/bb%3D%3D")"},       // Python's quote
+         {"it's (a) b/c*!", R"("it's%20(a)%20b%2Fc*!")"},                 // JavaScript's encodeURIComponent
+         {"a b/c?d=e&f#g", R"("a%20b/c?d=e&f#g")"},                       // JavaScript's encodeURI
+         {"a~b c*d", R"("a%7Eb+c*d")"}}) {                                // HTML forms
+    INFO(secret << " as " << text);
+    CHECK(masked(secret, text) == R"("***")");
+  }
+}
+
 TEST_CASE("base64 that is wrapped into lines does not hide a secret") {
   const std::string secret
     = "-----BEGIN "
