@@ -227,16 +227,19 @@ result<std::uint32_t> sql_queue::expire(timestamp now) {
   if (due->empty()) // mostly: nothing is written then
     return std::uint32_t{0};
   return session_.transaction<std::uint32_t>([&]() -> result<std::uint32_t> {
-    const std::string message = "it waited in the queue for longer than its queue_timeout";
-    for (const auto& [id] : *due) {
-      session_.kept().run(
-        "UPDATE task SET state = 'finished', outcome = 'timed_out', finished_at = :now, message = :message"
-        " WHERE id = :id AND state = 'queued'",
-        number_of(now), message, id);
-      events_.add(id, 0, "finished", task_state::finished, outcome::timed_out, message);
-    }
+    for (const auto& [id] : *due)
+      time_out(id, number_of(now));
     return static_cast<std::uint32_t>(due->size());
   });
+}
+
+void sql_queue::time_out(const std::string& id, number now) {
+  const std::string message = "it waited in the queue for longer than its queue_timeout";
+  session_.kept().run(
+    "UPDATE task SET state = 'finished', outcome = 'timed_out', finished_at = :now, message = :message"
+    " WHERE id = :id AND state = 'queued'",
+    now, message, id);
+  events_.add(id, 0, "finished", task_state::finished, outcome::timed_out, message);
 }
 
 // -- claiming ---------------------------------------------------------------------------------------------------------
@@ -270,6 +273,12 @@ result<claim_answer> sql_queue::claim(const claim_request& request, bool private
     auto plan = plan_claim(std::move(open), offers, request.rules, std::move(usage), read_time(now), reading);
     for (auto& one : plan.taken) {
       const auto& offer = offers.at(one.offer);
+      if (auto end = queue_end(one.task.spec, number_of(one.task.not_before.value_or(one.task.created_at)));
+          end != 0 && end <= now) { // nobody has looked since
+        time_out(one.row.place.id, now);
+        answer.next_due = read_time(now);
+        continue;
+      }
       if (!volumes_.use(offer.id, one.task.owner, named_volumes(one.task.spec))) {
         auto due = read_time(put_off(one, now));
         answer.next_due = std::min(answer.next_due.value_or(due), due);

@@ -35,6 +35,8 @@ private:
   std::vector<engine_offer> shared_room(const claim_request& request);
   running_counts count_running(const placement_rules& rules);
   number put_off(const claim_choice& choice, number now);
+  /// Ends a queued task that has waited for longer than its queue_timeout.
+  void time_out(const std::string& id, number now);
   claimed_attempt
   make_attempt(claim_choice choice, const claim_request& request, const engine_offer& offer, number now);
 

@@ -34,6 +34,32 @@ TEST_CASE_METHOD(store_fixture, "a task that no engine can take does not hold up
   CHECK(claim({{"g", "id", {"gpu", "x"}, 10, 10}}).size() == 5);
 }
 
+TEST_CASE_METHOD(store_fixture,
+                 "a task whose time in the queue is over is not claimed, though nobody has looked since") {
+  auto over = [&](std::int32_t priority, duration timeout) {
+    new_task task{uuid::make_v7(), {}, {}, std::chrono::system_clock::now(), {}, {}};
+    task.spec.image = "alpine";
+    task.spec.priority = priority;
+    task.spec.queue_timeout = timeout;
+    return store->accept(task)->id;
+  };
+  auto late = over(5, 1ms), in_time = over(1, 1h), behind = accept();
+  std::this_thread::sleep_for(20ms);
+  auto got = claim({{"e", "id", {}, 3, 3}});
+  REQUIRE(got.size() == 2);
+  CHECK(got[0].token.key.task == in_time);
+  CHECK(got[1].token.key.task == behind);
+  auto ended = store->get(late);
+  REQUIRE(ended.has_value());
+  CHECK(ended->outcome == outcome::timed_out);
+  CHECK(ended->attempts.empty());
+  // A retry's time begins when it may run.
+  auto result = result_of(got[0], outcome::engine_lost);
+  result.retry_at = std::chrono::system_clock::now() - 2h;
+  CHECK(*store->finish(result) == task_state::queued);
+  CHECK(claim(one_engine).empty());
+}
+
 TEST_CASE_METHOD(store_fixture, "a pinned task is for its agent alone") {
   accept(0, {}, "run-1");
   CHECK(claim(one_engine).empty());
