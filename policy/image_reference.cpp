@@ -15,17 +15,24 @@ bool matches(std::string_view text, const RE2& pattern) {
 }
 
 bool is_registry(std::string_view part) {
-  return part == "localhost" || part.find_first_of(".:") != std::string_view::npos
-      || std::any_of(part.begin(), part.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  return part == "localhost" || part.find_first_of(".:") != std::string_view::npos;
 }
 
 /// With the registry and the folder that are left out of names at Docker Hub.
 std::string full_name(std::string name) {
   auto first = name.substr(0, name.find('/'));
-  if (first.size() == name.size() || !is_registry(first))
+  auto lower = first;
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  // One registry has one name: DNS does not tell the cases of letters apart, nor may a policy's pattern. (Docker takes
+  // `ME` for a registry, and `me` for a folder at Docker Hub. No name here means that registry.)
+  if (first.size() == name.size() || !is_registry(lower))
     name = "docker.io/" + name;
-  else if (first == "index.docker.io")
-    name = "docker.io" + name.substr(first.size());
+  else
+    name.replace(0, lower.size(), lower);
+  constexpr std::string_view alias = "index.docker.io/";
+  if (name.starts_with(alias))
+    name.erase(0, alias.find('.') + 1);
   constexpr std::string_view hub = "docker.io/";
   if (name.starts_with(hub) && name.find('/', hub.size()) == std::string::npos)
     name.insert(hub.size(), "library/");

@@ -355,6 +355,13 @@ std::vector<addition> apply_profile(policy_profile profile, task_spec& spec) {
     spec.cap_drop.push_back("NET_RAW"); // one of the engine's defaults: it can forge others' packets
     made.push_back({"capabilities", "cap_drop", "NET_RAW"});
   }
+  // An engine's own defaults may be others (--default-cgroupns-mode, --default-ipc-mode), as with cgroup v1.
+  if (profile <= policy_profile::baseline)
+    for (auto [name, of] : {std::pair{"cgroup", &spec.cgroup}, std::pair{"ipc", &spec.ipc}})
+      if (of->empty()) {
+        *of = "private";
+        made.push_back({std::string{"namespaces."} + name, name, *of});
+      }
   if (profile != policy_profile::restricted)
     return made;
   if (spec.user.empty()) {

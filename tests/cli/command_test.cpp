@@ -155,7 +155,7 @@ TEST_CASE("explain-policy tells what is refused, added and allowed, and by which
   auto refused = run_davit({"explain-policy", spec}, home);
   CHECK(refused.exit_code == 1);
   CHECK(refused.out.find("refused  privileged        privileged") != std::string::npos);
-  CHECK(refused.out.find("added    resources.memory  limits.default    512m") != std::string::npos);
+  CHECK(refused.out.find("added    resources.memory  limits.default     512m") != std::string::npos);
   CHECK(refused.out.find("allowed  user") != std::string::npos);
   CHECK(refused.out.find("allowed  privileged") == std::string::npos);
   CHECK(refused.err.find("privileged") != std::string::npos);

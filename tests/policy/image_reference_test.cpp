@@ -26,7 +26,9 @@ std::optional<std::string> oracle(std::string text) {
   std::string domain = "docker.io", rest = text;
   if (slash != std::string::npos
       && (first.find_first_of(".:") != std::string::npos || first == "localhost" || lower != first)) {
-    domain = first;
+    if (lower != "localhost" && lower.find_first_of(".:") == std::string::npos)
+      return std::nullopt; // these two are davit's own: Docker keeps the case, and knows hosts by it
+    domain = lower;
     rest = text.substr(slash + 1);
   }
   if (domain == "index.docker.io")
@@ -104,6 +106,10 @@ TEST_CASE("an image name stands for its exact name") {
   CHECK(normalise_image("ghcr.io/a/b:1") == "ghcr.io/a/b:1");
   CHECK(normalise_image("localhost/a") == "localhost/a:latest");
   CHECK(normalise_image("localhost:5000/a") == "localhost:5000/a:latest");
+  CHECK(normalise_image("GHCR.io/a") == "ghcr.io/a:latest");
+  CHECK(normalise_image("Index.Docker.IO/alpine") == "docker.io/library/alpine:latest");
+  CHECK(normalise_image("LOCALHOST:5000/a") == "localhost:5000/a:latest");
+  CHECK_FALSE(normalise_image("ME/a"));
   CHECK(normalise_image("docker.io/alpine") == "docker.io/library/alpine:latest");
   CHECK(normalise_image("7ee2") == "docker.io/library/7ee2:latest");
   CHECK(normalise_image(hex + ":1") == "docker.io/library/" + hex + ":1");
