@@ -101,6 +101,7 @@ struct collecting {
   doing at = doing::opening;
   container_status ended;
   bool end_told = false;                    ///< The log says that its end may be missing, or need not.
+  bool by_init = false;                     ///< The exit code is its word, not the engine's.
   bool stop_asked = false;                  ///< By davit, and not found to be needless, when the container ended.
   std::optional<steady_time> doubted_since; ///< engine_unsure: whether the engine was restarted is not known yet.
   steady_time watched_until;                ///< watching

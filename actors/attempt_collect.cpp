@@ -291,6 +291,7 @@ void attempt_machine::weigh(collecting& now, const std::vector<engine_event>& ev
 /// A log that ends without its init's last word may not be whole: an engine that is behind when a container ends does
 /// not read all that stands in its pipes.
 void attempt_machine::close_log(collecting& now) {
+  take_word_of_init(now);
   if (run_.made.feeding && !out_of_time()) { // it is over now, one way or the other
     now.at = collecting::doing::input;
     return;
@@ -329,14 +330,29 @@ std::string attempt_machine::doubt_of_init(const container_status& ended) const 
                                  : "by the engine's word: the container's init said exit code " + std::to_string(code);
 }
 
+/// An engine that was restarted may report any code, also with live-restore; the init's word has a seal.
+void attempt_machine::take_word_of_init(collecting& now) {
+  const auto& told = run_.made.told;
+  if (!told || now.ended.raw_state.empty() || same_process(now.ended)
+      || (told->word != sandbox_word::exited && told->word != sandbox_word::signaled))
+    return;
+  auto code = told->word == sandbox_word::signaled ? 128 + told->number : told->number;
+  if (code == now.ended.exit_code)
+    return;
+  run_.evidence.note = "by the word of the container's init: the engine, which may have been restarted, says exit code "
+                     + std::to_string(now.ended.exit_code);
+  now.ended.exit_code = code;
+  now.by_init = true;
+}
+
 void attempt_machine::decide(collecting& now, const log_summary& totals) {
   const auto& told = run_.made.told;
   container_facts facts;
   facts.wanted = run_.wanted;
   // The engine's word on the stop may still be under way; the container's end came through it all the same.
   facts.stopped_by_davit = run_.stopped_by_davit || now.stop_asked;
-  auto early
-    = told && now.ended.raw_state.empty(); // the init's own word: no restart of the engine's can have changed it
+  // The init's own word: no restart of the engine's can have changed it.
+  auto early = told && (now.ended.raw_state.empty() || now.by_init);
   facts.engine_restarted = !early && !same_process(now.ended);
   facts.live_restore = run_.engine.info.live_restore;
   facts.start_remembered = run_.start_remembered;
@@ -350,8 +366,7 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
     result.outcome = doubt->outcome;
     result.message = doubt->message;
   }
-  if (result.outcome == outcome::succeeded && run_.spec.validator
-      && !validate_output(*run_.spec.validator, totals.tail)) {
+  if (result.outcome == outcome::succeeded && run_.spec.validator && !totals.fits) {
     result.outcome = outcome::failed;
     result.message = "exit code 0, but the output does not match the validator's regex " + run_.spec.validator->regex;
   }

@@ -320,6 +320,7 @@ private:
   void close_log(collecting& now);
   bool lacks_last_word(const container_status& ended) const;
   std::string doubt_of_init(const container_status& ended) const;
+  void take_word_of_init(collecting& now);
   void decide(collecting& now, const log_summary& totals);
   bool same_process(const container_status& of) const;
 

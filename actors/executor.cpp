@@ -9,13 +9,18 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/disposable.hpp>
+#include <caf/event_based_actor.hpp>
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <spdlog/spdlog.h>
 
 #include <deque>
+#include <functional>
+#include <memory>
 #include <random>
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace davit {
 
@@ -32,6 +37,8 @@ failure to_failure(const caf::error& e) {
     why.engine = engine_code(e);
   return why;
 }
+
+constexpr int validating_niceness = 10;
 
 struct executor_state {
   using self_pointer = executor_actor::stateful_pointer<executor_state>;
@@ -116,12 +123,33 @@ struct executor_state {
     else
       std::move(asked).then(
         [this, expected](typename Ask::answer& value) {
-          if constexpr (std::is_same_v<Ask, ask::close_log>)
+          if constexpr (std::is_same_v<Ask, ask::close_log>) {
             log_bytes = value.out.bytes + value.err.bytes;
+            if (run.spec.validator)
+              return validate(std::move(value), expected);
+          }
           if (expected())
             hear(reply<Ask>{std::move(value)});
         },
         refused);
+  }
+
+  /// A regex may take seconds, on a thread of its own with a low priority.
+  void validate(log_summary totals, std::function<bool()> expected) {
+    auto judge = self->system().spawn<caf::detached>(
+      [validator = *run.spec.validator](caf::event_based_actor* one) -> caf::behavior {
+        return {[=](const std::string& tail) {
+          ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), validating_niceness);
+          one->quit();
+          return validate_output(validator, tail);
+        }};
+      });
+    auto shared = std::make_shared<log_summary>(std::move(totals));
+    self->request(judge, caf::infinite, std::move(shared->tail)).then([=, this](bool fits) {
+      shared->fits = fits;
+      if (expected())
+        hear(reply<ask::close_log>{std::move(*shared)});
+    });
   }
 
   void perform(const ask::judge& q) {

@@ -77,7 +77,7 @@ std::optional<named_ceilings> read_ceiling_flags(const std::vector<std::string>&
 std::optional<std::vector<std::string>> read_volume_flags(const std::vector<std::string>& patterns) {
   for (const auto& one : patterns)
     if (auto wrong = check_regex(one); !wrong.empty())
-      usage("--shared-volume: \"" + one + "\" is not a valid RE2 pattern: " + wrong);
+      usage("--shared-volume: \"" + one + "\" " + wrong);
   return patterns.empty() ? std::nullopt : std::optional{patterns};
 }
 

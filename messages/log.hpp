@@ -229,6 +229,7 @@ struct log_summary {
   std::uint64_t dropped = 0; ///< Bytes that came and were not kept, for the size limit.
   bool gaps = false;         ///< The engine has lost some bytes; the log says where.
   std::string tail;          ///< The last bytes of stdout and stderr, at most a mebibyte, if asked for.
+  bool fits = false;         ///< The tail, by the task's validator.
   /// The whole log as the store keeps it, if it is small: then it is durable with the attempt's outcome.
   std::string packed;
 };
@@ -236,7 +237,8 @@ struct log_summary {
 template <class Inspector>
 bool inspect(Inspector& f, log_summary& x) {
   return f.object(x).fields(f.field("out", x.out), f.field("err", x.err), f.field("dropped", x.dropped),
-                            f.field("gaps", x.gaps), f.field("tail", x.tail), f.field("packed", x.packed));
+                            f.field("gaps", x.gaps), f.field("tail", x.tail), f.field("fits", x.fits),
+                            f.field("packed", x.packed));
 }
 
 // -- sinks: where logs are sent beside the log keeper

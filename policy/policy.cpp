@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::int64_t most_pids = 4'194'304;
 
+/// In RE2's instructions. A mebibyte takes at most some seconds of a processor then.
+constexpr int largest_regex = 1000;
+
 RE2::Options quiet() {
   RE2::Options options;
   options.set_log_errors(false);
@@ -109,8 +112,14 @@ void policy::judge_image(judgement& result) const {
   auto matches = [](const std::string& name, const pattern_list& patterns) {
     return matches_any(name, patterns) || matches_any(familiar(name), patterns);
   };
-  // An engine does not look at a tag next to a digest, so a tag allows nothing; but it may say what is not wanted.
-  if (matches(image, patterns_->deny) || (named && matches(named->whole(), patterns_->deny)))
+  // An engine does not look at a tag next to a digest, so a tag allows nothing; but it may say what is not wanted. So
+  // may the registry's name without the port that it has in any case.
+  auto without_port = image;
+  constexpr std::string_view usual = ":443/";
+  if (auto port = image.find(usual); port < image.find('/'))
+    without_port.erase(port, usual.size() - 1);
+  if (matches(image, patterns_->deny) || matches(without_port, patterns_->deny)
+      || (named && matches(named->whole(), patterns_->deny)))
     refuse("images.deny", image + " is on the list of images that are denied");
   else if (!patterns_->allow.empty() && !matches(image, patterns_->allow))
     refuse("images.allow", image + " is not on the list of images that are allowed");
@@ -289,7 +298,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile, const cal
              "has a NUL byte, which no argument of a program can have");
   if (spec.validator)
     if (auto complaint = check_regex(spec.validator->regex); !complaint.empty())
-      refuse("validator.regex", "validator.regex", "is not a valid RE2 pattern: " + complaint);
+      refuse("validator.regex", "validator.regex", complaint);
   return result;
 }
 
@@ -347,7 +356,12 @@ void keep_limits(task_spec& spec, const task_spec& judged, const named_ceilings&
 
 std::string check_regex(const std::string& pattern) {
   RE2 compiled{pattern, quiet()};
-  return compiled.ok() ? std::string{} : compiled.error();
+  if (!compiled.ok())
+    return "is not a valid RE2 pattern: " + compiled.error();
+  if (compiled.ProgramSize() > largest_regex)
+    return "is too large: RE2 needs " + std::to_string(compiled.ProgramSize()) + " instructions for it, "
+         + std::to_string(largest_regex) + " are allowed (repetitions such as {100} count as often)";
+  return {};
 }
 
 bool validate_output(const output_validator& validator, std::string_view output) {

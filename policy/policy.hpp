@@ -95,7 +95,7 @@ private:
 /// not know the caller. `judged`: the spec as it was judged with them.
 void keep_limits(task_spec& spec, const task_spec& judged, const named_ceilings& ceilings);
 
-/// Whether RE2 takes the pattern; empty if so, else its complaint.
+/// Why the pattern can't be used, as the end of a sentence. Empty: RE2 takes it, and it is not too large.
 std::string check_regex(const std::string& pattern);
 
 /// Whether the validator accepts the output.
