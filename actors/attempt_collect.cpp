@@ -333,8 +333,8 @@ std::string attempt_machine::doubt_of_init(const container_status& ended) const 
 /// An engine that was restarted may report any code, also with live-restore; the init's word has a seal.
 void attempt_machine::take_word_of_init(collecting& now) {
   const auto& told = run_.made.told;
-  if (!told || now.ended.raw_state.empty() || same_process(now.ended)
-      || (told->word != sandbox_word::exited && told->word != sandbox_word::signaled))
+  if (!told || now.ended.raw_state.empty() || same_process(now.ended) || !init::seals(run_.made.nonce)
+      || reaches_init(run_.spec) || (told->word != sandbox_word::exited && told->word != sandbox_word::signaled))
     return;
   auto code = told->word == sandbox_word::signaled ? 128 + told->number : told->number;
   if (code == now.ended.exit_code)

@@ -10,9 +10,9 @@
 
 namespace davit::transport {
 
-/// When there is more to do than can be done, whoever has just come is served at once, and those wait who have waited for
-/// long or have been turned away before: in order, a crowd would make everybody wait for all of it. A part of the time
-/// is for what has waited longest. Its thread has a lower priority than the others of the process. Thread-safe.
+/// When there is more to do than can be done, whoever has just come is served at once, and those wait who have waited
+/// for long or have been turned away before: in order, a crowd would make everybody wait for all of it. A part of the
+/// time is for what has waited longest. Its thread has a lower priority than the others of the process. Thread-safe.
 class door {
 public:
   /// Whose work it is.

@@ -6,6 +6,7 @@
 #include "sandbox/message.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 
@@ -209,6 +210,38 @@ TEST_CASE("if an init and the engine disagree, the engine's word decides, and th
   CHECK(it.result().outcome == outcome::failed);
   CHECK(it.result().exit_code == 7);
   CHECK(it.result().evidence.note == "by the engine's word: the container's init said exit code 0");
+}
+
+TEST_CASE("the word of an init is believed over an engine that was restarted, unless the task had power over it",
+          "[attempt]") {
+  auto live_restore = GENERATE(true, false);
+  auto spec = fresh_attempt().work.task.spec;
+  SECTION("its own") {}
+  SECTION("the task's, perhaps") {
+    spec.cap_add = {"SYS_PTRACE"};
+  }
+  auto it = told_of_success(spec);
+  it.run.made.told = sandbox_report{sandbox_word::exited, 5, 0};
+  it.run.engine.info.live_restore = live_restore;
+  ++it.run.engine.epoch;
+  it.run.engine.same_since = timestamp{} + std::chrono::hours{100'000 * 24};
+  if (spec.cap_add.empty())
+    it.run.now = running{}; // the engine was quicker than the log
+  it.hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{container_of(it.run, "exited", 0)});
+  if (it.asks<ask::history>())
+    it.hears(reply<ask::history>{});
+  if (it.asks<ask::note_log>())
+    it.hears(reply<ask::note_log>{});
+  REQUIRE(it.asks<ask::close_log>());
+  it.hears(reply<ask::close_log>{});
+  INFO(it.result().message << "; " << it.result().evidence.note);
+  if (spec.cap_add.empty()) {
+    CHECK(it.result().outcome == outcome::failed);
+    CHECK(it.result().exit_code == 5);
+    CHECK(it.result().evidence.note.find("says exit code 0") != std::string::npos);
+  } else {
+    CHECK(it.result().outcome == (live_restore ? outcome::succeeded : outcome::engine_lost));
+  }
 }
 
 TEST_CASE("where images are guarded, nothing is made of one before the store has said that its owner may use it",

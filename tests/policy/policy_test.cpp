@@ -93,6 +93,43 @@ TEST_CASE("the engine is asked for the exact name that was judged; a tag next to
   CHECK(broken_rule(*make(settings), with_image("alpine:3.20")) == "images.digest");
 }
 
+TEST_CASE("a registry has one name, whatever a task writes") {
+  policy_settings settings;
+  settings.images_deny = {"ghcr\\.io/evil/.*"};
+  auto rules = make(settings);
+  for (auto name :
+       {"ghcr.io/evil/x", "GHCR.io/evil/x:1", "ghcr.IO/evil/x", "ghcr.io:443/evil/x", "GhCr.Io:443/evil/x:2"}) {
+    INFO(name);
+    CHECK(broken_rule(*rules, with_image(name)) == "images.deny");
+  }
+  for (auto name : {"ghcr.io/good/x", "ghcr.io:444/evil/x", "example.com/ghcr.io/evil/x"}) {
+    INFO(name);
+    CHECK(broken_rule(*rules, with_image(name)) == "");
+  }
+  settings.images_deny.clear();
+  settings.images_allow = {"ghcr\\.io/good/.*"};
+  rules = make(settings);
+  CHECK(broken_rule(*rules, with_image("GHCR.io/good/x")) == "");
+  CHECK(broken_rule(*rules, with_image("ghcr.io:443/good/x")) == "images.allow");
+}
+
+TEST_CASE("a regex has a size that RE2 is done with in time") {
+  auto rules = make({});
+  auto with_regex = [](std::string regex) {
+    auto spec = with_image("alpine");
+    spec.validator = output_validator{validator_type::output_regex, std::move(regex)};
+    return spec;
+  };
+  for (auto good : {"OK", "^Tests: [0-9]+ passed, 0 failed$", "(?i)build (succeeded|done)", "\\p{L}+"}) {
+    INFO(good);
+    CHECK(broken_rule(*rules, with_regex(good)) == "");
+  }
+  for (auto bad : {"(", "[ab]*a[ab]{900}c.{200}", "((a{30}){30}){2}", "\\p{L}{500}"}) {
+    INFO(bad);
+    CHECK(broken_rule(*rules, with_regex(bad)) == "validator.regex");
+  }
+}
+
 TEST_CASE("what baseline refuses, each with the rule's name") {
   auto rules = make({});
   auto mounted = [](mount_type type, std::string source, std::string target) {

@@ -236,6 +236,18 @@ TEST_CASE("restricted fills in what it wants, and says so; a task may name a str
   CHECK(rules->judge(spec, policy_profile::privileged).violations.empty());
 }
 
+TEST_CASE("a confined task has namespaces of its own, whatever the engine's default is") {
+  for (auto profile : {policy_profile::restricted, policy_profile::baseline, policy_profile::privileged}) {
+    auto spec = spec_of("");
+    apply_profile(profile, spec);
+    CHECK(spec.cgroup == (profile == policy_profile::privileged ? "" : "private"));
+    CHECK(spec.ipc == (profile == policy_profile::privileged ? "" : "private"));
+    spec = spec_of(R"("ipc":"none")");
+    apply_profile(profile, spec);
+    CHECK(spec.ipc == "none");
+  }
+}
+
 TEST_CASE("restricted leaves nobody with the group of root") {
   auto user_of = [](const std::string& user, policy_profile profile = policy_profile::restricted) {
     task_spec spec;
