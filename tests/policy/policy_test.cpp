@@ -124,7 +124,7 @@ TEST_CASE("a regex has a size that RE2 is done with in time") {
     INFO(good);
     CHECK(broken_rule(*rules, with_regex(good)) == "");
   }
-  for (auto bad : {"(", "[ab]*a[ab]{900}c.{200}", "((a{30}){30}){2}", "\\p{L}{500}"}) {
+  for (auto bad : {"(", "([ab]*a[ab]{900}c){12}", "((a{30}){30}){2}", "\\p{L}{500}"}) {
     INFO(bad);
     CHECK(broken_rule(*rules, with_regex(bad)) == "validator.regex");
   }
