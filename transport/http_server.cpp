@@ -24,7 +24,8 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::chrono::milliseconds accept_pause{50};
+constexpr std::chrono::milliseconds accept_pause{50}, closing_pause{1};
+constexpr int closing_pauses = 20;
 
 /// Half of the process's descriptors are for all else that it does: engines, the store, logs.
 std::size_t most_connections(std::size_t wanted) {
@@ -70,6 +71,11 @@ public:
 private:
   awaitable<void> accept() {
     while (true) {
+      // They have their descriptors still. One that waits for its own answer may be long: nobody else waits for that.
+      for (int i = 0; i < closing_pauses && open_->has_many_closing(); ++i) {
+        asio::steady_timer pause{acceptor_.get_executor(), closing_pause};
+        co_await pause.async_wait(as_awaitable);
+      }
       auto visitor = std::make_shared<guest>();
       auto [ec, socket] = co_await acceptor_.async_accept(guest_strand(io_, visitor), as_awaitable);
       if (!acceptor_.is_open())

@@ -4,13 +4,6 @@
 
 namespace davit::transport {
 
-namespace {
-
-/// So many may be about to close, however few places there are.
-constexpr std::size_t least_closing = 1000;
-
-} // namespace
-
 open_connections::place::~place() {
   std::lock_guard guard{list_->mutex_};
   list_->places_.erase(self_);
@@ -65,6 +58,11 @@ void open_connections::close_all() {
     one->close_();
 }
 
+bool open_connections::has_many_closing() const {
+  std::lock_guard guard{mutex_};
+  return closing_ > most_ / 4;
+}
+
 std::size_t open_connections::size() const {
   std::lock_guard guard{mutex_};
   return places_.size();
@@ -80,8 +78,6 @@ bool open_connections::make_room(const std::string& address) {
   auto same = address.empty() ? by_address_.end() : by_address_.find(address);
   if (same != by_address_.end() && same->second >= most_of_address_)
     return close_one(address);
-  if (closing_ >= std::max(most_, least_closing)) // they have not got to it
-    return false;
   return places_.size() - closing_ < most_ || close_one({});
 }
 

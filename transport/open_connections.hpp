@@ -70,6 +70,9 @@ public:
   /// Closes all connections, and lets no more in.
   void close_all();
 
+  /// Whether so many have been asked to close, and have not got to it, that new ones must wait.
+  bool has_many_closing() const;
+
   std::size_t size() const;
   std::size_t most() const { return most_; }
 
