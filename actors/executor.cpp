@@ -145,11 +145,17 @@ struct executor_state {
         }};
       });
     auto shared = std::make_shared<log_summary>(std::move(totals));
-    self->request(judge, caf::infinite, std::move(shared->tail)).then([=, this](bool fits) {
-      shared->fits = fits;
-      if (expected())
-        hear(reply<ask::close_log>{std::move(*shared)});
-    });
+    self->request(judge, caf::infinite, std::move(shared->tail))
+      .then(
+        [=, this](bool fits) {
+          shared->fits = fits;
+          if (expected())
+            hear(reply<ask::close_log>{std::move(*shared)});
+        },
+        [=, this](const caf::error& e) { // out of memory, for instance: the log is asked for once more
+          if (expected())
+            hear(refusal{name_of<ask::close_log>, to_failure(e)});
+        });
   }
 
   void perform(const ask::judge& q) {

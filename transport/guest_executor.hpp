@@ -22,8 +22,8 @@ struct guest {
   std::atomic<bool> answered = false; ///< Has had an answer, and is not known all the same.
 };
 
-/// Executes at the door until the guest is known, and on those of `house` from then on. Sockets and timers
-/// are the house's throughout. It does not keep the order of what is executed: a strand of it does.
+/// Executes at the door until the guest is known, and on the threads of `house` from then on. Sockets and timers are
+/// the house's throughout. It does not keep the order of what is executed: a strand of it does.
 class guest_executor {
 public:
   guest_executor(boost::asio::io_context& house, door& entrance, std::shared_ptr<const guest> who)
