@@ -63,7 +63,8 @@ enum class log_place {
 /// How much of its end can be asked for.
 inline constexpr std::size_t longest_tail = 1024 * 1024;
 
-/// Writes one log. Not thread-safe.
+/// Writes one log. If its file is removed by others while it has not ended, it is made again with all that was written.
+/// Not thread-safe.
 class log_writer {
 public:
   /// Opens it, or makes it; what an earlier writer has written to its file is read once, a half-written record at the

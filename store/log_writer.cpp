@@ -31,6 +31,7 @@ struct log_writer::state {
   log_result<void> recover();
   bool take(const record_view& record);
   log_result<void> to_file();
+  log_result<void> put_back();
 
   /// Adds bytes to the log. Nothing half-written stays: they will come again.
   log_result<void> put(std::string_view bytes) {
@@ -44,6 +45,8 @@ struct log_writer::state {
         return moved;
     if (half_written && !cut_off_half())
       return system_error(path, "truncate");
+    if (auto there = put_back(); !there)
+      return there;
     if (!write_all(out.fd, bytes.data(), bytes.size())) {
       auto e = system_error(path, "write");
       half_written = true;
@@ -169,6 +172,37 @@ log_result<void> log_writer::state::to_file() {
   return {};
 }
 
+/// If somebody has removed the file, what was written is still there, for as long as it is open: it gets a name again.
+log_result<void> log_writer::state::put_back() {
+  struct stat seen {};
+  if (!out || closed || ::fstat(out.fd, &seen) != 0 || seen.st_nlink != 0)
+    return {};
+  auto name = path.string() + ".log", partial = path.string() + ".log.part";
+  make_private_folder(path.parent_path());
+  auto fail = [&](const char* what) {
+    auto e = system_error(name, what);
+    ::unlink(partial.c_str());
+    return e;
+  };
+  file made{::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
+  if (!made)
+    return system_error(partial, "open");
+  std::vector<char> block(std::min<std::uint64_t>(block_bytes, size));
+  for (std::uint64_t done = 0; done < size;) {
+    auto count = read_at(out.fd, block.data(), std::min<std::uint64_t>(block.size(), size - done), done);
+    if (count <= 0)
+      return fail("read");
+    if (!write_all(made.fd, block.data(), static_cast<std::size_t>(count)))
+      return fail("write");
+    done += static_cast<std::uint64_t>(count);
+  }
+  if (::rename(partial.c_str(), name.c_str()) != 0)
+    return fail("rename");
+  out = std::move(made);
+  on_its_way = 0;
+  return {};
+}
+
 log_result<void> log_writer::append(const std::vector<log_record>& records) {
   auto& s = *state_;
   if (s.closed)
@@ -252,8 +286,11 @@ log_result<void> log_writer::to_file() {
 }
 
 log_result<log_page> log_writer::read(std::uint64_t offset, std::uint32_t max_bytes) const {
-  if (!state_->in_memory)
+  if (!state_->in_memory) {
+    if (auto there = state_->put_back(); !there)
+      return there.error();
     return read_log(state_->path, offset, max_bytes);
+  }
   auto bytes = log_source::of_plain(state_->memory);
   return read_page(bytes, state_->path.string(), offset, max_bytes);
 }

@@ -1,3 +1,4 @@
+#include "fixture/environment.hpp"
 #include "fixture/test_engine.hpp"
 #include "store/attempt_log.hpp"
 
@@ -172,6 +173,39 @@ TEST_CASE("a log that was cut off in the middle of a record goes on behind the l
   REQUIRE(writer->append({records.back()}).has_value());
   bool finished = true;
   CHECK(read_all(path, 100'000, finished) == records);
+}
+
+TEST_CASE("a file that somebody removes while it is written comes back whole, whenever it goes") {
+  auto seed = test::number_from("DAVIT_SEED", std::random_device{}());
+  INFO("DAVIT_SEED=" << seed);
+  std::minstd_rand random{static_cast<unsigned>(seed)};
+  for (int round = 0; round < 20; ++round) {
+    scratch_folder folder;
+    auto path = folder.path() / "logs" / "00" / "1";
+    auto writer = log_writer::open(path, 0);
+    REQUIRE(writer.has_value());
+    auto records = some_records(1 + random() % 60);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      REQUIRE((*writer)->append({records[i]}).has_value());
+      if (random() % 4 == 0)
+        random() % 2 == 0 ? std::filesystem::remove(path.string() + ".log")
+                          : std::filesystem::remove_all(folder.path() / "logs");
+      if (random() % 4 == 0) {
+        auto page = (*writer)->read(0, 1 << 20);
+        REQUIRE(page.has_value());
+        CHECK(page->records.size() == i + 1);
+      }
+    }
+    REQUIRE((*writer)->close().has_value());
+    bool finished = false;
+    auto read = read_all(path, 100'000, finished);
+    CHECK(finished);
+    REQUIRE(read.size() == records.size());
+    for (std::size_t i = 0; i < records.size(); ++i)
+      CHECK(read[i].bytes == records[i].bytes);
+    CHECK(std::filesystem::status(path.string() + ".log").permissions()
+          == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  }
 }
 
 TEST_CASE("over the limit one remark is kept, and the rest is counted") {
