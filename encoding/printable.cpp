@@ -39,14 +39,17 @@ bool is_harmful(std::uint32_t code) {
   struct range {
     std::uint32_t first, last;
   };
+  // Controls, and what Unicode calls default ignorable, except the selectors that choose between text and emoji.
   constexpr range harmful[] = {
-    {0x00, 0x1f},       {0x7f, 0x9f},     // controls
-    {0xad, 0xad},       {0x61c, 0x61c},   // soft hyphen; Arabic letter mark
-    {0x180e, 0x180e},   {0x200b, 0x200f}, // no width; left-to-right and right-to-left marks
-    {0x2028, 0x202e},                     // separators; embeddings and overrides
-    {0x2060, 0x206f},                     // no width; isolates; deprecated format characters
-    {0xfeff, 0xfeff},   {0xfff9, 0xfffb}, // byte order mark; interlinear annotation
-    {0xe0000, 0xe007f},                   // tags
+    {0x00, 0x1f},       {0x7f, 0x9f},       // controls
+    {0xad, 0xad},       {0x34f, 0x34f},     // soft hyphen; grapheme joiner
+    {0x61c, 0x61c},     {0x115f, 0x1160},   // Arabic letter mark; Hangul fillers
+    {0x17b4, 0x17b5},   {0x180b, 0x180f},   // Khmer vowels that are not seen; Mongolian selectors and separator
+    {0x200b, 0x200f},   {0x2028, 0x202e},   // no width; marks; separators; embeddings and overrides
+    {0x2060, 0x206f},   {0x3164, 0x3164},   // no width; isolates; deprecated format characters; Hangul filler
+    {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   // byte order mark; Hangul filler
+    {0xfff0, 0xfffb},   {0x1bca0, 0x1bca3}, // interlinear annotation; shorthand format controls
+    {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}, // musical format controls; tags and selectors
   };
   return std::any_of(std::begin(harmful), std::end(harmful),
                      [&](const range& one) { return code >= one.first && code <= one.last; });
