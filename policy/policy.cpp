@@ -15,7 +15,7 @@ constexpr std::int64_t most_pids = 4'194'304;
 constexpr int largest_regex = 10'000;
 
 /// Instructions times bytes: at most some seconds of a processor.
-constexpr std::size_t most_steps = std::size_t{1} << 30;
+constexpr std::size_t most_steps = std::size_t{1} << 28;
 
 RE2::Options quiet() {
   RE2::Options options;
@@ -170,6 +170,12 @@ void policy::judge_limits(judgement& result, const task_spec& spec, const ceilin
   if (spec.resources.pids && *spec.resources.pids > most_pids)
     refuse("limits.pids", "resources.pids", "is over the kernel's maximum of " + std::to_string(most_pids));
   limit(&resource_limits::shm, "shm", byte_size{1}, size);
+  for (const auto& one : spec.mounts) // what lies there instead of the engine's own
+    if (ceilings.resources.shm && one.type == mount_type::tmpfs
+        && (std::filesystem::path{one.target} / "").lexically_normal() == "/dev/shm/" && (!one.size || *one.size > *ceilings.resources.shm))
+      refuse("limits.shm", "mounts",
+             "a tmpfs at /dev/shm with " + (one.size ? size(*one.size) : std::string{"no size"}) + " is over the limit of "
+               + size(*ceilings.resources.shm) + ceilings.told("shm"));
   const auto& longest = ceilings.timeout;
   if (!effective.timeout && (settings_.default_timeout || longest)) {
     effective.timeout = settings_.default_timeout ? settings_.default_timeout : longest;

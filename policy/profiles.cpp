@@ -143,9 +143,12 @@ struct judge {
   }
 
   void labels() {
-    for (const auto& [name, value] : spec.labels)
+    for (const auto& [name, value] : spec.labels) {
+      if (name.empty())
+        refuse("labels.name", "labels", "a label's name must not be empty");
       if (name == "davit" || name.starts_with("davit."))
         refuse("labels.reserved", "labels." + name, "labels that start with davit. are reserved");
+    }
     for (const auto& label : spec.engine.labels)
       if (label.starts_with("davit."))
         refuse("labels.reserved", "engine.labels", "labels that start with davit. are reserved");

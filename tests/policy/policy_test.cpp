@@ -160,8 +160,30 @@ TEST_CASE("what baseline refuses, each with the rule's name") {
   spec.labels["davit.task"] = "x";
   CHECK(broken_rule(*rules, spec) == "labels.reserved");
   spec = with_image("alpine");
+  spec.labels[""] = "x";
+  CHECK(broken_rule(*rules, spec) == "labels.name");
+  spec = with_image("alpine");
   spec.resources.memory = byte_size{1024};
   CHECK(broken_rule(*rules, spec) == "limits.memory");
+}
+
+TEST_CASE("a tmpfs in the place of /dev/shm has its ceiling too") {
+  policy_settings settings;
+  settings.ceilings.shm = byte_size{64 << 20};
+  auto rules = make(settings);
+  auto judge = [&](const std::string& target, std::optional<byte_size> size) {
+    auto spec = with_image("alpine");
+    spec.mounts.push_back({mount_type::tmpfs, "", target, false, size});
+    return broken_rule(*rules, spec);
+  };
+  for (auto target : {"/dev/shm", "/dev/shm/", "/dev/./shm", "//dev/shm"}) {
+    INFO(target);
+    CHECK(judge(target, byte_size{64 << 20}) == "");
+    CHECK(judge(target, byte_size{(64 << 20) + 1}) == "limits.shm");
+    CHECK(judge(target, std::nullopt) == "limits.shm");
+  }
+  CHECK(judge("/dev/shmx", std::nullopt) == "");
+  CHECK(judge("/tmp", byte_size{1 << 30}) == "");
 }
 
 TEST_CASE("a task's labels are below davit's prefix, and under their own name only where the operator says so") {
