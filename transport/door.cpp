@@ -17,26 +17,64 @@ door::~door() {
   stop();
 }
 
-void door::add_piece(visit whose, std::unique_ptr<piece> one) {
+void door::add_piece(visit whose, origin from, std::unique_ptr<piece> one) {
   std::lock_guard guard{mutex_};
   if (stopped_)
     return;
-  (whose == visit::first ? first_ : again_).push_back(std::move(one));
-  if (first_.size() + again_.size() == 1)
+  if (has_none())
     changed_.notify_one();
+  if (whose == visit::leaving) {
+    leaving_.push_back(std::move(one));
+  } else if (whose == visit::again) {
+    again_.push_back(std::move(one));
+  } else {
+    auto [lane, is_new] = first_.try_emplace(from);
+    if (is_new)
+      newcomers_.push_back(from);
+    lane->second.waiting.push_back(std::move(one));
+  }
 }
 
-/// One in eight is of those who come again, and one in four of the others is the oldest. Call with the mutex.
+namespace {
+
+enum class end { oldest, newest };
+
+template <class Queue>
+auto take(Queue& from, end which) {
+  auto one = std::move(which == end::newest ? from.back() : from.front());
+  which == end::newest ? from.pop_back() : from.pop_front();
+  return one;
+}
+
+/// One in four is the oldest.
+end end_for(unsigned count) {
+  return count % 4 == 1 ? end::oldest : end::newest;
+}
+
+} // namespace
+
+/// Every other is of those who leave; of the others one in eight comes again. Call with the mutex.
 std::unique_ptr<door::piece> door::next() {
-  auto take = [](auto& from, bool newest) {
-    auto one = std::move(newest ? from.back() : from.front());
-    newest ? from.pop_back() : from.pop_front();
-    return one;
-  };
+  if (!leaving_.empty() && (!std::exchange(left_, !left_) || (first_.empty() && again_.empty())))
+    return take(leaving_, end::oldest);
   ++count_;
   if (first_.empty() || (!again_.empty() && count_ % 8 == 0))
-    return take(again_, false);
-  return take(first_, count_ % 4 != 1);
+    return take(again_, end::oldest);
+  auto from = next_origin();
+  auto lane = first_.find(from);
+  auto one = take(lane->second.waiting, end_for(++lane->second.count));
+  if (lane->second.waiting.empty())
+    first_.erase(lane);
+  else
+    had_turn_.push_back(from);
+  return one;
+}
+
+/// Whose turn it is: of those who have just come, or, one in four, of the others. Call with the mutex.
+door::origin door::next_origin() {
+  if (newcomers_.empty() || (!had_turn_.empty() && count_ % 4 == 0))
+    return take(had_turn_, end::oldest);
+  return take(newcomers_, end_for(count_));
 }
 
 void door::run() {
@@ -44,7 +82,7 @@ void door::run() {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), niceness);
   std::unique_lock lock{mutex_};
   while (true) {
-    changed_.wait(lock, [this] { return stopped_ || !first_.empty() || !again_.empty(); });
+    changed_.wait(lock, [this] { return stopped_ || !has_none(); });
     if (stopped_)
       return;
     auto one = next();
@@ -64,7 +102,8 @@ void door::stop() {
   if (thread_.joinable())
     thread_.join();
   // What is destroyed may want to add.
-  auto first = std::exchange(first_, {}), again = std::exchange(again_, {});
+  auto leaving = std::exchange(leaving_, {}), again = std::exchange(again_, {});
+  auto first = std::exchange(first_, {});
 }
 
 } // namespace davit::transport

@@ -1,6 +1,7 @@
 // Where work is done for a client that has not shown who it is.
 #pragma once
 
+#include "transport/door.hpp"
 #include "transport/io_runtime.hpp"
 
 #include <boost/asio/dispatch.hpp>
@@ -18,8 +19,17 @@ namespace davit::transport {
 
 /// Somebody at the door. Thread-safe.
 struct guest {
+  door::origin from = 0; ///< Set before anything is executed for the guest.
   std::atomic<bool> known = false;
-  std::atomic<bool> answered = false; ///< Has had an answer, and is not known all the same.
+  std::atomic<door::visit> visit = door::visit::first;
+
+  /// Has had an answer. It counts if the guest is not known all the same.
+  void answered() {
+    auto before = door::visit::first;
+    visit.compare_exchange_strong(before, door::visit::again, std::memory_order_relaxed);
+  }
+  /// Is asked to.
+  void leaves() { visit.store(door::visit::leaving, std::memory_order_relaxed); }
 };
 
 /// Executes at the door until the guest is known, and on the threads of `house` from then on. Sockets and timers are
@@ -44,8 +54,7 @@ public:
       if (!never_ && door_->runs_here())
         work();
       else
-        door_->add(guest_->answered.load(std::memory_order_relaxed) ? door::visit::again : door::visit::first,
-                   std::move(work));
+        door_->add(guest_->visit.load(std::memory_order_relaxed), guest_->from, std::move(work));
     } else if (never_) {
       boost::asio::post(*house_, std::move(work));
     } else {

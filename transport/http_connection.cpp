@@ -110,7 +110,8 @@ public:
   /// False: the list lets nobody in.
   bool enter(open_connections& list, std::shared_ptr<guest> visitor) {
     visitor_ = std::move(visitor);
-    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor()] {
+    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor(), who = visitor_] {
+      who->leaves();
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->lowest().close();
@@ -125,7 +126,7 @@ public:
                    [self = this->shared_from_this()]() -> awaitable<void> {
                      if (co_await self->shake_hands())
                        while (co_await self->serve_one()) {
-                         self->visitor_->answered = true;
+                         self->visitor_->answered();
                          self->place_->answered();
                        }
                      error_code ignored;

@@ -27,12 +27,14 @@ namespace {
 constexpr std::chrono::milliseconds accept_pause{50}, closing_pause{1};
 constexpr int closing_pauses = 20;
 
-/// Half of the process's descriptors are for all else that it does: engines, the store, logs.
-std::size_t most_connections(std::size_t wanted) {
+/// Half of the process's descriptors are for all else that it does: engines, the store, logs. What is left of the other
+/// half is for connections that are being closed.
+std::shared_ptr<open_connections> places_for(std::size_t wanted) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
-    return wanted;
-  return std::clamp<std::size_t>(wanted, 1, std::max<std::size_t>(files.rlim_cur / 2, 1));
+    return std::make_shared<open_connections>(wanted, wanted);
+  const std::size_t half = std::max<std::size_t>(files.rlim_cur / 2, 1), most = std::clamp<std::size_t>(wanted, 1, half);
+  return std::make_shared<open_connections>(most, std::min(most, half - most + most / 4));
 }
 
 class listening_server final : public http_server, public std::enable_shared_from_this<listening_server> {
@@ -41,7 +43,7 @@ public:
                    std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate,
                    std::shared_ptr<open_connections> open)
     : io_(io), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
-      open_(open ? std::move(open) : std::make_shared<open_connections>(most_connections(rules_->limits.connections))),
+      open_(open ? std::move(open) : places_for(rules_->limits.connections)),
       certificate_(std::move(certificate)) {
     if (!where_.is_unix())
       where_.port = port_of(acceptor_);
@@ -92,7 +94,9 @@ private:
           continue;
         tls = *current;
       }
-      serve_connection(rules_, open_, stream_socket{std::move(socket)}, std::move(tls), std::move(visitor));
+      stream_socket stream{std::move(socket)};
+      visitor->from = origin_of(peer_of(stream));
+      serve_connection(rules_, open_, std::move(stream), std::move(tls), std::move(visitor));
     }
   }
 

@@ -1,11 +1,12 @@
 // The connections that a server has open.
 #pragma once
 
+#include <boost/intrusive/list.hpp>
+
 #include <algorithm>
-#include <chrono>
+#include <array>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,12 +16,18 @@ namespace davit::transport {
 
 /// Knows each connection for as long as the connection keeps its place. Thread-safe.
 class open_connections : public std::enable_shared_from_this<open_connections> {
+  /// In the order in which they are closed.
+  enum class rank : std::size_t { answered, waits, works, known, known_works, closing };
+  static constexpr std::size_t ranks = 6, first_that_stays = static_cast<std::size_t>(rank::known_works);
+
 public:
   /// With more than `most`, one is closed in favour of a new one: the first is a client that has had an answer and is
   /// not known all the same, then one that is not known and waits, then one that is not known, then a known one that
   /// waits; among several the one that has been so for longest. A known client at work is never closed. Clients of one
-  /// address have half of the places.
-  explicit open_connections(std::size_t most) : most_(most), most_of_address_(std::max<std::size_t>(most / 2, 1)) {}
+  /// address have half of the places. `most_closing`: how many more may be open while they are being closed.
+  explicit open_connections(std::size_t most, std::size_t most_closing)
+    : most_(most), most_of_address_(std::max<std::size_t>(most / 2, 1)), most_closing_(most_closing) {}
+  explicit open_connections(std::size_t most) : open_connections(most, most / 4) {}
 
   /// A connection's entry. Destroying it removes the entry, however the connection ends.
   class place {
@@ -45,19 +52,20 @@ public:
       : list_(std::move(list)), address_(std::move(address)), close_(std::move(close)), on_known_(std::move(on_known)) {
     }
 
-    static constexpr int stays = 4;
-    int rank() const { return known_ ? (idle_ ? 3 : stays) : answered_ ? 0 : (idle_ ? 1 : 2); }
+    using hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
+    rank whose_turn() const;
+    void take_turn();
 
     std::shared_ptr<open_connections> list_;
     const std::string address_;
     std::function<void()> close_, on_known_;
-    std::list<place*>::iterator self_;
     // Guarded by the list's mutex:
+    hook among_all_, of_address_;
     bool idle_ = true;
     bool known_ = false;
     bool answered_ = false;
     bool closing_ = false;
-    std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now(); ///< It is idle, or busy.
   };
 
   /// Null: no connection can be closed for this one, or close_all() was called. `close` closes the connection from any
@@ -84,15 +92,27 @@ public:
   totals so_far() const;
 
 private:
-  bool make_room(const std::string& address);
-  bool close_one(const std::string& address);
+  /// For each rank, the places that have it, the newest last.
+  template <place::hook place::* Hook>
+  using turns = std::array<
+    boost::intrusive::list<place, boost::intrusive::member_hook<place, place::hook, Hook>,
+                           boost::intrusive::constant_time_size<false>>,
+    ranks>;
+  struct one_address {
+    std::size_t size = 0;
+    turns<&place::of_address_> by_rank;
+  };
 
-  const std::size_t most_, most_of_address_;
+  bool make_room(const std::string& address);
+  template <class Turns>
+  bool close_first(Turns& by_rank);
+
+  const std::size_t most_, most_of_address_, most_closing_;
   mutable std::mutex mutex_;
-  std::list<place*> places_;
-  std::map<std::string, std::size_t> by_address_;
+  turns<&place::among_all_> by_rank_;
+  std::map<std::string, one_address> by_address_;
   totals totals_;
-  std::size_t closing_ = 0; ///< Of the places.
+  std::size_t size_ = 0, closing_ = 0; ///< Places, and those of them that were asked to close.
   bool closed_ = false;
 };
 

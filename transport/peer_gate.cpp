@@ -53,14 +53,15 @@ public:
       inner_(stream_.get_executor()) {}
 
   /// False: the list lets nobody in.
-  bool enter(open_connections& list, const std::string& address, std::function<void()> on_known) {
-    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor()] {
+  bool enter(open_connections& list, const std::string& address, std::shared_ptr<guest> visitor) {
+    auto close = [weak = this->weak_from_this(), executor = stream_.get_executor(), visitor] {
+      visitor->leaves();
       asio::post(executor, [weak] {
         if (auto one = weak.lock())
           one->close();
       });
     };
-    place_ = list.enter(address, std::move(close), std::move(on_known));
+    place_ = list.enter(address, std::move(close), [visitor] { visitor->known = true; });
     return place_ != nullptr;
   }
 
@@ -202,18 +203,20 @@ awaitable<void> peer_gate::accept(taker on_peer) {
       co_await pause.async_wait(as_awaitable);
       continue;
     }
+    auto stream = std::make_shared<stream_socket>(std::move(socket));
+    visitor->from = origin_of(peer_of(*stream));
     spawn_detached(
       strand, "a peer's handshake",
-      [self = shared_from_this(), socket = std::make_shared<stream_socket>(std::move(socket)), tls = *tls, on_peer,
-       visitor] { return self->welcome(std::move(*socket), tls, on_peer, [visitor] { visitor->known = true; }); });
+      [self = shared_from_this(), stream, tls = *tls, on_peer,
+       visitor] { return self->welcome(std::move(*stream), tls, on_peer, visitor); });
   }
 }
 
 awaitable<void> peer_gate::welcome(stream_socket socket, std::shared_ptr<asio::ssl::context> tls, taker on_peer,
-                                   std::function<void()> on_known) {
+                                   std::shared_ptr<guest> visitor) {
   auto address = address_group(peer_of(socket));
   auto link = std::make_shared<peer_link>(std::move(socket), std::move(tls), watch_(true), limits_);
-  if (!link->enter(*open_, address, std::move(on_known)))
+  if (!link->enter(*open_, address, std::move(visitor)))
     co_return;
   if (auto wrong = co_await link->shake_hands(asio::ssl::stream_base::server, within(limits_.handshake)))
     co_return link->close();

@@ -4,6 +4,7 @@
 #include "transport/awaitable.hpp"
 #include "transport/endpoint.hpp"
 #include "transport/error.hpp"
+#include "transport/guest_executor.hpp"
 #include "transport/io_runtime.hpp"
 #include "transport/open_connections.hpp"
 #include "transport/server_certificate.hpp"
@@ -52,7 +53,7 @@ public:
 private:
   awaitable<void> accept(taker on_peer);
   awaitable<void> welcome(stream_socket socket, std::shared_ptr<boost::asio::ssl::context> tls, taker on_peer,
-                          std::function<void()> on_known);
+                          std::shared_ptr<guest> visitor);
   awaitable<result<int>> reach(host_and_port where, deadline until);
 
   io_runtime& io_;

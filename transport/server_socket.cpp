@@ -161,4 +161,9 @@ std::string address_group(const server_peer& peer) {
   return asio::ip::address_v6{bytes}.to_string();
 }
 
+std::uint64_t origin_of(const server_peer& peer) {
+  auto group = address_group(peer);
+  return std::hash<std::string>{}(group.empty() ? peer.address : group);
+}
+
 } // namespace davit::transport

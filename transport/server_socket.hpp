@@ -29,4 +29,7 @@ server_peer peer_of(stream_socket& socket);
 /// many addresses. Empty for this machine: a proxy may run here.
 std::string address_group(const server_peer& peer);
 
+/// Stands for the peer's address; clients of this machine have theirs too.
+std::uint64_t origin_of(const server_peer& peer);
+
 } // namespace davit::transport

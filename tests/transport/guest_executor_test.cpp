@@ -9,6 +9,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <future>
 #include <random>
 #include <thread>
@@ -28,7 +29,7 @@ TEST_CASE("a guest's work is done at the door, a known one's in the house", "[gu
   };
   auto house = thread_of(io.context().get_executor());
   std::promise<std::thread::id> at_door;
-  io.door().add(door::visit::first, [&] { at_door.set_value(std::this_thread::get_id()); });
+  io.door().add(door::visit::first, 0, [&] { at_door.set_value(std::this_thread::get_id()); });
   auto entrance = at_door.get_future().get();
   CHECK(house != entrance);
   asio::any_io_executor any = asio::make_strand(executor);
@@ -77,7 +78,7 @@ TEST_CASE("whoever has just come is served before those who have waited for long
           "[guest]") {
   io_runtime io{1};
   std::promise<void> busy, may_go, over;
-  io.door().add(door::visit::first, [&] {
+  io.door().add(door::visit::first, 0, [&] {
     busy.set_value();
     may_go.get_future().wait();
   });
@@ -86,7 +87,7 @@ TEST_CASE("whoever has just come is served before those who have waited for long
   std::vector<std::pair<door::visit, int>> seen; // on the door's thread alone
   for (int i = 0; i < each; ++i)
     for (auto whose : {door::visit::first, door::visit::again})
-      io.door().add(whose, [&, i, whose] {
+      io.door().add(whose, 0, [&, i, whose] {
         seen.emplace_back(whose, i);
         if (seen.size() == 2 * each)
           over.set_value();
@@ -102,6 +103,61 @@ TEST_CASE("whoever has just come is served before those who have waited for long
   CHECK(again >= 10);
   CHECK(again <= 15);
   CHECK(in_time >= 60);
+}
+
+TEST_CASE("a crowd of one address makes nobody of another wait", "[guest]") {
+  io_runtime io{1};
+  std::promise<void> busy, may_go, over;
+  io.door().add(door::visit::first, 0, [&] {
+    busy.set_value();
+    may_go.get_future().wait();
+  });
+  busy.get_future().wait();
+  constexpr std::size_t crowd = 1000, others = 100;
+  std::vector<door::origin> seen; // on the door's thread alone
+  auto add = [&](door::origin from) {
+    io.door().add(door::visit::first, from, [&, from] {
+      seen.push_back(from);
+      if (seen.size() == crowd + others)
+        over.set_value();
+    });
+  };
+  for (std::size_t i = 0; i < crowd; ++i) {
+    add(1);
+    if (i < others)
+      add(2 + i % 5); // five, before nine tenths of the crowd
+  }
+  may_go.set_value();
+  over.get_future().wait();
+  REQUIRE(seen.size() == crowd + others);
+  // They take turns: each of the six has had its hundredth part when the crowd has had a hundredth.
+  auto last = std::find_if(seen.rbegin(), seen.rend(), [](auto from) { return from != 1; });
+  CHECK(std::distance(last, seen.rend()) <= static_cast<std::ptrdiff_t>(others + 2 * others / 5));
+}
+
+TEST_CASE("who is to leave does so at once, also one that came again", "[guest]") {
+  io_runtime io{1};
+  std::promise<void> busy, may_go, over;
+  io.door().add(door::visit::first, 0, [&] {
+    busy.set_value();
+    may_go.get_future().wait();
+  });
+  busy.get_future().wait();
+  auto who = std::make_shared<guest>();
+  auto strand = guest_strand(io, who);
+  std::vector<int> seen; // on the door's thread alone
+  for (int i = 0; i < 100; ++i)
+    io.door().add(i % 2 == 0 ? door::visit::first : door::visit::again, 0, [&] {
+      seen.push_back(1);
+      if (seen.size() == 101)
+        over.set_value();
+    });
+  who->leaves();
+  who->answered(); // too late
+  asio::post(strand, [&] { seen.push_back(0); });
+  may_go.set_value();
+  over.get_future().wait();
+  CHECK(std::find(seen.begin(), seen.end(), 0) - seen.begin() <= 1);
 }
 
 TEST_CASE("what waits at the door when it closes is dropped, whatever it owns", "[guest]") {
@@ -126,7 +182,7 @@ TEST_CASE("what waits at the door when it closes is dropped, whatever it owns", 
     };
     for (int i = 0; i < 3; ++i)
       asio::post(strand, [kept = std::make_shared<adds_when_it_goes>(strand, owned)] {});
-    io.door().add(door::visit::first, [kept = std::make_shared<adds_when_it_goes>(strand, owned)] {});
+    io.door().add(door::visit::first, 0, [kept = std::make_shared<adds_when_it_goes>(strand, owned)] {});
     std::thread stopping{[&] { io.stop(); }};
     may_go.set_value();
     stopping.join();
