@@ -10,6 +10,7 @@
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/error.hpp>
@@ -30,6 +31,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::seconds linger_time{5};
+constexpr std::chrono::seconds half_closed_time{2}; ///< For the answer to a client that has no more to say.
 constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
 constexpr std::size_t linger_part_bytes = 16 * 1024; ///< Of memory, for each connection that lingers.
 constexpr std::size_t read_bytes = 4096;
@@ -334,11 +336,24 @@ private:
         return;
       // Behind what it may have sent on top (a request more, or TLS' own farewell) the end is seen all the same.
       pollfd look{self->lowest().socket().native_handle(), POLLRDHUP, 0};
-      if (::poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0)
+      if (::poll(&look, 1, 0) <= 0)
+        return;
+      if ((look.revents & (POLLHUP | POLLERR)) != 0)
         asked->close(true);
+      else if ((look.revents & POLLRDHUP) != 0)
+        self->close_soon(asked);
     };
     lowest().socket().async_wait(asio::socket_base::wait_read,
                                  asio::bind_executor(stream_.get_executor(), std::move(seen)));
+  }
+
+  /// The client sends nothing more. Whether it still reads can't be seen: it has some time to get its answer.
+  void close_soon(const std::shared_ptr<http_exchange>& asked) {
+    auto timer = std::make_shared<asio::steady_timer>(stream_.get_executor(), half_closed_time);
+    timer->async_wait([timer, weak = std::weak_ptr{asked}](error_code) {
+      if (auto one = weak.lock())
+        one->close(true);
+    });
   }
 
   void stop_watching() {

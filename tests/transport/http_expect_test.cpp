@@ -7,7 +7,9 @@
 
 #include <functional>
 #include <mutex>
+#include <sys/socket.h>
 #include <thread>
+#include <utility>
 
 using namespace davit;
 using namespace davit::transport;
@@ -186,4 +188,25 @@ TEST_CASE("a client that goes while its header is judged is noticed, and what is
   std::lock_guard guard{one.mutex};
   one.undecided->read_body([] { FAIL("there is no body"); });
   one.undecided->respond({200, "text/plain", "", {}});
+}
+
+TEST_CASE("a client that has nothing more to say gets its answer, at once or later", "[http]") {
+  judging one;
+  for (int i = 0; i < 100; ++i) {
+    auto client = one.connect();
+    client.send(post("/", "Content-Length: 5\r\n") + "hello");
+    ::shutdown(client.fd, SHUT_WR);
+    CHECK(client.read().ends_with("body:hello."));
+  }
+  auto client = one.connect();
+  client.send(post("/undecided", "Content-Length: 5\r\n") + "hello");
+  ::shutdown(client.fd, SHUT_WR);
+  exchange_ptr waiting;
+  while (!waiting) {
+    std::lock_guard guard{one.mutex};
+    waiting = std::exchange(one.undecided, nullptr);
+  }
+  std::this_thread::sleep_for(200ms); // it has been seen by then that nothing more comes
+  waiting->respond({200, "text/plain", "late.", {}});
+  CHECK(client.read().ends_with("late."));
 }
