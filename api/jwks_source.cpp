@@ -11,8 +11,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 namespace davit::api {
@@ -117,19 +115,14 @@ std::shared_ptr<const key_set> load_keys(const std::filesystem::path& file, std:
     error = file.string() + " can be changed by other users; run: chmod go-w " + file.string();
     return nullptr;
   }
-  if (auto wrong = wrong_kind(file); !wrong.empty()) {
-    error = file.string() + ' ' + wrong;
-    return nullptr;
-  }
-  std::ifstream in{file};
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) {
-    error = file.string() + " can't be read: " + std::strerror(errno);
+  regular_file in{file};
+  auto text = in.read();
+  if (!text) {
+    error = file.string() + ' ' + in.wrong();
     return nullptr;
   }
   std::string why;
-  if (auto keys = key_set::parse(text.str(), why))
+  if (auto keys = key_set::parse(*text, why))
     return std::make_shared<const key_set>(std::move(*keys));
   error = file.string() + " is not valid: " + why;
   return nullptr;

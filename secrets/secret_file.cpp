@@ -6,12 +6,16 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
-#include <sstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
 namespace davit::secrets {
+
+namespace {
+
+constexpr std::uint64_t most_bytes = 16 << 20; ///< Some ten thousands of tokens.
+
+} // namespace
 
 std::string wrong_secret_file(const std::filesystem::path& file) {
   struct stat info {};
@@ -36,13 +40,11 @@ read_secret_file(const std::filesystem::path& file, const std::string& maker, st
       error += " (" + maker + " makes it)";
     return std::nullopt;
   }
-  std::ifstream in{file};
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (in)
-    return text.str();
-  error = file.string() + " can't be read: " + std::strerror(errno);
-  return std::nullopt;
+  regular_file in{file, most_bytes};
+  auto text = in.read();
+  if (!text)
+    error = file.string() + ' ' + in.wrong();
+  return text;
 }
 
 std::string write_secret_file(const std::filesystem::path& file, const std::string& text) {

@@ -1,10 +1,10 @@
 #include "shipping/aws_credentials.hpp"
 
 #include "json/read.hpp"
+#include "messages/regular_file.hpp"
 #include "shipping/aws_profile.hpp"
 #include "transport/http_client.hpp"
 
-#include <fstream>
 #include <optional>
 
 namespace davit::shipping {
@@ -62,8 +62,11 @@ of_container(boost::asio::any_io_executor executor, environment get, deadline un
     co_return where.error();
   auto token = aws_variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
   if (auto file = aws_variable(get, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); !file.empty()) {
-    std::ifstream in{file};
-    std::getline(in, token);
+    regular_file in{file};
+    auto text = in.read();
+    if (!text)
+      co_return error{engine_errc::refused, 0, file + ' ' + in.wrong()};
+    token = text->substr(0, text->find('\n'));
   }
   std::vector<std::pair<std::string, std::string>> headers;
   if (!token.empty())

@@ -1,6 +1,8 @@
 #include "shipping/aws_profile.hpp"
 
-#include <fstream>
+#include "messages/regular_file.hpp"
+
+#include <sstream>
 
 namespace davit::shipping {
 
@@ -17,7 +19,7 @@ std::string aws_variable(const environment& get, const char* name) {
 
 // An INI file.
 std::string aws_file_value(const std::string& path, const std::string& profile, const std::string& name) {
-  std::ifstream file{path};
+  std::istringstream file{regular_file{path}.read().value_or("")};
   std::string line;
   bool inside = false;
   while (std::getline(file, line)) {

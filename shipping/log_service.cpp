@@ -2,11 +2,11 @@
 
 #include "json/read.hpp"
 #include "json/write.hpp"
+#include "messages/regular_file.hpp"
 #include "shipping/aws_credentials.hpp"
 #include "shipping/aws_profile.hpp"
 
 #include <charconv>
-#include <fstream>
 
 namespace davit::shipping {
 
@@ -55,8 +55,11 @@ public:
       request.headers.emplace_back("X-Scope-OrgID", settings_.tenant);
     if (!settings_.token_file.empty()) { // read each time: tokens are renewed
       std::string token;
-      std::ifstream file{settings_.token_file};
-      std::getline(file, token);
+      regular_file file{settings_.token_file};
+      auto text = file.read();
+      if (!text)
+        co_return delivery{delivery::verdict::again, settings_.token_file + ' ' + file.wrong(), duration{0}, 0, {}};
+      token = text->substr(0, text->find('\n'));
       request.headers.emplace_back("Authorization", "Bearer " + token);
     }
     auto answer = co_await client_->request(std::move(request), std::move(options));

@@ -1,5 +1,6 @@
 #include "transport/byte_stream.hpp"
 
+#include "messages/regular_file.hpp"
 #include "transport/as_awaitable.hpp"
 #include "transport/resolver.hpp"
 
@@ -191,22 +192,21 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
   SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
   ERR_clear_error();
   auto handle = context->native_handle();
-  auto readable = [](const std::string& file) { return ::access(file.c_str(), R_OK) == 0; };
-  for (auto file : {&tls.ca, &tls.certificate, &tls.key})
-    if (!file->empty() && !readable(*file))
+  regular_file ca{tls.ca}, certificate{tls.certificate}, key{tls.key};
+  for (auto [file, name] : {std::pair{&ca, &tls.ca}, std::pair{&certificate, &tls.certificate}, std::pair{&key, &tls.key}})
+    if (!name->empty() && !file->wrong().empty())
       return error{engine_errc::tls, 0,
-                   *file + ": " + std::strerror(errno) + " (davit waits for a TLS file that does not exist yet)"};
+                   *name + ' ' + file->wrong() + " (davit waits for a TLS file that does not exist yet)"};
   if (tls.ca.empty())
     SSL_CTX_set_default_verify_paths(handle);
-  else if (SSL_CTX_load_verify_locations(handle, tls.ca.c_str(), nullptr) != 1)
+  else if (SSL_CTX_load_verify_locations(handle, ca.name().c_str(), nullptr) != 1)
     return error{engine_errc::tls, 0, tls.ca + " has no PEM certificate authority: " + openssl_reason()};
   if (!tls.certificate.empty()) {
-    if (SSL_CTX_use_certificate_chain_file(handle, tls.certificate.c_str()) != 1)
+    if (SSL_CTX_use_certificate_chain_file(handle, certificate.name().c_str()) != 1)
       return error{engine_errc::tls, 0, tls.certificate + " has no PEM certificate: " + openssl_reason()};
-    auto certificate = SSL_CTX_get0_certificate(handle);
-    if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0)
+    if (X509_cmp_current_time(X509_get0_notAfter(SSL_CTX_get0_certificate(handle))) < 0)
       return error{engine_errc::tls, 0, "the client certificate " + tls.certificate + " has expired"};
-    if (SSL_CTX_use_PrivateKey_file(handle, tls.key.c_str(), SSL_FILETYPE_PEM) != 1)
+    if (SSL_CTX_use_PrivateKey_file(handle, key.name().c_str(), SSL_FILETYPE_PEM) != 1)
       return error{engine_errc::tls, 0, tls.key + " has no key that fits " + tls.certificate + ": " + openssl_reason()};
   }
   context->set_verify_mode(tls.verify ? ssl::verify_peer : ssl::verify_none);

@@ -4,14 +4,12 @@
 #include "encoding/base64.hpp"
 #include "messages/regular_file.hpp"
 
-#include <fstream>
 
 namespace davit::transport {
 
 namespace {
 
 constexpr std::string_view docker_hub = "https://index.docker.io/v1/";
-constexpr std::size_t longest_file = 1024 * 1024;
 
 struct file_entry {
   std::string auth, username, password, identitytoken, registrytoken;
@@ -131,17 +129,11 @@ bool registry_credentials::names_helpers(std::string_view text) {
 result<registry_credentials> registry_credentials::load(const std::filesystem::path& file) {
   if (file.empty())
     return registry_credentials{};
-  if (auto kind = wrong_kind(file); !kind.empty())
-    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + ": " + kind};
-  std::ifstream in{file, std::ios::binary};
-  std::string text(longest_file + 1, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad())
-    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + " can't be read"};
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() > longest_file)
-    return wrong(file.string(), "it is larger than 1 MiB");
-  return parse(text, file.string());
+  regular_file in{file};
+  auto text = in.read();
+  if (!text)
+    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + ": " + in.wrong()};
+  return parse(*text, file.string());
 }
 
 std::string registry_credentials::registry_of(std::string_view image) {

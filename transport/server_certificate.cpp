@@ -1,5 +1,7 @@
 #include "transport/server_certificate.hpp"
 
+#include "messages/regular_file.hpp"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -46,12 +48,23 @@ result<std::shared_ptr<ssl::context>> server_certificate::load() const {
                                                 : ERR_reason_error_string(code);
     return error{engine_errc::tls, 0, what + (reason ? std::string{": "} + reason : std::string{})};
   };
-  if (SSL_CTX_use_certificate_chain_file(handle, settings_.certificate.c_str()) != 1)
+  auto wrong = [](const std::string& name, const regular_file& file) {
+    return error{engine_errc::tls, 0, name + ' ' + file.wrong()};
+  };
+  regular_file certificate{settings_.certificate}, key{settings_.key};
+  if (!certificate.wrong().empty())
+    return wrong(settings_.certificate, certificate);
+  if (!key.wrong().empty())
+    return wrong(settings_.key, key);
+  if (SSL_CTX_use_certificate_chain_file(handle, certificate.name().c_str()) != 1)
     return fail(settings_.certificate + " has no PEM certificate");
-  if (SSL_CTX_use_PrivateKey_file(handle, settings_.key.c_str(), SSL_FILETYPE_PEM) != 1)
+  if (SSL_CTX_use_PrivateKey_file(handle, key.name().c_str(), SSL_FILETYPE_PEM) != 1)
     return fail(settings_.key + " has no key that fits " + settings_.certificate);
   if (!settings_.ca.empty()) {
-    if (SSL_CTX_load_verify_locations(handle, settings_.ca.c_str(), nullptr) != 1)
+    regular_file ca{settings_.ca};
+    if (!ca.wrong().empty())
+      return wrong(settings_.ca, ca);
+    if (SSL_CTX_load_verify_locations(handle, ca.name().c_str(), nullptr) != 1)
       return fail(settings_.ca + " has no PEM certificate authority");
     context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert);
   }

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <sys/stat.h>
 
 using namespace davit;
 using namespace davit::test;
@@ -56,7 +57,7 @@ struct watched_certificates {
 TEST_CASE_METHOD(watched_certificates, "a certificate, key or authority that can't be read again is told, once",
                  "[certificate_watch]") {
   auto use = GENERATE(as<std::string>{}, "api", "fleet");
-  auto kind = GENERATE(as<std::string>{}, "garbage", "empty", "another", "removed");
+  auto kind = GENERATE(as<std::string>{}, "garbage", "empty", "another", "removed", "pipe", "endless", "huge");
   auto which = GENERATE(0, 1, 2);
   if (kind == "another" && which == 2)
     return; // it is an authority too
@@ -69,6 +70,14 @@ TEST_CASE_METHOD(watched_certificates, "a certificate, key or authority that can
   CHECK(gauge("certificate-reload-failed", use) == 0);
   if (kind == "removed") {
     std::filesystem::remove(file);
+  } else if (kind == "pipe" || kind == "endless") { // to open the one would wait, to read the other would never end
+    std::filesystem::remove(file);
+    if (kind == "pipe")
+      REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    else
+      std::filesystem::create_symlink("/dev/zero", file);
+  } else if (kind == "huge") {
+    std::filesystem::resize_file(file, std::uintmax_t{1} << 31);
   } else if (kind == "another") {
     auto other = authority.issue("other");
     std::filesystem::copy_file(which == 0 ? other.certificate : other.key, file,
@@ -80,11 +89,15 @@ TEST_CASE_METHOD(watched_certificates, "a certificate, key or authority that can
   CHECK_FALSE(log.has("certificate")); // it may be half a renewal
   pass(watch, 5);
   auto named = kind == "another" ? files.key : file; // the key is what does not fit
-  CHECK(log.count("can't be renewed: " + named + " has no ") == 1);
+  auto why = kind == "removed"                       ? " can't be read: No such file or directory"
+           : kind == "pipe" || kind == "endless" ? " is not a regular file"
+           : kind == "huge"                      ? " is larger than 1m"
+                                                 : " has no ";
+  CHECK(log.count("can't be renewed: " + named + why) == 1);
   CHECK(log.has(use == "api" ? "the certificate of the API " : "the certificate of the fleet "));
-  CHECK((kind == "removed") == log.has("No such file or directory"));
   CHECK(gauge("certificate-reload-failed", use) == 1);
-  std::filesystem::copy_file(folder / "good", file, std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(file);
+  std::filesystem::copy_file(folder / "good", file);
   pass(watch, 5);
   CHECK(log.count("can be read again") == 1);
   CHECK(gauge("certificate-reload-failed", use) == 0);

@@ -94,7 +94,7 @@ TEST_CASE("each mistake with TLS has its own clear error", "[dind][tls]") {
   {
     auto settings = good;
     settings.tls_certificate = folder + "/nowhere.pem";
-    says(settings, folder + "/nowhere.pem: No such file or directory");
+    says(settings, folder + "/nowhere.pem can't be read: No such file or directory");
     settings = good;
     settings.tls_key = engine.authority().issue("another").key;
     says(settings, "has no key that fits");
