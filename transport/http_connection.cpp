@@ -170,6 +170,10 @@ private:
     const auto has_body = request->has_body = !parser.is_done();
     auto asked = std::make_shared<http_exchange>(stream_.get_executor(), std::move(*request), place_);
     serving ends{asked};
+    asked->when_cut([weak = this->weak_from_this()] {
+      if (auto one = weak.lock())
+        one->lowest().close();
+    });
     watch(asked);
     rules_->on_header(asked);
     if (has_body) {

@@ -82,7 +82,18 @@ void http_exchange::finish() {
 }
 
 void http_exchange::cut() {
-  update([&] { cut_ = true; });
+  std::function<void()> stop;
+  update([&] {
+    cut_ = true;
+    stop.swap(stop_);
+  });
+  if (stop)
+    asio::post(executor_, std::move(stop));
+}
+
+void http_exchange::when_cut(std::function<void()> stop) {
+  std::lock_guard guard{mutex_};
+  stop_ = std::move(stop);
 }
 
 void http_exchange::on_closed(std::function<void()> closed) {
@@ -164,13 +175,14 @@ void http_exchange::close(bool tell) {
 }
 
 void http_exchange::forget() {
-  std::function<void()> closed, whole;
+  std::function<void()> closed, whole, stop;
   std::deque<piece> dropped;
   std::vector<std::shared_ptr<const void>> held;
   std::lock_guard guard{mutex_}; // let go before what was taken is destroyed
   closed_ = true;
   closed.swap(on_closed_);
   whole.swap(whole_);
+  stop.swap(stop_);
   dropped.swap(pieces_);
   held.swap(held_);
 }

@@ -63,6 +63,9 @@ public:
   /// The answer is not to be sent on.
   bool is_cut() const;
 
+  /// `stop`, called on the connection's strand, ends a write that waits for its reader when the answer is cut.
+  void when_cut(std::function<void()> stop);
+
   /// Waits until wants_body() or take() may say something new.
   awaitable<void> sleep();
 
@@ -94,6 +97,7 @@ private:
   std::vector<std::shared_ptr<const void>> held_;
   std::function<void()> on_closed_;
   std::function<void()> whole_;
+  std::function<void()> stop_;
   bool body_wanted_ = false;
   bool header_sent_ = false;
   bool chunked_ = false;

@@ -210,3 +210,28 @@ TEST_CASE("a client that has nothing more to say gets its answer, at once or lat
   waiting->respond({200, "text/plain", "late.", {}});
   CHECK(client.read().ends_with("late."));
 }
+
+TEST_CASE("an answer that is cut ends at once, though its reader takes nothing", "[http]") {
+  judging one;
+  for (auto streamed : {true, false}) {
+    auto client = one.connect();
+    client.send("GET /undecided HTTP/1.1\r\nHost: x\r\n\r\n");
+    exchange_ptr asked;
+    while (!asked) {
+      std::lock_guard guard{one.mutex};
+      asked = std::exchange(one.undecided, nullptr);
+    }
+    server_response large{200, "text/plain", std::string(50'000'000, 'x'), {}};
+    if (streamed)
+      asked->begin(std::move(large));
+    else
+      asked->respond(std::move(large));
+    client.read_some(1000);
+    std::this_thread::sleep_for(300ms); // the system takes no more by then
+    CHECK(one.server->connections()->size() == 1);
+    asked->cut();
+    asked.reset();
+    while (one.server->connections()->size() != 0) // its patience with a slow reader is five minutes
+      std::this_thread::sleep_for(1ms);
+  }
+}
