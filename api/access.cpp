@@ -42,15 +42,19 @@ std::string place_of(const transport::server_peer& peer) {
   return peer.certificate.empty() ? place : place + " certificate " + peer.certificate;
 }
 
-/// The token that a request carries; none: it carries none.
+/// The token that a request carries, which nobody has if it is of another scheme or empty: who means to show one does
+/// not come as somebody without one. None: it carries none.
 std::optional<std::string> bearer_of(const server_request& request) {
+  if (!request.headers.contains("authorization"))
+    return std::nullopt;
   auto authorization = request.header("authorization");
   constexpr std::string_view bearer = "bearer ";
   if (authorization.size() <= bearer.size()
       || !std::equal(bearer.begin(), bearer.end(), authorization.begin(),
                      [](char a, char b) { return a == std::tolower(static_cast<unsigned char>(b)); }))
-    return std::nullopt;
-  return authorization.substr(bearer.size());
+    return std::string{};
+  auto begin = authorization.find_first_not_of(' ', bearer.size());
+  return begin == std::string::npos ? std::string{} : authorization.substr(begin);
 }
 
 } // namespace

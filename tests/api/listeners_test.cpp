@@ -44,6 +44,19 @@ TEST_CASE("an agent listens with TLS outside and on a unix socket inside at once
   REQUIRE(ours.exit_code == 0);
   CHECK(agent.http("GET", "/v1/tasks/" + ours.out.substr(0, 36)).status == 404); // another owner's
   CHECK(at("http://" + outside, {"ps"}).exit_code != 0);                         // without TLS nobody is heard
+  // Who shows something that is no token does not come as somebody without one.
+  auto with = [&](const std::string& header) {
+    return run_process({"/usr/bin/curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, "--unix-socket",
+                        (folder / "inside.sock"), "http://localhost/v1/tasks"})
+      .out;
+  };
+  CHECK(with("X: y") == "200");
+  CHECK(with("Authorization:  BEARER   " + token) == "200");
+  for (auto header : {"Authorization: Bearer ", "Authorization: Bearer", "Authorization: Basic eDp5", "Authorization: x",
+                      "Authorization;"}) {
+    INFO(header);
+    CHECK(with(header) == "401");
+  }
   agent.restart();
   CHECK(at(inside, {"ps"}).exit_code == 0);
 }
