@@ -218,8 +218,9 @@ int dispatch(int argc, char** argv) {
       "admin; separate several with commas")
     ->delimiter(',')
     ->required();
-  create_token_command->add_option(
-    "--owner", owner, "Whose tasks its tasks are, such as a team; all tokens of an owner see the same tasks")
+  create_token_command
+    ->add_option("--owner", owner,
+                 "Whose tasks its tasks are, such as a team; all tokens of an owner see the same tasks")
     ->check(not_empty);
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
   create_token_command->add_option("--expires", expires, "Expire the token after this time, such as 720h");

@@ -172,10 +172,11 @@ void policy::judge_limits(judgement& result, const task_spec& spec, const ceilin
   limit(&resource_limits::shm, "shm", byte_size{1}, size);
   for (const auto& one : spec.mounts) // what lies there instead of the engine's own
     if (ceilings.resources.shm && one.type == mount_type::tmpfs
-        && (std::filesystem::path{one.target} / "").lexically_normal() == "/dev/shm/" && (!one.size || *one.size > *ceilings.resources.shm))
+        && (std::filesystem::path{one.target} / "").lexically_normal() == "/dev/shm/"
+        && (!one.size || *one.size > *ceilings.resources.shm))
       refuse("limits.shm", "mounts",
-             "a tmpfs at /dev/shm with " + (one.size ? size(*one.size) : std::string{"no size"}) + " is over the limit of "
-               + size(*ceilings.resources.shm) + ceilings.told("shm"));
+             "a tmpfs at /dev/shm with " + (one.size ? size(*one.size) : std::string{"no size"})
+               + " is over the limit of " + size(*ceilings.resources.shm) + ceilings.told("shm"));
   const auto& longest = ceilings.timeout;
   if (!effective.timeout && (settings_.default_timeout || longest)) {
     effective.timeout = settings_.default_timeout ? settings_.default_timeout : longest;

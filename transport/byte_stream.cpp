@@ -193,7 +193,8 @@ result<std::shared_ptr<ssl::context>> make_context(const tls_settings& tls) {
   ERR_clear_error();
   auto handle = context->native_handle();
   regular_file ca{tls.ca}, certificate{tls.certificate}, key{tls.key};
-  for (auto [file, name] : {std::pair{&ca, &tls.ca}, std::pair{&certificate, &tls.certificate}, std::pair{&key, &tls.key}})
+  for (auto [file, name] :
+       {std::pair{&ca, &tls.ca}, std::pair{&certificate, &tls.certificate}, std::pair{&key, &tls.key}})
     if (!name->empty() && !file->wrong().empty())
       return error{engine_errc::tls, 0,
                    *name + ' ' + file->wrong() + " (davit waits for a TLS file that does not exist yet)"};

@@ -14,8 +14,8 @@ namespace davit::transport {
 
 /// When there is more to do than can be done, whoever has just come is served at once, and those wait who have waited
 /// for long or have been turned away before: in order, a crowd would make everybody wait for all of it. A part of the
-/// time is for what has waited longest. The addresses that clients come from take turns, so a crowd of one makes its own
-/// clients wait. Every other turn is of those that leave: they hold what others wait for. Its thread has a lower
+/// time is for what has waited longest. The addresses that clients come from take turns, so a crowd of one makes its
+/// own clients wait. Every other turn is of those that leave: they hold what others wait for. Its thread has a lower
 /// priority than the others of the process. Thread-safe.
 class door {
 public:
@@ -70,8 +70,8 @@ private:
   pieces leaving_, again_;
   std::unordered_map<origin, lane> first_;  ///< Where something waits.
   std::deque<origin> newcomers_, had_turn_; ///< Of those, the ones that nothing was done of yet, and the others.
-  unsigned count_ = 0; ///< Of what was done for those who stay.
-  bool left_ = false;  ///< The last turn was of one who leaves.
+  unsigned count_ = 0;                      ///< Of what was done for those who stay.
+  bool left_ = false;                       ///< The last turn was of one who leaves.
   bool stopped_ = false;
   std::thread thread_;
 };

@@ -33,7 +33,8 @@ std::shared_ptr<open_connections> places_for(std::size_t wanted) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
     return std::make_shared<open_connections>(wanted, wanted);
-  const std::size_t half = std::max<std::size_t>(files.rlim_cur / 2, 1), most = std::clamp<std::size_t>(wanted, 1, half);
+  const std::size_t half = std::max<std::size_t>(files.rlim_cur / 2, 1),
+                    most = std::clamp<std::size_t>(wanted, 1, half);
   return std::make_shared<open_connections>(most, std::min(most, half - most + most / 4));
 }
 
@@ -43,8 +44,7 @@ public:
                    std::shared_ptr<const connection_rules> rules, std::unique_ptr<server_certificate> certificate,
                    std::shared_ptr<open_connections> open)
     : io_(io), acceptor_(std::move(acceptor)), where_(std::move(where)), rules_(std::move(rules)),
-      open_(open ? std::move(open) : places_for(rules_->limits.connections)),
-      certificate_(std::move(certificate)) {
+      open_(open ? std::move(open) : places_for(rules_->limits.connections)), certificate_(std::move(certificate)) {
     if (!where_.is_unix())
       where_.port = port_of(acceptor_);
   }

@@ -109,7 +109,8 @@ bool open_connections::make_room(const std::string& address) {
 /// Call with the mutex.
 template <class Turns>
 bool open_connections::close_first(Turns& by_rank) {
-  auto places = std::find_if(by_rank.begin(), by_rank.begin() + first_that_stays, [](auto& one) { return !one.empty(); });
+  auto places
+    = std::find_if(by_rank.begin(), by_rank.begin() + first_that_stays, [](auto& one) { return !one.empty(); });
   if (places == by_rank.begin() + first_that_stays)
     return false;
   auto& first = places->front();

@@ -93,11 +93,10 @@ public:
 
 private:
   /// For each rank, the places that have it, the newest last.
-  template <place::hook place::* Hook>
-  using turns = std::array<
-    boost::intrusive::list<place, boost::intrusive::member_hook<place, place::hook, Hook>,
-                           boost::intrusive::constant_time_size<false>>,
-    ranks>;
+  template <place::hook place::*Hook>
+  using turns = std::array<boost::intrusive::list<place, boost::intrusive::member_hook<place, place::hook, Hook>,
+                                                  boost::intrusive::constant_time_size<false>>,
+                           ranks>;
   struct one_address {
     std::size_t size = 0;
     turns<&place::of_address_> by_rank;

@@ -205,10 +205,9 @@ awaitable<void> peer_gate::accept(taker on_peer) {
     }
     auto stream = std::make_shared<stream_socket>(std::move(socket));
     visitor->from = origin_of(peer_of(*stream));
-    spawn_detached(
-      strand, "a peer's handshake",
-      [self = shared_from_this(), stream, tls = *tls, on_peer,
-       visitor] { return self->welcome(std::move(*stream), tls, on_peer, visitor); });
+    spawn_detached(strand, "a peer's handshake", [self = shared_from_this(), stream, tls = *tls, on_peer, visitor] {
+      return self->welcome(std::move(*stream), tls, on_peer, visitor);
+    });
   }
 }
 

@@ -4,7 +4,6 @@
 #include "encoding/base64.hpp"
 #include "messages/regular_file.hpp"
 
-
 namespace davit::transport {
 
 namespace {

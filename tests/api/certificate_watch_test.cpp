@@ -89,7 +89,7 @@ TEST_CASE_METHOD(watched_certificates, "a certificate, key or authority that can
   CHECK_FALSE(log.has("certificate")); // it may be half a renewal
   pass(watch, 5);
   auto named = kind == "another" ? files.key : file; // the key is what does not fit
-  auto why = kind == "removed"                       ? " can't be read: No such file or directory"
+  auto why = kind == "removed"                   ? " can't be read: No such file or directory"
            : kind == "pipe" || kind == "endless" ? " is not a regular file"
            : kind == "huge"                      ? " is larger than 1m"
                                                  : " has no ";

@@ -52,8 +52,8 @@ TEST_CASE("an agent listens with TLS outside and on a unix socket inside at once
   };
   CHECK(with("X: y") == "200");
   CHECK(with("Authorization:  BEARER   " + token) == "200");
-  for (auto header : {"Authorization: Bearer ", "Authorization: Bearer", "Authorization: Basic eDp5", "Authorization: x",
-                      "Authorization;"}) {
+  for (auto header : {"Authorization: Bearer ", "Authorization: Bearer", "Authorization: Basic eDp5",
+                      "Authorization: x", "Authorization;"}) {
     INFO(header);
     CHECK(with(header) == "401");
   }

@@ -59,7 +59,8 @@ std::string text_in(const std::string& json) {
 /// that look like a space.
 bool must_be_seen(std::uint32_t code) {
   return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || code == 0x200e || code == 0x200f
-      || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x115f || code == 0x1160 || code == 0x3164 || code == 0xffa0;
+      || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x115f || code == 0x1160
+      || code == 0x3164 || code == 0xffa0;
 }
 
 } // namespace
