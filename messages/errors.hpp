@@ -13,9 +13,10 @@ enum class store_errc : std::uint8_t {
   unavailable, ///< The database can't be opened, read or written: locked, full, corrupt, of a newer davit.
   not_found,   ///< No such task.
   fenced,      ///< The attempt belongs to another incarnation, or has ended: the write is refused.
-  conflict,    ///< The dedupe key is in use by a task with another spec.
+  conflict,    ///< The dedupe key is in use by a task with another spec; or what was begun was given up meanwhile.
+  over_quota,  ///< The owner would have more than it may have.
 };
-DAVIT_ENUM_TEXT(store_errc, 5, "none", "unavailable", "not_found", "fenced", "conflict")
+DAVIT_ENUM_TEXT(store_errc, 6, "none", "unavailable", "not_found", "fenced", "conflict", "over_quota")
 
 /// What can go wrong with a log.
 enum class log_errc : std::uint8_t {

@@ -156,6 +156,21 @@ inline const schema_steps& sqlite_schema() {
       // For a list of an owner's tasks, which alone says that the owner is not empty: what waits has better ones.
       "CREATE INDEX task_owner ON task (owner, id) WHERE owner <> ''",
     },
+    {
+      // The blobs of each owner and the packs that they lie in; the trees that the owner keeps, and the tasks that use
+      // them; and what each owner has. A tree's blobs are in its manifest.
+      "CREATE TABLE blob (owner TEXT NOT NULL, digest TEXT NOT NULL, pack TEXT NOT NULL, place BIGINT NOT NULL, "
+      "size BIGINT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (owner, digest)) WITHOUT ROWID",
+      "CREATE TABLE blob_pack (id TEXT PRIMARY KEY, owner TEXT NOT NULL, agent TEXT NOT NULL, incarnation TEXT NOT "
+      "NULL, state TEXT NOT NULL, blobs BIGINT NOT NULL, begun_at BIGINT NOT NULL) WITHOUT ROWID",
+      "CREATE INDEX blob_pack_left ON blob_pack (id) WHERE state <> 'there' OR blobs = 0",
+      "CREATE TABLE blob_tree (owner TEXT NOT NULL, digest TEXT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY "
+      "(owner, digest)) WITHOUT ROWID",
+      "CREATE TABLE blob_use (task TEXT NOT NULL, owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (task, "
+      "owner, digest)) WITHOUT ROWID",
+      "CREATE INDEX blob_use_tree ON blob_use (owner, digest)",
+      "CREATE TABLE blob_owner (name TEXT PRIMARY KEY, bytes BIGINT NOT NULL, blobs BIGINT NOT NULL) WITHOUT ROWID",
+    },
   };
   return steps;
 }
@@ -255,6 +270,25 @@ inline const schema_steps& postgresql_schema() {
       // many tasks this takes longer than a statement may.
       "SET LOCAL statement_timeout = 0",
       "CREATE INDEX task_owner ON task (owner, id) WHERE owner <> ''",
+    },
+    {
+      // The blobs of each owner and the packs that they lie in; the trees that the owner keeps, and the tasks that use
+      // them; and what each owner has. A tree's blobs are in its manifest.
+      "CREATE TABLE blob (owner TEXT COLLATE \"C\" NOT NULL, digest TEXT COLLATE \"C\" NOT NULL, pack TEXT COLLATE "
+      "\"C\" NOT NULL, place BIGINT NOT NULL, "
+      "size BIGINT NOT NULL, used_at BIGINT NOT NULL, PRIMARY KEY (owner, digest))",
+      "CREATE TABLE blob_pack (id TEXT COLLATE \"C\" PRIMARY KEY, owner TEXT NOT NULL, agent TEXT NOT NULL, "
+      "incarnation TEXT NOT "
+      "NULL, state TEXT NOT NULL, blobs BIGINT NOT NULL, begun_at BIGINT NOT NULL)",
+      "CREATE INDEX blob_pack_left ON blob_pack (id) WHERE state <> 'there' OR blobs = 0",
+      "CREATE TABLE blob_tree (owner TEXT COLLATE \"C\" NOT NULL, digest TEXT COLLATE \"C\" NOT NULL, used_at BIGINT "
+      "NOT NULL, PRIMARY KEY "
+      "(owner, digest))",
+      "CREATE TABLE blob_use (task TEXT COLLATE \"C\" NOT NULL, owner TEXT COLLATE \"C\" NOT NULL, digest TEXT COLLATE "
+      "\"C\" NOT NULL, PRIMARY KEY (task, "
+      "owner, digest))",
+      "CREATE INDEX blob_use_tree ON blob_use (owner, digest)",
+      "CREATE TABLE blob_owner (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BIGINT NOT NULL, blobs BIGINT NOT NULL)",
     },
   };
   return steps;

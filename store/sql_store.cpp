@@ -1,4 +1,5 @@
 // The store on a SQL database. Each verb belongs to one of the rooms in the other sql_* files.
+#include "store/sql_blobs.hpp"
 #include "store/sql_grants.hpp"
 #include "store/sql_queue.hpp"
 #include "store/sql_volumes.hpp"
@@ -79,6 +80,8 @@ public:
   result<void> pull_of_image(const image_grant& what, pull_stage stage) override { return grants_.pull(what, stage); }
   result<bool> guards_images() override { return grants_.any(); }
 
+  blob_catalogue& blobs() override { return blobs_; }
+
   result<task> get(task_id id, const std::string& owner) override { return tasks_.get(id, owner); }
   result<task_page> list(const task_query& query) override { return tasks_.list(query); }
   result<std::vector<owner_counts>> counts() override { return tasks_.counts(); }
@@ -102,6 +105,7 @@ private:
   sql_turns turns_{session_};
   sql_images images_{session_};
   sql_grants grants_{session_};
+  sql_blobs blobs_{session_};
   sql_volumes volumes_{session_};
   sql_events events_{session_}; // the last of what is written last
   sql_tasks tasks_{session_};

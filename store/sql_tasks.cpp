@@ -237,7 +237,8 @@ result<void> sql_tasks::forget(const std::vector<task_id>& tasks) {
         continue;
       for (auto statement : {"DELETE FROM event WHERE task = :id", "DELETE FROM attempt WHERE task = :id",
                              "DELETE FROM label WHERE task = :id", "DELETE FROM log WHERE task = :id",
-                             "DELETE FROM dedupe WHERE task = :id", "DELETE FROM task WHERE id = :id"})
+                             "DELETE FROM dedupe WHERE task = :id", "DELETE FROM blob_use WHERE task = :id",
+                             "DELETE FROM task WHERE id = :id"})
         session_.kept().run(statement, id);
     }
     return {};

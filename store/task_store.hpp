@@ -64,6 +64,8 @@ struct sqlite_limits {
   std::uint64_t most_wal = 512ull << 20; ///< From here on no task is accepted.
 };
 
+class blob_catalogue;
+
 /// One session. Not thread-safe. Every function is one transaction of its own, unless it runs within a batch().
 class task_store {
 public:
@@ -156,6 +158,9 @@ public:
 
   /// What became of it: it is gone, or something uses it, which counts as a use.
   virtual result<void> volume_removal_ended(const std::string& engine_id, const volume_key& volume, bool gone) = 0;
+
+  /// The owners' files. It shares this session, also its batches.
+  virtual blob_catalogue& blobs() = 0;
 
   virtual result<void> record(const attempt_progress& progress) = 0;
 

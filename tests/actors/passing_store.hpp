@@ -61,6 +61,7 @@ public:
   result<void> volume_removal_ended(const std::string& engine, const volume_key& volume, bool gone) override {
     return to_->volume_removal_ended(engine, volume, gone);
   }
+  davit::store::blob_catalogue& blobs() override { return to_->blobs(); }
   result<void> record(const attempt_progress& progress) override { return to_->record(progress); }
   result<task_state> finish(const attempt_result& ended) override { return to_->finish(ended); }
   result<std::size_t> take_name(const std::string& agent) override { return to_->take_name(agent); }

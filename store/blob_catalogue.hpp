@@ -1,0 +1,108 @@
+// Which blobs each owner has, in which pack each lies, and what is not needed any more.
+#pragma once
+
+#include "blobs/digest.hpp"
+#include "messages/uuid.hpp"
+#include "store/task_store.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace davit::store {
+
+using blobs::digest;
+
+/// Where a blob lies.
+struct blob_place {
+  digest content;
+  std::string pack; ///< The object's key in the medium.
+  std::uint64_t offset = 0, size = 0;
+  auto operator<=>(const blob_place&) const = default;
+};
+
+/// A pack that is written.
+struct new_pack {
+  std::string key;
+  std::string owner;
+  std::string agent; ///< Who writes it.
+  uuid incarnation;
+};
+
+struct owner_usage {
+  std::string owner;
+  std::uint64_t bytes = 0, blobs = 0;
+};
+
+/// A page of a sweep.
+struct sweep_page {
+  std::uint64_t removed = 0, bytes = 0;
+  std::optional<digest> next; ///< Where the next page begins; none: this was the last.
+};
+
+/// Owners share nothing here, not even equal bytes: what is missing tells an owner nothing about others. A pack is
+/// written down before its object is begun, so there is no object that nobody knows. A blob is there from the moment
+/// when its pack's end is written down; until something holds it (a tree, and a task that uses the tree) it stays for
+/// as long as the sweeper lets unused ones be. Each function is one transaction, or a part of a batch: see task_store,
+/// whose session this shares. Not thread-safe.
+class blob_catalogue {
+public:
+  virtual ~blob_catalogue() = default;
+
+  /// Those of `wanted` that the owner does not have, each once. The others count as used now.
+  virtual result<std::vector<digest>> missing(const std::string& owner, const std::vector<digest>& wanted) = 0;
+
+  /// Where those of `wanted` lie that the owner has, each once, by their digests. If an object is gone when it is
+  /// opened, its blobs are gone, or lie elsewhere by now.
+  virtual result<std::vector<blob_place>> find(const std::string& owner, const std::vector<digest>& wanted) = 0;
+
+  virtual result<void> begin_pack(const new_pack& pack) = 0;
+
+  /// The pack's object is committed, and has these. What the owner has already stays where it is. `over_quota` if
+  /// the owner would have more than `quota` bytes: then nothing is written down, and the pack is to be abandoned. The same
+  /// again, because an answer was lost, changes nothing.
+  virtual result<void>
+  end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) = 0;
+
+  /// It is not written to its end.
+  virtual result<void> abandon_pack(const std::string& key) = 0;
+
+  /// Keeps a tree: its manifest and all that it names are there, and stay for as long as the tree does. If not: those
+  /// that are missing, each once, and nothing is kept. `content` has the manifest too.
+  virtual result<std::vector<digest>>
+  keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) = 0;
+
+  /// The task uses the owner's tree until the store forgets the task. False: there is no such tree.
+  virtual result<bool> use_tree(const std::string& owner, const digest& tree, task_id task) = 0;
+
+  virtual result<std::vector<owner_usage>> usage() = 0;
+
+  // -- what the sweeper asks, in this order ---------------------------------------------------------------------------
+
+  /// What was used before this moment was not used for `age`, by the database's clock.
+  virtual result<timestamp> unused_since(duration age) = 0;
+
+  /// Packs that earlier incarnations of the agent have not ended, or anybody since `before`, are to be removed.
+  virtual result<void> abandon_packs_of(const std::string& agent, uuid incarnation, timestamp before) = 0;
+
+  /// Lets go of trees that no task uses, and that nobody has used since `before`. Answers how many.
+  virtual result<std::uint64_t> drop_trees(timestamp before) = 0;
+
+  /// The trees that the owner has: what their manifests name is live.
+  virtual result<std::vector<digest>> trees(const std::string& owner) = 0;
+
+  /// Removes, from `from` on, blobs of the owner that are not live and that nobody has used since `before`. Looks at a
+  /// thousand. `before` was asked for before the trees: a tree that came later has used its blobs since.
+  virtual result<sweep_page> sweep(const std::string& owner, std::optional<digest> from, timestamp before,
+                                   const std::function<bool(const digest&)>& is_live)
+    = 0;
+
+  /// Packs whose objects are to be removed from the medium: abandoned ones, and those that have no blob any more. Each
+  /// is named until its removal is told.
+  virtual result<std::vector<std::string>> packs_to_remove(std::uint32_t limit) = 0;
+  virtual result<void> pack_removed(const std::string& key) = 0;
+};
+
+} // namespace davit::store

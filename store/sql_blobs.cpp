@@ -1,0 +1,308 @@
+#include "store/sql_blobs.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+#include <span>
+
+namespace davit::store {
+
+namespace {
+
+/// Rows that one statement names.
+constexpr std::size_t most_at_once = 500;
+
+/// Rows that one transaction of a sweep looks at.
+constexpr std::size_t sweep_rows = 1000;
+
+/// A digest in the database: 64 hexadecimal digits.
+std::string hex(const digest& value) {
+  return to_text(value).substr(sizeof "sha256:" - 1);
+}
+
+digest read_digest(const std::string& text) {
+  auto value = blobs::parse_digest("sha256:" + text);
+  if (!value)
+    throw std::runtime_error("the database holds \"" + text + "\", which is not a SHA-256");
+  return *value;
+}
+
+std::vector<digest> each_once(std::vector<digest> all) {
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+
+/// Calls `each` for pieces of what is there, with the SQL of their list: `('...', '...')`.
+template <class Each>
+void in_pieces(const std::vector<digest>& all, Each each) {
+  for (std::size_t at = 0; at < all.size(); at += most_at_once) {
+    std::span piece{all.data() + at, std::min(most_at_once, all.size() - at)};
+    std::string list;
+    for (const auto& one : piece)
+      list += (list.empty() ? "('" : "', '") + hex(one);
+    each(piece, list + "')");
+  }
+}
+
+const std::string of_owner = " WHERE owner = :owner AND digest IN ";
+
+} // namespace
+
+/// The database's own: the clocks of agents differ.
+number sql_blobs::clock() {
+  return std::get<0>(session_.kept().row<number>("SELECT " + session_.how().clock()).value());
+}
+
+/// Until the transaction's end nobody else uses the owner's blobs, adds or removes any, or asks for its trees. A time of
+/// use that was taken before its transaction ended would count for less than it says.
+void sql_blobs::lock(const std::string& owner) {
+  session_.how().lock(session_.sql(), "blobs of " + owner);
+}
+
+/// Those that the owner has are used now; answers the others, each once.
+std::vector<digest> sql_blobs::touch(const std::string& owner, std::vector<digest> wanted) {
+  std::vector<digest> lacking;
+  auto by = text_of(owner);
+  lock(by);
+  auto use = "UPDATE blob SET used_at = " + std::to_string(clock()) + of_owner;
+  in_pieces(each_once(std::move(wanted)), [&](std::span<const digest> piece, const std::string& list) {
+    soci::statement update = (session_.sql().prepare << use + list, soci::use(by));
+    update.execute(true);
+    if (update.get_affected_rows() == static_cast<long long>(piece.size()))
+      return;
+    std::set<std::string> there;
+    for (auto& [text] : session_.kept().rows_once<std::string>("SELECT digest FROM blob" + of_owner + list, by))
+      there.insert(std::move(text));
+    std::copy_if(piece.begin(), piece.end(), std::back_inserter(lacking),
+                 [&](const digest& one) { return !there.contains(hex(one)); });
+  });
+  return lacking;
+}
+
+result<std::vector<digest>> sql_blobs::missing(const std::string& owner, const std::vector<digest>& wanted) {
+  return session_.transaction<std::vector<digest>>(
+    [&]() -> result<std::vector<digest>> { return touch(owner, wanted); });
+}
+
+result<std::vector<blob_place>> sql_blobs::find(const std::string& owner, const std::vector<digest>& wanted) {
+  return session_.guarded<std::vector<blob_place>>([&]() -> result<std::vector<blob_place>> {
+    std::vector<blob_place> found;
+    in_pieces(each_once(wanted), [&](std::span<const digest>, const std::string& list) {
+      for (auto& [content, pack, place, size] : session_.kept().rows_once<std::string, std::string, number, number>(
+             "SELECT digest, pack, place, size FROM blob" + of_owner + list + " ORDER BY digest", text_of(owner)))
+        found.push_back({read_digest(content), std::move(pack), static_cast<std::uint64_t>(place),
+                         static_cast<std::uint64_t>(size)});
+    });
+    return found;
+  });
+}
+
+// -- packs -----------------------------------------------------------------------------------------------------------
+
+result<void> sql_blobs::begin_pack(const new_pack& pack) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("INSERT INTO blob_pack (id, owner, agent, incarnation, state, blobs, begun_at)"
+                        " VALUES (:id, :owner, :agent, :incarnation, 'writing', 0, :now) ON CONFLICT (id) DO NOTHING",
+                        pack.key, text_of(pack.owner), pack.agent, to_string(pack.incarnation), clock());
+    return {};
+  });
+}
+
+void sql_blobs::insert(const std::string& owner, const std::string& key, const std::vector<blob_place>& content) {
+  const auto by = "(" + literal(owner) + ", '", in = "', " + literal(key) + ", ",
+             used = ", " + std::to_string(clock()) + ")";
+  for (std::size_t at = 0; at < content.size(); at += most_at_once) {
+    std::string rows;
+    for (auto i = at; i < std::min(at + most_at_once, content.size()); ++i)
+      rows += (rows.empty() ? "" : ", ") + by + hex(content[i].content) + in + std::to_string(content[i].offset) + ", "
+            + std::to_string(content[i].size) + used;
+    session_.sql() << "INSERT INTO blob (owner, digest, pack, place, size, used_at) VALUES " + rows;
+  }
+}
+
+result<void>
+sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) {
+  return session_.transaction<void>([&]() -> result<void> {
+    auto& kept = session_.kept();
+    auto pack = kept.row<std::string, std::string>("SELECT owner, state FROM blob_pack WHERE id = :id", key);
+    if (pack && std::get<1>(*pack) == "there") // its answer was lost
+      return {};
+    if (!pack || std::get<1>(*pack) != "writing")
+      return error{errc::conflict, "the upload was given up meanwhile; begin it again"};
+    const auto& owner = std::get<0>(*pack);
+    std::map<digest, blob_place> given;
+    std::vector<digest> names;
+    for (const auto& one : content)
+      if (given.emplace(one.content, one).second)
+        names.push_back(one.content);
+    std::vector<blob_place> added;
+    std::uint64_t bytes = 0;
+    for (const auto& one : touch(owner, std::move(names))) {
+      added.push_back(given.at(one));
+      bytes += added.back().size;
+    }
+    auto before = kept.row<number>("SELECT bytes FROM blob_owner WHERE name = :name", owner);
+    auto all = bytes + static_cast<std::uint64_t>(before ? std::get<0>(*before) : 0);
+    if (bytes > 0 && all > quota)
+      return error{errc::over_quota, "with these files " + owner + " would have " + std::to_string(all) + " bytes of "
+                                       + std::to_string(quota) + " that it may have"};
+    insert(owner, key, added);
+    auto count = static_cast<number>(added.size());
+    if (kept.run("UPDATE blob_pack SET state = 'there', blobs = :blobs WHERE id = :id AND state = 'writing'", count, key)
+        == 0)
+      throw std::runtime_error("the upload was given up meanwhile; begin it again");
+    kept.run("INSERT INTO blob_owner (name, bytes, blobs) VALUES (:name, :bytes, :blobs) ON CONFLICT (name)"
+             " DO UPDATE SET bytes = blob_owner.bytes + excluded.bytes, blobs = blob_owner.blobs + excluded.blobs",
+             owner, static_cast<number>(bytes), count);
+    return {};
+  });
+}
+
+result<void> sql_blobs::abandon_pack(const std::string& key) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("UPDATE blob_pack SET state = 'removing' WHERE id = :id AND state = 'writing'", key);
+    return {};
+  });
+}
+
+result<void> sql_blobs::abandon_packs_of(const std::string& agent, uuid incarnation, timestamp before) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("UPDATE blob_pack SET state = 'removing' WHERE state = 'writing' AND ((agent = :agent"
+                        " AND incarnation <> :incarnation) OR begun_at < :before)",
+                        agent, to_string(incarnation), number_of(before));
+    return {};
+  });
+}
+
+// -- trees -----------------------------------------------------------------------------------------------------------
+
+result<std::vector<digest>>
+sql_blobs::keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) {
+  return session_.transaction<std::vector<digest>>([&]() -> result<std::vector<digest>> {
+    auto all = content;
+    all.push_back(tree);
+    auto lacking = touch(owner, std::move(all)); // from now on the sweeper leaves them alone, whatever it has seen
+    if (lacking.empty())
+      session_.kept().run("INSERT INTO blob_tree (owner, digest, used_at) VALUES (:owner, :digest, :now)"
+                          " ON CONFLICT (owner, digest) DO UPDATE SET used_at = excluded.used_at",
+                          text_of(owner), hex(tree), clock());
+    return lacking;
+  });
+}
+
+result<bool> sql_blobs::use_tree(const std::string& owner, const digest& tree, task_id task) {
+  return session_.transaction<bool>([&]() -> result<bool> {
+    auto& kept = session_.kept();
+    if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(),
+                 text_of(owner), hex(tree))
+        == 0)
+      return false;
+    kept.run("INSERT INTO blob_use (task, owner, digest) VALUES (:task, :owner, :digest)"
+             " ON CONFLICT (task, owner, digest) DO NOTHING",
+             to_string(task), text_of(owner), hex(tree));
+    return true;
+  });
+}
+
+result<std::uint64_t> sql_blobs::drop_trees(timestamp before) {
+  return session_.transaction<std::uint64_t>([&]() -> result<std::uint64_t> {
+    auto& kept = session_.kept();
+    const std::string unused
+      = " AND NOT EXISTS (SELECT 1 FROM blob_use u WHERE u.owner = blob_tree.owner AND u.digest = blob_tree.digest)";
+    auto rows = kept.rows<std::string, std::string>("SELECT owner, digest FROM blob_tree WHERE used_at < :before" + unused
+                                                      + session_.how().claim_lock(),
+                                                    number_of(before));
+    std::uint64_t dropped = 0;
+    for (auto& [owner, tree] : rows) // by now nobody else begins to use it; whoever had begun is seen here
+      dropped += static_cast<std::uint64_t>(kept.run(
+        "DELETE FROM blob_tree WHERE owner = :owner AND digest = :digest" + unused, std::move(owner), std::move(tree)));
+    return dropped;
+  });
+}
+
+result<std::vector<digest>> sql_blobs::trees(const std::string& owner) {
+  return session_.transaction<std::vector<digest>>([&]() -> result<std::vector<digest>> {
+    std::vector<digest> all;
+    auto by = text_of(owner);
+    lock(by); // behind every tree whose blobs were used before this
+    for (auto& [text] : session_.kept().rows<std::string>("SELECT digest FROM blob_tree WHERE owner = :owner", by))
+      all.push_back(read_digest(text));
+    return all;
+  });
+}
+
+result<std::vector<owner_usage>> sql_blobs::usage() {
+  return session_.guarded<std::vector<owner_usage>>([&]() -> result<std::vector<owner_usage>> {
+    std::vector<owner_usage> all;
+    for (auto& [name, bytes, blobs] : session_.kept().rows<std::string, number, number>(
+           "SELECT name, bytes, blobs FROM blob_owner WHERE blobs > 0 ORDER BY name"))
+      all.push_back({std::move(name), static_cast<std::uint64_t>(bytes), static_cast<std::uint64_t>(blobs)});
+    return all;
+  });
+}
+
+// -- sweeping --------------------------------------------------------------------------------------------------------
+
+result<timestamp> sql_blobs::unused_since(duration age) {
+  return session_.guarded<timestamp>([&]() -> result<timestamp> { return read_time(clock() - number_of(age)); });
+}
+
+result<sweep_page> sql_blobs::sweep(const std::string& owner, std::optional<digest> from, timestamp before,
+                                    const std::function<bool(const digest&)>& is_live) {
+  return session_.transaction<sweep_page>([&]() -> result<sweep_page> {
+    auto& kept = session_.kept();
+    auto by = text_of(owner);
+    lock(by);
+    auto rows = kept.rows<std::string, std::string, number, number>(
+      "SELECT digest, pack, size, used_at FROM blob WHERE owner = :owner AND digest >= :from ORDER BY digest LIMIT "
+        + std::to_string(sweep_rows + 1),
+      by, from ? hex(*from) : std::string{});
+    sweep_page page;
+    if (rows.size() > sweep_rows) {
+      page.next = read_digest(std::get<0>(rows.back()));
+      rows.pop_back();
+    }
+    std::map<std::string, number> gone; // of each pack
+    for (auto& [text, pack, size, used_at] : rows) {
+      if (used_at >= number_of(before) || is_live(read_digest(text)))
+        continue;
+      // Unless somebody has used it since it was read.
+      if (kept.run("DELETE FROM blob WHERE owner = :owner AND digest = :digest AND used_at < :before", by, text,
+                   number_of(before))
+          == 0)
+        continue;
+      ++gone[pack];
+      ++page.removed;
+      page.bytes += static_cast<std::uint64_t>(size);
+    }
+    for (const auto& [pack, count] : gone)
+      kept.run("UPDATE blob_pack SET blobs = blobs - :count WHERE id = :id", count, pack);
+    if (page.removed > 0)
+      kept.run("UPDATE blob_owner SET bytes = bytes - :bytes, blobs = blobs - :blobs WHERE name = :name",
+               static_cast<number>(page.bytes), static_cast<number>(page.removed), by);
+    return page;
+  });
+}
+
+result<std::vector<std::string>> sql_blobs::packs_to_remove(std::uint32_t limit) {
+  return session_.transaction<std::vector<std::string>>([&]() -> result<std::vector<std::string>> {
+    auto& kept = session_.kept();
+    kept.run("UPDATE blob_pack SET state = 'removing' WHERE state = 'there' AND blobs = 0");
+    std::vector<std::string> all;
+    for (auto& [id] : kept.rows<std::string>(
+           "SELECT id FROM blob_pack WHERE state = 'removing' ORDER BY id LIMIT :limit", static_cast<number>(limit)))
+      all.push_back(std::move(id));
+    return all;
+  });
+}
+
+result<void> sql_blobs::pack_removed(const std::string& key) {
+  return session_.transaction<void>([&]() -> result<void> {
+    session_.kept().run("DELETE FROM blob_pack WHERE id = :id AND state = 'removing'", key);
+    return {};
+  });
+}
+
+} // namespace davit::store

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "store/blob_catalogue.hpp"
+#include "store/sql_session.hpp"
+#include "store/sql_values.hpp"
+
+namespace davit::store {
+
+class sql_blobs final : public blob_catalogue {
+public:
+  explicit sql_blobs(sql_session& session) : session_(session) {}
+
+  result<std::vector<digest>> missing(const std::string& owner, const std::vector<digest>& wanted) override;
+  result<std::vector<blob_place>> find(const std::string& owner, const std::vector<digest>& wanted) override;
+  result<void> begin_pack(const new_pack& pack) override;
+  result<void> end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) override;
+  result<void> abandon_pack(const std::string& key) override;
+  result<std::vector<digest>>
+  keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) override;
+  result<bool> use_tree(const std::string& owner, const digest& tree, task_id task) override;
+  result<std::vector<owner_usage>> usage() override;
+  result<timestamp> unused_since(duration age) override;
+  result<void> abandon_packs_of(const std::string& agent, uuid incarnation, timestamp before) override;
+  result<std::uint64_t> drop_trees(timestamp before) override;
+  result<std::vector<digest>> trees(const std::string& owner) override;
+  result<sweep_page> sweep(const std::string& owner, std::optional<digest> from, timestamp before,
+                           const std::function<bool(const digest&)>& is_live) override;
+  result<std::vector<std::string>> packs_to_remove(std::uint32_t limit) override;
+  result<void> pack_removed(const std::string& key) override;
+
+private:
+  number clock();
+  void lock(const std::string& owner);
+  std::vector<digest> touch(const std::string& owner, std::vector<digest> wanted);
+  void insert(const std::string& owner, const std::string& key, const std::vector<blob_place>& content);
+
+  sql_session& session_;
+};
+
+} // namespace davit::store
