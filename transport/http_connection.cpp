@@ -31,7 +31,6 @@ using boost::system::error_code;
 namespace {
 
 constexpr std::chrono::seconds linger_time{5};
-constexpr std::chrono::seconds half_closed_time{2}; ///< For the answer to a client that has no more to say.
 constexpr std::size_t linger_bytes = 16 * 1024 * 1024;
 constexpr std::size_t linger_part_bytes = 16 * 1024; ///< Of memory, for each connection that lingers.
 constexpr std::size_t read_bytes = 4096;
@@ -287,7 +286,10 @@ private:
         co_return false;
       auto part = bytes.substr(sent, write_bytes);
       lowest().expires_after(stalled_);
+      sending_ = true;
       auto [ec, count] = co_await asio::async_write(stream_, asio::buffer(part.data(), part.size()), as_awaitable);
+      sending_ = false;
+      ++sent_;
       if (ec)
         co_return false;
       sent += count;
@@ -351,11 +353,18 @@ private:
                                  asio::bind_executor(stream_.get_executor(), std::move(seen)));
   }
 
-  /// The client sends nothing more. Whether it still reads can't be seen: it has some time to get its answer.
+  /// The client sends nothing more. Whether it still reads is only seen when something is sent: it has some time from
+  /// one part of its answer to the next.
   void close_soon(const std::shared_ptr<http_exchange>& asked) {
-    auto timer = std::make_shared<asio::steady_timer>(stream_.get_executor(), half_closed_time);
-    timer->async_wait([timer, weak = std::weak_ptr{asked}](error_code) {
-      if (auto one = weak.lock())
+    auto timer = std::make_shared<asio::steady_timer>(stream_.get_executor(), rules_->limits.half_closed);
+    timer->async_wait([timer, self = this->weak_from_this(), asked = std::weak_ptr{asked}, seen = sent_](error_code) {
+      auto connection = self.lock();
+      auto one = asked.lock();
+      if (!connection || !one)
+        return;
+      if (seen != connection->sent_ || connection->sending_)
+        connection->close_soon(one);
+      else
         one->close(true);
     });
   }
@@ -368,6 +377,8 @@ private:
   std::shared_ptr<const connection_rules> rules_;
   std::shared_ptr<asio::ssl::context> tls_;   ///< Outlives the stream.
   duration stalled_ = rules_->limits.stalled; ///< For the answer that is being sent.
+  std::uint64_t sent_ = 0;                    ///< Parts of answers.
+  bool sending_ = false;
   server_peer peer_;
   Stream stream_;
   beast::flat_buffer buffer_{rules_->limits.header_bytes + ahead_bytes};

@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <functional>
+#include <future>
 #include <mutex>
 #include <sys/socket.h>
 #include <thread>
@@ -163,7 +164,9 @@ TEST_CASE("a client that is asked for its body and does not send it is given up"
 
 TEST_CASE("a client that goes while its header is judged is noticed, and what is decided afterwards does no harm",
           "[http]") {
-  judging one;
+  server_limits limits;
+  limits.half_closed = 100ms; // it has not shut down its sending side alone, but that can't be seen
+  judging one{true, limits};
   std::mutex mutex;
   bool gone = false;
   {
@@ -191,7 +194,9 @@ TEST_CASE("a client that goes while its header is judged is noticed, and what is
 }
 
 TEST_CASE("a client that has nothing more to say gets its answer, at once or later", "[http]") {
-  judging one;
+  server_limits limits;
+  limits.half_closed = 500ms;
+  judging one{true, limits};
   for (int i = 0; i < 100; ++i) {
     auto client = one.connect();
     client.send(post("/", "Content-Length: 5\r\n") + "hello");
@@ -209,6 +214,40 @@ TEST_CASE("a client that has nothing more to say gets its answer, at once or lat
   std::this_thread::sleep_for(200ms); // it has been seen by then that nothing more comes
   waiting->respond({200, "text/plain", "late.", {}});
   CHECK(client.read().ends_with("late."));
+  // Also one that comes in parts for longer than it may take from one to the next, and one that is read slowly.
+  auto next = [&] {
+    exchange_ptr asked;
+    while (!asked) {
+      std::lock_guard guard{one.mutex};
+      asked = std::exchange(one.undecided, nullptr);
+    }
+    return asked;
+  };
+  auto parts = one.connect();
+  parts.send("GET /undecided HTTP/1.1\r\nHost: x\r\n\r\n");
+  ::shutdown(parts.fd, SHUT_WR);
+  auto asked = next();
+  asked->begin({200, "text/plain", "", {}});
+  for (int i = 0; i < 8; ++i) {
+    std::this_thread::sleep_for(150ms);
+    asked->write("part", nullptr);
+  }
+  asked->finish();
+  CHECK(parts.read().ends_with("part\r\n0\r\n\r\n"));
+  auto slow = one.connect();
+  slow.send("GET /undecided HTTP/1.1\r\nHost: x\r\n\r\n");
+  ::shutdown(slow.fd, SHUT_WR);
+  asked = next();
+  constexpr std::size_t size = 30'000'000;
+  asked->respond({200, "text/plain", std::string(size, 'x'), {}});
+  std::this_thread::sleep_for(1200ms);
+  CHECK(slow.read().size() > size);
+  // Who has gone is not waited for.
+  { one.connect().send("GET /undecided HTTP/1.1\r\nHost: x\r\n\r\n"); }
+  asked = next();
+  std::promise<void> gone;
+  asked->on_closed([&] { gone.set_value(); });
+  gone.get_future().wait();
 }
 
 TEST_CASE("an answer that is cut ends at once, though its reader takes nothing", "[http]") {
