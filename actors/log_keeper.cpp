@@ -147,14 +147,17 @@ caf::result<log_summary> close(self_pointer self, const attempt_key& key, bool w
   return promise;
 }
 
-/// A disk that is full is full for all logs, and for each of their batches: it is said once, and when it is over.
-void tell_of_writing(self_pointer self, const store::log_result<void>& written) {
-  if (written.has_value() != std::exchange(self->state.unwritable, !written.has_value()))
-    return;
-  if (written)
+/// A disk that is full is full for all logs, and for each of their batches: it is said once, and when it is over for
+/// all of them.
+void tell_of_writing(self_pointer self, const attempt_key& key, const store::log_result<void>& written) {
+  auto& failing = self->state.unwritable;
+  if (!written) {
+    if (failing.empty())
+      spdlog::error("logs can't be written, and wait at their engines: {}", written.error().message);
+    failing.insert(key);
+  } else if (failing.erase(key) > 0 && failing.empty()) {
     spdlog::info("logs can be written again");
-  else
-    spdlog::error("logs can't be written, and wait at their engines: {}", written.error().message);
+  }
 }
 
 void commit(self_pointer self) {
@@ -197,7 +200,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto& writer = *found->second.writer;
       auto dropped = writer.summary().dropped;
       auto written = writer.append(batch.records);
-      tell_of_writing(self, written);
+      tell_of_writing(self, batch.key, written);
       if (!written) {
         found->second.source = 0; // what its reader has sent behind this batch would leave a gap
         return to_caf(written.error());
@@ -228,6 +231,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
     [=](commit_atom) { commit(self); },
     [=](remove_atom, task_id task) -> caf::result<void> {
       auto& open = self->state.open;
+      std::erase_if(self->state.unwritable, [&](const attempt_key& one) { return one.task == task; });
       for (auto one = open.lower_bound({task, 0}); one != open.end() && one->first.task == task;)
         one = open.erase(one);
       self->state.unsent.remove(task);

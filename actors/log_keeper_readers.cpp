@@ -129,6 +129,7 @@ void release(self_pointer self, const attempt_key& key) {
     store::remove_log(state.path_of(key)); // it may never have reached the disk
     return;
   }
+  state.unwritable.erase(key);
   if (!found->second.writer->closed())
     return;
   std::set<std::string> left;

@@ -60,7 +60,7 @@ struct state {
   store_actor store;
   std::map<std::string, sink_actor> sinks;
   std::uint64_t last_source = 0;
-  bool unwritable = false; ///< The last batch could not be written.
+  std::set<attempt_key> unwritable; ///< Whose last batch could not be written.
   std::unique_ptr<store::log_journal> journal;
   /// Durable with the next commit.
   std::vector<std::pair<caf::typed_response_promise<log_summary>, log_summary>> ended;

@@ -1,4 +1,5 @@
 // What the log keeper does while its disk has no room.
+#include "fixture/captured_log.hpp"
 #include "keeper_fixture.hpp"
 #include "store/attempt_log.hpp"
 
@@ -83,5 +84,33 @@ TEST_CASE_METHOD(keeper_fixture,
     at = page.next;
   }
   CHECK((text == expected));
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(keeper_fixture, "of one log that can't be written it is told once, whatever others do") {
+  context = with([](auto& logs) { logs.max_bytes = {}; });
+  auto keeper = spawn_log_keeper(system, context);
+  attempt_key blocked{uuid::make_v7(), 1}, other{uuid::make_v7(), 1};
+  auto write = [&](const attempt_key& key) {
+    auto lease = ask<log_lease>(keeper, open_atom_v, key);
+    log_batch batch{key, lease.source, 1, {}};
+    batch.records.push_back({log_stream::out, std::chrono::system_clock::now(), std::string(20'000, 'x') + '\n'});
+    return !failure(keeper, std::move(batch));
+  };
+  REQUIRE(write(blocked));
+  REQUIRE(write(other));
+  auto file = store::log_path(context->settings.log_folder(), blocked).string() + ".log";
+  std::filesystem::remove(file);
+  std::filesystem::create_directories(file + "/in the way");
+  captured_log log;
+  for (int i = 0; i < 5; ++i) {
+    CHECK_FALSE(write(blocked));
+    CHECK(write(other));
+  }
+  CHECK(log.count("logs can't be written") == 1);
+  CHECK(log.count("logs can be written again") == 0);
+  std::filesystem::remove_all(file);
+  CHECK(write(blocked));
+  CHECK(log.count("logs can be written again") == 1);
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
