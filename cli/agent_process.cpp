@@ -314,7 +314,7 @@ int run_agent(configuration config, const api_factory& make_api) {
   // Blocked before any thread starts, so that all inherit it, and read from a descriptor: no handler runs anywhere.
   sigset_t signals;
   ::sigemptyset(&signals);
-  for (auto one : {SIGTERM, SIGINT, SIGQUIT})
+  for (auto one : {SIGTERM, SIGINT, SIGQUIT, SIGHUP})
     ::sigaddset(&signals, one);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   auto fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
@@ -331,7 +331,13 @@ int run_agent(configuration config, const api_factory& make_api) {
     if (::poll(&poller, 1, wait_ms) <= 0)
       return 0;
     signalfd_siginfo info{};
-    return ::read(fd, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+    if (::read(fd, &info, sizeof info) != sizeof info)
+      return 0;
+    if (info.ssi_signo != SIGHUP)
+      return static_cast<int>(info.ssi_signo);
+    spdlog::info("SIGHUP changes nothing: certificates, keys and tokens are read again whenever they change, all other "
+                 "settings at the next start");
+    return 0;
   };
   int signal = 0;
   std::string reason;

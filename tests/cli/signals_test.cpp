@@ -2,6 +2,7 @@
 #include "fixture/process.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
+#include "fixture/test_daemon.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -67,6 +68,24 @@ TEST_CASE("a command that only reads or waits is ended by a signal, at once", "[
     }
   }
   CHECK(agent.http("GET", "/v1/tasks/" + id).body.find("\"cancel_requested\":false") != std::string::npos);
+  waiting.let_go();
+}
+
+TEST_CASE("SIGHUP changes nothing, while the agent works and while it drains", "[signals]") {
+  engine_that_waits waiting;
+  test_daemon daemon{{waiting.engine.settings()}};
+  daemon.start();
+  daemon.signal(SIGHUP);
+  CHECK(eventually([&] { return daemon.said().find("SIGHUP changes nothing") != std::string::npos; }));
+  CHECK(daemon.http("GET", "/healthz").status == 200);
+  auto id = daemon.submit(busybox("true"));
+  daemon.await_state(id, task_state::running);
+  daemon.signal(SIGTERM);
+  CHECK(eventually([&] { return daemon.http("GET", "/readyz").status == 503; }));
+  daemon.signal(SIGHUP);
+  CHECK(daemon.http("GET", "/healthz").status == 200);
+  daemon.signal(SIGTERM);
+  CHECK(daemon.wait_end().exit_code == 0);
   waiting.let_go();
 }
 
