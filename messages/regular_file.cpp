@@ -5,7 +5,9 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace davit {
@@ -25,6 +27,10 @@ regular_file::regular_file(const std::filesystem::path& file, std::uint64_t most
     wrong_ = std::string{"can't be read: "} + std::strerror(errno);
   else if (!S_ISREG(found.st_mode))
     wrong_ = S_ISDIR(found.st_mode) ? "is a directory, not a file" : "is not a regular file";
+  else if (struct statfs system{}; ::fstatfs(fd_, &system) == 0
+                                   && (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC
+                                       || system.f_type == TRACEFS_MAGIC || system.f_type == DEBUGFS_MAGIC))
+    wrong_ = "is not a regular file, but the kernel's"; // it says that it is one, and may never end
   else if (static_cast<std::uint64_t>(found.st_size) > most)
     wrong_ = "is larger than " + to_string(byte_size{most});
 }

@@ -61,10 +61,10 @@ public:
   virtual result<void> begin_pack(const new_pack& pack) = 0;
 
   /// The pack's object is committed, and has these. What the owner has already stays where it is. `over_quota` if
-  /// the owner would have more than `quota` bytes: then nothing is written down, and the pack is to be abandoned. The same
-  /// again, because an answer was lost, changes nothing.
-  virtual result<void>
-  end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) = 0;
+  /// the owner would have more than `quota` bytes: then nothing is written down, and the pack is to be abandoned. The
+  /// same again, because an answer was lost, changes nothing.
+  virtual result<void> end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota)
+    = 0;
 
   /// It is not written to its end.
   virtual result<void> abandon_pack(const std::string& key) = 0;

@@ -55,8 +55,8 @@ number sql_blobs::clock() {
   return std::get<0>(session_.kept().row<number>("SELECT " + session_.how().clock()).value());
 }
 
-/// Until the transaction's end nobody else uses the owner's blobs, adds or removes any, or asks for its trees. A time of
-/// use that was taken before its transaction ended would count for less than it says.
+/// Until the transaction's end nobody else uses the owner's blobs, adds or removes any, or asks for its trees. A time
+/// of use that was taken before its transaction ended would count for less than it says.
 void sql_blobs::lock(const std::string& owner) {
   session_.how().lock(session_.sql(), "blobs of " + owner);
 }
@@ -92,8 +92,8 @@ result<std::vector<blob_place>> sql_blobs::find(const std::string& owner, const 
     in_pieces(each_once(wanted), [&](std::span<const digest>, const std::string& list) {
       for (auto& [content, pack, place, size] : session_.kept().rows_once<std::string, std::string, number, number>(
              "SELECT digest, pack, place, size FROM blob" + of_owner + list + " ORDER BY digest", text_of(owner)))
-        found.push_back({read_digest(content), std::move(pack), static_cast<std::uint64_t>(place),
-                         static_cast<std::uint64_t>(size)});
+        found.push_back(
+          {read_digest(content), std::move(pack), static_cast<std::uint64_t>(place), static_cast<std::uint64_t>(size)});
     });
     return found;
   });
@@ -122,8 +122,7 @@ void sql_blobs::insert(const std::string& owner, const std::string& key, const s
   }
 }
 
-result<void>
-sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) {
+result<void> sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) {
   return session_.transaction<void>([&]() -> result<void> {
     auto& kept = session_.kept();
     auto pack = kept.row<std::string, std::string>("SELECT owner, state FROM blob_pack WHERE id = :id", key);
@@ -150,7 +149,8 @@ sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& conte
                                        + std::to_string(quota) + " that it may have"};
     insert(owner, key, added);
     auto count = static_cast<number>(added.size());
-    if (kept.run("UPDATE blob_pack SET state = 'there', blobs = :blobs WHERE id = :id AND state = 'writing'", count, key)
+    if (kept.run("UPDATE blob_pack SET state = 'there', blobs = :blobs WHERE id = :id AND state = 'writing'", count,
+                 key)
         == 0)
       throw std::runtime_error("the upload was given up meanwhile; begin it again");
     kept.run("INSERT INTO blob_owner (name, bytes, blobs) VALUES (:name, :bytes, :blobs) ON CONFLICT (name)"
@@ -211,8 +211,8 @@ result<std::uint64_t> sql_blobs::drop_trees(timestamp before) {
     auto& kept = session_.kept();
     const std::string unused
       = " AND NOT EXISTS (SELECT 1 FROM blob_use u WHERE u.owner = blob_tree.owner AND u.digest = blob_tree.digest)";
-    auto rows = kept.rows<std::string, std::string>("SELECT owner, digest FROM blob_tree WHERE used_at < :before" + unused
-                                                      + session_.how().claim_lock(),
+    auto rows = kept.rows<std::string, std::string>("SELECT owner, digest FROM blob_tree WHERE used_at < :before"
+                                                      + unused + session_.how().claim_lock(),
                                                     number_of(before));
     std::uint64_t dropped = 0;
     for (auto& [owner, tree] : rows) // by now nobody else begins to use it; whoever had begun is seen here

@@ -131,7 +131,8 @@ result<registry_credentials> registry_credentials::load(const std::filesystem::p
   regular_file in{file};
   auto text = in.read();
   if (!text)
-    return error{engine_errc::refused, 0, "the registry credentials " + file.string() + ": " + in.wrong()};
+    return error{engine_errc::refused, 0,
+                 "the agent's registry credentials (davit.agent.docker-config): the file " + in.wrong()};
   return parse(*text, file.string());
 }
 

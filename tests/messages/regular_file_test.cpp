@@ -49,6 +49,7 @@ TEST_CASE("whatever else lies there is told at once: nobody waits for it, or rea
   for (auto device : {"/dev/zero", "/dev/null", "/dev/tty", "/dev/ptmx"})
     if (std::filesystem::exists(device))
       CHECK(wrong(device) != "");
+  CHECK(wrong("/proc/self/status") == "is not a regular file, but the kernel's");
   std::filesystem::create_symlink("loop", at("loop"));
   CHECK(wrong(at("loop")).starts_with("can't be read"));
   sockaddr_un name{};

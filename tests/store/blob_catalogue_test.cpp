@@ -121,8 +121,9 @@ std::set<digest> set_of(const std::vector<digest>& all) {
 
 } // namespace
 
-TEST_CASE_METHOD(catalogue_fixture, "whatever owners upload, keep, use and forget, the catalogue knows what is there, "
-                                    "and lets go of nothing that is needed",
+TEST_CASE_METHOD(catalogue_fixture,
+                 "whatever owners upload, keep, use and forget, the catalogue knows what is there, "
+                 "and lets go of nothing that is needed",
                  "[blobs]") {
   INFO("url " << url);
   model expected;
@@ -309,7 +310,8 @@ TEST_CASE_METHOD(catalogue_fixture, "whatever owners upload, keep, use and forge
   }
 }
 
-TEST_CASE_METHOD(catalogue_fixture, "an owner who would have more than it may have gets nothing of that pack", "[blobs]") {
+TEST_CASE_METHOD(catalogue_fixture, "an owner who would have more than it may have gets nothing of that pack",
+                 "[blobs]") {
   upload("a", {1, 2}); // 11 and 21
   auto key = begin("a", incarnation);
   auto ended = blobs().end_pack(key, places_of(key, {2, 3}), 32 + 30);
