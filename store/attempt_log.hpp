@@ -63,8 +63,9 @@ enum class log_place {
 /// How much of its end can be asked for.
 inline constexpr std::size_t longest_tail = 1024 * 1024;
 
-/// Writes one log. If its file is removed by others while it has not ended, it is made again with all that was written.
-/// Not thread-safe.
+/// Writes one log. If its file is removed or moved by others while it has not ended, it is made again with all that was
+/// written. If they have shortened it, the next append() fails, and what is missing then is to be appended again; at
+/// its end there is a remark. Not thread-safe.
 class log_writer {
 public:
   /// Opens it, or makes it; what an earlier writer has written to its file is read once, a half-written record at the

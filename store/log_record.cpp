@@ -85,6 +85,8 @@ struct log_tally::hash {
 log_tally::log_tally() : out_(std::make_unique<hash>()), err_(std::make_unique<hash>()) {}
 
 log_tally::~log_tally() = default;
+log_tally::log_tally(log_tally&&) noexcept = default;
+log_tally& log_tally::operator=(log_tally&&) noexcept = default;
 
 void log_tally::advance(const log_record& record) {
   if (record.stream == log_stream::note)

@@ -48,6 +48,8 @@ class log_tally {
 public:
   log_tally();
   ~log_tally();
+  log_tally(log_tally&&) noexcept;
+  log_tally& operator=(log_tally&&) noexcept;
 
   /// A record that begins at `offset`.
   void add(const log_record& record, std::uint64_t offset);

@@ -25,12 +25,14 @@ struct log_writer::state {
   std::uint64_t limit = 0;
   bool limit_noted = false;
   bool half_written = false; ///< A part of a record may stand behind `size`.
+  bool shortened = false;    ///< By somebody else; nobody was told.
   bool closed = false;
   log_tally tally;
 
   log_result<void> recover();
   bool take(const record_view& record);
   log_result<void> to_file();
+  log_result<void> look();
   log_result<void> put_back();
 
   /// Adds bytes to the log. Nothing half-written stays: they will come again.
@@ -45,8 +47,6 @@ struct log_writer::state {
         return moved;
     if (half_written && !cut_off_half())
       return system_error(path, "truncate");
-    if (auto there = put_back(); !there)
-      return there;
     if (!write_all(out.fd, bytes.data(), bytes.size())) {
       auto e = system_error(path, "write");
       half_written = true;
@@ -172,11 +172,30 @@ log_result<void> log_writer::state::to_file() {
   return {};
 }
 
-/// If somebody has removed the file, what was written is still there, for as long as it is open: it gets a name again.
-log_result<void> log_writer::state::put_back() {
-  struct stat seen {};
-  if (!out || closed || ::fstat(out.fd, &seen) != 0 || seen.st_nlink != 0)
+/// Whether the file is as it was left. If somebody has shortened it, what stands there now counts as what was written.
+/// If it is not where it was, it is put back there.
+log_result<void> log_writer::state::look() {
+  struct stat opened {
+  }, named{};
+  if (!out || closed || ::fstat(out.fd, &opened) != 0)
     return {};
+  if (static_cast<std::uint64_t>(opened.st_size) < size) {
+    shortened = true;
+    size = on_its_way = 0;
+    limit_noted = false;
+    tally = {};
+    if (auto found = recover(); !found)
+      return found.error();
+    if (::ftruncate(out.fd, static_cast<off_t>(size)) != 0 || ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET) < 0)
+      return system_error(path, "truncate");
+  }
+  auto there = ::stat((path.string() + ".log").c_str(), &named) == 0 && named.st_ino == opened.st_ino
+            && named.st_dev == opened.st_dev;
+  return there ? log_result<void>{} : put_back();
+}
+
+/// If somebody has removed or moved the file, what was written is still there, for as long as it is open.
+log_result<void> log_writer::state::put_back() {
   auto name = path.string() + ".log", partial = path.string() + ".log.part";
   make_private_folder(path.parent_path());
   auto fail = [&](const char* what) {
@@ -207,6 +226,10 @@ log_result<void> log_writer::append(const std::vector<log_record>& records) {
   auto& s = *state_;
   if (s.closed)
     return log_error{log_errc::stale, s.path.string() + ": the log has ended"};
+  if (auto there = s.look(); !there)
+    return there;
+  if (std::exchange(s.shortened, false)) // whoever reads the log at the engine begins anew, where this one ends now
+    return log_error{log_errc::unwritable, s.path.string() + ".log: somebody has shortened it; it is read again"};
   std::string bytes;
   std::vector<std::uint64_t> offsets; // of the records that are kept; nothing is kept behind the remark but remarks
   auto output = s.tally.output();
@@ -241,6 +264,18 @@ log_result<void> log_writer::end() {
   if (s.closed)
     return {};
   std::string bytes;
+  if (auto there = s.look(); !there)
+    return there;
+  if (s.shortened) {
+    const log_record note{log_stream::note, std::chrono::system_clock::now(),
+                          "some bytes may be missing here: somebody has shortened the log's file\n"};
+    put_record(bytes, note.stream, note.at, note.bytes);
+    if (auto written = s.put(bytes); !written)
+      return written;
+    s.tally.add(note, s.size - bytes.size());
+    s.shortened = false;
+    bytes.clear();
+  }
   put_ledger(bytes, summary());
   if (auto written = s.put(bytes); !written)
     return written;
@@ -287,7 +322,7 @@ log_result<void> log_writer::to_file() {
 
 log_result<log_page> log_writer::read(std::uint64_t offset, std::uint32_t max_bytes) const {
   if (!state_->in_memory) {
-    if (auto there = state_->put_back(); !there)
+    if (auto there = state_->look(); !there)
       return there.error();
     return read_log(state_->path, offset, max_bytes);
   }

@@ -208,6 +208,69 @@ TEST_CASE("a file that somebody removes while it is written comes back whole, wh
   }
 }
 
+TEST_CASE("what somebody cuts off a log while it is written is asked for again, or its loss is remarked") {
+  auto seed = test::number_from("DAVIT_SEED", std::random_device{}());
+  INFO("DAVIT_SEED=" << seed);
+  std::minstd_rand random{static_cast<unsigned>(seed)};
+  for (int round = 0; round < 40; ++round) {
+    scratch_folder folder;
+    auto path = folder.path() / "1", file = folder.path() / "1.log";
+    auto writer = log_writer::open(path, 0);
+    REQUIRE(writer.has_value());
+    auto records = some_records(1 + random() % 60);
+    auto there = [&] { // as a reader finds out where to go on
+      bool finished = false;
+      return (*writer)->size() == 0 ? 0 : read_all(path, 100'000, finished).size();
+    };
+    for (std::size_t i = 0; i < records.size();) {
+      if (auto written = (*writer)->append({records[i]}); written.has_value()) {
+        ++i;
+      } else {
+        CHECK(written.error().message.ends_with("somebody has shortened it; it is read again"));
+        i = there();
+      }
+      if (random() % 5 == 0)
+        std::filesystem::resize_file(file, random() % 2 == 0 ? 0 : random() % (std::filesystem::file_size(file) + 1));
+      if (random() % 5 == 0)
+        REQUIRE((*writer)->read(0, 1 << 20).has_value());
+    }
+    auto left = std::filesystem::file_size(file);
+    auto cut = random() % 2 == 0 && left > 0;
+    if (cut)
+      std::filesystem::resize_file(file, random() % left);
+    REQUIRE((*writer)->close().has_value());
+    bool finished = false;
+    auto read = read_all(path, 100'000, finished);
+    CHECK(finished);
+    REQUIRE(!read.empty());
+    auto remarked = read.back().stream == log_stream::note;
+    if (remarked)
+      read.pop_back();
+    CHECK((remarked || read.size() == records.size()));
+    CHECK((!cut || remarked));
+    REQUIRE(read.size() <= records.size());
+    for (std::size_t i = 0; i < read.size(); ++i)
+      CHECK(read[i].bytes == records[i].bytes);
+  }
+}
+
+TEST_CASE("a log's folder that somebody moves away comes back with all that was written") {
+  scratch_folder folder;
+  auto path = folder.path() / "logs" / "1";
+  auto writer = log_writer::open(path, 0);
+  REQUIRE(writer.has_value());
+  auto records = some_records(20);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (i == 10)
+      std::filesystem::rename(folder.path() / "logs", folder.path() / "elsewhere");
+    REQUIRE((*writer)->append({records[i]}).has_value());
+  }
+  REQUIRE((*writer)->close().has_value());
+  bool finished = false;
+  CHECK(read_all(path, 100'000, finished).size() == records.size());
+  CHECK(finished);
+}
+
 TEST_CASE("over the limit one remark is kept, and the rest is counted") {
   scratch_folder folder;
   auto path = folder.path() / "1";
