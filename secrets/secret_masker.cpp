@@ -25,6 +25,11 @@ std::string base64_core(const std::string& bytes, std::size_t phase) {
   return text.substr(first, last - first);
 }
 
+/// The same where nothing follows the bytes, to the end; with its padding.
+std::string base64_end(const std::string& bytes, std::size_t phase) {
+  return encoding::base64_encode(std::string(phase, '\0') + bytes).substr((8 * phase + 5) / 6);
+}
+
 /// How a library writes URLs.
 struct url_form {
   std::string_view kept; ///< Beside letters and digits.
@@ -139,12 +144,14 @@ constexpr std::size_t least_before_wrap = 4, short_form = 3 * least_before_wrap 
 std::vector<std::string> base64_forms(const std::string& text) {
   std::vector<std::string> forms;
   for (std::size_t phase = 0; phase < 3; ++phase) {
-    auto core = base64_core(text, phase);
-    auto url = core;
-    std::replace(url.begin(), url.end(), '+', '-');
-    std::replace(url.begin(), url.end(), '/', '_');
-    forms.push_back(std::move(core));
-    forms.push_back(std::move(url));
+    auto end = base64_end(text, phase);
+    for (auto form : {base64_core(text, phase), end, end.substr(0, end.find_last_not_of('=') + 1)}) {
+      auto url = form;
+      std::replace(url.begin(), url.end(), '+', '-');
+      std::replace(url.begin(), url.end(), '/', '_');
+      forms.push_back(std::move(form));
+      forms.push_back(std::move(url));
+    }
   }
   return forms;
 }

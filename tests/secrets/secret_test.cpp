@@ -104,6 +104,20 @@ TEST_CASE("a secret is masked as the libraries of many languages write JSON and 
   }
 }
 
+TEST_CASE("base64 that ends with a secret leaves none of its letters, and no padding") {
+  for (std::size_t size = 6; size < 12; ++size)
+    for (std::string before : {"", "u", "us", "user:"}) {
+      auto secret = std::string("p4ssw0rd+/xyz").substr(0, size), encoded = base64_encode(before + secret);
+      INFO(encoded);
+      // What stands before it, and the letter that both share.
+      auto shared = (8 * before.size() + 5) / 6;
+      CHECK(masked(secret, "Basic " + encoded + "\n") == "Basic " + encoded.substr(0, shared) + "***\n");
+      auto bare = base64url_encode(before + secret);
+      bare.erase(bare.find_last_not_of('=') + 1);
+      CHECK(masked(secret, "Basic " + bare + "\n") == "Basic " + bare.substr(0, shared) + "***\n");
+    }
+}
+
 TEST_CASE("base64 that is wrapped into lines does not hide a secret") {
   const std::string secret
     = "-----BEGIN "
