@@ -99,7 +99,7 @@ struct server_limits {
   std::size_t connections
     = 2048;              ///< With more, one is closed, as open_connections says. Never more than half of RLIMIT_NOFILE.
   duration idle{60'000}; ///< Between requests.
-  duration half_closed{10'000}; ///< For the next part of the answer to a client that has shut down its sending side.
+  duration half_closed{20'000}; ///< For the next part of the answer to a client that has shut down its sending side.
   duration header{10'000};      ///< For a request's header to come whole, and for a TLS handshake.
   duration body{60'000};        ///< For its body to come whole.
   duration stalled{300'000};    ///< For a reader that takes nothing.
