@@ -101,15 +101,14 @@ std::string json_escaped(std::string_view bytes, const json_form& form) {
   constexpr std::string_view named = "\"\\\n\r\t\b\f", names = "\"\\nrtbf";
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     auto c = static_cast<unsigned char>(bytes[i]);
-    if (form.codes.find(bytes[i]) != std::string_view::npos) {
-      add_code(c);
-    } else if (auto at = named.find(bytes[i]); at != std::string_view::npos) {
+    auto as_code = form.codes.find(bytes[i]) != std::string_view::npos;
+    if (auto at = named.find(bytes[i]); at != std::string_view::npos && !as_code) {
       text += '\\';
       text += names[at];
+    } else if (as_code || c < 0x20) {
+      add_code(c);
     } else if (c == '/' && form.slash) {
       text += "\\/";
-    } else if (c < 0x20) {
-      add_code(c);
     } else if (auto point = c >= 0x80 && form.ascii ? code_point(bytes.substr(i)) : std::nullopt) {
       auto [code, size] = *point;
       if (code < 0x10000) {
