@@ -9,8 +9,6 @@
 
 #include <boost/asio/strand.hpp>
 
-#include <cerrno>
-#include <cstring>
 #include <utility>
 
 namespace davit::api {

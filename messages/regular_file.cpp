@@ -12,21 +12,32 @@
 
 namespace davit {
 
+namespace {
+
+const char* const is_a_directory = "is a directory, not a file";
+const char* const is_not_regular = "is not a regular file";
+
+std::string unreadable() {
+  return std::string{"can't be read: "} + std::strerror(errno);
+}
+
+} // namespace
+
 std::string wrong_kind(const std::filesystem::path& file) {
   std::error_code ec;
   auto kind = std::filesystem::status(file, ec).type();
   if (ec || kind == std::filesystem::file_type::regular || kind == std::filesystem::file_type::not_found)
     return {};
-  return kind == std::filesystem::file_type::directory ? "is a directory, not a file" : "is not a regular file";
+  return kind == std::filesystem::file_type::directory ? is_a_directory : is_not_regular;
 }
 
 regular_file::regular_file(const std::filesystem::path& file, std::uint64_t most)
   : fd_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)), most_(most) {
   struct stat found {};
   if (fd_ < 0 || ::fstat(fd_, &found) != 0)
-    wrong_ = std::string{"can't be read: "} + std::strerror(errno);
+    wrong_ = unreadable();
   else if (!S_ISREG(found.st_mode))
-    wrong_ = S_ISDIR(found.st_mode) ? "is a directory, not a file" : "is not a regular file";
+    wrong_ = S_ISDIR(found.st_mode) ? is_a_directory : is_not_regular;
   else if (struct statfs system{}; ::fstatfs(fd_, &system) == 0
                                    && (system.f_type == PROC_SUPER_MAGIC || system.f_type == SYSFS_MAGIC
                                        || system.f_type == TRACEFS_MAGIC || system.f_type == DEBUGFS_MAGIC))
@@ -52,7 +63,7 @@ std::optional<std::string> regular_file::read() {
     if (count < 0 && errno == EINTR)
       continue;
     if (count < 0)
-      wrong_ = std::string{"can't be read: "} + std::strerror(errno);
+      wrong_ = unreadable();
     else if (count == 0)
       return text;
     else if (text.append(part, static_cast<std::size_t>(count)).size() > most_) // it grows meanwhile

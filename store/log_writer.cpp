@@ -172,29 +172,31 @@ log_result<void> log_writer::state::to_file() {
   return {};
 }
 
-/// Whether the file is as it was left. If somebody has shortened it, what stands there now counts as what was written.
-/// If it is not where it was, it is put back there.
+/// Whether the file is as it was left. If it is not where it was, it is put back there. If somebody has shortened it,
+/// what stands there now counts as what was written.
 log_result<void> log_writer::state::look() {
   struct stat opened {
   }, named{};
   if (!out || closed || ::fstat(out.fd, &opened) != 0)
     return {};
-  if (static_cast<std::uint64_t>(opened.st_size) < size) {
-    shortened = true;
-    size = on_its_way = 0;
-    limit_noted = false;
-    tally = {};
-    if (auto found = recover(); !found)
-      return found.error();
-    if (::ftruncate(out.fd, static_cast<off_t>(size)) != 0 || ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET) < 0)
-      return system_error(path, "truncate");
-  }
-  auto there = ::stat((path.string() + ".log").c_str(), &named) == 0 && named.st_ino == opened.st_ino
-            && named.st_dev == opened.st_dev;
-  return there ? log_result<void>{} : put_back();
+  if (::stat((path.string() + ".log").c_str(), &named) != 0 || named.st_ino != opened.st_ino
+      || named.st_dev != opened.st_dev)
+    if (auto back = put_back(); !back)
+      return back;
+  if (static_cast<std::uint64_t>(opened.st_size) >= size)
+    return {};
+  shortened = true;
+  size = on_its_way = 0;
+  limit_noted = false;
+  tally = {};
+  if (auto found = recover(); !found)
+    return found;
+  if (::ftruncate(out.fd, static_cast<off_t>(size)) != 0 || ::lseek(out.fd, static_cast<off_t>(size), SEEK_SET) < 0)
+    return system_error(path, "truncate");
+  return {};
 }
 
-/// If somebody has removed or moved the file, what was written is still there, for as long as it is open.
+/// If somebody has removed or moved the file, what is in it is still there, for as long as it is open.
 log_result<void> log_writer::state::put_back() {
   auto name = path.string() + ".log", partial = path.string() + ".log.part";
   make_private_folder(path.parent_path());
@@ -209,8 +211,10 @@ log_result<void> log_writer::state::put_back() {
   std::vector<char> block(std::min<std::uint64_t>(block_bytes, size));
   for (std::uint64_t done = 0; done < size;) {
     auto count = read_at(out.fd, block.data(), std::min<std::uint64_t>(block.size(), size - done), done);
-    if (count <= 0)
+    if (count < 0)
       return fail("read");
+    if (count == 0) // it was shortened too
+      break;
     if (!write_all(made.fd, block.data(), static_cast<std::size_t>(count)))
       return fail("write");
     done += static_cast<std::uint64_t>(count);

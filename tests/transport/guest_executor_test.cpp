@@ -18,6 +18,26 @@
 using namespace davit::transport;
 namespace asio = boost::asio;
 
+namespace {
+
+/// A door whose thread is at work until it is let go: what is added meanwhile waits.
+struct held_door {
+  explicit held_door(io_runtime& io) {
+    std::promise<void> busy;
+    io.door().add(door::visit::first, 0, [&busy, go = may_go_.get_future().share()] {
+      busy.set_value();
+      go.wait();
+    });
+    busy.get_future().wait();
+  }
+  void let_go() { may_go_.set_value(); }
+
+private:
+  std::promise<void> may_go_;
+};
+
+} // namespace
+
 TEST_CASE("a guest's work is done at the door, a known one's in the house", "[guest]") {
   io_runtime io{1};
   auto who = std::make_shared<guest>();
@@ -77,12 +97,8 @@ TEST_CASE("a strand keeps its order while its guest becomes known", "[guest]") {
 TEST_CASE("whoever has just come is served before those who have waited for long or come again, and all are served",
           "[guest]") {
   io_runtime io{1};
-  std::promise<void> busy, may_go, over;
-  io.door().add(door::visit::first, 0, [&] {
-    busy.set_value();
-    may_go.get_future().wait();
-  });
-  busy.get_future().wait();
+  held_door held{io};
+  std::promise<void> over;
   constexpr int each = 100;
   std::vector<std::pair<door::visit, int>> seen; // on the door's thread alone
   for (int i = 0; i < each; ++i)
@@ -92,7 +108,7 @@ TEST_CASE("whoever has just come is served before those who have waited for long
         if (seen.size() == 2 * each)
           over.set_value();
       });
-  may_go.set_value();
+  held.let_go();
   over.get_future().wait();
   REQUIRE(seen.size() == 2 * each);
   auto in_time = 0, again = 0;
@@ -107,12 +123,8 @@ TEST_CASE("whoever has just come is served before those who have waited for long
 
 TEST_CASE("a crowd of one address makes nobody of another wait", "[guest]") {
   io_runtime io{1};
-  std::promise<void> busy, may_go, over;
-  io.door().add(door::visit::first, 0, [&] {
-    busy.set_value();
-    may_go.get_future().wait();
-  });
-  busy.get_future().wait();
+  held_door held{io};
+  std::promise<void> over;
   constexpr std::size_t crowd = 1000, others = 100;
   std::vector<door::origin> seen; // on the door's thread alone
   auto add = [&](door::origin from) {
@@ -127,22 +139,18 @@ TEST_CASE("a crowd of one address makes nobody of another wait", "[guest]") {
     if (i < others)
       add(2 + i % 5); // five, before nine tenths of the crowd
   }
-  may_go.set_value();
+  held.let_go();
   over.get_future().wait();
   REQUIRE(seen.size() == crowd + others);
-  // They take turns: each of the six has had its hundredth part when the crowd has had a hundredth.
+  // They take turns: the crowd has about as many as each of the others until those have all of theirs.
   auto last = std::find_if(seen.rbegin(), seen.rend(), [](auto from) { return from != 1; });
   CHECK(std::distance(last, seen.rend()) <= static_cast<std::ptrdiff_t>(others + 2 * others / 5));
 }
 
 TEST_CASE("who is to leave does so at once, also one that came again", "[guest]") {
   io_runtime io{1};
-  std::promise<void> busy, may_go, over;
-  io.door().add(door::visit::first, 0, [&] {
-    busy.set_value();
-    may_go.get_future().wait();
-  });
-  busy.get_future().wait();
+  held_door held{io};
+  std::promise<void> over;
   auto who = std::make_shared<guest>();
   auto strand = guest_strand(io, who);
   std::vector<int> seen; // on the door's thread alone
@@ -155,7 +163,7 @@ TEST_CASE("who is to leave does so at once, also one that came again", "[guest]"
   who->leaves();
   who->answered(); // too late
   asio::post(strand, [&] { seen.push_back(0); });
-  may_go.set_value();
+  held.let_go();
   over.get_future().wait();
   CHECK(std::find(seen.begin(), seen.end(), 0) - seen.begin() <= 1);
 }

@@ -195,7 +195,7 @@ TEST_CASE("a client that goes while its header is judged is noticed, and what is
 
 TEST_CASE("a client that has nothing more to say gets its answer, at once or later", "[http]") {
   server_limits limits;
-  limits.half_closed = 500ms;
+  limits.half_closed = 2s;
   judging one{true, limits};
   for (int i = 0; i < 100; ++i) {
     auto client = one.connect();
@@ -228,8 +228,8 @@ TEST_CASE("a client that has nothing more to say gets its answer, at once or lat
   ::shutdown(parts.fd, SHUT_WR);
   auto asked = next();
   asked->begin({200, "text/plain", "", {}});
-  for (int i = 0; i < 8; ++i) {
-    std::this_thread::sleep_for(150ms);
+  for (int i = 0; i < 25; ++i) { // all of it takes longer
+    std::this_thread::sleep_for(100ms);
     asked->write("part", nullptr);
   }
   asked->finish();
@@ -240,7 +240,7 @@ TEST_CASE("a client that has nothing more to say gets its answer, at once or lat
   asked = next();
   constexpr std::size_t size = 30'000'000;
   asked->respond({200, "text/plain", std::string(size, 'x'), {}});
-  std::this_thread::sleep_for(1200ms);
+  std::this_thread::sleep_for(2500ms);
   CHECK(slow.read().size() > size);
   // Who has gone is not waited for.
   { one.connect().send("GET /undecided HTTP/1.1\r\nHost: x\r\n\r\n"); }
