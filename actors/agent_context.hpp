@@ -18,6 +18,10 @@ namespace davit::secrets {
 class secret_box;
 }
 
+namespace davit::blobs {
+class medium;
+}
+
 namespace davit {
 
 class metrics;
@@ -29,6 +33,8 @@ struct agent_context {
   std::shared_ptr<const davit::policy> policy;
   std::shared_ptr<davit::metrics> metrics;
   std::shared_ptr<const davit::secrets::secret_box> secrets;
+  /// Where files lie; none: this agent keeps no files.
+  std::shared_ptr<davit::blobs::medium> blobs = nullptr;
   /// The agent ends, or can't be healed: nothing is accepted any more. For any thread; set by the supervisor alone.
   std::shared_ptr<std::atomic<bool>> ending = std::make_shared<std::atomic<bool>>(false);
   /// Some image is not for every owner, so the store is asked before one is used. For any thread; set by the store

@@ -22,6 +22,15 @@ struct fleet_settings {
   std::string tls_ca, tls_certificate, tls_key;
 };
 
+/// Files that tasks take in and give out.
+struct file_settings {
+  byte_size quota{50ull << 30};        ///< Per owner.
+  duration unused{24LL * 3600 * 1000}; ///< How long what no task uses is kept.
+  byte_size most_input{16ull << 30};   ///< Of one tree.
+  byte_size most_output{1ull << 30};   ///< Of one output that does not say `max`; and the most that it may say.
+  std::uint32_t most_files = 100'000;  ///< In one tree.
+};
+
 struct log_settings {
   byte_size max_bytes{4ull << 30}; ///< Per attempt; 0: no limit.
   duration in_memory{1000}; ///< How long a log may be in memory alone. If its agent is killed meanwhile, it is read
@@ -57,11 +66,13 @@ struct agent_settings {
   std::vector<engine_settings> engines;
   policy_settings policy;
   log_settings logs;
+  file_settings files;
 
   std::filesystem::path secrets_key_file() const {
     return secrets_key.empty() ? data_dir / "secrets.key" : secrets_key;
   }
   std::filesystem::path log_folder() const { return data_dir / "logs"; }
+  std::filesystem::path blob_folder() const { return data_dir / "blobs"; }
 };
 
 } // namespace davit

@@ -1,6 +1,7 @@
 #include "actors/agent_tree.hpp"
 
 #include "actors/engine_connection.hpp"
+#include "actors/file_keeper.hpp"
 #include "actors/fleet.hpp"
 #include "actors/image_fetcher.hpp"
 #include "actors/log_keeper.hpp"
@@ -91,7 +92,7 @@ sandbox_handles handles_of_sandboxes(const directory& all, const std::string& en
 }
 
 scheduler_handles handles_of_scheduler(const directory& all) {
-  return {{all.store, all.logs, all.scheduler, all.engines, all.sandboxes}, all.stage};
+  return {{all.store, all.logs, all.scheduler, all.files, all.engines, all.sandboxes}, all.stage};
 }
 
 reaper_handles handles_of_reaper(const directory& all) {
@@ -102,14 +103,17 @@ fetcher_handles handles_of_fetcher(const directory& all) {
   return {all.store, all.scheduler, all.engines};
 }
 
+files_handles handles_of_files(const directory& all) {
+  return {all.store, all.engines};
+}
+
 fleet_handles handles_of_fleet(const directory& all) {
   return {all.store, all.logs, all.supervisor};
 }
 
 api_handles handles_of_api(const directory& all) {
-  return {all.store, all.logs,       all.scheduler,
-          all.fleet, all.supervisor, all.engines,
-          all.sinks, all.suspended,  all.stage != drain_stage::none};
+  return {all.store,      all.logs,    all.scheduler, all.files,     all.fleet,
+          all.supervisor, all.engines, all.sinks,     all.suspended, all.stage != drain_stage::none};
 }
 
 agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_factory api) {
@@ -131,6 +135,7 @@ agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_fac
     [=, &system](scheduler_handles handles) { return spawn_scheduler(system, context, std::move(handles)); },
     [=, &system](reaper_handles handles) { return spawn_reaper(system, context, std::move(handles)); },
     [=, &system](fetcher_handles handles) { return spawn_image_fetcher(system, context, std::move(handles)); },
+    [=, &system](files_handles handles) { return spawn_file_keeper(system, context, std::move(handles)); },
     [=, &system](fleet_handles handles) { return spawn_fleet(system, context, std::move(handles)); },
     [=, &system](api_handles handles) { return api(system, context, std::move(handles)); },
   };
@@ -170,6 +175,9 @@ supervision_plan plan_agent(context_ptr context, agent_spawns spawns) {
       [name = engine.name](const directory& all) { return handles_of_sandboxes(all, name); },
       [=](sandbox_handles handles) { return spawns.sandboxes(engine, std::move(handles)); });
   }
+  plan.subtrees.push_back({"file_keeper", false, {}});
+  add(
+    "file_keeper", "file_keeper", [](directory & all) -> auto& { return all.files; }, handles_of_files, spawns.files);
   add(
     "scheduler", "core", [](directory & all) -> auto& { return all.scheduler; }, handles_of_scheduler,
     spawns.scheduler);

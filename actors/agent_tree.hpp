@@ -18,6 +18,7 @@ struct agent_spawns {
   std::function<scheduler_actor(scheduler_handles)> scheduler;
   std::function<reaper_actor(reaper_handles)> reaper;
   std::function<fetcher_actor(fetcher_handles)> fetcher;
+  std::function<files_actor(files_handles)> files;
   std::function<fleet_actor(fleet_handles)> fleet;
   std::function<api_actor(api_handles)> api;
 };
@@ -29,7 +30,7 @@ agent_spawns real_spawns(caf::actor_system& system, context_ptr context, api_fac
 /// - core: store_keeper, log_keeper, scheduler, api
 /// - a subtree for each engine: engine_connection, sandbox_keeper. While it is suspended the engine is `down`, with the
 /// reason.
-/// - a subtree each for every sink, for the fleet, the reaper and the image_fetcher
+/// - a subtree each for every sink, for the fleet, the file_keeper, the reaper and the image_fetcher
 supervision_plan plan_agent(context_ptr context, agent_spawns spawns);
 
 // What each actor uses of all that there are.
@@ -41,6 +42,7 @@ sandbox_handles handles_of_sandboxes(const directory& all, const std::string& en
 scheduler_handles handles_of_scheduler(const directory& all);
 reaper_handles handles_of_reaper(const directory& all);
 fetcher_handles handles_of_fetcher(const directory& all);
+files_handles handles_of_files(const directory& all);
 fleet_handles handles_of_fleet(const directory& all);
 api_handles handles_of_api(const directory& all);
 

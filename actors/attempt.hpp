@@ -4,9 +4,11 @@
 // attempt_words.hpp    what is asked, what can happen, what is to be done
 // attempt_machine.hpp  the transitions, as one overload per step and event
 // attempt_machine.cpp  what is alike in all steps: trouble with the engine, cancel, fence
+// attempt_waits.cpp    what each step waits for
 // attempt_begin.cpp    judging and recovering
 // attempt_image.cpp    whether an image may be used, and pulling
 // attempt_prepare.cpp  preparing, creating
+// attempt_files.cpp    filling, gathering
 // attempt_start.cpp    starting
 // attempt_run.cpp      running
 // attempt_collect.cpp  collecting
@@ -68,6 +70,11 @@ struct creating {
   failure why; ///< look_twice
 };
 
+/// The inputs are being unpacked into the container.
+struct filling {
+  std::optional<steady_time> trouble_since; ///< Since when where they lie can't be read.
+};
+
 struct starting {
   enum class doing : std::uint8_t { prove, announce, start, hand_over, look } at = doing::announce;
   failure why; ///< look: why it could not be started
@@ -108,6 +115,11 @@ struct collecting {
   int looks = 0;                            ///< inspecting: how many are left
 };
 
+/// The outputs are being collected. How the attempt has ended is known.
+struct gathering {
+  verdict how;
+};
+
 struct reporting {
   std::optional<verdict> how;           ///< The log is being closed.
   std::optional<attempt_result> result; ///< The outcome is being stored.
@@ -120,16 +132,16 @@ struct removing {
 
 struct done {};
 
-using step = std::variant<judging, recovering, pulling, preparing, creating, starting, running, collecting, reporting,
-                          removing, done>;
+using step = std::variant<judging, recovering, pulling, preparing, creating, filling, starting, running, collecting,
+                          gathering, reporting, removing, done>;
 
 inline constexpr std::string_view step_names[]
-  = {"judging", "recovering", "pulling",   "preparing", "creating", "starting",
-     "running", "collecting", "reporting", "removing",  "done"};
+  = {"judging", "recovering", "pulling",   "preparing", "creating", "filling", "starting",
+     "running", "collecting", "gathering", "reporting", "removing", "done"};
 
 /// What users and metrics call it.
-inline constexpr std::string_view phase_names[]
-  = {"judge", "recover", "pull", "create", "create", "start", "run", "collect", "report", "remove", "done"};
+inline constexpr std::string_view phase_names[] = {"judge", "recover", "pull",   "create", "create", "input", "start",
+                                                   "run",   "collect", "output", "report", "remove", "done"};
 
 // -- the attempt -----------------------------------------------------------------------------------------------------
 
@@ -154,6 +166,7 @@ struct own_container {
   bool following = false;             ///< Its log, live.
   bool followed_to_end = false;       ///< It was, and nothing of it was kept back.
   enum class log_rest : std::uint8_t { to_read, forgone, read } rest = log_rest::to_read; ///< Of one that has ended.
+  bool filled = false;                                                                    ///< Its inputs are there.
   bool end_awaited = false; ///< The engine was asked to tell when it has ended, and has not answered.
   bool ended_early = false; ///< By its init's word alone: the engine takes it down still.
   std::optional<std::uint64_t> epoch_at_attach; ///< Of the engine, when it was found running.
@@ -211,6 +224,7 @@ struct attempt_run {
   davit::evidence evidence;
   phase_seconds phases;
   std::string small_log; ///< All of it, if it is to be stored with the outcome.
+  std::vector<collected_output> outputs;
 
   std::vector<asked> held;                  ///< What the engine is asked again when it is back.
   std::optional<steady_time> trouble_since; ///< Since when nothing has worked.

@@ -207,7 +207,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
       else if (announced || (run_.work.resumed && !run_.spec.at_most_once))
         prove_unstarted();
       else
-        announce();
+        fill();
       break;
     case recovery_action::attach:
       if (is_restarted(found))

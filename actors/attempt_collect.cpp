@@ -380,7 +380,7 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
     act_on(act::memory_killed{});
     add("the kernel killed a process of the container for its memory limit");
   }
-  report(std::move(result));
+  gather(std::move(result));
 }
 
 // -- what is refused, and what time brings ---------------------------------------------------------------------------

@@ -8,12 +8,13 @@ namespace davit {
 namespace {
 
 template <class Step>
-constexpr std::size_t index_of = type_list<judging, recovering, pulling, preparing, creating, starting, running,
-                                           collecting, reporting, removing, done>::index_of<Step>();
+constexpr std::size_t index_of = type_list<judging, recovering, pulling, preparing, creating, filling, starting,
+                                           running, collecting, gathering, reporting, removing, done>::index_of<Step>();
 
 /// Whose time is measured.
 bool is_measured(std::string_view phase) {
-  return phase == "pull" || phase == "create" || phase == "start" || phase == "run" || phase == "collect";
+  return phase == "pull" || phase == "create" || phase == "start" || phase == "run" || phase == "collect"
+      || phase == "input" || phase == "output";
 }
 
 } // namespace
@@ -125,140 +126,6 @@ void attempt_machine::note(std::string text) {
   act_on(act::note{std::move(text)});
 }
 
-// -- what each step waits for
-// ------------------------------------------------------------------------------------------
-
-bool attempt_machine::waits_for(const recovering& now, asked what) {
-  using enum recovering::looking;
-  switch (what) {
-    case asked::inspect:
-      return now.at == by_name || now.at == by_id;
-    case asked::list_containers:
-      return now.at == by_labels;
-    case asked::count_processes:
-      return now.at == inside;
-    case asked::first_line:
-      return now.at == whether_begun;
-    default:
-      return false;
-  }
-}
-
-bool attempt_machine::waits_for(const preparing& now, asked what) {
-  using enum preparing::doing;
-  switch (what) {
-    case asked::take_sandbox:
-      return now.at == sandbox;
-    case asked::take_network:
-      return now.at == network;
-    case asked::look_up_image:
-      return now.at == image || now.at == look_up;
-    case asked::may_use:
-      return now.at == rights || now.at == right;
-    case asked::put_init:
-      return now.at == init;
-    case asked::record:
-      return now.at == unrecording;
-    case asked::remove:
-      return now.at == discarding;
-    default:
-      return false;
-  }
-}
-
-bool attempt_machine::waits_for(const creating& now, asked what) {
-  using enum creating::doing;
-  return what == (now.at == create ? asked::create : asked::inspect);
-}
-
-bool attempt_machine::waits_for(const starting& now, asked what) {
-  using enum starting::doing;
-  switch (what) {
-    case asked::history:
-      return now.at == prove;
-    case asked::record:
-      return now.at == announce;
-    case asked::start:
-      return now.at == start;
-    case asked::hand_over:
-      return now.at == hand_over;
-    case asked::inspect:
-      return now.at == look;
-    default:
-      return false;
-  }
-}
-
-bool attempt_machine::waits_for(const running&, asked what) {
-  return what == asked::record_stop || what == asked::inspect || what == asked::open_log || what == asked::stop
-      || what == asked::first_line_now || what == asked::inspect_now || what == asked::kill_now;
-}
-
-bool attempt_machine::waits_for(const collecting& now, asked what) {
-  using enum collecting::doing;
-  switch (what) {
-    case asked::open_log:
-      return now.at == opening;
-    case asked::read_log:
-      return now.at == reading;
-    case asked::note_log:
-      return now.at == noting_missing || now.at == noting_gap || now.at == noting_end;
-    case asked::first_line:
-      return now.at == first_line;
-    case asked::history:
-      return now.at == history || now.at == suspecting;
-    case asked::inspect:
-      return now.at == inspecting;
-    case asked::close_log:
-      return now.at == closing;
-    default:
-      return false;
-  }
-}
-
-bool attempt_machine::waits_for(const reporting& now, asked what) {
-  return what == (now.how ? asked::close_log : asked::finish);
-}
-
-bool attempt_machine::waits_for(const removing& now, asked what) {
-  using enum removing::doing;
-  return what == asked::remove ? now.at == container
-                               : what == asked::remove_now && (now.at == network || now.at == fenced);
-}
-
-bool attempt_machine::waits_for(const recovering& now, timer which) {
-  return which == timer::again && now.at == recovering::looking::inside;
-}
-
-bool attempt_machine::waits_for(const preparing& now, timer which) {
-  using enum preparing::doing;
-  return which == timer::again && (now.at == unrecording || now.at == rights || now.at == right);
-}
-
-bool attempt_machine::waits_for(const starting& now, timer which) {
-  return which == timer::again && now.at == starting::doing::announce;
-}
-
-bool attempt_machine::waits_for(const running&, timer which) {
-  return which == timer::again || which == timer::first_look || which == timer::beginning || which == timer::kill;
-}
-
-bool attempt_machine::waits_for(const collecting& now, timer which) {
-  using enum collecting::doing;
-  if (which == timer::again)
-    return now.at == opening || now.at == engine_unsure || now.at == inspecting || now.at == watching
-        || now.at == noting_gap || now.at == noting_end || now.at == closing;
-  return which == timer::forgo;
-}
-
-bool attempt_machine::waits_for(const reporting& now, timer which) {
-  return which == timer::again && now.result;
-}
-
-bool attempt_machine::waits_for(const removing& now, timer which) {
-  return which == timer::patience && now.at == removing::doing::end;
-}
-
 // -- trouble with the engine -----------------------------------------------------------------------------------------
 
 /// Whether the refusal tells of the engine's connection, and nothing of what was asked.
@@ -300,6 +167,7 @@ bool attempt_machine::is_trouble(const refusal& one) const {
     case asked::start:
     case asked::hand_over:
     case asked::pull_image:
+    case asked::fill:
       return false;
     case asked::remove:
       return !std::holds_alternative<removing>(run_.now);
@@ -313,7 +181,10 @@ bool attempt_machine::is_trouble(const refusal& one) const {
 /// Whoever refuses may repeat what it was given, and its words go far: into messages, events, the agent's log.
 void attempt_machine::heard(const refusal& one) {
   auto words = one.why.engine != engine_errc::none && !is_connection_trouble(one.why.engine); // of somebody else
-  refused({one.what, {one.why.engine, one.why.store, one.why.log, words ? masked(one.why.text) : one.why.text}});
+  auto why = one.why;
+  if (words)
+    why.text = masked(std::move(why.text));
+  refused({one.what, std::move(why)});
 }
 
 void attempt_machine::refused(const refusal& one) {
@@ -367,6 +238,12 @@ void attempt_machine::give_up() {
     leave();
     return;
   }
+  if (auto* now = std::get_if<gathering>(&run_.now)) { // how it ended is known
+    auto known = std::move(*now);
+    gather_none(known,
+                "the engine did not answer for " + format_duration(run_.engine.grace) + " (" + run_.waiting + ")");
+    return;
+  }
   if (run_.wanted == ending::drained && run_.made.id.empty() && !run_.may_have_started) {
     fail(outcome::agent_lost, "the agent was shut down while it waited for the engine");
     return;
@@ -379,12 +256,16 @@ void attempt_machine::give_up() {
 void attempt_machine::heard(const engine_changed& one) {
   auto stood_in = is_stand_in(run_.engine);
   run_.engine = one.status;
-  if (!same_engine() && run_.now.index() < index_of<reporting>)
+  if (auto* now = std::get_if<gathering>(&run_.now); now && !same_engine()) {
+    auto known = std::move(*now); // how it ended
+    gather_none(known, "another engine answers at the address of " + run_.engine.name + " now");
+  } else if (!same_engine() && run_.now.index() < index_of<reporting>) {
     lose_engine();
-  else if (run_.engine.state == engine_state::ready)
+  } else if (run_.engine.state == engine_state::ready) {
     engine_back();
-  else if (stood_in || is_stand_in(run_.engine))
+  } else if (stood_in || is_stand_in(run_.engine)) {
     hold_again();
+  }
 }
 
 void attempt_machine::heard(const peers_changed& one) {

@@ -44,6 +44,14 @@ private:
   void on(pulling&, const pull_moved&);
   void on(preparing&, const reply<ask::may_use>&);
 
+  // attempt_files.cpp
+  void on(filling&, const reply<ask::fill>&);
+  void on(filling&, const refusal&);
+  void on(filling&, const timer_fired&);
+  void on(gathering&, const reply<ask::gather>&);
+  void on(gathering&, const refusal&);
+  void on(gathering&, const timer_fired&);
+
   // attempt_prepare.cpp
   void on(preparing&, const reply<ask::take_sandbox>&);
   void on(preparing&, const reply<ask::take_network>&);
@@ -138,9 +146,11 @@ private:
   static bool waits_for(const pulling& now, asked what);
   static bool waits_for(const preparing& now, asked what);
   static bool waits_for(const creating& now, asked what);
+  static bool waits_for(const filling&, asked what) { return what == asked::fill; }
   static bool waits_for(const starting& now, asked what);
   static bool waits_for(const running& now, asked what);
   static bool waits_for(const collecting& now, asked what);
+  static bool waits_for(const gathering&, asked what) { return what == asked::gather; }
   static bool waits_for(const reporting& now, asked what);
   static bool waits_for(const removing& now, asked what);
   static bool waits_for(const done&, asked) { return false; }
@@ -148,9 +158,11 @@ private:
   static bool waits_for(const recovering& now, timer which);
   static bool waits_for(const pulling& now, timer which);
   static bool waits_for(const preparing& now, timer which);
+  static bool waits_for(const filling&, timer which) { return which == timer::again; }
   static bool waits_for(const starting& now, timer which);
   static bool waits_for(const running& now, timer which);
   static bool waits_for(const collecting& now, timer which);
+  static bool waits_for(const gathering&, timer which) { return which == timer::forgo; }
   static bool waits_for(const reporting& now, timer which);
   static bool waits_for(const removing& now, timer which);
   template <class Step>
@@ -191,6 +203,7 @@ private:
   void end_wanted(judging&);
   void end_wanted(pulling&);
   void end_wanted(preparing&);
+  void end_wanted(filling&);
   void end_wanted(running&);
   template <class Step>
   void end_wanted(Step&) {}
@@ -198,6 +211,7 @@ private:
   // What a step does when the end has less time than before.
   void hurried(running&);
   void hurried(collecting&);
+  void hurried(gathering&);
   template <class Step>
   void hurried(Step&) {}
 
@@ -220,9 +234,11 @@ private:
   void again(pulling&, asked);
   void again(preparing&, asked);
   void again(creating&, asked);
+  void again(filling&, asked);
   void again(starting&, asked);
   void again(running&, asked);
   void again(collecting&, asked);
+  void again(gathering& now, asked) { gather(now); }
   void again(reporting&, asked) {}
   void again(removing&, asked);
   void again(done&, asked) {}
@@ -277,6 +293,15 @@ private:
   bool is_of_network(const failure& why) const;
   void forget_sandbox(std::string which);
   void forget_dead(std::string why);
+
+  // attempt_files.cpp
+  void fill();
+  void ask_fill();
+  void filled();
+  void gather(verdict how);
+  void gather(gathering& now);
+  void gather_none(gathering& now, const std::string& why);
+  void gathered(gathering& now);
 
   // attempt_image.cpp
   void pull();

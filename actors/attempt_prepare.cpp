@@ -110,7 +110,7 @@ void attempt_machine::on(preparing&, const reply<ask::take_sandbox>& answer) {
   run_.made.says_begun = given.says_begun;
   run_.made.program = given.arguments.empty() ? std::string{} : given.arguments.front();
   run_.evidence.start = given.why.empty() ? "warm" : "warm: " + masked(given.why);
-  start();
+  fill();
 }
 
 void attempt_machine::on(preparing&, const reply<ask::take_network>& answer) {
@@ -296,7 +296,7 @@ void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
   else if (is_rightful(found.value.image_id)
            && (run_.made.nonce.empty() || (run_.made.image && found.value.image_id == run_.made.image->id))) {
     run_.made.image_id = found.value.image_id;
-    announce();
+    fill();
   } else {
     forget_sandbox(run_.made.id);
   }

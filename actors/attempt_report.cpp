@@ -81,6 +81,7 @@ void attempt_machine::report(verdict how) {
   result.phases = run_.phases;
   result.evidence = evidence;
   result.log = std::move(run_.small_log);
+  result.outputs = std::move(run_.outputs);
   if (!run_.made.image_id.empty()) {
     result.engine_id = row().engine_id;
     result.image = run_.spec.image;

@@ -18,7 +18,7 @@ void attempt_machine::prove_unstarted() {
 void attempt_machine::on(starting&, const reply<ask::history>& events) {
   auto created = [](const engine_event& one) { return one.action == "create"; };
   if (std::any_of(events.value.begin(), events.value.end(), created)) {
-    announce();
+    fill();
     return;
   }
   run_.may_have_started = true;

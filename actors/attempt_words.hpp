@@ -21,12 +21,13 @@ namespace davit {
 
 using steady_time = std::chrono::steady_clock::time_point;
 
-/// What an error was about, with a sentence for people. One of the three codes is set.
+/// What an error was about, with a sentence for people. One of the codes is set.
 struct failure {
   engine_errc engine = engine_errc::none;
   store_errc store = store_errc::none;
   log_errc log = log_errc::none;
   std::string text;
+  files_errc files = files_errc::none;
 };
 
 // -- what is asked of others -----------------------------------------------------------------------------------------
@@ -203,6 +204,18 @@ struct finish : step_bound {
   attempt_result what;
 };
 
+// The file keeper.
+/// Unpacks the inputs into the container, which does not run its command yet.
+struct fill : step_bound {
+  using answer = nothing;
+  fill_order what;
+};
+/// Collects the outputs from the container, which has ended.
+struct gather : step_bound {
+  using answer = std::vector<collected_output>;
+  collect_order what;
+};
+
 // The log keeper.
 struct open_log : step_bound {
   using answer = log_lease;
@@ -238,7 +251,7 @@ using questions
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
               ask::may_use, ask::record_pull, ask::record_start, ask::record_terms, ask::record_stop, ask::finish,
-              ask::open_log, ask::close_log, ask::note_log>;
+              ask::open_log, ask::close_log, ask::note_log, ask::fill, ask::gather>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
@@ -275,13 +288,15 @@ enum class asked : std::uint8_t {
   finish,
   open_log,
   close_log,
-  note_log
+  note_log,
+  fill,
+  gather
 };
-DAVIT_ENUM_TEXT(asked, 34, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+DAVIT_ENUM_TEXT(asked, 36, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
                 "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_terms",
-                "record_stop", "finish", "open_log", "close_log", "note_log")
+                "record_stop", "finish", "open_log", "close_log", "note_log", "fill", "gather")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());

@@ -53,6 +53,11 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.open_stdin = spec.stdin_text.has_value();
   plan.network = spec.network.value_or("none");
   plan.mounts = spec.mounts;
+  for (const auto& one : spec.inputs) { // a volume of its own, gone with the container
+    mount workspace;
+    workspace.target = one.path;
+    plan.mounts.push_back(std::move(workspace));
+  }
   for (const auto& one : plan.mounts)
     if (is_owned(one))
       plan.volume_labels[one.source] = volume_labels(settings.fleet, owner);

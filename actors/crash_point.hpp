@@ -37,4 +37,17 @@ inline constexpr std::array<std::string_view, 24> crash_points{
   "network taken",     // it has the attempt's name, and holds
 };
 
+/// Those that only a task with files comes by: its inputs, its upload, its outputs.
+inline constexpr std::array<std::string_view, 9> file_crash_points{
+  "input asked",       // nothing is unpacked
+  "input unpacked",    // one of them is
+  "inputs unpacked",   // all are; the container is not started
+  "output asked",      // the container has ended, the verdict is known
+  "output collected",  // one of them is
+  "outputs collected", // all are; the outcome is not stored
+  "pack begun",        // written down; there is no object
+  "pack committed",    // there is one; its blobs are not known
+  "pack ended",        // they are; no tree names them
+};
+
 } // namespace davit

@@ -251,6 +251,18 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
         return client->download_archive(id, path, options);
       });
     },
+    [=](files_atom, fill_atom, const attempt_key& key, const std::string& id, const std::string& folder,
+        const file_stream& from) {
+      return call<void>(self, "put_archive", {}, key, [=, tar = from.channel](call_options options) {
+        return client->upload_stream(id, folder, tar, options);
+      });
+    },
+    [=](files_atom, collect_atom, const attempt_key& key, const std::string& id, const std::string& path,
+        const file_stream& to) {
+      return call<void>(self, "archive", {}, key, [=, tar = to.channel](call_options options) {
+        return client->download_stream(id, path, tar, options);
+      });
+    },
     [=](history_atom, const std::string& id, timestamp since) {
       return call<std::vector<engine_event>>(self, "events", 15s, {}, [=](call_options options) {
         return transport::read_history(client, id, since, options);

@@ -33,6 +33,8 @@ failure to_failure(const caf::error& e) {
     why.store = static_cast<store_errc>(e.code());
   else if (e.category() == caf::type_id_v<log_errc>)
     why.log = static_cast<log_errc>(e.code());
+  else if (e.category() == caf::type_id_v<files_errc>)
+    why.files = static_cast<files_errc>(e.code());
   else
     why.engine = engine_code(e);
   return why;
@@ -227,6 +229,9 @@ struct executor_state {
   void perform(const ask::close_log& q) { ask_of(addresses.logs, caf::infinite, q, close_atom_v, key(), q.tail); }
   void perform(const ask::note_log& q) { ask_of(addresses.logs, caf::infinite, q, note_atom_v, key(), q.text); }
 
+  void perform(ask::fill& q) { ask_of(addresses.files, caf::infinite, q, fill_atom_v, std::move(q.what)); }
+  void perform(ask::gather& q) { ask_of(addresses.files, caf::infinite, q, collect_atom_v, std::move(q.what)); }
+
   // -- telling, and what else is to be done
   // ----------------------------------------------------------------------------
 
@@ -240,7 +245,11 @@ struct executor_state {
     std::erase_if(timers, [](const caf::disposable& timer) { return timer.disposed(); });
     timers.push_back(self->run_delayed(one.after, [this, which = one.which] { hear(timer_fired{which}); }));
   }
-  void perform(const act::withdraw&) { tell(engine(), withdraw_atom_v, key()); }
+  void perform(const act::withdraw&) {
+    tell(engine(), withdraw_atom_v, key());
+    if (!run.spec.inputs.empty() || !run.spec.outputs.empty())
+      tell(addresses.files, withdraw_atom_v, key());
+  }
   void perform(const act::end_following&) { tell(engine(), log_atom_v, ended_atom_v, key()); }
   void perform(const act::doubt_init&) { tell(keeper(), ended_atom_v); }
   void perform(const act::forget_container& one) { tell(engine(), remove_atom_v, one.which); }

@@ -56,6 +56,14 @@ metrics::metrics(caf::actor_system& system) {
                                                "Images removed because the engine's disk was short.", "1", true);
   volumes_removed_ = registry.counter_singleton("davit", "volumes-removed",
                                                 "Named volumes removed because they were unused for long.", "1", true);
+  file_bytes_ = registry.counter_family("davit", "files", {"direction"},
+                                        "Bytes of files that came over the API (upload) or went (download), that went "
+                                        "into containers (input) or came out (output).",
+                                        "bytes", true);
+  outputs_
+    = registry.counter_family("davit", "outputs", {"state"}, "Outputs of tasks, by what became of them.", "1", true);
+  blobs_ = registry.gauge_singleton("davit", "blobs", "Blobs that are kept, of all owners together.");
+  blob_bytes_ = registry.gauge_singleton("davit", "blobs-size", "Bytes of blobs that are kept.", "bytes");
   resumed_ = registry.counter_singleton("davit", "attempts-resumed",
                                         "Running or ended containers that were recovered after a restart.", "1", true);
   adopted_ = registry.counter_singleton("davit", "attempts-adopted", "Attempts adopted from agents that were gone.",
@@ -87,6 +95,19 @@ metrics::metrics(caf::actor_system& system) {
   registry.gauge_family("davit", "build-info", {"version"}, "Always 1; the version is in the label.")
     ->get_or_add({{"version", DAVIT_VERSION}})
     ->value(1);
+}
+
+void metrics::files_moved(std::string_view direction, std::uint64_t bytes) {
+  file_bytes_->get_or_add({{"direction", view(direction)}})->inc(static_cast<std::int64_t>(bytes));
+}
+
+void metrics::output_collected(std::string_view state) {
+  outputs_->get_or_add({{"state", view(state)}})->inc();
+}
+
+void metrics::blobs_kept(std::int64_t blobs, std::int64_t bytes) {
+  blobs_->value(blobs);
+  blob_bytes_->value(bytes);
 }
 
 void metrics::sandboxes(std::string_view engine, std::int64_t waiting) {

@@ -65,6 +65,12 @@ public:
   void disk_free(std::int64_t bytes);
   /// For a subtree of the supervisor: whether it has failed repeatedly and waits for a retry.
   void suspended(std::string_view subtree, bool now);
+  /// Bytes of files: `upload` and `download` over the API, `input` and `output` between blobs and containers.
+  void files_moved(std::string_view direction, std::uint64_t bytes);
+  /// What became of an output.
+  void output_collected(std::string_view state);
+  /// Of all owners together.
+  void blobs_kept(std::int64_t blobs, std::int64_t bytes);
   /// Of an engine: sandboxes that wait for tasks.
   void sandboxes(std::string_view engine, std::int64_t waiting);
   /// An attempt has begun: in a sandbox, or in a container made for it.
@@ -108,6 +114,10 @@ private:
   family<counter>* sink_failures_;
   family<gauge>* sink_backlog_;
   family<gauge>* sandboxes_;
+  family<counter>* file_bytes_;
+  family<counter>* outputs_;
+  gauge* blobs_;
+  gauge* blob_bytes_;
   family<counter>* starts_;
   histogram* queue_wait_;
   histogram* task_start_;

@@ -470,6 +470,12 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
         return *failed;
       return busiest_owners(self->state.counts, most);
     },
+    [=, &store](const catalogue_work& work) {
+      return write<void>(self, [&store, run = work.run]() -> store::result<void> {
+        run(store.blobs());
+        return {};
+      });
+    },
     [&store](ping_atom) -> caf::result<void> {
       auto last = store.last_event(); // costs the same however long the queue is
       if (!last)

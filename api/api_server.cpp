@@ -4,6 +4,7 @@
 #include "api/api_state.hpp"
 #include "api/certificate_watch.hpp"
 #include "api/page.hpp"
+#include "api/request_scope.hpp"
 #include "api/request_text.hpp"
 #include "transport/io_runtime.hpp"
 
@@ -13,7 +14,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 
 namespace davit {
 
@@ -97,6 +97,12 @@ void audit_read(self_pointer self, const exchange_ptr& client, const caller& who
                       });
 }
 
+void refuse_method(self_pointer self, const exchange_ptr& client, const std::string& allowed) {
+  auto response = problem(405, client->request().method + " is not allowed here; use " + allowed, "");
+  response.headers.emplace_back("Allow", allowed);
+  respond(self, client, std::move(response));
+}
+
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body) {
   respond(self, client, {status, "application/json", json::write(body) + "\n", {}});
 }
@@ -120,39 +126,6 @@ server_response beyond_limit(self_pointer self, const std::string& caller, bool 
 }
 
 namespace {
-
-bool reads_files(const transport::server_request& request) {
-  const auto& path = request.segments;
-  return path.size() == 4 && path[1] == "tasks" && path[3] == "files";
-}
-
-bool reads_metrics(const transport::server_request& request) {
-  return request.segments == std::vector<std::string>{"metrics"}
-      && (request.method == "GET" || request.method == "HEAD");
-}
-
-/// What a request needs; none: it is everybody's.
-std::optional<api_scope> scope_of(const transport::server_request& request, const access_settings& settings) {
-  const auto& path = request.segments;
-  if (path.size() == 1
-      && (path[0] == "healthz" || path[0] == "readyz" || path[0] == "openapi.json"
-          || (path[0] == "metrics" && settings.open_metrics)))
-    return std::nullopt;
-  if (!page_asset(request.path).bytes.empty()) // it asks for the token itself
-    return std::nullopt;
-  // What lies in a container is nearer to who runs it than to who watches.
-  if (reads_files(request))
-    return api_scope::submit;
-  if (reads_metrics(request))
-    return api_scope::metrics;
-  if (request.method == "GET" || request.method == "HEAD")
-    return api_scope::read;
-  if (path.size() >= 2 && path[1] == "tasks" && (path.size() == 2 || (path.size() == 4 && path[3] == "retry")))
-    return api_scope::submit;
-  if (path.size() == 4 && path[1] == "tasks" && path[3] == "cancel")
-    return api_scope::cancel;
-  return api_scope::admin;
-}
 
 void route(self_pointer self, exchange_ptr client, const caller& who);
 
@@ -185,6 +158,8 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
     state.context->metrics->http_limited("rate");
   if (!refusal && !who.labels.empty() && scope == api_scope::metrics)
     refusal = problem(403, "this token is bound to a label; metrics count all of an owner's tasks");
+  if (!refusal && !who.labels.empty() && brings_files(request) && reads_files(request))
+    refusal = problem(403, "this token is bound to a label; it reads the outputs of a task: /v1/tasks/ID/outputs");
   if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "events"})
     refusal = problem(403, "this token is bound to a label; it reads the events of a task: /v1/tasks/ID/events");
   if (!refusal) {
@@ -264,31 +239,6 @@ void on_header(self_pointer self, const exchange_ptr& client) {
     });
 }
 
-/// The first parameter that is given twice and means one thing. None: there is none.
-std::optional<std::string> repeated_parameter(const transport::server_request& request) {
-  std::set<std::string> seen;
-  for (const auto& [name, _] : request.query)
-    if (name != "label" && !seen.insert(name).second)
-      return name;
-  return std::nullopt;
-}
-
-/// The first parameter that nothing at this path takes; lists and logs look at theirs themselves.
-std::string unknown_parameter(const transport::server_request& request) {
-  const auto& path = request.segments;
-  if ((path.size() == 2 && path[1] == "tasks" && request.method != "POST") || (path.size() == 4 && path[3] == "logs"))
-    return {};
-  auto taken = path.back() == "wait"   ? "timeout"
-             : path.back() == "cancel" ? "within"
-             : path.back() == "events" ? "after"
-             : path.back() == "files"  ? "path"
-                                       : "";
-  for (const auto& [name, value] : request.query)
-    if (name != taken)
-      return name;
-  return {};
-}
-
 void route(self_pointer self, exchange_ptr client, const caller& who) {
   const auto& request = client->request();
   const auto& path = request.segments;
@@ -299,16 +249,11 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
   auto is = [&](const char* method) {
     return request.method == method || (request.method == "HEAD" && std::string_view{method} == "GET");
   };
-  auto refuse_method = [&](const std::string& allowed) {
-    auto response = problem(405, request.method + " is not allowed here; use " + allowed, "");
-    response.headers.emplace_back("Allow", allowed);
-    respond(self, client, std::move(response));
-  };
   auto only = [&](const char* method, auto then) {
     if (is(method))
       then();
     else
-      refuse_method(std::string_view{method} == "GET" ? "GET, HEAD" : method);
+      refuse_method(self, client, std::string_view{method} == "GET" ? "GET, HEAD" : method);
   };
   if (auto asset = page_asset(request.path); !asset.bytes.empty())
     return only("GET", [&] {
@@ -338,7 +283,7 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
         return list(self, client, who);
       if (is("POST"))
         return submit(self, client, who);
-      return refuse_method("GET, HEAD, POST");
+      return refuse_method(self, client, "GET, HEAD, POST");
     }
     if (path.size() >= 3 && path[1] == "tasks") {
       uuid id;
@@ -364,10 +309,18 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
                     [who](auto self, auto client, auto id) { logs(self, client, id, who); });
       if (path.size() == 4 && path[3] == "files")
         return task("GET", api_scope::admin, [who](auto self, auto client, auto id) { files(self, client, id, who); });
+      if (path.size() == 4 && path[3] == "outputs")
+        return task("GET", api_scope::read_all,
+                    [who](auto self, auto client, auto id) { outputs(self, client, id, who); });
+      if (path.size() > 4 && path[3] == "outputs")
+        return task("GET", api_scope::admin,
+                    [who](auto self, auto client, auto id) { outputs(self, client, id, who); });
       if (path.size() == 4 && path[3] == "events")
         return task("GET", api_scope::read_all,
                     [who](auto self, auto client, auto id) { events(self, client, id, who); });
     }
+    if (brings_files(request) && route_files(self, client, who))
+      return;
     if (path.size() == 2 && path[1] == "events")
       return only("GET", [&] {
         auto read = [=] { events(self, client, {}, who); };

@@ -49,6 +49,10 @@ inline constexpr std::size_t archives_all = 2;
 /// A client that takes nothing of an archive for so long gives up its place.
 inline constexpr duration archive_stalled = 60s;
 
+/// Of files that are read for a caller, each by a thread of its own.
+inline constexpr std::size_t transfers_each = 8;
+inline constexpr std::size_t transfers_all = 32;
+
 /// What callers may hold at once: parts of the `most` connections that there may be.
 struct caller_limits {
   explicit caller_limits(std::size_t most)
@@ -57,6 +61,7 @@ struct caller_limits {
 
   fair_limit requests; ///< Under way. A connection has one at most.
   fair_limit streams;  ///< Logs and events that are followed.
+  fair_limit transfers{transfers_each, transfers_all};
   fair_limit bodies{body_bytes_each, body_bytes_all};
 };
 
@@ -122,6 +127,9 @@ void leave_turn(self_pointer self, const exchange_ptr& client);
 
 void respond_json(self_pointer self, const exchange_ptr& client, int status, const json::value& body);
 
+/// 405, with the methods that are allowed.
+void refuse_method(self_pointer self, const exchange_ptr& client, const std::string& allowed);
+
 /// Writes down that the caller reads what is another owner's, and goes on when that is written.
 void audit_read(self_pointer self, const exchange_ptr& client, const caller& who, std::function<void()> then);
 
@@ -160,6 +168,14 @@ void wait(self_pointer self, exchange_ptr client, task_id id);
 duration patience_of(const exchange_ptr& wait);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);
+
+// -- files: api_blobs.cpp, api_outputs.cpp
+// ------------------------------------------------------------------------------------
+
+/// Blobs, uploads and trees. False: there is nothing at this path.
+bool route_files(self_pointer self, const exchange_ptr& client, const caller& who);
+/// A task's outputs: a list; or one of them, or what is in it, as bytes, as a tar, or (by Accept) as a list.
+void outputs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 
 // -- logs: api_logs.cpp
 // --------------------------------------------------------------------------------------------------

@@ -75,6 +75,13 @@ transport::server_response problem(int status, std::string detail, const std::st
   return response;
 }
 
+transport::server_response
+problem_with(int status, const std::string& detail, std::string_view name, json::value value) {
+  json::object body{{"detail", json::to_value(detail)}};
+  body[name] = std::move(value);
+  return document(status, std::move(body));
+}
+
 transport::server_response policy_problem(const std::vector<violation>& violations) {
   std::string detail;
   for (const auto& one : violations)
@@ -87,6 +94,8 @@ transport::server_response problem_of(const caf::error& e, const std::string& wh
     return problem(404, text_of(e));
   if (e == store_errc::conflict)
     return problem(409, text_of(e));
+  if (e == store_errc::no_tree)
+    return problem(422, text_of(e), "inputs");
   // The store is away, or an actor is being restarted: both pass.
   auto text = text_for_client(e, who);
   return problem(503, is_of_caf(e) ? text + "; try again later" : text);

@@ -1,6 +1,7 @@
 // Answers that tell of a mistake: RFC 9457 problem documents.
 #pragma once
 
+#include "json/write.hpp"
 #include "messages/engine.hpp"
 #include "policy/policy.hpp"
 #include "transport/exchange.hpp"
@@ -8,12 +9,17 @@
 #include <caf/error.hpp>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace davit {
 
 /// `detail` says what is wrong and what to do; `field`, if it is not empty, where in the request.
 transport::server_response problem(int status, std::string detail, const std::string& field = {});
+
+/// With one more member of the document.
+transport::server_response
+problem_with(int status, const std::string& detail, std::string_view name, json::value value);
 
 /// 403: the policy does not allow the task.
 transport::server_response policy_problem(const std::vector<violation>& violations);

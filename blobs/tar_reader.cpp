@@ -8,6 +8,7 @@
 
 #include <limits>
 #include <memory>
+#include <unordered_set>
 
 namespace davit::blobs {
 
@@ -119,6 +120,8 @@ private:
       return skip_special(entry, name);
     if (path->empty())
       return !link && type == AE_IFDIR ? builder_.count(name) : refuse(name, "has no name of its own");
+    if (options_.wanted && (type == AE_IFDIR || !options_.wanted(*path)))
+      return leave_out(entry, name, *path);
     if (link)
       return take_hard_link(entry, name, *path, link);
     tree_entry one;
@@ -169,12 +172,27 @@ private:
     return skip_data(entry, name);
   }
 
+  /// Nobody wants it. What it costs to read over it counts.
+  result<void> leave_out(archive_entry* entry, const char* name, const std::string& path) {
+    if (archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry) && left_out_.insert(path).second)
+      left_out_bytes_ += path.size() + 64;
+    if (++passed_ > options_.limits.entries * 10 || left_out_bytes_ > options_.limits.manifest_bytes)
+      return refuse(name, "is one of too many that are read over");
+    return archive_read_data_skip(reader_.get()) == ARCHIVE_OK ? result<void>{} : broken(shown(name) + " is cut off");
+  }
+
   result<void> take_hard_link(archive_entry* entry, const char* name, const std::string& path, const char* link) {
     auto target = cleaned(link);
     if (!target)
       return target.error();
     if (auto skipped = skip_data(entry, name); !skipped)
       return skipped;
+    if (left_out_.contains(*target)) {
+      if (done_.skipped_count++ < most_remarks)
+        done_.skipped.push_back(shown(name) + " was left out: it is another name of " + shown(*target)
+                                + ", which is not wanted");
+      return {};
+    }
     return builder_.add_name(path, *target);
   }
 
@@ -248,7 +266,9 @@ private:
   tree_builder builder_;
   untarred done_;
   hasher hasher_;
-  std::uint64_t entries_ = 0, holes_ = 0, at_ = 0;
+  std::uint64_t entries_ = 0, passed_ = 0, holes_ = 0, at_ = 0;
+  std::unordered_set<std::string> left_out_; ///< Files that nobody wanted.
+  std::uint64_t left_out_bytes_ = 0;
 };
 
 } // namespace

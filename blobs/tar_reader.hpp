@@ -6,6 +6,7 @@
 #include "blobs/tree.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ struct untar_options {
   tree_limits limits;        ///< `set_id` off: set-id bits are taken away, not refused.
   std::uint32_t strip = 0;   ///< So many parts are taken from the front of each path; folders without any are left out.
   bool skip_special = false; ///< Devices, fifos and sockets are left out; else they are an error.
+  /// Whether a file or a link is wanted, by its path. The others are read over; folders come into the tree when
+  /// something in them does. None: everything is.
+  std::function<bool(const std::string& path)> wanted;
 };
 
 struct untarred {

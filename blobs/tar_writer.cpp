@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
+#include <utility>
 
 namespace davit::blobs {
 
@@ -63,6 +65,17 @@ result<std::size_t> tar_writer::read(std::span<char> into) {
 result<void> tar_writer::begin_next() {
   given_ = 0;
   ready_.clear();
+  if (options_.with_prefix && !std::exchange(prefix_given_, true)) {
+    tar_header folder;
+    folder.path = options_.prefix;
+    folder.type = '5';
+    folder.user = options_.user;
+    folder.group = options_.group;
+    folder.mode = 0755;
+    folder.modified.seconds = std::time(nullptr);
+    ready_ = tar_blocks(folder);
+    return {};
+  }
   if (next_ == tree_.entries.size()) {
     ready_.assign(2 * tar_block, '\0');
     ended_ = true;

@@ -14,6 +14,7 @@ namespace davit::blobs {
 struct tar_options {
   std::uint64_t user = 0, group = 0; ///< Of all entries.
   std::string prefix;                ///< A relative path that is put before all others, without `..`; may be empty.
+  bool with_prefix = false;          ///< The folder of that path has an entry of its own before all others: 0755, now.
 };
 
 /// Asks for the bytes of each file when it comes to it. Memory: one header, one open file, 64 KiB. The tree and the
@@ -37,6 +38,7 @@ private:
   tar_options options_;
   std::size_t next_ = 0;
   bool ended_ = false;
+  bool prefix_given_ = false;
   std::string ready_; ///< Bytes to be given out: from `given_`.
   std::size_t given_ = 0;
   std::unique_ptr<byte_reader> file_;

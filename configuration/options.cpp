@@ -8,6 +8,7 @@ using agent = agent_settings;
 using access = access_settings;
 using rules = policy_settings;
 using sums = resource_limits;
+using files = file_settings;
 using counts = spec_ceilings;
 using peers = fleet_settings;
 using namespace std::chrono_literals;
@@ -52,6 +53,20 @@ const std::vector<option<agent_settings>>& agent_options() {
      at(&agent::docker_config),
      "A Docker config.json with registry credentials (auths, credHelpers, credsStore).",
      {.unset = "none", .is_file = true}},
+
+    {"files.quota", at(&agent::files, &files::quota),
+     "How many bytes of files (inputs and outputs of tasks) an owner may have. Equal files count once."},
+    {"files.unused",
+     at(&agent::files, &files::unused),
+     "How long files that no task uses are kept. What a task uses stays as long as the task: see retention.",
+     {.least = 1min}},
+    {"files.input-size", at(&agent::files, &files::most_input), "How many bytes one input may have."},
+    {"files.output-size", at(&agent::files, &files::most_output),
+     "How many bytes one output may have. A task may ask for less, and not for more."},
+    {"files.count",
+     at(&agent::files, &files::most_files),
+     "How many files and folders one input or output may have.",
+     {.least = 1, .most = 1'000'000}},
 
     {"api.listen",
      at(&agent::api_listen),

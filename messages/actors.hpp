@@ -12,7 +12,7 @@
 
 namespace davit {
 
-// The handles that each actor uses are defined at the end. They are sent when the actor starts, and whenever one
+// The handles that each actor uses are in messages/handles.hpp. They are sent when the actor starts, and whenever one
 // changes.
 
 /// The STORE KEEPER interface. Owns the database session. The database blocks, so this actor has its own thread.
@@ -89,6 +89,8 @@ using store_actor = caf::typed_actor<
   caf::result<task_counts>(count_atom, std::string),
   // The same of so many owners that have the most, and of all others together (`other`).
   caf::result<std::vector<owner_counts>>(count_atom, std::uint32_t),
+  // Do a piece of work on the catalogue of blobs; answered when it is committed.
+  caf::result<void>(catalogue_work),
   // Check that the database can be read.
   caf::result<void>(ping_atom),
   // Run and commit the gathered writes. (It sends this to itself.)
@@ -171,6 +173,10 @@ using engine_actor = caf::typed_actor<
   caf::result<void>(attach_atom, attempt_key, std::string, std::string),
   // Return a tar of a path in a container, up to a number of bytes.
   caf::result<std::string>(files_atom, std::string, std::string, std::uint64_t),
+  // Unpack a tar, which comes through the stream, into a folder of a container.
+  caf::result<void>(files_atom, fill_atom, attempt_key, std::string, std::string, file_stream),
+  // Write a tar of a path in a container to the stream.
+  caf::result<void>(files_atom, collect_atom, attempt_key, std::string, std::string, file_stream),
   // Return the engine's events about a container since a time.
   caf::result<std::vector<engine_event>>(history_atom, std::string, timestamp),
   // Return the first line of a container's standard output; empty: none.
@@ -211,6 +217,35 @@ using sandbox_actor = caf::typed_actor<
   caf::result<void>(tick_atom),
   // Take the handles that it uses.
   caf::result<void>(wire_atom, sandbox_handles)>;
+
+/// The FILE KEEPER interface. Brings tasks' inputs into their containers and their outputs out; takes uploads in; lets
+/// go of blobs that nothing needs. Moving files blocks, so each move has its own thread.
+using files_actor = caf::typed_actor<
+  // Unpack inputs into a container whose command does not run yet. May be repeated.
+  caf::result<void>(fill_atom, fill_order),
+  // Collect outputs from a container that has ended. May be repeated.
+  caf::result<std::vector<collected_output>>(collect_atom, collect_order),
+  // Withdraw an attempt's orders: they end with an error.
+  caf::result<void>(withdraw_atom, attempt_key),
+  // Take in blobs, as frames (blobs/frames.hpp), whole, for an owner.
+  caf::result<upload_summary>(upload_atom, std::string, std::string),
+  // Begin an upload of an owner: a stream of frames.
+  caf::result<uuid>(upload_atom, open_atom, std::string),
+  // Take in its next bytes, which begin at an offset; answers where the next ones do. Those that are there are not
+  // written again.
+  caf::result<std::uint64_t>(upload_atom, std::string, uuid, std::uint64_t, std::string),
+  // Return where its next bytes begin.
+  caf::result<std::uint64_t>(upload_atom, find_atom, std::string, uuid),
+  // End it: its blobs are there from now on.
+  caf::result<upload_summary>(upload_atom, close_atom, std::string, uuid),
+  // Forget it.
+  caf::result<void>(upload_atom, forget_atom, std::string, uuid),
+  // A thread has ended its work. (It sends this to itself.)
+  caf::result<void>(continuation),
+  // Time to let go of what nothing needs, and of uploads that nobody goes on with. (It sends this to itself.)
+  caf::result<void>(tick_atom),
+  // Take the handles that it uses.
+  caf::result<void>(wire_atom, files_handles)>;
 
 /// The IMAGE FETCHER interface. Makes engines whose slots are all taken pull images for the next queued tasks, one at a
 /// time.
@@ -348,114 +383,6 @@ using supervisor_actor = caf::typed_actor<
   // Return all current handles.
   caf::result<directory>(find_atom)>;
 
-/// The live executors, by attempt.
-struct live_executors {
-  std::map<attempt_key, executor_actor> executors;
-};
-
-struct store_handles {
-  std::vector<event_listener> listeners;
-  fleet_actor fleet; ///< None where there are no peers.
-  bool operator==(const store_handles&) const = default;
-};
-
-struct log_handles {
-  store_actor store;
-  std::map<std::string, sink_actor> sinks; ///< By name.
-  bool operator==(const log_handles&) const = default;
-};
-
-struct sink_handles {
-  store_actor store;
-  log_actor logs;
-  bool operator==(const sink_handles&) const = default;
-};
-
-struct engine_handles {
-  scheduler_actor scheduler;
-  sandbox_actor sandboxes; ///< Of the same engine.
-  log_actor logs;
-  bool operator==(const engine_handles&) const = default;
-};
-
-struct sandbox_handles {
-  engine_actor engine; ///< The one that it keeps sandboxes on.
-  bool operator==(const sandbox_handles&) const = default;
-};
-
-struct executor_handles {
-  store_actor store;
-  log_actor logs;
-  scheduler_actor scheduler;
-  std::map<std::string, engine_actor> engines; ///< By name, as the next.
-  std::map<std::string, sandbox_actor> sandboxes;
-  bool operator==(const executor_handles&) const = default;
-};
-
-/// How far an agent's end has come; it never goes back.
-enum class drain_stage : std::uint8_t {
-  none,
-  draining, ///< It claims nothing more.
-  stopping, ///< It stops what still runs.
-};
-
-/// What it uses, and gives to its executors.
-struct scheduler_handles : executor_handles {
-  drain_stage stage = drain_stage::none;
-  bool operator==(const scheduler_handles&) const = default;
-};
-
-struct fetcher_handles {
-  store_actor store;
-  scheduler_actor scheduler;
-  std::map<std::string, engine_actor> engines; ///< By name.
-  bool operator==(const fetcher_handles&) const = default;
-};
-
-struct reaper_handles {
-  store_actor store;
-  log_actor logs;
-  scheduler_actor scheduler;
-  std::map<std::string, engine_actor> engines; ///< By name.
-  bool operator==(const reaper_handles&) const = default;
-};
-
-/// For the fleet, and for the peer that speaks for it.
-struct fleet_handles {
-  store_actor store;
-  log_actor logs;
-  supervisor_actor supervisor; ///< Whom to ask for a drain.
-  bool operator==(const fleet_handles&) const = default;
-};
-
-struct api_handles {
-  store_actor store;
-  log_actor logs;
-  scheduler_actor scheduler;
-  fleet_actor fleet;                           ///< None where there are no peers.
-  supervisor_actor supervisor;                 ///< Whom to ask for a drain.
-  std::map<std::string, engine_actor> engines; ///< By name, as the next.
-  std::map<std::string, sink_actor> sinks;
-  std::map<std::string, std::string> suspended; ///< The reason for each suspended subtree ("sink s").
-  bool draining = false;
-  bool operator==(const api_handles&) const = default;
-};
-
-/// All actors of an agent that live as long as it does, for the supervisor and for the process; no actor is given this.
-struct directory {
-  store_actor store;
-  log_actor logs;
-  std::map<std::string, sink_actor> sinks; ///< By name, as the next two.
-  std::map<std::string, engine_actor> engines;
-  std::map<std::string, sandbox_actor> sandboxes;
-  scheduler_actor scheduler;
-  reaper_actor reaper;
-  fetcher_actor fetcher;
-  fleet_actor fleet; ///< None where there are no peers.
-  api_actor api;
-  supervisor_actor supervisor;
-  std::map<std::string, std::string> suspended; ///< Why, by subtree.
-  drain_stage stage = drain_stage::none;
-};
-
 } // namespace davit
+
+#include "messages/handles.hpp" // IWYU pragma: export

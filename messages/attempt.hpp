@@ -4,6 +4,7 @@
 #include "messages/task.hpp"
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -154,6 +155,39 @@ bool inspect(Inspector& f, attempt_progress& x) {
                             f.field("image_id", x.image_id), f.field("started_at", x.started_at));
 }
 
+/// Inputs that are to be unpacked into an attempt's container.
+struct fill_order {
+  attempt_key attempt;
+  std::string owner;
+  std::string engine; ///< Its name.
+  std::string container;
+  std::vector<task_input> inputs;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, fill_order& x) {
+  return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
+                            f.field("container", x.container), f.field("inputs", x.inputs));
+}
+
+/// Outputs that are to be collected from an attempt's container, which has ended.
+struct collect_order {
+  attempt_key attempt;
+  std::string owner;
+  std::string engine; ///< Its name.
+  std::string container;
+  std::map<std::string, task_output> outputs;
+  bool succeeded = false;
+  duration limit{0}; ///< For all of them.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, collect_order& x) {
+  return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
+                            f.field("container", x.container), f.field("outputs", x.outputs),
+                            f.field("succeeded", x.succeeded), f.field("limit", x.limit));
+}
+
 /// How an attempt ended, and whether the task is retried.
 struct attempt_result {
   attempt_token token;
@@ -168,6 +202,7 @@ struct attempt_result {
   std::string engine_id; ///< Where a container was made from `image`: later tasks are placed by that. Empty: none was.
   std::string image;
   std::vector<std::string> volumes{}; ///< That the container had, as the task names them.
+  std::vector<collected_output> outputs{};
 };
 
 template <class Inspector>
@@ -176,7 +211,7 @@ bool inspect(Inspector& f, attempt_result& x) {
                             f.field("message", x.message), f.field("finished_at", x.finished_at),
                             f.field("phases", x.phases), f.field("evidence", x.evidence),
                             f.field("retry_at", x.retry_at), f.field("log", x.log), f.field("engine_id", x.engine_id),
-                            f.field("image", x.image), f.field("volumes", x.volumes));
+                            f.field("image", x.image), f.field("volumes", x.volumes), f.field("outputs", x.outputs));
 }
 
 /// The state of a live attempt.

@@ -294,19 +294,23 @@ struct container_status {
   std::optional<timestamp> started_at;
   std::optional<timestamp> finished_at;
   bool tty = false;
-  std::string joined;    ///< The id of the container whose network it has joined; empty: none.
-  std::string raw_state; ///< The `State` object as the engine wrote it.
+  std::string joined;                         ///< The id of the container whose network it has joined; empty: none.
+  std::string user;                           ///< Whom its command runs as; empty: root.
+  bool read_only = false;                     ///< Its root file system.
+  std::map<std::string, std::string> volumes; ///< The names of the volumes, by where each is mounted.
+  std::string raw_state;                      ///< The `State` object as the engine wrote it.
 
   bool ended() const { return state == "exited" || state == "dead"; }
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, container_status& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("name", x.name), f.field("image_id", x.image_id),
-                            f.field("labels", x.labels), f.field("state", x.state), f.field("exit_code", x.exit_code),
-                            f.field("oom_killed", x.oom_killed), f.field("error", x.error),
-                            f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
-                            f.field("tty", x.tty), f.field("joined", x.joined), f.field("raw_state", x.raw_state));
+  return f.object(x).fields(
+    f.field("id", x.id), f.field("name", x.name), f.field("image_id", x.image_id), f.field("labels", x.labels),
+    f.field("state", x.state), f.field("exit_code", x.exit_code), f.field("oom_killed", x.oom_killed),
+    f.field("error", x.error), f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
+    f.field("tty", x.tty), f.field("joined", x.joined), f.field("user", x.user), f.field("read_only", x.read_only),
+    f.field("volumes", x.volumes), f.field("raw_state", x.raw_state));
 }
 
 /// A sandbox that was given to an attempt: its container, which now has the attempt's name; or none, and why.

@@ -15,8 +15,9 @@ enum class store_errc : std::uint8_t {
   fenced,      ///< The attempt belongs to another incarnation, or has ended: the write is refused.
   conflict,    ///< The dedupe key is in use by a task with another spec; or what was begun was given up meanwhile.
   over_quota,  ///< The owner would have more than it may have.
+  no_tree,     ///< The owner has no such tree of files.
 };
-DAVIT_ENUM_TEXT(store_errc, 6, "none", "unavailable", "not_found", "fenced", "conflict", "over_quota")
+DAVIT_ENUM_TEXT(store_errc, 7, "none", "unavailable", "not_found", "fenced", "conflict", "over_quota", "no_tree")
 
 /// What can go wrong with a log.
 enum class log_errc : std::uint8_t {
@@ -27,6 +28,18 @@ enum class log_errc : std::uint8_t {
   missing,    ///< Nothing of the log is kept, neither by this agent nor in the store.
 };
 DAVIT_ENUM_TEXT(log_errc, 5, "none", "unwritable", "damaged", "stale", "missing")
+
+/// What can go wrong with files that come in or go out.
+enum class files_errc : std::uint8_t {
+  none,
+  refused,  ///< What came breaks a rule, or is not what it is said to be.
+  missing,  ///< There is no such tree, blob or upload.
+  conflict, ///< The next bytes of an upload begin elsewhere.
+  full,     ///< The owner has as much as it may have, or the disk is full.
+  busy,     ///< The owner has as many uploads under way as it may have.
+  failed,   ///< Where the files lie can't be read or written now.
+};
+DAVIT_ENUM_TEXT(files_errc, 7, "none", "refused", "missing", "conflict", "full", "busy", "failed")
 
 /// What can go wrong between agents.
 enum class fleet_errc : std::uint8_t {

@@ -1,6 +1,7 @@
 // What a user asks for, and what became of it.
 #pragma once
 
+#include "messages/files.hpp"
 #include "messages/units.hpp"
 #include "messages/uuid.hpp"
 
@@ -189,7 +190,9 @@ struct task_spec {
   std::optional<duration> queue_timeout;
   std::optional<std::string> network; ///< `none`, `bridge`, `host`; default: the policy's.
   std::vector<mount> mounts;
-  std::optional<policy_profile> profile; ///< A stricter profile than the agent's.
+  std::vector<task_input> inputs;
+  std::map<std::string, task_output> outputs; ///< By name.
+  std::optional<policy_profile> profile;      ///< A stricter profile than the agent's.
   // What the profiles judge; names and values as the Compose specification has them.
   bool privileged = false;
   std::optional<bool> read_only; ///< The root file system.
@@ -230,16 +233,17 @@ bool inspect(Inspector& f, task_spec& x) {
     f.field("stdin", x.stdin_text), f.field("tty", x.tty), f.field("init", x.init), f.field("resources", x.resources),
     f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout), f.field("pull_timeout", x.pull_timeout),
     f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
-    f.field("profile", x.profile), f.field("privileged", x.privileged), f.field("read_only", x.read_only),
-    f.field("cap_add", x.cap_add), f.field("cap_drop", x.cap_drop), f.field("devices", x.devices),
-    f.field("pid", x.pid), f.field("ipc", x.ipc), f.field("uts", x.uts), f.field("userns_mode", x.userns_mode),
-    f.field("cgroup", x.cgroup), f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt),
-    f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits), f.field("runtime", x.runtime),
-    f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns),
-    f.field("hostname", x.hostname), f.field("pull", x.pull), f.field("start", x.start), f.field("labels", x.labels),
-    f.field("engine", x.engine), f.field("priority", x.priority), f.field("retry", x.retry),
-    f.field("at_most_once", x.at_most_once), f.field("validator", x.validator), f.field("name", x.name),
-    f.field("dedupe_key", x.dedupe_key), f.field("traceparent", x.traceparent));
+    f.field("inputs", x.inputs), f.field("outputs", x.outputs), f.field("profile", x.profile),
+    f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add),
+    f.field("cap_drop", x.cap_drop), f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc),
+    f.field("uts", x.uts), f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup),
+    f.field("cgroup_parent", x.cgroup_parent), f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls),
+    f.field("ulimits", x.ulimits), f.field("runtime", x.runtime), f.field("group_add", x.group_add),
+    f.field("extra_hosts", x.extra_hosts), f.field("dns", x.dns), f.field("hostname", x.hostname),
+    f.field("pull", x.pull), f.field("start", x.start), f.field("labels", x.labels), f.field("engine", x.engine),
+    f.field("priority", x.priority), f.field("retry", x.retry), f.field("at_most_once", x.at_most_once),
+    f.field("validator", x.validator), f.field("name", x.name), f.field("dedupe_key", x.dedupe_key),
+    f.field("traceparent", x.traceparent));
 }
 
 // -- task ------------------------------------------------------------------------------------------------------------
@@ -281,6 +285,7 @@ struct attempt {
   std::optional<std::int64_t> exit_code;
   std::string message;
   davit::evidence evidence;
+  std::vector<collected_output> outputs;
 };
 
 template <class Inspector>
@@ -290,7 +295,7 @@ bool inspect(Inspector& f, attempt& x) {
     f.field("engine_id", x.engine_id), f.field("container", x.container), f.field("image_id", x.image_id),
     f.field("created_at", x.created_at), f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
     f.field("phases", x.phases), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
-    f.field("message", x.message), f.field("evidence", x.evidence));
+    f.field("message", x.message), f.field("evidence", x.evidence), f.field("outputs", x.outputs));
 }
 
 struct task {

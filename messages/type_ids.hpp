@@ -28,12 +28,32 @@ struct fetcher_handles;
 struct reaper_handles;
 struct fleet_handles;
 struct api_handles;
+struct files_handles;
 struct directory;
 struct live_executors;
+
+namespace store {
+class blob_catalogue;
+}
+namespace transport {
+class byte_channel;
+}
 
 /// A piece of work that another thread hands to an actor, to be run among its messages. Never leaves the process.
 struct continuation {
   std::function<void()> run;
+};
+
+/// A piece of work on the catalogue of blobs, for the store keeper's next commit; it may be run more than once. What it
+/// refuses is its own to tell. Never leaves the process.
+struct catalogue_work {
+  std::function<void(store::blob_catalogue&)> run;
+};
+
+/// The bytes of a tar, on their way to an engine or from it. When the last copy is gone, nobody is at the other end.
+/// Never leaves the process.
+struct file_stream {
+  std::shared_ptr<transport::byte_channel> channel;
 };
 
 } // namespace davit
@@ -171,6 +191,17 @@ CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_key>))
 CAF_ADD_TYPE_ID(davit, (std::vector<davit::volume_summary>))
 CAF_ADD_TYPE_ID(davit, (std::vector<davit::owner_counts>))
 CAF_ADD_ATOM(davit, davit, volumes_atom)
+CAF_ADD_TYPE_ID(davit, (davit::files_errc))
+CAF_ADD_TYPE_ID(davit, (davit::files_handles))
+CAF_ADD_TYPE_ID(davit, (davit::catalogue_work))
+CAF_ADD_TYPE_ID(davit, (davit::file_stream))
+CAF_ADD_TYPE_ID(davit, (davit::fill_order))
+CAF_ADD_TYPE_ID(davit, (davit::collect_order))
+CAF_ADD_TYPE_ID(davit, (davit::upload_summary))
+CAF_ADD_TYPE_ID(davit, (std::vector<davit::collected_output>))
+CAF_ADD_ATOM(davit, davit, fill_atom)
+CAF_ADD_ATOM(davit, davit, collect_atom)
+CAF_ADD_ATOM(davit, davit, upload_atom)
 
 CAF_END_TYPE_ID_BLOCK(davit)
 
@@ -178,6 +209,7 @@ CAF_ERROR_CODE_ENUM(davit::store_errc)
 CAF_ERROR_CODE_ENUM(davit::engine_errc)
 CAF_ERROR_CODE_ENUM(davit::log_errc)
 CAF_ERROR_CODE_ENUM(davit::fleet_errc)
+CAF_ERROR_CODE_ENUM(davit::files_errc)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::store_handles)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::log_handles)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::sink_handles)
@@ -192,3 +224,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::api_handles)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::directory)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::continuation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::live_executors)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::files_handles)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::catalogue_work)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(davit::file_stream)

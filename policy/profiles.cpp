@@ -142,6 +142,58 @@ struct judge {
     }
   }
 
+  /// An input is mounted where it belongs, as a volume of the task's own.
+  void inputs() {
+    constexpr std::size_t most = 64;
+    if (spec.inputs.size() > most)
+      refuse("inputs.count", "inputs", "a task has at most " + std::to_string(most) + " inputs");
+    std::set<std::string> targets;
+    for (const auto& one : spec.mounts)
+      targets.insert(clean(one.target));
+    for (std::size_t i = 0; i < spec.inputs.size() && i < most; ++i) {
+      const auto& one = spec.inputs[i];
+      auto field = "inputs[" + std::to_string(i) + "]";
+      static const RE2 tree{"sha256:[0-9a-f]{64}"};
+      if (!matches(one.tree, tree))
+        refuse("inputs.tree", field + ".tree",
+               "\"" + one.tree + "\" is not the name of a tree: write sha256: and 64 hexadecimal digits in lower case");
+      place(one.path, field + ".path", "inputs.path");
+      if (!targets.insert(clean(one.path)).second)
+        refuse("inputs.path", field + ".path", "something else has the path \"" + one.path + "\" already");
+      for (const auto& there : spec.mounts)
+        if (is_below(one.path, there.target) && clean(one.path) != clean(there.target))
+          refuse("inputs.path", field + ".path",
+                 "\"" + one.path + "\" lies in the mount at " + there.target + "; an input has a volume of its own");
+    }
+  }
+
+  void outputs() {
+    constexpr std::size_t most = 64;
+    if (spec.outputs.size() > most)
+      refuse("outputs.count", "outputs", "a task has at most " + std::to_string(most) + " outputs");
+    for (const auto& [name, one] : spec.outputs) {
+      auto field = "outputs." + name;
+      static const RE2 plain{"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}"};
+      if (!matches(name, plain))
+        refuse("outputs.name", "outputs",
+               "\"" + name
+                 + "\" is not a valid name of an output; write up to 64 letters, digits, dots, dashes and underscores, "
+                   "beginning with a letter or digit");
+      place(one.path, field + ".path", "outputs.path");
+    }
+  }
+
+  /// An absolute path in the container that files are put to or taken from.
+  void place(const std::string& path, const std::string& field, const char* rule) {
+    if (!path.starts_with('/') || std::filesystem::path{path}.lexically_normal() == "/"
+        || (path + "/").find("/../") != std::string::npos)
+      refuse(rule, field, "\"" + path + "\" must be an absolute path below /");
+    else if (!is_short(path))
+      refuse(rule, field, "the path is longer than a path can be: 255 bytes for each name in it, 4095 for all");
+    else if (is_below(path, "/proc") || is_below(path, "/sys") || is_below(path, "/dev"))
+      refuse(rule, field, "\"" + path + "\" is below /proc, /sys or /dev, which are the kernel's");
+  }
+
   void labels() {
     for (const auto& [name, value] : spec.labels) {
       if (name.empty())
@@ -226,6 +278,10 @@ struct judge {
       look(spec.mounts[i].source, "mounts[", std::to_string(i), "].source");
       look(spec.mounts[i].target, "mounts[", std::to_string(i), "].target");
     }
+    for (std::size_t i = 0; i < spec.inputs.size(); ++i)
+      look(spec.inputs[i].path, "inputs[", std::to_string(i), "].path");
+    for (const auto& [name, one] : spec.outputs)
+      look(one.path, "outputs.", name, ".path");
     for (const auto& [field, text] :
          {std::pair{"image", &spec.image}, std::pair{"workdir", &spec.workdir}, std::pair{"user", &spec.user},
           std::pair{"pid", &spec.pid}, std::pair{"ipc", &spec.ipc}, std::pair{"uts", &spec.uts},
@@ -337,6 +393,8 @@ struct judge {
 std::vector<violation> check_profile(policy_profile profile, const task_spec& spec) {
   judge one{profile, spec, {}};
   one.mounts();
+  one.inputs();
+  one.outputs();
   one.labels();
   one.forms();
   one.ids();

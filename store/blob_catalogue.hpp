@@ -1,7 +1,7 @@
 // Which blobs each owner has, in which pack each lies, and what is not needed any more.
 #pragma once
 
-#include "blobs/digest.hpp"
+#include "blobs/packed_source.hpp"
 #include "messages/uuid.hpp"
 #include "store/task_store.hpp"
 
@@ -15,13 +15,7 @@ namespace davit::store {
 
 using blobs::digest;
 
-/// Where a blob lies.
-struct blob_place {
-  digest content;
-  std::string pack; ///< The object's key in the medium.
-  std::uint64_t offset = 0, size = 0;
-  auto operator<=>(const blob_place&) const = default;
-};
+using blobs::blob_place;
 
 /// A pack that is written.
 struct new_pack {

@@ -171,6 +171,10 @@ inline const schema_steps& sqlite_schema() {
       "CREATE INDEX blob_use_tree ON blob_use (owner, digest)",
       "CREATE TABLE blob_owner (name TEXT PRIMARY KEY, bytes BIGINT NOT NULL, blobs BIGINT NOT NULL) WITHOUT ROWID",
     },
+    {
+      // What became of an attempt's outputs: a JSON array.
+      "ALTER TABLE attempt ADD COLUMN outputs TEXT NOT NULL DEFAULT '[]'",
+    },
   };
   return steps;
 }
@@ -289,6 +293,10 @@ inline const schema_steps& postgresql_schema() {
       "owner, digest))",
       "CREATE INDEX blob_use_tree ON blob_use (owner, digest)",
       "CREATE TABLE blob_owner (name TEXT COLLATE \"C\" PRIMARY KEY, bytes BIGINT NOT NULL, blobs BIGINT NOT NULL)",
+    },
+    {
+      // What became of an attempt's outputs: a JSON array.
+      "ALTER TABLE attempt ADD COLUMN outputs TEXT NOT NULL DEFAULT '[]'",
     },
   };
   return steps;

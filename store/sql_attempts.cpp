@@ -166,10 +166,10 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     auto message = text_of(ended.message);
     if (kept.run(
           "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
-          " phases = :phases, evidence = :evidence"
+          " phases = :phases, outputs = :outputs, evidence = :evidence"
           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
-          finished, outcome, code, message, json::write(ended.phases), json::write(ended.evidence), id, n,
-          to_string(ended.token.incarnation))
+          finished, outcome, code, message, json::write(ended.phases), json::write(ended.outputs),
+          json::write(ended.evidence), id, n, to_string(ended.token.incarnation))
         == 0) {
       if (auto state = ended_before(ended))
         return *state;
@@ -180,6 +180,8 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     if (!ended.volumes.empty())
       if (auto owner = kept.row<std::string>("SELECT owner FROM task WHERE id = :id", id))
         volumes_.used(ended.engine_id, std::get<0>(*owner), ended.volumes);
+    if (!ended.outputs.empty())
+      use_outputs(ended);
     if (!ended.log.empty())
       write_log(id, n, 0, 1, ended.log);
     if (ended.retry_at) {
@@ -201,6 +203,15 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     events_.add(id, n, "finished", task_state::finished, ended.outcome, message);
     return task_state::finished;
   });
+}
+
+/// The task's owner keeps the trees for as long as the task is kept.
+void sql_attempts::use_outputs(const attempt_result& ended) {
+  auto id = to_string(ended.token.key.task);
+  auto owner = session_.kept().row<std::string>("SELECT owner FROM task WHERE id = :id", id);
+  for (const auto& one : ended.outputs)
+    if (auto tree = blobs::parse_digest(one.tree); tree && owner)
+      blobs_.use(std::get<0>(*owner), *tree, ended.token.key.task);
 }
 
 /// The same result was stored before, and the answer to that was lost: the state that the task has now.

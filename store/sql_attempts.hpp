@@ -1,6 +1,7 @@
 // What an attempt reaches and how it ends; cancelling; finished logs; the images that were used.
 #pragma once
 
+#include "store/sql_blobs.hpp"
 #include "store/sql_events.hpp"
 #include "store/sql_tasks.hpp"
 #include "store/sql_volumes.hpp"
@@ -45,8 +46,9 @@ private:
 
 class sql_attempts {
 public:
-  sql_attempts(sql_session& session, sql_tasks& tasks, sql_events& events, sql_images& images, sql_volumes& volumes)
-    : session_(session), tasks_(tasks), events_(events), images_(images), volumes_(volumes) {}
+  sql_attempts(sql_session& session, sql_tasks& tasks, sql_events& events, sql_images& images, sql_volumes& volumes,
+               sql_blobs& blobs)
+    : session_(session), tasks_(tasks), events_(events), images_(images), volumes_(volumes), blobs_(blobs) {}
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<void> record(const attempt_progress& progress);
@@ -64,6 +66,7 @@ private:
   bool cancel_row(const std::string& id, std::optional<duration> within = {});
   number clock();
   result<task_state> record_meanwhile(const attempt_result& what);
+  void use_outputs(const attempt_result& ended);
   std::optional<task_state> ended_before(const attempt_result& ended);
   void write_log(const std::string& task, number attempt, number block, number blocks, const std::string& bytes);
 
@@ -72,6 +75,7 @@ private:
   sql_events& events_;
   sql_images& images_;
   sql_volumes& volumes_;
+  sql_blobs& blobs_;
 };
 
 /// Until when a task that is queued at `from` may wait; 0: as long as it takes.

@@ -181,6 +181,11 @@ result<void> sql_blobs::abandon_packs_of(const std::string& agent, uuid incarnat
 result<std::vector<digest>>
 sql_blobs::keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) {
   return session_.transaction<std::vector<digest>>([&]() -> result<std::vector<digest>> {
+    // What a tree names is there as long as the tree is.
+    if (session_.kept().run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(),
+                            text_of(owner), hex(tree))
+        != 0)
+      return std::vector<digest>{};
     auto all = content;
     all.push_back(tree);
     auto lacking = touch(owner, std::move(all)); // from now on the sweeper leaves them alone, whatever it has seen
@@ -193,17 +198,23 @@ sql_blobs::keep_tree(const std::string& owner, const digest& tree, const std::ve
 }
 
 result<bool> sql_blobs::use_tree(const std::string& owner, const digest& tree, task_id task) {
-  return session_.transaction<bool>([&]() -> result<bool> {
-    auto& kept = session_.kept();
-    if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(),
-                 text_of(owner), hex(tree))
-        == 0)
-      return false;
-    kept.run("INSERT INTO blob_use (task, owner, digest) VALUES (:task, :owner, :digest)"
-             " ON CONFLICT (task, owner, digest) DO NOTHING",
-             to_string(task), text_of(owner), hex(tree));
-    return true;
-  });
+  return session_.transaction<bool>([&]() -> result<bool> { return use(owner, tree, task); });
+}
+
+bool sql_blobs::use(const std::string& owner, const digest& tree, task_id task) {
+  auto& kept = session_.kept();
+  if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(), text_of(owner),
+               hex(tree))
+      == 0)
+    return false;
+  kept.run("INSERT INTO blob_use (task, owner, digest) VALUES (:task, :owner, :digest)"
+           " ON CONFLICT (task, owner, digest) DO NOTHING",
+           to_string(task), text_of(owner), hex(tree));
+  return true;
+}
+
+void sql_blobs::forget_uses(task_id task) {
+  session_.kept().run("DELETE FROM blob_use WHERE task = :task", to_string(task));
 }
 
 result<std::uint64_t> sql_blobs::drop_trees(timestamp before) {

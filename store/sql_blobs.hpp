@@ -26,6 +26,13 @@ public:
   result<sweep_page> sweep(const std::string& owner, std::optional<digest> from, timestamp before,
                            const std::function<bool(const digest&)>& is_live) override;
   result<std::vector<std::string>> packs_to_remove(std::uint32_t limit) override;
+
+  // Within a transaction; they throw.
+  /// As use_tree.
+  bool use(const std::string& owner, const digest& tree, task_id task);
+  /// The task uses no tree any more.
+  void forget_uses(task_id task);
+
   result<void> pack_removed(const std::string& key) override;
 
 private:

@@ -164,37 +164,39 @@ private:
 // -- accepting --------------------------------------------------------------------------------------------------------
 
 result<task_receipt> sql_queue::accept(const new_task& task) {
+  return session_.transaction<task_receipt>([&] { return insert(task); });
+}
+
+result<task_receipt> sql_queue::insert(const new_task& task) {
   if (session_.upkeep().full)
     session_.look_after();
   if (session_.upkeep().full)
     return error{errc::unavailable, session_.upkeep().warning + "; no task is accepted meanwhile"};
-  return session_.transaction<task_receipt>([&]() -> result<task_receipt> {
-    auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
-    if (!task.spec.dedupe_key.empty())
-      if (auto known = known_by_key(task, id, spec, secrets))
-        return *known;
-    auto placement = placement_of(task), owner = text_of(task.owner);
-    auto created = number_of(task.created_at);
-    auto turn = turns_.take(task, owner, placement);
-    // The task is there already if this is done again because the COMMIT's answer was lost; by now in any state.
-    auto inserted = session_.kept().run(
-      "INSERT INTO task (name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before,"
-      " cancel_requested, attempts, message, queue_until, secrets, id)"
-        + session_.how().new_row("task", ":name, 'queued', CAST(:priority AS BIGINT), :placement, :pinned, :owner,"
-                                         " CAST(:turn AS BIGINT), :spec, CAST(:created AS BIGINT), 0, 0, 0, '',"
-                                         " CAST(:until AS BIGINT), :secrets"),
-      text_of(task.spec.name), number{task.spec.priority}, placement, task.pinned, owner, number{turn}, spec, created,
-      queue_end(task.spec, created), secrets, id);
-    if (inserted == 0) {
-      turns_.give_back(owner);
-      return task_receipt{task.id, true};
-    }
-    for (const auto& [name, value] : task.spec.labels)
-      session_.kept().run("INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", text_of(name),
-                          text_of(value), id);
-    events_.add(id, 0, "accepted", task_state::queued, std::nullopt, "");
+  auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
+  if (!task.spec.dedupe_key.empty())
+    if (auto known = known_by_key(task, id, spec, secrets))
+      return *known;
+  auto placement = placement_of(task), owner = text_of(task.owner);
+  auto created = number_of(task.created_at);
+  auto turn = turns_.take(task, owner, placement);
+  // The task is there already if this is done again because the COMMIT's answer was lost; by now in any state.
+  auto inserted = session_.kept().run(
+    "INSERT INTO task (name, state, priority, placement, pinned, owner, fair, spec, created_at, not_before,"
+    " cancel_requested, attempts, message, queue_until, secrets, id)"
+      + session_.how().new_row("task", ":name, 'queued', CAST(:priority AS BIGINT), :placement, :pinned, :owner,"
+                                       " CAST(:turn AS BIGINT), :spec, CAST(:created AS BIGINT), 0, 0, 0, '',"
+                                       " CAST(:until AS BIGINT), :secrets"),
+    text_of(task.spec.name), number{task.spec.priority}, placement, task.pinned, owner, number{turn}, spec, created,
+    queue_end(task.spec, created), secrets, id);
+  if (inserted == 0) {
+    turns_.give_back(owner);
     return task_receipt{task.id, true};
-  });
+  }
+  for (const auto& [name, value] : task.spec.labels)
+    session_.kept().run("INSERT INTO label (name, value, task) VALUES (:name, :value, :task)", text_of(name),
+                        text_of(value), id);
+  events_.add(id, 0, "accepted", task_state::queued, std::nullopt, "");
+  return task_receipt{task.id, true};
 }
 
 /// What a task's dedupe key says: its owner's task that has it already, or a refusal; nothing if the key is new, and

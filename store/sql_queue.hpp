@@ -19,6 +19,8 @@ public:
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<task_receipt> accept(const new_task& task);
+  /// The same, within a transaction; throws.
+  result<task_receipt> insert(const new_task& task);
   result<claim_answer> claim(const claim_request& request, bool private_only);
   result<task_page>
   next_tasks(const std::string& agent, bool private_only, const std::vector<std::string>& labels, std::uint32_t limit);

@@ -24,7 +24,9 @@ public:
   std::string warning() const override { return session_.upkeep().warning; }
   result<void> batch(const std::function<void()>& work) override { return session_.batch(work); }
 
-  result<task_receipt> accept(const new_task& task) override { return queue_.accept(task); }
+  result<task_receipt> accept(const new_task& task) override {
+    return task.spec.inputs.empty() ? queue_.accept(task) : accept_with_inputs(task);
+  }
   result<claim_answer> claim(const claim_request& request, bool private_only) override {
     return queue_.claim(request, private_only);
   }
@@ -101,6 +103,25 @@ public:
   result<std::vector<task_event>> news() override { return events_.news(); }
 
 private:
+  /// The task and its uses of its inputs' trees, or nothing.
+  result<task_receipt> accept_with_inputs(const new_task& task) {
+    return session_.transaction<task_receipt>([&]() -> result<task_receipt> {
+      for (std::size_t i = 0; i < task.spec.inputs.size(); ++i) {
+        const auto& name = task.spec.inputs[i].tree;
+        auto tree = blobs::parse_digest(name);
+        if (tree && blobs_.use(task.owner, *tree, task.id))
+          continue;
+        blobs_.forget_uses(task.id);
+        return error{errc::no_tree,
+                     "inputs[" + std::to_string(i) + "].tree: there is no tree " + name + "; upload it first"};
+      }
+      auto receipt = queue_.insert(task);
+      if (!receipt || receipt->id != task.id) // it was accepted before, with uses of its own
+        blobs_.forget_uses(task.id);
+      return receipt;
+    });
+  }
+
   sql_session session_;
   sql_turns turns_{session_};
   sql_images images_{session_};
@@ -110,7 +131,7 @@ private:
   sql_events events_{session_}; // the last of what is written last
   sql_tasks tasks_{session_};
   sql_agents agents_{session_, tasks_, events_};
-  sql_attempts attempts_{session_, tasks_, events_, images_, volumes_};
+  sql_attempts attempts_{session_, tasks_, events_, images_, volumes_, blobs_};
   sql_queue queue_{session_, events_, turns_, tasks_, agents_, attempts_, images_, volumes_};
 };
 

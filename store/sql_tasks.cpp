@@ -22,10 +22,10 @@ using task_row = std::tuple<std::string, std::string, std::string, maybe_text, m
 
 const std::string attempt_columns
   = "task, number, agent, engine, engine_id, container, image_id, created_at, started_at,"
-    " finished_at, phases, outcome, exit_code, message, evidence";
-using attempt_row
-  = std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string, maybe_number,
-               maybe_number, maybe_number, std::string, maybe_text, maybe_number, std::string, std::string>;
+    " finished_at, phases, outcome, exit_code, message, outputs, evidence";
+using attempt_row = std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string,
+                               maybe_number, maybe_number, maybe_number, std::string, maybe_text, maybe_number,
+                               std::string, std::string, std::string>;
 constexpr std::size_t evidence_column = std::tuple_size_v<attempt_row> - 1;
 
 /// Of specs and evidence in a page of a list, which ends before the task that would be too much; one is always in it.
@@ -54,7 +54,7 @@ task task_of(task_row& row) {
 
 attempt attempt_of(attempt_row& row) {
   auto& [task, n, agent, engine, engine_id, container, image_id, created, started, finished, phases, outcome, code,
-         message, evidence]
+         message, outputs, evidence]
     = row;
   attempt one;
   one.number = static_cast<std::int32_t>(n);
@@ -71,6 +71,8 @@ attempt attempt_of(attempt_row& row) {
   one.exit_code = code;
   one.message = std::move(message);
   one.evidence = read_json<davit::evidence>(evidence);
+  if (outputs != "[]")
+    one.outputs = read_json<std::vector<collected_output>>(outputs);
   return one;
 }
 

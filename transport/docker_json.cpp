@@ -40,19 +40,29 @@ bool inspect(Inspector& f, raw_state& x) {
 
 struct raw_config {
   bool Tty = false;
+  std::string User;
   std::map<std::string, std::string> Labels;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_config& x) {
-  return f.object(x).fields(f.field("Tty", x.Tty), f.field("Labels", x.Labels));
+  return f.object(x).fields(f.field("Tty", x.Tty), f.field("User", x.User), f.field("Labels", x.Labels));
 }
 
 struct raw_host_config {
   std::string NetworkMode;
+  bool ReadonlyRootfs = false;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_host_config& x) {
-  return f.object(x).fields(f.field("NetworkMode", x.NetworkMode));
+  return f.object(x).fields(f.field("NetworkMode", x.NetworkMode), f.field("ReadonlyRootfs", x.ReadonlyRootfs));
+}
+
+struct raw_mount {
+  std::string Type, Name, Destination;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_mount& x) {
+  return f.object(x).fields(f.field("Type", x.Type), f.field("Name", x.Name), f.field("Destination", x.Destination));
 }
 
 struct raw_container {
@@ -60,12 +70,13 @@ struct raw_container {
   raw_state State;
   raw_config Config;
   raw_host_config HostConfig;
+  std::vector<raw_mount> Mounts;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_container& x) {
   return f.object(x).fields(f.field("Id", x.Id), f.field("Name", x.Name), f.field("Image", x.Image),
-                            f.field("State", x.State), f.field("Config", x.Config),
-                            f.field("HostConfig", x.HostConfig));
+                            f.field("State", x.State), f.field("Config", x.Config), f.field("HostConfig", x.HostConfig),
+                            f.field("Mounts", x.Mounts));
 }
 
 struct raw_summary {
@@ -204,6 +215,11 @@ result<container_status> read_container(std::string_view body) {
   status.tty = raw->Config.Tty;
   if (constexpr std::string_view joined = "container:"; raw->HostConfig.NetworkMode.starts_with(joined))
     status.joined = raw->HostConfig.NetworkMode.substr(joined.size());
+  status.user = std::move(raw->Config.User);
+  status.read_only = raw->HostConfig.ReadonlyRootfs;
+  for (auto& one : raw->Mounts)
+    if (one.Type == "volume")
+      status.volumes[one.Destination] = std::move(one.Name);
   status.state = std::move(raw->State.Status);
   status.exit_code = raw->State.ExitCode;
   status.oom_killed = raw->State.OOMKilled;

@@ -162,6 +162,15 @@ public:
   awaitable<result<void>>
   upload_archive(std::string container, std::string path, std::string tar, call_options options);
 
+  /// The same of an archive of any size, which is read as it comes. Ends early, with an error, if the channel fails.
+  awaitable<result<void>>
+  upload_stream(std::string container, std::string path, std::shared_ptr<byte_channel> tar, call_options options);
+
+  /// Writes a tar archive of `path` to the channel as it comes, and its end. What can't be had at all is an error, and
+  /// so is what ends too early; the channel fails with it.
+  awaitable<result<void>>
+  download_stream(std::string container, std::string path, std::shared_ptr<byte_channel> to, call_options options);
+
   /// Closes the connections that wait, for instance after the engine was away.
   void drop_idle();
 

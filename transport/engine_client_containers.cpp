@@ -8,6 +8,13 @@
 
 namespace davit::transport {
 
+namespace {
+
+/// How long an archive may stand still, at either end.
+constexpr std::chrono::minutes archive_patience{5};
+
+} // namespace
+
 awaitable<result<std::string>> engine_client::create_container(container_plan plan, call_options options) {
   auto self = shared_from_this();
   auto response
@@ -242,6 +249,53 @@ engine_client::upload_archive(std::string container, std::string path, std::stri
     co_return response.error();
   if (response->status >= 400)
     co_return read_error(response->status, response->body);
+  co_return result<void>{};
+}
+
+awaitable<result<void>> engine_client::upload_stream(std::string container, std::string path,
+                                                     std::shared_ptr<byte_channel> tar, call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = "PUT";
+  request.target
+    = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
+  request.body_from = tar;
+  request.content_type = "application/x-tar";
+  auto response = co_await http_->request(std::move(request), std::move(options));
+  result<void> outcome;
+  if (!response)
+    outcome = response.error();
+  else if (response->status >= 400)
+    outcome = read_error(response->status, response->body);
+  if (!outcome)
+    tar->fail(outcome.error());
+  co_return outcome;
+}
+
+awaitable<result<void>> engine_client::download_stream(std::string container, std::string path,
+                                                       std::shared_ptr<byte_channel> to, call_options options) {
+  auto self = shared_from_this();
+  auto give_up = [&](error why) {
+    to->fail(why);
+    return result<void>{std::move(why)};
+  };
+  auto opened = co_await open("GET", "/containers/" + url_encode(container) + "/archive?path=" + url_encode(path),
+                              std::move(options));
+  if (!opened)
+    co_return give_up(opened.error());
+  auto stream = std::move(*opened);
+  while (true) {
+    auto piece = co_await stream->read(within(archive_patience));
+    if (!piece)
+      co_return give_up(piece.error());
+    if (piece->empty())
+      break;
+    if (!co_await to->push_async(std::string{*piece}, within(archive_patience))) {
+      stream->close();
+      co_return give_up(to->failure().value_or(error{engine_errc::timed_out, 0, "nobody took the archive's bytes"}));
+    }
+  }
+  to->end();
   co_return result<void>{};
 }
 

@@ -140,14 +140,41 @@ std::string http_client::render(const http_request& request, bool upgrade) const
     text.append(name).append(": ").append(value).append("\r\n");
   if (upgrade)
     text += "Connection: Upgrade\r\nUpgrade: tcp\r\n";
-  if (!request.body.empty())
+  if (!request.body.empty() || request.body_from)
     text.append("Content-Type: ").append(request.content_type).append("\r\n");
-  if (!request.body.empty() || request.method == "POST" || request.method == "PUT")
+  if (request.body_from)
+    text += "Transfer-Encoding: chunked\r\n";
+  else if (!request.body.empty() || request.method == "POST" || request.method == "PUT")
     text.append("Content-Length: ").append(std::to_string(request.body.size())).append("\r\n");
   text += "\r\n";
   text += request.body;
   return text;
 }
+
+namespace {
+
+/// How long a server may take nothing of a body that is sent in chunks, and how long the body's source may give
+/// nothing.
+constexpr std::chrono::minutes chunk_patience{5};
+
+/// RFC 9112, 7.1.
+awaitable<result<std::size_t>> write_chunks(byte_stream& to, byte_channel& from) {
+  while (true) {
+    auto piece = co_await from.pop_async(within(chunk_patience));
+    if (!piece)
+      co_return piece.error();
+    std::array<char, 20> size;
+    auto digits = std::snprintf(size.data(), size.size(), "%zx\r\n", piece->size());
+    auto last = piece->empty();
+    piece->insert(0, size.data(), static_cast<std::size_t>(digits));
+    *piece += "\r\n";
+    auto written = co_await to.write(*piece, within(chunk_patience));
+    if (!written || last)
+      co_return written;
+  }
+}
+
+} // namespace
 
 awaitable<result<std::unique_ptr<byte_stream>>> http_client::acquire(deadline until) {
   while (!idle_.empty()) {
@@ -179,6 +206,11 @@ awaitable<result<std::unique_ptr<response_stream>>> http_client::open(http_reque
   auto scope = std::make_unique<control_scope>(options.control, executor_, *stream);
   auto text = render(request, false);
   auto written = co_await stream->write(text, options.until);
+  if (written && request.body_from) {
+    written = co_await write_chunks(*stream, *request.body_from);
+    if (auto failed = request.body_from->failure(); failed && !scope->cancelled())
+      co_return *failed; // with the connection, so that the server sees that the body is not whole
+  }
   if (!written && (scope->cancelled() || written.error().code != engine_errc::lost))
     co_return scope->cancelled() ? cancelled_error : written.error();
   // A server that takes no more of the request may have said why.

@@ -1,6 +1,7 @@
 // HTTP/1.1 to one endpoint, over connections that are kept and used again.
 #pragma once
 
+#include "transport/byte_channel.hpp"
 #include "transport/byte_stream.hpp"
 #include "transport/response_reader.hpp"
 
@@ -46,6 +47,8 @@ struct http_request {
   std::string body;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
+  /// Where the body comes from, instead of `body`; sent in chunks. If it fails, so does the request.
+  std::shared_ptr<byte_channel> body_from = nullptr;
 };
 
 struct http_response {

@@ -43,3 +43,35 @@ export function ansi(text, state) {
   put(text.slice(at));
   return parts;
 }
+
+function sizeOf(bytes) {
+  for (const unit of ["B", "KiB", "MiB"]) { if (bytes < 1024) return `${Math.round(bytes * 10) / 10} ${unit}`; bytes /= 1024; }
+  return `${Math.round(bytes * 10) / 10} GiB`;
+}
+
+/// A table of what came out of a task, if anything was wanted: `download(task, output, button)` is what a click does.
+export function outputRows(task, download) {
+  const attempt = [...task.attempts].reverse().find((a) => (a.outputs || []).length);
+  if (!attempt) return [];
+  const head = element("tr", {}, ...["output", "", "files", "size", ""].map((h) => element("th", { scope: "col" }, h)));
+  const row = (o) => element("tr", {},
+    element("td", {}, o.state === "kept" ? element("button", { type: "button", title: "Download as a tar", onclick: (event) => download(task.id, o.name, event.target) }, o.name) : o.name),
+    ...[o.state, ...(o.state === "kept" ? [String(o.files), sizeOf(o.bytes)] : ["", ""]), o.message || ""].map((text) => element("td", {}, text)));
+  return [element("table", { class: "outputs" }, element("thead", {}, head), element("tbody", {}, ...attempt.outputs.map(row)))];
+}
+
+const phaseNames = ["queue", "pull", "create", "input", "start", "run", "collect", "output"];
+
+/// The phases of an attempt with when they began. What is not over yet reaches until now.
+export function phasesOf(task, attempt, now) {
+  const known = attempt.phases || {};
+  const parts = [];
+  if (Object.keys(known).length) for (const name of phaseNames) { if (known[name]) parts.push([name, known[name]]); }
+  else {
+    const made = seconds(attempt.created_at), asked = seconds(task.created_at);
+    if (attempt.number === 1 && made > asked) parts.push(["queue", made - asked]);
+    if (attempt.started_at) { parts.push(["start", Math.max(0, seconds(attempt.started_at) - made)]); parts.push(["run", Math.max(0, now - seconds(attempt.started_at))]); }
+    else parts.push(["start", Math.max(0, now - made)]);
+  }
+  return parts;
+}

@@ -1,6 +1,6 @@
 // The page: one fleet, live. Everything comes from the HTTP API that everybody has (docs/http-api.md); nothing from elsewhere.
 
-import { ansi, element, seconds, span } from "/drawing.js";
+import { ansi, element, outputRows, phasesOf, seconds, span } from "/drawing.js";
 
 const $ = (id) => document.getElementById(id);
 const tasks = new Map(); // by id
@@ -149,20 +149,15 @@ async function follow() {
 const stateOf = (t) => t.state === "finished" ? t.outcome : t.state;
 const labelOf = (t) => t.name || (t.spec.command || []).join(" ").slice(0, 80) || t.id.slice(0, 13);
 const last = (t) => t.attempts[t.attempts.length - 1];
-const phaseNames = ["queue", "pull", "create", "start", "run", "collect"];
-
-/// The phases of an attempt with when they began. What is not over yet reaches until now.
-function phasesOf(task, attempt, now) {
-  const known = attempt.phases || {};
-  const parts = [];
-  if (Object.keys(known).length) for (const name of phaseNames) { if (known[name]) parts.push([name, known[name]]); }
-  else {
-    const made = seconds(attempt.created_at), asked = seconds(task.created_at);
-    if (attempt.number === 1 && made > asked) parts.push(["queue", made - asked]);
-    if (attempt.started_at) { parts.push(["start", Math.max(0, seconds(attempt.started_at) - made)]); parts.push(["run", Math.max(0, now - seconds(attempt.started_at))]); }
-    else parts.push(["start", Math.max(0, now - made)]);
-  }
-  return parts;
+/// The token is in a header, so a plain link would not do.
+async function download(id, name, button) {
+  button.disabled = true;
+  try {
+    const link = element("a", { href: URL.createObjectURL(await (await call(`/v1/tasks/${id}/outputs/${encodeURIComponent(name)}`)).blob()), download: name + ".tar" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  } catch (e) { $("detail-state").textContent = e.message; }
+  button.disabled = false;
 }
 
 function phaseBar(task) {
@@ -336,6 +331,7 @@ function drawDetail(fresh = false) {
   if (t.attempts.length) body.push(element("table", {}, element("thead", {}, element("tr", {}, ...["#", "engine", "outcome", "phases", "message"].map((h) => element("th", { scope: "col" }, h)))),
     element("tbody", {}, ...t.attempts.map((a) => element("tr", {}, element("td", {}, String(a.number)), element("td", {}, `${a.engine} (${a.agent})`), element("td", {}, (a.outcome || "—") + (a.exit_code !== null && a.exit_code !== undefined ? " " + a.exit_code : "")),
       element("td", {}, phasesOf(t, a, Date.now() / 1000).map(([n, s]) => `${n} ${span(s)}`).join(", ")), element("td", {}, [a.message, a.evidence && a.evidence.note].filter(Boolean).join("; ")))))));
+  body.push(...outputRows(t, download));
   $("detail-body").replaceChildren(...body);
   const select = $("log-attempt"), numbers = t.attempts.map((a) => a.number);
   if (fresh || select.options.length !== numbers.length) {

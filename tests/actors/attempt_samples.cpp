@@ -143,6 +143,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"creating", at(creating{})},
     {"creating: check image", in_container(creating{creating::doing::check_image, {}})},
     {"creating: look twice", at(creating{creating::doing::look_twice, {engine_errc::failed, {}, {}, "no such thing"}})},
+    {"filling", in_container(filling{})},
+    {"filling: warm", in_container(filling{}, true)},
     {"starting: prove", in_container(starting{starting::doing::prove, {}})},
     {"starting: announce", in_container(starting{starting::doing::announce, {}})},
     {"starting: start", in_container(starting{starting::doing::start, {}})},
@@ -166,6 +168,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"collecting: noting end", at_end(collecting::doing::noting_end)},
     {"collecting: input", at_end(collecting::doing::input)},
     {"collecting: closing", at_end(collecting::doing::closing)},
+    {"gathering", that_runs(gathering{})},
     {"reporting: log", that_runs(reporting{failed, {}})},
     {"reporting: outcome", that_runs(reporting{{}, result})},
     {"removing: end", that_runs(removing{removing::doing::end}, true)},
@@ -179,6 +182,10 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.made.may_exist = true;
     if (name == "preparing: init" || name == "creating")
       run.made.image = image_info{};
+    if (name.starts_with("filling"))
+      run.spec.inputs.push_back({"sha256:0", "/src"});
+    if (name == "gathering")
+      run.spec.outputs["out"] = {"/out", output_when::always, true, {}};
     if (name == "starting: announce")
       run.spec.at_most_once = true;
     if (name.starts_with("pulling: "))
@@ -302,6 +309,9 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("log open", reply<ask::open_log>{});
   add("log closed", reply<ask::close_log>{});
   add("noted", reply<ask::note_log>{});
+  add("filled", reply<ask::fill>{});
+  add("gathered: kept", reply<ask::gather>{{{"out", output_state::kept, "sha256:", 1, 1, {}}}});
+  add("gathered: missing", reply<ask::gather>{{{"out", output_state::missing, {}, 0, 0, "nothing there"}}});
   for (std::size_t i = 0; i < questions::size; ++i) {
     auto what = static_cast<asked>(i);
     auto refuse = [&](const std::string& how, failure why) {
@@ -324,6 +334,15 @@ std::vector<std::pair<std::string, event>> every_event() {
         refuse("unwritable", {{}, {}, log_errc::unwritable, "full"});
         break;
       case asked::judge:
+        break;
+      case asked::fill:
+      case asked::gather:
+        refuse("files", {{}, {}, {}, "the disk can't be read", files_errc::failed});
+        refuse("no tree", {{}, {}, {}, "there is no such tree", files_errc::missing});
+        refuse("lost", {engine_errc::lost, {}, {}, "lost"});
+        refuse("failed", {engine_errc::failed, {}, {}, "no space left on device"});
+        refuse("not found", {engine_errc::not_found, {}, {}, "no such container"});
+        refuse("refused", {engine_errc::refused, {}, {}, "bad request"});
         break;
       case asked::follow_log:
       case asked::read_log:
@@ -389,6 +408,8 @@ std::string describe(const attempt_run& run) {
     std::string operator()(const creating& now) const { return create[static_cast<int>(now.at)]; }
     std::string operator()(const starting& now) const { return start[static_cast<int>(now.at)]; }
     std::string operator()(const running& now) const { return stop[static_cast<int>(now.stop)]; }
+    std::string operator()(const filling&) const { return {}; }
+    std::string operator()(const gathering& now) const { return to_string(now.how.outcome); }
     std::string operator()(const collecting& now) const { return collect[static_cast<int>(now.at)]; }
     std::string operator()(const reporting& now) const {
       return to_string(now.how ? now.how->outcome : now.result->outcome) + (now.how ? "" : ", storing");

@@ -26,6 +26,14 @@ public:
       spec.timeout = duration{5000};
     else if (chance(4))
       policy_timeout_ = duration{5000};
+    if (chance(3))
+      spec.inputs.push_back({"sha256:0", "/src"});
+    if (chance(3))
+      spec.outputs["out"].path = "/out";
+    if (chance(5)) {
+      spec.outputs["other"].path = chance(2) ? "/missing" : "/out";
+      spec.outputs["other"].required = chance(2);
+    }
     images_guarded_ = chance(3);
     own_credentials_ = chance(4);
     run_.spec = spec;
@@ -65,6 +73,7 @@ public:
     }
     if (result.exit_code && world_.runs == 1)
       CHECK(*result.exit_code == world_.code);
+    check_outputs();
     if (result.outcome == outcome::failed && result.exit_code && *result.exit_code < 100)
       CHECK(world_.runs == 1);
     if (result.outcome == outcome::cancelled)
@@ -90,6 +99,21 @@ public:
              || (result.outcome == outcome::agent_lost && (drained_ || work_.task.spec.stdin_text))));
     if (result.outcome != outcome::engine_lost && !gave_up_)
       CHECK(world_.state == truth::container::none);
+  }
+
+  /// Whoever has an exit code to tell has looked for each output once, and has what it must have.
+  void check_outputs() const {
+    const auto& result = world_.result;
+    const auto& wanted = work_.task.spec.outputs;
+    if (result.exit_code && world_.runs == 1)
+      CHECK(result.outputs.size() == wanted.size());
+    for (const auto& one : result.outputs) {
+      CHECK(wanted.contains(one.name));
+      if (one.state == output_state::kept)
+        CHECK(wanted.at(one.name).path != "/missing");
+      else if (wanted.at(one.name).required)
+        CHECK(result.outcome != outcome::succeeded);
+    }
   }
 
   std::string story() const { return story_; }
@@ -248,7 +272,10 @@ private:
 
   template <class Ask, class Trouble>
   void lose(Trouble& trouble) {
-    if constexpr (of_engine<Ask>())
+    if constexpr (name_of<Ask> >= asked::fill)
+      trouble(chance(2) ? failure{engine_errc::lost, {}, {}, "lost on the way: transport is closing", {}}
+                        : failure{{}, {}, {}, "the disk can't be read", files_errc::failed});
+    else if constexpr (of_engine<Ask>())
       trouble({lost_code(name_of<Ask>), {}, {}, "lost on the way: transport is closing"});
     else if constexpr (name_of<Ask> >= asked::open_log)
       trouble({{}, {}, log_errc::unwritable, "disk full"});

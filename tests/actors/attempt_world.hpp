@@ -16,6 +16,7 @@ namespace davit::test {
 struct truth {
   enum class container { none, created, running, ended } state = container::none;
   bool warm = false, begun = false; ///< The command has begun.
+  bool filled = false;              ///< The container has all its inputs.
   bool removed_by_davit = false;
   enum class input { none, whole, cut } read = input::none; ///< What it could read of its standard input.
   int runs = 0;                                             ///< How often the task's command was begun.
@@ -53,6 +54,8 @@ protected:
   }
 
   void begin_command() {
+    if (!run_.spec.inputs.empty() && !world_.filled)
+      mistakes_ += "the command began without its inputs\n";
     world_.begun = true;
     world_.read = truth::input::none;
     world_.started_with = timeout_now();
@@ -148,7 +151,7 @@ protected:
     if (world_.state != truth::container::none)
       return failure{engine_errc::conflict, {}, {}, "the name is in use"};
     world_.state = truth::container::created;
-    world_.warm = world_.begun = world_.stopped = false;
+    world_.warm = world_.begun = world_.stopped = world_.filled = false;
     ++world_.made;
     return status().id;
   }
@@ -230,7 +233,7 @@ protected:
     }
     world_.state = truth::container::running;
     world_.warm = true;
-    world_.begun = world_.stopped = false;
+    world_.begun = world_.stopped = world_.filled = false;
     ++world_.made;
     given.container = status().id;
     given.image_id = status().image_id;
@@ -274,6 +277,23 @@ protected:
     ++world_.finished;
     world_.result = q.what;
     return ask::nothing{};
+  }
+  std::optional<answer_or<ask::fill>> act_out(const ask::fill&) {
+    if (world_.state != truth::container::created && !world_.warm)
+      return not_found();
+    if (world_.begun)
+      mistakes_ += "inputs were unpacked while the command ran\n";
+    world_.filled = true;
+    return ask::nothing{};
+  }
+  std::optional<answer_or<ask::gather>> act_out(const ask::gather& q) {
+    if (world_.state == truth::container::running && world_.begun && !world_.stopped && !report())
+      mistakes_ += "outputs were collected while the command ran\n";
+    std::vector<collected_output> all;
+    for (const auto& [name, wanted] : q.what.outputs)
+      all.push_back(
+        {name, wanted.path == "/missing" ? output_state::missing : output_state::kept, "sha256:", 1, 1, {}});
+    return all;
   }
   std::optional<answer_or<ask::open_log>> act_out(const ask::open_log&) { return log_lease{}; }
   std::optional<answer_or<ask::close_log>> act_out(const ask::close_log&) { return log_summary{}; }

@@ -25,6 +25,7 @@ inline const names leaves{"sink s",
                           "sandbox_keeper a",
                           "engine_connection b",
                           "sandbox_keeper b",
+                          "file_keeper",
                           "reaper",
                           "image_fetcher",
                           "fleet"};
@@ -36,6 +37,7 @@ inline const names start_order{"store_keeper",
                                "sandbox_keeper a",
                                "engine_connection b",
                                "sandbox_keeper b",
+                               "file_keeper",
                                "scheduler",
                                "reaper",
                                "image_fetcher",
@@ -93,8 +95,8 @@ struct ledger {
   }
   std::string words(const sandbox_handles& x) const { return label(x.engine); }
   std::string words(const scheduler_handles& x) const {
-    return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines) + ' '
-         + label(x.sandboxes)
+    return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.files) + ' '
+         + label(x.engines) + ' ' + label(x.sandboxes)
          + (x.stage == drain_stage::stopping   ? " stopping"
             : x.stage == drain_stage::draining ? " draining"
                                                : "");
@@ -105,12 +107,13 @@ struct ledger {
   std::string words(const reaper_handles& x) const {
     return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.engines);
   }
+  std::string words(const files_handles& x) const { return label(x.store) + ' ' + label(x.engines); }
   std::string words(const fleet_handles& x) const {
     return label(x.store) + ' ' + label(x.logs) + ' ' + label(x.supervisor);
   }
   std::string words(const api_handles& x) const {
-    auto text = label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.fleet) + ' '
-              + label(x.supervisor) + ' ' + label(x.engines) + ' ' + label(x.sinks);
+    auto text = label(x.store) + ' ' + label(x.logs) + ' ' + label(x.scheduler) + ' ' + label(x.files) + ' '
+              + label(x.fleet) + ' ' + label(x.supervisor) + ' ' + label(x.engines) + ' ' + label(x.sinks);
     for (const auto& [name, why] : x.suspended)
       text += " (" + name + ": " + why + ')';
     return text + (x.draining ? " draining" : "");
@@ -145,6 +148,7 @@ inline caf::behavior dummy(caf::event_based_actor* self, ledger* book, std::stri
     [=](wire_atom, const fetcher_handles& x) { hear(wire_atom_v, x); },
     [=](wire_atom, const scheduler_handles& x) { hear(wire_atom_v, x); },
     [=](wire_atom, const reaper_handles& x) { hear(wire_atom_v, x); },
+    [=](wire_atom, const files_handles& x) { hear(wire_atom_v, x); },
     [=](wire_atom, const fleet_handles& x) { hear(wire_atom_v, x); },
     [=](wire_atom, const api_handles& x) { hear(wire_atom_v, x); },
     [=](const engine_status& status) { book->heard.push_back(status); },
@@ -201,6 +205,7 @@ public:
       },
       [=, this](reaper_handles) { return make<reaper_actor>("reaper"); },
       [=, this](fetcher_handles) { return make<fetcher_actor>("image_fetcher"); },
+      [=, this](files_handles) { return make<files_actor>("file_keeper"); },
       [=, this](fleet_handles) { return make<fleet_actor>("fleet"); },
       [=, this](api_handles) { return make<api_actor>("api"); },
     };

@@ -25,13 +25,16 @@ TEST_CASE_METHOD(tree,
   CHECK(book.told["engine_connection a"] == "scheduler#1 sandbox_keeper a#1 log_keeper#1");
   CHECK(book.told["sandbox_keeper b"] == "engine_connection b#1");
   CHECK(book.told["scheduler"]
-        == "store_keeper#1 log_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1] [sandbox_keeper a#1 "
+        == "store_keeper#1 log_keeper#1 scheduler#1 file_keeper#1 [engine_connection a#1 engine_connection b#1] "
+           "[sandbox_keeper a#1 "
            "sandbox_keeper b#1]");
   CHECK(book.told["reaper"] == "store_keeper#1 log_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1]");
   CHECK(book.told["image_fetcher"] == "store_keeper#1 scheduler#1 [engine_connection a#1 engine_connection b#1]");
+  CHECK(book.told["file_keeper"] == "store_keeper#1 [engine_connection a#1 engine_connection b#1]");
   CHECK(book.told["fleet"] == "store_keeper#1 log_keeper#1 supervisor");
   CHECK(book.told["api"]
-        == "store_keeper#1 log_keeper#1 scheduler#1 fleet#1 supervisor [engine_connection a#1 engine_connection b#1] "
+        == "store_keeper#1 log_keeper#1 scheduler#1 file_keeper#1 fleet#1 supervisor [engine_connection a#1 "
+           "engine_connection b#1] "
            "[sink s#1 sink t#1]");
   CHECK_FALSE(context->ending->load());
   CHECK(present() == start_order);
@@ -47,11 +50,13 @@ TEST_CASE_METHOD(
   "[supervisor]") {
   start();
   auto [name, users] = GENERATE(table<std::string, std::set<std::string>>({
-    {"store_keeper", {"log_keeper", "sink s", "sink t", "scheduler", "reaper", "image_fetcher", "fleet", "api"}},
+    {"store_keeper",
+     {"log_keeper", "sink s", "sink t", "file_keeper", "scheduler", "reaper", "image_fetcher", "fleet", "api"}},
     {"log_keeper",
      {"sink s", "sink t", "engine_connection a", "engine_connection b", "scheduler", "reaper", "fleet", "api"}},
     {"sink s", {"log_keeper", "api"}},
-    {"engine_connection a", {"sandbox_keeper a", "scheduler", "reaper", "image_fetcher", "api"}},
+    {"engine_connection a", {"sandbox_keeper a", "file_keeper", "scheduler", "reaper", "image_fetcher", "api"}},
+    {"file_keeper", {"scheduler", "api"}},
     {"sandbox_keeper a", {"engine_connection a", "scheduler"}},
     {"scheduler", {"store_keeper", "engine_connection a", "engine_connection b", "reaper", "image_fetcher", "api"}},
     {"reaper", {}},

@@ -1,0 +1,444 @@
+#include "actors/file_transfer.hpp"
+
+#include "actors/container_user.hpp"
+#include "actors/crash_point.hpp"
+#include "actors/metrics.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "blobs/ignore.hpp"
+#include "blobs/manifest.hpp"
+#include "blobs/tar_reader.hpp"
+#include "blobs/tar_writer.hpp"
+#include "encoding/archive.hpp"
+#include "encoding/printable.hpp"
+#include "transport/io_runtime.hpp"
+
+#include <caf/typed_actor.hpp>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace davit {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t piece_bytes = 256 << 10;
+constexpr std::uint64_t passwd_bytes = 4 << 20;
+
+// -- asking others ---------------------------------------------------------------------------------------------------
+
+template <class T>
+caf::expected<T> unanswered() {
+  return make_failure(engine_errc::lost, "the engine's connection is being restarted");
+}
+
+template <class T, class Handle, class... Args>
+caf::expected<T> ask(const transfer& with, const Handle& whom, Args&&... args) {
+  if (!whom)
+    return unanswered<T>();
+  caf::expected<T> answer = unanswered<T>();
+  with.self->request(whom, caf::infinite, std::forward<Args>(args)...)
+    .receive([&](T& value) { answer = std::move(value); }, [&](caf::error& e) { answer = std::move(e); });
+  return answer;
+}
+
+/// A tar on its way to the engine or from it.
+class stream {
+public:
+  explicit stream(const transfer& with)
+    : with_(with), channel_(std::make_shared<transport::byte_channel>(with.context->io.context().get_executor())) {
+    with.stop->watch(channel_);
+  }
+  ~stream() {
+    channel_->fail({engine_errc::cancelled, 0, "the transfer has ended"});
+    with_.stop->watch(nullptr);
+  }
+  stream(const stream&) = delete;
+  stream& operator=(const stream&) = delete;
+
+  transport::byte_channel& channel() { return *channel_; }
+
+  /// Runs `move`, while the engine does its part; answers with the engine's error if it has one.
+  template <class Atom, class Move>
+  caf::expected<void>
+  run(Atom what, const attempt_key& key, const std::string& container, const std::string& path, Move move) {
+    if (!with_.engine)
+      return unanswered<void>();
+    auto pending = with_.self->request(
+      with_.engine, caf::infinite, files_atom_v, what, key, container, path,
+      file_stream{channel_->lend({engine_errc::lost, 0, "the engine's connection is being restarted"})});
+    move();
+    caf::expected<void> answer = caf::unit;
+    std::move(pending).receive([] {}, [&](caf::error& e) { answer = std::move(e); });
+    return answer;
+  }
+
+private:
+  const transfer& with_;
+  std::shared_ptr<transport::byte_channel> channel_;
+};
+
+class channel_reader final : public blobs::byte_reader {
+public:
+  explicit channel_reader(transport::byte_channel& from, transport::deadline until) : from_(from), until_(until) {}
+
+  blobs::result<std::size_t> read(std::span<char> into) override {
+    if (given_ == piece_.size()) {
+      auto next = from_.pop(until_);
+      if (!next)
+        return blobs::error{blobs::errc::failed, next.error().message};
+      piece_ = std::move(*next);
+      given_ = 0;
+    }
+    auto count = std::min(into.size(), piece_.size() - given_);
+    std::copy_n(piece_.data() + given_, count, into.data());
+    given_ += count;
+    return count;
+  }
+
+private:
+  transport::byte_channel& from_;
+  transport::deadline until_;
+  std::string piece_;
+  std::size_t given_ = 0;
+};
+
+// -- in --------------------------------------------------------------------------------------------------------------
+
+std::string file_in(const transfer& with, const std::string& container, const std::string& path) {
+  auto tar = ask<std::string>(with, with.engine, files_atom_v, container, path, passwd_bytes);
+  auto file = tar ? encoding::only_file(*tar) : std::nullopt;
+  return file ? file->bytes : std::string{};
+}
+
+/// Whose the files are to be.
+container_user user_of(const transfer& with, const container_status& container) {
+  const auto& user = container.user;
+  return find_user(user, needs_passwd(user) ? file_in(with, container.id, "/etc/passwd") : std::string{},
+                   needs_group(user) ? file_in(with, container.id, "/etc/group") : std::string{});
+}
+
+blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes) {
+  blobs::tree_limits limits;
+  limits.entries = settings.most_files;
+  limits.bytes = limits.file_bytes = bytes;
+  return limits;
+}
+
+/// Sends the tree as a tar through the engine into a container's folder.
+caf::expected<void> send(const transfer& with, const attempt_key& key, const std::string& container,
+                         const std::string& folder, const blobs::tree& tree, blobs::blob_source& files,
+                         blobs::tar_options how) {
+  stream to{with};
+  blobs::error trouble;
+  auto failed = false;
+  auto answer = to.run(fill_atom_v, key, container, folder, [&] {
+    blobs::tar_writer tar{tree, files, std::move(how)};
+    while (true) {
+      std::string piece(piece_bytes, '\0');
+      auto got = tar.read(piece);
+      if (!got) {
+        trouble = got.error();
+        failed = true;
+        to.channel().fail({engine_errc::cancelled, 0, trouble.message});
+        return;
+      }
+      piece.resize(*got);
+      auto last = piece.size() < piece_bytes;
+      with.context->metrics->files_moved("input", piece.size());
+      if (!piece.empty() && !to.channel().push(std::move(piece)))
+        return; // the engine's answer says why
+      if (last)
+        return to.channel().end();
+    }
+  });
+  if (failed)
+    return to_caf(trouble);
+  return answer;
+}
+
+/// A volume that nobody but its task's container has, in one of which the root file system can be written: there the
+/// volume's own folder can be given to the task's user too.
+caf::expected<void> send_through_helper(const transfer& with, const attempt_key& key, const container_status& of_task,
+                                        const std::string& volume, const blobs::tree& tree, blobs::blob_source& files,
+                                        blobs::tar_options how) {
+  auto plan = never_started(with.context->settings, of_task.image_id);
+  mount place;
+  place.source = volume;
+  place.target = "/davit-input";
+  plan.mounts.push_back(place);
+  auto helper = ask<std::string>(with, with.engine, create_atom_v, plan);
+  if (!helper)
+    return helper.error();
+  how.prefix = "davit-input";
+  how.with_prefix = true;
+  auto sent = send(with, key, *helper, "/", tree, files, std::move(how));
+  caf::expected<void> removed = caf::unit;
+  with.self->request(with.engine, caf::infinite, remove_atom_v, *helper)
+    .receive([] {}, [&](caf::error& e) { removed = std::move(e); });
+  return sent ? removed : sent;
+}
+
+caf::expected<void> fill_one(const transfer& with, const fill_order& order, const task_input& input,
+                             const container_status& container, const container_user& who, owner_blobs& owner) {
+  auto name = blobs::parse_digest(input.tree);
+  if (!name)
+    return make_failure(files_errc::refused, "\"" + input.tree + "\" is not the name of a tree");
+  const auto& settings = with.context->settings.files;
+  auto tree = owner.tree(*name, limits_for(settings, settings.most_input.bytes));
+  if (!tree)
+    return to_caf(tree.error());
+  auto files = owner.source(blobs::blobs_of(*tree));
+  if (!files)
+    return to_caf(files.error());
+  blobs::tar_options how;
+  how.user = who.user;
+  how.group = who.group;
+  auto path = std::filesystem::path{input.path}.lexically_normal();
+  if (path.filename().empty()) // of `/src/`
+    path = path.parent_path();
+  if (who.user == 0 && who.group == 0)
+    return send(with, order.attempt, order.container, path.string(), *tree, **files, how);
+  auto volume = container.volumes.find(path.string());
+  if (container.read_only && volume != container.volumes.end())
+    return send_through_helper(with, order.attempt, container, volume->second, *tree, **files, how);
+  // From its parent, so that the folder itself becomes the user's too.
+  auto from_parent = how;
+  from_parent.prefix = path.filename().string();
+  from_parent.with_prefix = true;
+  return send(with, order.attempt, order.container, path.parent_path().string(), *tree, **files,
+              std::move(from_parent));
+}
+
+// -- out -------------------------------------------------------------------------------------------------------------
+
+/// What came of an output; trouble with the engine's connection is an error.
+using outcome_of_output = caf::expected<collected_output>;
+
+/// A tree whose first folder (or only file) has the name of the path that it was asked for by.
+void strip_first(blobs::tree& all) {
+  if (all.entries.size() == 1 && all.entries[0].kind != blobs::entry_kind::folder)
+    return;
+  if (all.entries.empty() || all.entries[0].kind != blobs::entry_kind::folder)
+    return;
+  auto prefix = all.entries[0].path + '/';
+  all.entries.erase(all.entries.begin());
+  for (auto& one : all.entries) {
+    if (one.path.starts_with(prefix))
+      one.path.erase(0, prefix.size());
+    if (one.kind == blobs::entry_kind::hard_link && one.target.starts_with(prefix))
+      one.target.erase(0, prefix.size());
+  }
+}
+
+bool is_connection_error(const caf::error& e) {
+  if (e.category() != caf::type_id_v<engine_errc>)
+    return e.category() != caf::type_id_v<files_errc>; // an actor was restarted
+  auto code = static_cast<engine_errc>(e.code());
+  return is_connection_trouble(code) || code == engine_errc::protocol;
+}
+
+class collector {
+public:
+  collector(const transfer& with, const collect_order& order)
+    : with_(with), order_(order), catalogue_(catalogue_of(with.self, with.store)),
+      until_(transport::within(order.limit)) {}
+
+  outcome_of_output collect(const std::string& name, const task_output& wanted) {
+    done_ = {};
+    done_.name = name;
+    auto in_time = order_.succeeded ? wanted.when != output_when::failure : wanted.when != output_when::success;
+    if (!in_time)
+      return told(output_state::skipped, order_.succeeded ? "the task succeeded" : "the task did not succeed");
+    auto [folder, pattern] = split_pattern(wanted.path);
+    auto most = std::min(wanted.max.value_or(with_.context->settings.files.most_output),
+                         with_.context->settings.files.most_output);
+    blobs::untar_options how;
+    how.limits = limits_for(with_.context->settings.files, most.bytes);
+    how.skip_special = true;
+    auto wants = blobs::ignore_patterns::compile(pattern.empty() ? std::vector<std::string>{}
+                                                                 : std::vector<std::string>{pattern});
+    if (!wants)
+      return told(output_state::failed, wants.error().message);
+    if (!pattern.empty())
+      how.wanted = [&](const std::string& path) {
+        auto slash = path.find('/');
+        return slash != std::string::npos && wants->match(path.substr(slash + 1)).ignored;
+      };
+    return read(folder, how);
+  }
+
+private:
+  outcome_of_output told(output_state state, std::string message) {
+    with_.context->metrics->output_collected(to_string(state));
+    done_.state = state;
+    done_.message = std::move(message);
+    return done_;
+  }
+
+  outcome_of_output read(const std::string& path, const blobs::untar_options& how, bool followed = false) {
+    const auto& settings = with_.context->settings;
+    blob_writer writer{
+      with_.context->blobs, catalogue_, {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes}};
+    blobs::result<blobs::untarred> got = blobs::error{};
+    stream from{with_};
+    auto answer = from.run(collect_atom_v, order_.attempt, order_.container, path, [&] {
+      channel_reader bytes{from.channel(), until_};
+      got = blobs::read_tar(bytes, writer, how);
+      if (!got)
+        from.channel().fail({engine_errc::cancelled, 0, got.error().message});
+      while (got) { // the end of what the engine sends, behind the archive's own
+        auto rest = from.channel().pop(until_);
+        if (!rest || rest->empty())
+          break;
+      }
+    });
+    if (with_.stop->stopped())
+      return told(output_state::failed, "it was not collected: the attempt was withdrawn");
+    auto cut_by_us = !got && got.error().code != blobs::errc::failed; // the engine's error is that we have hung up
+    if (!answer && !cut_by_us) {
+      if (engine_code(answer.error()) == engine_errc::not_found
+          && answer.error().category() == caf::type_id_v<engine_errc>)
+        return told(output_state::missing, "there is nothing at " + encoding::printable(path));
+      if (transport::within(duration{0}) >= until_)
+        return told(output_state::failed, "it was not collected within " + format_duration(order_.limit));
+      if (is_connection_error(answer.error()))
+        return answer.error();
+      return told(output_state::failed, text_of(answer.error()));
+    }
+    if (!got)
+      return told(output_state::failed, got.error().message);
+    auto& all = got->entries;
+    if (!followed && all.entries.size() == 1 && all.entries[0].kind == blobs::entry_kind::symlink)
+      return read(path + "/.", how, true);
+    if (!followed)
+      strip_first(all);
+    if (how.wanted && all.entries.empty())
+      return told(output_state::missing, "nothing in " + encoding::printable(path) + " fits the pattern");
+    return keep(writer, *got);
+  }
+
+  outcome_of_output keep(blob_writer& writer, const blobs::untarred& got) {
+    const auto& tree = got.entries;
+    auto manifest = blobs::write_manifest(tree);
+    auto name = blobs::digest_of(manifest);
+    auto kept = writer.write(manifest);
+    if (kept)
+      kept = writer.end(name, manifest.size());
+    if (kept)
+      kept = writer.finish();
+    if (!kept)
+      return told(output_state::failed, kept.error().message);
+    owner_blobs owner{with_.context->blobs, catalogue_, order_.owner};
+    auto lacking = owner.keep(name, tree);
+    if (!lacking)
+      return told(output_state::failed, lacking.error().message);
+    if (!lacking->empty())
+      return told(output_state::failed, "its files are not there any more: " + to_text(lacking->front()));
+    done_.tree = to_text(name);
+    done_.bytes = blobs::total_bytes(tree);
+    with_.context->metrics->files_moved("output", done_.bytes);
+    done_.files = static_cast<std::uint64_t>(std::count_if(
+      tree.entries.begin(), tree.entries.end(), [](const auto& one) { return one.kind != blobs::entry_kind::folder; }));
+    std::string remark;
+    if (got.skipped_count > 0)
+      remark = std::to_string(got.skipped_count) + " left out: " + got.skipped.front();
+    return told(output_state::kept, std::move(remark));
+  }
+
+  const transfer& with_;
+  const collect_order& order_;
+  catalogue_access catalogue_;
+  transport::deadline until_;
+  collected_output done_;
+};
+
+} // namespace
+
+// -- transfer_stop ---------------------------------------------------------------------------------------------------
+
+void transfer_stop::stop() {
+  stopped_ = true;
+  std::lock_guard guard{mutex_};
+  if (channel_)
+    channel_->fail({engine_errc::cancelled, 0, "the transfer was withdrawn"});
+}
+
+void transfer_stop::watch(std::shared_ptr<transport::byte_channel> channel) {
+  std::lock_guard guard{mutex_};
+  channel_ = std::move(channel);
+  if (stopped_ && channel_)
+    channel_->fail({engine_errc::cancelled, 0, "the transfer was withdrawn"});
+}
+
+// -- what is asked from outside --------------------------------------------------------------------------------------
+
+catalogue_access catalogue_of(caf::blocking_actor* self, store_actor store) {
+  return [self, store](std::function<store::result<void>(store::blob_catalogue&)> work) -> store::result<void> {
+    auto outcome
+      = std::make_shared<store::result<void>>(store::error{store::errc::unavailable, "the store is being restarted"});
+    if (!store)
+      return *outcome;
+    self
+      ->request(store, 120s,
+                catalogue_work{[work = std::move(work), outcome](store::blob_catalogue& all) { *outcome = work(all); }})
+      .receive([] {}, [&](caf::error& e) { // the batch as a whole, or nobody answers
+        outcome = std::make_shared<store::result<void>>(store::error{store::errc::unavailable, text_of(e)});
+      });
+    return *outcome;
+  };
+}
+
+caf::error to_caf(const blobs::error& e) {
+  switch (e.code) {
+    case blobs::errc::missing:
+      return make_failure(files_errc::missing, e.message);
+    case blobs::errc::full:
+      return make_failure(files_errc::full, e.message);
+    case blobs::errc::failed:
+      return make_failure(files_errc::failed, e.message);
+    default:
+      return make_failure(files_errc::refused, e.message);
+  }
+}
+
+std::pair<std::string, std::string> split_pattern(const std::string& path) {
+  auto special = path.find_first_of("*?[\\");
+  if (special == std::string::npos)
+    return {path, {}};
+  auto slash = path.rfind('/', special);
+  return {slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash), path.substr(slash + 1)};
+}
+
+caf::expected<void> fill(const transfer& with, const fill_order& order) {
+  auto container = ask<container_status>(with, with.engine, inspect_atom_v, order.container);
+  if (!container)
+    return container.error();
+  auto who = user_of(with, *container);
+  owner_blobs owner{with.context->blobs, catalogue_of(with.self, with.store), order.owner};
+  for (std::size_t i = 0; i < order.inputs.size(); ++i) {
+    if (with.stop->stopped())
+      return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
+    auto filled = fill_one(with, order, order.inputs[i], *container, who, owner);
+    if (!filled)
+      return filled;
+    crash_point("input unpacked");
+  }
+  return caf::unit;
+}
+
+caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order) {
+  std::vector<collected_output> all;
+  collector one{with, order};
+  for (const auto& [name, wanted] : order.outputs) {
+    auto done = one.collect(name, wanted);
+    if (!done)
+      return done.error();
+    all.push_back(std::move(*done));
+    crash_point("output collected");
+  }
+  return all;
+}
+
+} // namespace davit

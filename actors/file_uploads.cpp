@@ -1,0 +1,132 @@
+#include "actors/file_uploads.hpp"
+
+#include "actors/metrics.hpp"
+
+#include <algorithm>
+
+namespace davit {
+
+namespace {
+
+/// An upload that is open holds a file and a buffer.
+constexpr std::ptrdiff_t most_per_owner = 16;
+constexpr std::size_t most_uploads = 256;
+
+caf::error no_upload(const uuid& id) {
+  return make_failure(files_errc::missing,
+                      "there is no upload " + to_string(id) + " (any more); begin again with what is missing");
+}
+
+} // namespace
+
+// -- one upload ------------------------------------------------------------------------------------------------------
+
+class file_upload::borrowed_thread {
+public:
+  borrowed_thread(file_upload& upload, const transfer& with) : upload_(upload) { upload_.with_ = &with; }
+  ~borrowed_thread() { upload_.with_ = nullptr; }
+  borrowed_thread(const borrowed_thread&) = delete;
+  borrowed_thread& operator=(const borrowed_thread&) = delete;
+
+private:
+  file_upload& upload_;
+};
+
+file_upload::file_upload(context_ptr context, std::string owner, uuid incarnation)
+  : context_(std::move(context)), owner_(std::move(owner)) {
+  auto ask = [this](std::function<store::result<void>(store::blob_catalogue&)> work) -> store::result<void> {
+    if (!with_) // it is destroyed: the sweeper finds its pack
+      return store::error{store::errc::unavailable, "nobody asks"};
+    return catalogue_of(with_->self, with_->store)(std::move(work));
+  };
+  blob_writing how{owner_, context_->settings.name, incarnation, context_->settings.files.quota.bytes};
+  writer_ = std::make_unique<blob_writer>(context_->blobs, std::move(ask), std::move(how));
+}
+
+caf::expected<std::uint64_t> file_upload::append(const transfer& with, std::uint64_t offset, std::string_view bytes) {
+  if (failed_)
+    return *failed_;
+  if (offset > offset_)
+    return make_failure(files_errc::conflict, "the next bytes begin at " + std::to_string(offset_));
+  auto known = std::min<std::uint64_t>(offset_ - offset, bytes.size());
+  bytes.remove_prefix(static_cast<std::size_t>(known));
+  borrowed_thread guard{*this, with};
+  if (auto fed = frames_.feed(bytes, *writer_); !fed) {
+    failed_ = to_caf(fed.error());
+    return *failed_;
+  }
+  offset_ += bytes.size();
+  context_->metrics->files_moved("upload", bytes.size());
+  return offset_;
+}
+
+caf::expected<upload_summary> file_upload::commit(const transfer& with) {
+  if (failed_)
+    return *failed_;
+  if (!frames_.whole())
+    return make_failure(files_errc::refused,
+                        "the last blob is not whole: its upload has ended after " + std::to_string(offset_) + " bytes");
+  borrowed_thread guard{*this, with};
+  if (auto done = writer_->finish(); !done) {
+    failed_ = to_caf(done.error());
+    return *failed_;
+  }
+  return upload_summary{frames_.blobs(), frames_.bytes()};
+}
+
+void file_upload::abandon(const transfer& with) {
+  borrowed_thread guard{*this, with};
+  writer_.reset();
+  failed_ = make_failure(files_errc::missing, "the upload was given up");
+}
+
+// -- all uploads -----------------------------------------------------------------------------------------------------
+
+caf::expected<uuid> upload_table::add(std::shared_ptr<file_upload> upload, clock::time_point now) {
+  auto of_owner = std::count_if(all_.begin(), all_.end(),
+                                [&](const auto& one) { return one.second.upload->owner() == upload->owner(); });
+  if (of_owner >= most_per_owner || all_.size() >= most_uploads)
+    return make_failure(files_errc::busy,
+                        "there are " + std::to_string(of_owner) + " uploads under way; end some, or try again later");
+  auto id = uuid::make_v4();
+  all_[id] = {std::move(upload), false, now};
+  return id;
+}
+
+caf::expected<const upload_table::entry*> upload_table::find(const std::string& owner, const uuid& id) const {
+  auto found = all_.find(id);
+  if (found == all_.end() || found->second.upload->owner() != owner)
+    return no_upload(id);
+  return &found->second;
+}
+
+caf::expected<std::shared_ptr<file_upload>> upload_table::take(const std::string& owner, const uuid& id) {
+  auto found = all_.find(id);
+  if (found == all_.end() || found->second.upload->owner() != owner)
+    return no_upload(id);
+  if (std::exchange(found->second.busy, true)) {
+    return make_failure(files_errc::busy, "another request of this upload is under way");
+  }
+  return found->second.upload;
+}
+
+void upload_table::give_back(const uuid& id, clock::time_point now) {
+  if (auto found = all_.find(id); found != all_.end()) {
+    found->second.busy = false;
+    found->second.used = now;
+  }
+}
+
+std::vector<std::shared_ptr<file_upload>> upload_table::lapse(clock::time_point since) {
+  std::vector<std::shared_ptr<file_upload>> lapsed;
+  for (auto one = all_.begin(); one != all_.end();)
+    if (!one->second.busy && one->second.used < since) {
+      lapsed.push_back(std::move(one->second.upload));
+      one = all_.erase(one);
+    } else {
+      ++one;
+    }
+  return lapsed;
+}
+
+} // namespace davit

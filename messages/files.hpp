@@ -1,0 +1,86 @@
+// Files that go into a task's container before it starts, and come out of it when it has ended.
+#pragma once
+
+#include "messages/units.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace davit {
+
+/// A tree of files that is unpacked into the container.
+struct task_input {
+  std::string tree; ///< Its name, `sha256:...`; one of the owner's.
+  std::string path; ///< Absolute, in the container. A volume of the task's own is mounted there.
+
+  bool operator==(const task_input&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_input& x) {
+  return f.object(x).fields(f.field("tree", x.tree), f.field("path", x.path));
+}
+
+/// After which ends an output is collected.
+enum class output_when : std::uint8_t { always, success, failure };
+DAVIT_ENUM_TEXT(output_when, 3, "always", "success", "failure")
+
+/// Files of the container that are kept.
+struct task_output {
+  static constexpr bool json_omits_empty = true;
+
+  std::string path; ///< Absolute: a file, a folder, or a pattern with `*`, `?`, `[...]` and `**`.
+  output_when when = output_when::always;
+  bool required = false;        ///< A task that succeeds without it has failed.
+  std::optional<byte_size> max; ///< Of all its files together; default: the policy's.
+
+  bool operator==(const task_output&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, task_output& x) {
+  return f.object(x).fields(f.field("path", x.path), f.field("when", x.when), f.field("required", x.required),
+                            f.field("max", x.max));
+}
+
+/// What became of an output.
+enum class output_state : std::uint8_t {
+  kept,
+  missing, ///< There was nothing at its path.
+  failed,  ///< It could not be collected; the message says why.
+  skipped, ///< The attempt ended in another way than `when` says.
+};
+DAVIT_ENUM_TEXT(output_state, 4, "kept", "missing", "failed", "skipped")
+
+struct collected_output {
+  static constexpr bool json_omits_empty = true;
+
+  std::string name;
+  output_state state = output_state::skipped;
+  std::string tree;        ///< Of one that is kept.
+  std::uint64_t files = 0; ///< In the tree: files, links to them included.
+  std::uint64_t bytes = 0; ///< Of its files.
+  std::string message;
+
+  bool operator==(const collected_output&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, collected_output& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("tree", x.tree),
+                            f.field("files", x.files), f.field("bytes", x.bytes), f.field("message", x.message));
+}
+
+/// What an upload has brought.
+struct upload_summary {
+  std::uint64_t blobs = 0;
+  std::uint64_t bytes = 0;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, upload_summary& x) {
+  return f.object(x).fields(f.field("blobs", x.blobs), f.field("bytes", x.bytes));
+}
+
+} // namespace davit

@@ -1,0 +1,172 @@
+// Files go into a container as they are, and come out of it in the same way, after every end.
+#include "fixture/file_client.hpp"
+#include "fixture/test_agent.hpp"
+#include "fixture/test_daemon.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Odd names, modes and times, links of both kinds, empty folders, a sparse file.
+const char* const odd_files = R"(
+  mkdir -p empty 'with blank/deep/er' .hidden
+  printf 'int main() {}\n' > main.cpp; printf '#!/bin/sh\necho tool\n' > tool; chmod 755 tool
+  printf x > 'with blank/ünïcödé 文.txt'; printf y > "$(printf 'new\nline')"; : > .hidden/empty;
+printf '\377' > "$(printf 'bad\377utf8')" ln tool 'with blank/deep/same';
+ln - s../ tool.hidden / link;
+ln - s / nowhere dangling;
+ln - s "$(printf 'l%.0s' $(seq 200))" long - link n = $(printf 'n%.0s' $(seq 250));
+mkdir - p "$n/$n";
+printf z > "$n/$n/$n" head - c 300000 / dev / urandom > random;
+truncate - s 1M sparse;
+printf end >> sparse chmod 0600 random;
+chmod 0700.hidden;
+chmod 0444 main.cpp touch - d '1999-12-31 23:59:59.123456789' main.cpp;
+touch - d '2001-02-03' empty; touch -h -d '2005-05-05' dangling
+  for i in $(seq 300);
+do
+  printf $i > f$i; done
+)";
+
+std::string folder_with(const scratch_folder& scratch, const std::string& name, const std::string& script) {
+  auto path = scratch / name;
+  shell("mkdir -p " + path + " && cd " + path + " && { " + script + "; }");
+  return path;
+}
+
+task_spec with_files(std::string script, const std::string& tree, const std::string& path = "/src") {
+  auto spec = busybox(std::move(script));
+  spec.inputs.push_back({tree, path});
+  return spec;
+}
+
+std::string output_path(const task& ended, const std::string& name) {
+  return "/v1/tasks/" + to_string(ended.id) + "/outputs/" + name;
+}
+
+} // namespace
+
+TEST_CASE("a tree goes in and comes out exactly, whatever the container is", "[files]") {
+  static const test_engine engine{"a"};
+  auto settings = engine.settings(4);
+  settings.sandboxes = 2;
+  test_agent agent{{settings}};
+  scratch_folder scratch;
+  auto folder = folder_with(scratch, "odd", odd_files);
+  auto tree = scan(folder);
+  auto name = upload(agent, folder, tree);
+  CHECK(upload(agent, folder, tree) == name);
+  auto start = GENERATE(start_mode::cold, start_mode::warm);
+  auto read_only = GENERATE(false, true);
+  auto user = GENERATE("", "1000:1000");
+  CAPTURE(to_string(start), read_only, user);
+  auto spec
+    = with_files("cd /src && sh ./tool && stat -c '%u:%g' . main.cpp && touch .new && rm .new && ls | wc -l", name);
+  spec.start = start;
+  spec.read_only = read_only;
+  spec.user = user;
+  spec.outputs["all"].path = "/src";
+  auto ended = agent.run(spec);
+  INFO(ended.message);
+  REQUIRE(ended.outcome == outcome::succeeded);
+  auto owner = std::string{user}.empty() ? "0:0" : "1000:1000";
+  CHECK(agent.logs(ended.id).out.starts_with("tool\n" + std::string{owner} + "\n" + owner + "\n"));
+  CHECK(ended.attempts.back().evidence.start.starts_with(start == start_mode::warm ? "warm" : "cold"));
+  auto out = output_of(ended, "all");
+  REQUIRE(out.state == output_state::kept);
+  auto back = read_archive(agent.call("GET", output_path(ended, "all")));
+  auto expected = without_holes(tree);
+  REQUIRE(back.tree.entries.size() == expected.entries.size());
+  for (std::size_t i = 0; i < expected.entries.size(); ++i) {
+    CAPTURE(expected.entries[i].path);
+    CHECK(back.tree.entries[i] == expected.entries[i]);
+  }
+  CHECK(agent.call("GET", output_path(ended, "all/tool")) == "#!/bin/sh\necho tool\n");
+  CHECK(eventually([] { return engine.leftovers().empty(); }));
+}
+
+TEST_CASE("outputs come out of every end, as they are wanted", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto spec = busybox("");
+  spec.outputs["always"].path = "/out";
+  spec.outputs["success"] = {"/out/report.xml", output_when::success, false, {}};
+  spec.outputs["failure"] = {"/out/*.log", output_when::failure, false, {}};
+  spec.outputs["missing"].path = "/nowhere";
+  spec.outputs["large"] = {"/out", output_when::always, false, byte_size{3}};
+  const std::string write
+    = "mkdir -p /out/deep; echo r > /out/report.xml; echo l > /out/x.log; echo d > /out/deep/d.txt; ";
+  struct end {
+    const char* name;
+    std::string script;
+    outcome how;
+  };
+  auto wanted = GENERATE_COPY(values<end>({{"success", "true", outcome::succeeded},
+                                           {"failure", "exit 3", outcome::failed},
+                                           {"timeout", "sleep 600", outcome::timed_out},
+                                           {"cancel", "echo written; sleep 600", outcome::cancelled}}));
+  CAPTURE(wanted.name);
+  spec.command = {"sh", "-c", write + wanted.script};
+  if (wanted.how == outcome::timed_out)
+    spec.timeout = 2s;
+  spec.stop_timeout = 1s;
+  auto id = agent.submit(spec);
+  if (wanted.how == outcome::cancelled) {
+    REQUIRE(eventually([&] { return agent.logs(id).out == "written\n"; }));
+    agent.cancel(id);
+  }
+  auto ended = agent.wait(id);
+  CHECK(ended.outcome == wanted.how);
+  auto always = output_of(ended, "always");
+  REQUIRE(always.state == output_state::kept);
+  CHECK(always.files == 3);
+  CHECK(always.bytes == 6);
+  auto all = read_archive(agent.call("GET", output_path(ended, "always")));
+  CHECK(all.files
+        == std::map<std::string, std::string>{{"report.xml", "r\n"}, {"x.log", "l\n"}, {"deep/d.txt", "d\n"}});
+  auto good = wanted.how == outcome::succeeded;
+  CHECK(output_of(ended, "success").state == (good ? output_state::kept : output_state::skipped));
+  CHECK(output_of(ended, "failure").state == (good ? output_state::skipped : output_state::kept));
+  if (good)
+    CHECK(agent.call("GET", output_path(ended, "success/report.xml")) == "r\n");
+  else
+    CHECK(read_archive(agent.call("GET", output_path(ended, "failure"))).files
+          == std::map<std::string, std::string>{{"x.log", "l\n"}});
+  CHECK(output_of(ended, "missing").state == output_state::missing);
+  CHECK(output_of(ended, "large").state == output_state::failed);
+  CHECK(output_of(ended, "large").message.find("more than 3 bytes") != std::string::npos);
+  CHECK(agent.http("GET", output_path(ended, "large")).status == 404);
+  CHECK(agent.http("GET", output_path(ended, "none")).status == 404);
+}
+
+TEST_CASE("a task that succeeds without what it must give has failed", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto spec = busybox("true");
+  spec.outputs["report"] = {"/report.xml", output_when::always, true, {}};
+  auto ended = agent.run(spec);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 0);
+  CHECK(ended.message.find("the output report is missing") != std::string::npos);
+}
+
+TEST_CASE("another task's output is an input, for as long as a task uses it", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto first = busybox("mkdir /out; echo one > /out/a; ln -s a /out/b");
+  first.outputs["out"].path = "/out";
+  auto made = agent.run(first);
+  auto second = with_files("cat /in/b; echo two >> /in/a", output_of(made, "out").tree, "/in");
+  second.outputs["out"].path = "/in/a";
+  auto ended = agent.run(second);
+  CHECK(agent.logs(ended.id).out == "one\n");
+  CHECK(agent.call("GET", output_path(ended, "out/a")) == "one\ntwo\n");
+  CHECK(agent.call("GET", output_path(made, "out/a")) == "one\n");
+  auto unknown = with_files("true", "sha256:" + std::string(64, '0'));
+  CHECK(agent.http("POST", "/v1/tasks", {}, json::write(json::to_value(unknown))).status == 422);
+}
