@@ -38,6 +38,9 @@ class blob_sink {
 public:
   virtual ~blob_sink() = default;
   virtual result<void> write(std::string_view piece) = 0;
+  /// So many zeros that take no room where the blob comes from: a part of a sparse file. Writes them, if it is not
+  /// overridden.
+  virtual result<void> skip(std::uint64_t zeros);
   virtual result<void> end(const digest& content, std::uint64_t size) = 0;
 };
 

@@ -196,19 +196,6 @@ private:
     return builder_.add_name(path, *target);
   }
 
-  /// Hands on so many zeros.
-  result<void> give_hole(std::uint64_t size) {
-    static constexpr char zeros[1 << 16] = {};
-    while (size != 0) {
-      auto count = static_cast<std::size_t>(std::min<std::uint64_t>(size, sizeof zeros));
-      if (auto given = to_.write({zeros, count}); !given)
-        return given;
-      hasher_.add({zeros, count});
-      size -= count;
-    }
-    return {};
-  }
-
   /// What lies between the data of a sparse file is a hole.
   result<void> reach(tree_entry& one, std::uint64_t offset) {
     if (offset == at_)
@@ -221,7 +208,9 @@ private:
       return refuse(one.path, "takes the archive over " + std::to_string(options_.limits.holes) + " holes in files");
     auto size = offset - at_;
     at_ = offset;
-    return give_hole(size);
+    auto skipped = to_.skip(size);
+    hasher_.add_zeros(skipped ? size : 0);
+    return skipped;
   }
 
   result<void> take_file(archive_entry* entry, tree_entry& one) {
@@ -272,6 +261,17 @@ private:
 };
 
 } // namespace
+
+result<void> blob_sink::skip(std::uint64_t zeros) {
+  static constexpr char piece[1 << 16] = {};
+  while (zeros != 0) {
+    auto count = static_cast<std::size_t>(std::min<std::uint64_t>(zeros, sizeof piece));
+    if (auto given = write({piece, count}); !given)
+      return given;
+    zeros -= count;
+  }
+  return {};
+}
 
 result<untarred> read_tar(byte_reader& from, blob_sink& to, const untar_options& options) {
   return untar{from, to, options}.run();

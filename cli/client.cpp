@@ -10,6 +10,10 @@
 
 namespace davit {
 
+void usage(std::string message) {
+  throw command_failure{std::move(message), 125};
+}
+
 api_client::api_client(transport::endpoint where)
   : http_(std::make_shared<transport::http_client>(context_.get_executor(), std::move(where))) {
   if (auto text = std::getenv("DAVIT_TOKEN"))
@@ -26,18 +30,24 @@ transport::http_request api_client::request(std::string method, std::string targ
   return request;
 }
 
-std::string api_client::call(const std::string& method, const std::string& target, const std::string& body) {
+transport::result<transport::http_response> api_client::ask(transport::http_request request,
+                                                            transport::call_options options) {
   transport::result<transport::http_response> answer;
   boost::asio::co_spawn(
     context_,
     [&]() -> transport::awaitable<void> {
-      transport::call_options options;
-      options.max_body = 1024 * 1024 * 1024;
-      answer = co_await http_->request(request(method, target, body), options);
+      answer = co_await http_->request(std::move(request), std::move(options));
     },
     transport::rethrow_escaped);
   context_.restart();
   context_.run();
+  return answer;
+}
+
+std::string api_client::call(const std::string& method, const std::string& target, const std::string& body) {
+  transport::call_options options;
+  options.max_body = 1024 * 1024 * 1024;
+  auto answer = ask(request(method, target, body), std::move(options));
   if (!answer)
     throw no_answer(answer.error());
   if (answer->status >= 300)

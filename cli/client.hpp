@@ -18,6 +18,9 @@ struct command_failure {
   int exit_code = 125;
 };
 
+/// Throws a command_failure with exit code 125, as docker does for what it can't make sense of.
+[[noreturn]] void usage(std::string message);
+
 /// Talks to one agent. Blocking functions run the context until they are done; coroutines may run beside them.
 class api_client {
 public:
@@ -25,6 +28,9 @@ public:
 
   /// An answer that is not 2xx is thrown as command_failure with the problem's detail.
   std::string call(const std::string& method, const std::string& target, const std::string& body = {});
+
+  /// An answer of any status, or why there is none.
+  transport::result<transport::http_response> ask(transport::http_request request, transport::call_options options);
 
   boost::asio::io_context& context() { return context_; }
   std::shared_ptr<transport::http_client> http() { return http_; }

@@ -5,8 +5,10 @@
 #include "cli/explain.hpp"
 #include "cli/flag_checks.hpp"
 #include "cli/file_checks.hpp"
+#include "cli/file_flags.hpp"
 #include "cli/log_formatter.hpp"
 #include "cli/mint.hpp"
+#include "cli/outputs.hpp"
 #include "cli/print.hpp"
 #include "cli/run.hpp"
 #include "cli/task_flags.hpp"
@@ -130,7 +132,7 @@ int dispatch(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough(false);
   std::string host, id, file, state, since, stream, name, wait_timeout, within, spec_file, profile, expires, owner,
-    tokens_file, source, folder;
+    tokens_file, source, folder, output_dir;
   std::vector<std::string> label_filter, scopes;
   task_flags flags;
   bool as_json = false, await_end = false, readiness = false, follow = false, timestamps = false, quiet = false,
@@ -151,6 +153,8 @@ int dispatch(int argc, char** argv) {
         ->prefix_command();
   add_task_flags(*run_command, flags);
   run_command->add_flag("-d,--detach", detach, "Print the task's id and exit (needs an agent)");
+  run_command->add_option("--output-dir", output_dir,
+                          "Write each output that was kept to DIR/NAME when the task has ended");
   run_command->add_flag("-q,--quiet", quiet, "Print no progress and no final message");
   auto submit_command
     = app
@@ -177,9 +181,14 @@ int dispatch(int argc, char** argv) {
   wait_command->add_option("--timeout", wait_timeout, "Give up waiting after this time (exit code 124)");
   auto inspect_command = app.add_subcommand("inspect", "Show everything about a task; for a queued task, why it waits");
   inspect_command->add_option("task", id)->required()->check(not_empty);
-  auto cp_command = app.add_subcommand("cp", "Copy files out of a running task's container");
-  cp_command->add_option("source", source, "TASK:/PATH")->required();
-  cp_command->add_option("folder", folder, "Destination: an existing folder, or - for a tar on stdout")->required();
+  auto outputs_command = app.add_subcommand("outputs", "List what was kept of a task's files");
+  outputs_command->add_option("task", id)->required()->check(not_empty);
+  auto cp_command
+    = app.add_subcommand("cp", "Copy files of a task's output, or out of a running task's container, as docker cp does");
+  cp_command->add_option("source", source, "TASK:NAME[/PATH] for an output, TASK:/PATH for the container")->required();
+  cp_command->add_option("to", folder, "Destination: a folder or a file; for the container an existing folder; - for a "
+                                       "tar on stdout")
+    ->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
   cancel_command->add_option("task", id)->required()->check(not_empty);
   cancel_command->add_option("--within", within,
@@ -242,11 +251,11 @@ int dispatch(int argc, char** argv) {
   auto version_command = app.add_subcommand("version", "Print the version");
   for (auto command :
        {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command,
-        cp_command, engines_command, agents_command, drain_command, events_command, health_command})
+        cp_command, outputs_command, engines_command, agents_command, drain_command, events_command, health_command})
     host_option(command);
   for (auto command :
-       {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, engines_command,
-        agents_command, events_command, doctor_command, explain_command, version_command})
+       {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, outputs_command,
+        engines_command, agents_command, events_command, doctor_command, explain_command, version_command})
     json_option(command);
   try {
     std::vector<std::string> words{argv + 1, argv + argc};
@@ -302,11 +311,19 @@ int dispatch(int argc, char** argv) {
   }
   if (*run_command) {
     auto spec = make_spec(flags, run_command->remaining(), "run");
+    auto inputs = read_file_flags(flags.inputs, flags.outputs, spec);
+    if (!output_dir.empty() && detach)
+      usage("--output-dir: with -d nobody waits for the outputs; davit cp TASK:NAME copies them later");
+    if (!output_dir.empty() && spec.outputs.empty())
+      usage("--output-dir: there is no --output to be written to it");
+    if (!output_dir.empty())
+      make_output_dir(output_dir);
     auto env = std::getenv("DAVIT_HOST");
     if (!host.empty() || (env && *env)) {
       api_client client{agent_endpoint(host)};
+      send_inputs(client, inputs, spec, quiet);
       if (!detach)
-        return run_task(client, spec, {quiet, as_json});
+        return run_task(client, spec, {quiet, as_json, output_dir});
       json::parser parser;
       auto text = client.call("POST", "/v1/tasks", submission(spec));
       std::cout << (as_json ? json_for_stdout(text) : text_at(parse(parser, text), "id") + "\n");
@@ -320,7 +337,8 @@ int dispatch(int argc, char** argv) {
     {
       api_client client{embedded.where()};
       await_engine(client, std::chrono::seconds{5});
-      code = run_task(client, spec, {quiet, as_json});
+      send_inputs(client, inputs, spec, quiet);
+      code = run_task(client, spec, {quiet, as_json, output_dir});
     }
     embedded.drain(std::chrono::seconds{30}); // the container's removal
     return code;
@@ -338,9 +356,13 @@ int dispatch(int argc, char** argv) {
   if (*submit_command) {
     std::string body;
     if (!flags.file.empty()) {
+      if (!flags.inputs.empty() || !flags.outputs.empty())
+        usage("--input and --output describe a task without -f; the spec has \"inputs\" and \"outputs\"");
       body = read_file_or_stdin(flags.file, "-f");
     } else {
-      body = submission(make_spec(flags, submit_command->remaining(), "submit"));
+      auto spec = make_spec(flags, submit_command->remaining(), "submit");
+      send_inputs(client, read_file_flags(flags.inputs, flags.outputs, spec), spec, false);
+      body = submission(spec);
     }
     auto text = client.call("POST", "/v1/tasks", body);
     json::parser parser;
@@ -400,6 +422,8 @@ int dispatch(int argc, char** argv) {
                                       + (within.empty() ? "" : "?within=" + transport::url_encode(within)));
     if (as_json)
       std::cout << json_for_stdout(text);
+  } else if (*outputs_command) {
+    print_outputs(client, id, as_json);
   } else if (*cp_command) {
     copy_files(client, source, folder);
   } else if (*engines_command) {

@@ -2,7 +2,9 @@
 
 #include "cli/interrupts.hpp"
 #include "cli/no_answer.hpp"
+#include "cli/outputs.hpp"
 #include "cli/print.hpp"
+#include "cli/progress_line.hpp"
 #include "cli/task_flags.hpp"
 
 #include "json/write.hpp"
@@ -36,56 +38,6 @@ constexpr auto as_awaitable = asio::as_tuple(asio::use_awaitable);
 constexpr int most_cancels = 20;
 constexpr int most_failures = 60;
 constexpr auto retry_pause = 500ms, cancel_limit = 5000ms, submission_limit = 3000ms;
-
-/// False: it can't be written, and errno says why; EPIPE: nobody reads it any more.
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    auto count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      return false;
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
-  return true;
-}
-
-/// The line on a terminal that tells what a task is at; gone before any output.
-class progress_line {
-public:
-  explicit progress_line(bool on) : on_(on && ::isatty(2)) {}
-  ~progress_line() { clear(); }
-
-  bool on() const { return on_; }
-
-  void show(const std::string& text) {
-    if (!on_ || text == shown_)
-      return;
-    write_all(2, "\r\x1b[K\x1b[2m" + printable(text).substr(0, 200) + "\x1b[0m");
-    shown_ = text;
-  }
-
-  void clear() {
-    if (!shown_.empty())
-      write_all(2, "\r\x1b[K");
-    shown_.clear();
-  }
-
-  void finish() {
-    clear();
-    on_ = false;
-  }
-
-private:
-  bool on_;
-  std::string shown_;
-};
-
-std::string mebibytes(std::uint64_t bytes) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
-  return text;
-}
 
 /// What the API says of a task that is not finished, in a line.
 std::string describe(json::element root) {
@@ -171,7 +123,7 @@ awaitable<void> write_out(follow_state& state, int fd, std::string_view bytes) {
   if (state.unwritten != 0)
     co_return;
   if (!state.interrupted) {
-    if (!write_all(fd, bytes))
+    if (!write_to(fd, bytes))
       state.unwritten = errno;
     co_return;
   }
@@ -408,6 +360,11 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     write_last(state, 2,
                "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
                  + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
+  // Whoever has cancelled it waits for what it kept all the same; one more signal ends that.
+  if (!options.output_dir.empty()
+      && !write_outputs(client, state.id, options.output_dir, options.quiet,
+                        state.cancelled ? nullptr : &interrupted))
+    code = 125;
   return code;
 }
 

@@ -1,6 +1,5 @@
 #include "cli/task_flags.hpp"
 
-#include "cli/client.hpp"
 #include "cli/flag_checks.hpp"
 #include "json/write.hpp"
 
@@ -16,10 +15,6 @@
 #include <sstream>
 
 namespace davit {
-
-void usage(std::string message) {
-  throw command_failure{std::move(message), 125};
-}
 
 std::string read_all(std::istream& in, std::size_t most, const std::string& what) {
   std::string all;
@@ -57,6 +52,16 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
   app.add_option("--mount", flags.mounts, "type=volume|tmpfs|bind,source=...,target=...[,readonly][,size=...]")
     ->allow_extra_args(false);
   app.add_option("--tmpfs", flags.tmpfs, "PATH[:size=64m]")->allow_extra_args(false);
+  app
+    .add_option("--input", flags.inputs,
+                "Files to put into the container: DIR (into the working directory), DIR:/PATH, or TASK/NAME:/PATH for "
+                "another task's output; a DIR's .dockerignore holds")
+    ->allow_extra_args(false);
+  app
+    .add_option("--output", flags.outputs,
+                "Files to keep: NAME=/PATH[,when=always|success|failure][,required][,max=100m]; the path may be a "
+                "pattern")
+    ->allow_extra_args(false);
   app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter profile than the agent's");
   app.add_flag("--privileged", flags.privileged,
                "As in docker run (if the policy allows it, like the flags below up to --dns)");

@@ -1,6 +1,7 @@
 // The flags that describe a task, with docker run's names.
 #pragma once
 
+#include "cli/client.hpp"
 #include "messages/task.hpp"
 
 #include <string>
@@ -19,6 +20,7 @@ struct task_flags {
   std::vector<std::string> cap_add, cap_drop, devices, security_opt, sysctls, ulimits, group_add, add_hosts, dns;
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
   std::string workdir, user, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
+  std::vector<std::string> inputs, outputs; ///< For read_file_flags().
   std::optional<std::string> entrypoint; ///< Empty: the image's is not used.
   bool init = true;
   double cpus = 0;
@@ -27,9 +29,6 @@ struct task_flags {
   std::optional<int> retry;
   bool interactive = false, tty = false, privileged = false, read_only = false;
 };
-
-/// Throws a command_failure with exit code 125, as docker does for what it can't make sense of.
-[[noreturn]] void usage(std::string message);
 
 /// What a file or standard input may have: more than any submission.
 inline constexpr std::size_t most_input = 8u << 20;

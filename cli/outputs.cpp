@@ -1,0 +1,136 @@
+#include "cli/outputs.hpp"
+
+#include "cli/file_failure.hpp"
+#include "cli/http_body.hpp"
+#include "cli/print.hpp"
+#include "cli/progress_line.hpp"
+#include "cli/unpack.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <iostream>
+#include <sys/stat.h>
+
+namespace davit {
+
+namespace {
+
+struct output_list {
+  std::vector<output_state> outputs;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, output_list& x) {
+  return f.object(x).fields(f.field("outputs", x.outputs));
+}
+
+std::string outputs_target(const std::string& task) {
+  return "/v1/tasks/" + transport::url_encode(task) + "/outputs";
+}
+
+std::string how_much(std::uint64_t files, std::uint64_t bytes) {
+  return std::to_string(files) + (files == 1 ? " file, " : " files, ") + mebibytes(bytes);
+}
+
+/// Makes the folder of an output, if it is not there. A link that is there is not followed.
+void make_output_folder(const std::string& path) {
+  struct stat status {};
+  if (::mkdir(path.c_str(), 0777) == 0)
+    return;
+  if (errno != EEXIST)
+    throw failure_of(blobs::system_error(printable(path), "made", errno));
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))
+    throw command_failure{path + " is there, and is not a folder: a symbolic link is not followed"};
+}
+
+void write_output(api_client& client, const std::string& task, const std::string& name, const std::string& folder,
+                  const interrupts* stop) {
+  http_body tar{client, client.request("GET", outputs_target(task) + '/' + name), stop};
+  make_output_folder(folder);
+  if (auto done = unpack_tar(tar, folder); !done)
+    throw failure_of(done.error());
+}
+
+void say(const std::string& text) {
+  write_to(2, "davit: " + printable(text) + '\n');
+}
+
+} // namespace
+
+bool is_output_name(std::string_view text) {
+  auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  return !text.empty() && text.size() <= 64 && plain(text.front())
+      && std::all_of(text.begin(), text.end(), [&](char c) { return plain(c) || c == '_' || c == '.' || c == '-'; });
+}
+
+std::vector<output_state> outputs_of(api_client& client, const std::string& task) {
+  auto text = client.call("GET", outputs_target(task));
+  auto read = json::read<output_list>(std::string_view{text}, json::unknown_fields::ignore);
+  if (!read)
+    throw command_failure{"the agent's answer is malformed: " + read.error().text()};
+  for (const auto& one : read->outputs)
+    if (!is_output_name(one.name)) // it becomes the name of a folder
+      throw command_failure{"the agent's answer is malformed: \"" + one.name + "\" is not the name of an output"};
+  return std::move(read->outputs);
+}
+
+std::string tree_of_output(api_client& client, const std::string& task, const std::string& name) {
+  for (const auto& one : outputs_of(client, task)) {
+    if (one.name != name)
+      continue;
+    if (one.state == "kept")
+      return one.tree;
+    throw command_failure{"the output " + name + " of the task " + task + " is " + one.state
+                          + (one.message.empty() ? "" : ": " + one.message)};
+  }
+  throw command_failure{"the task " + task + " has no output " + name + "; davit outputs " + task + " lists them"};
+}
+
+void print_outputs(api_client& client, const std::string& task, bool as_json) {
+  if (as_json) {
+    auto text = client.call("GET", outputs_target(task));
+    json::parser parser;
+    for (auto one : list_at(parse(parser, text), "outputs"))
+      std::cout << json_for_stdout(simdjson::minify(one)) << '\n';
+    return;
+  }
+  std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "FILES", "SIZE", "MESSAGE"}};
+  for (const auto& one : outputs_of(client, task)) {
+    auto kept = one.state == "kept";
+    rows.push_back({one.name, one.state, kept ? std::to_string(one.files) : "", kept ? mebibytes(one.bytes) : "",
+                    one.message});
+  }
+  print_table(rows);
+}
+
+bool write_outputs(api_client& client, const std::string& task, const std::string& folder, bool quiet,
+                   const interrupts* stop) {
+  bool all = true;
+  std::vector<output_state> outputs;
+  try {
+    outputs = outputs_of(client, task);
+  } catch (const command_failure& e) {
+    say("the outputs are not known: " + e.message + "; davit outputs " + task + " may say more later");
+    return false;
+  }
+  for (const auto& one : outputs) {
+    if (one.state != "kept") {
+      if (!quiet)
+        say("output " + one.name + ": " + one.state + (one.message.empty() ? "" : ": " + one.message));
+      continue;
+    }
+    auto place = folder + '/' + one.name;
+    try {
+      write_output(client, task, one.name, place, stop);
+      if (!quiet)
+        say("output " + one.name + ": " + how_much(one.files, one.bytes) + " in " + place);
+    } catch (const command_failure& e) {
+      say("output " + one.name + " was not written: " + e.message + "; davit cp " + task + ":" + one.name
+          + " copies it");
+      all = false;
+    }
+  }
+  return all;
+}
+
+} // namespace davit
