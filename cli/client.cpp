@@ -30,14 +30,12 @@ transport::http_request api_client::request(std::string method, std::string targ
   return request;
 }
 
-transport::result<transport::http_response> api_client::ask(transport::http_request request,
-                                                            transport::call_options options) {
+transport::result<transport::http_response>
+api_client::ask(transport::http_request request, transport::call_options options) {
   transport::result<transport::http_response> answer;
   boost::asio::co_spawn(
     context_,
-    [&]() -> transport::awaitable<void> {
-      answer = co_await http_->request(std::move(request), std::move(options));
-    },
+    [&]() -> transport::awaitable<void> { answer = co_await http_->request(std::move(request), std::move(options)); },
     transport::rethrow_escaped);
   context_.restart();
   context_.run();

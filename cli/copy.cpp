@@ -23,8 +23,8 @@ void copy_files(api_client& client, const std::string& source, const std::string
   std::error_code ec;
   if (folder != "-" && !std::filesystem::is_directory(folder, ec))
     usage("cp: " + folder + " is not an existing folder");
-  auto tar = client.call("GET", "/v1/tasks/" + transport::url_encode(task) + "/files?path="
-                                  + transport::url_encode(path));
+  auto tar
+    = client.call("GET", "/v1/tasks/" + transport::url_encode(task) + "/files?path=" + transport::url_encode(path));
   if (folder == "-") {
     std::cout << tar;
     return;

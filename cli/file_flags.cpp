@@ -28,8 +28,8 @@ wanted_input read_input(const std::string& text, task_spec& spec) {
   if (spec.workdir.empty())
     spec.workdir = usual_place;
   if (!spec.workdir.starts_with('/'))
-    usage("--input " + text + ": the working directory \"" + spec.workdir
-          + "\" is not absolute; write --input " + text + ":/PATH");
+    usage("--input " + text + ": the working directory \"" + spec.workdir + "\" is not absolute; write --input " + text
+          + ":/PATH");
   input.path = spec.workdir;
   return input;
 }
@@ -74,8 +74,8 @@ void read_output(const std::string& text, task_spec& spec) {
 
 } // namespace
 
-std::vector<wanted_input> read_file_flags(const std::vector<std::string>& inputs,
-                                          const std::vector<std::string>& outputs, task_spec& spec) {
+std::vector<wanted_input>
+read_file_flags(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, task_spec& spec) {
   std::vector<wanted_input> wanted;
   for (const auto& one : inputs)
     wanted.push_back(read_input(one, spec));
@@ -101,7 +101,8 @@ void send_inputs(api_client& client, const std::vector<wanted_input>& inputs, ta
     try {
       if (::stat(one.source.c_str(), &status) != 0) {
         if (!is_task_output(one.source))
-          throw command_failure{std::string{std::strerror(errno)} + " (and it is not TASK/NAME, another task's output)"};
+          throw command_failure{std::string{std::strerror(errno)}
+                                + " (and it is not TASK/NAME, another task's output)"};
         auto slash = one.source.find('/');
         spec.inputs.push_back(
           {tree_of_output(client, one.source.substr(0, slash), one.source.substr(slash + 1)), one.path});

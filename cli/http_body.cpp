@@ -75,9 +75,9 @@ blobs::result<std::size_t> http_body::read(std::span<char> into) {
     transport::result<std::string_view> got;
     run([&]() -> transport::awaitable<void> { got = co_await stream_->read(transport::within(piece_limit)); });
     if (!got)
-      return blobs::error{blobs::errc::failed, interrupted()
-                                                 ? std::string{"interrupted"}
-                                                 : "the agent's answer was not read to its end: " + got.error().message};
+      return blobs::error{blobs::errc::failed,
+                          interrupted() ? std::string{"interrupted"}
+                                        : "the agent's answer was not read to its end: " + got.error().message};
     ready_ = *got;
   }
   auto count = std::min(into.size(), ready_.size());

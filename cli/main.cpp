@@ -183,11 +183,13 @@ int dispatch(int argc, char** argv) {
   inspect_command->add_option("task", id)->required()->check(not_empty);
   auto outputs_command = app.add_subcommand("outputs", "List what was kept of a task's files");
   outputs_command->add_option("task", id)->required()->check(not_empty);
-  auto cp_command
-    = app.add_subcommand("cp", "Copy files of a task's output, or out of a running task's container, as docker cp does");
+  auto cp_command = app.add_subcommand(
+    "cp", "Copy files of a task's output, or out of a running task's container, as docker cp does");
   cp_command->add_option("source", source, "TASK:NAME[/PATH] for an output, TASK:/PATH for the container")->required();
-  cp_command->add_option("to", folder, "Destination: a folder or a file; for the container an existing folder; - for a "
-                                       "tar on stdout")
+  cp_command
+    ->add_option("to", folder,
+                 "Destination: a folder or a file; for the container an existing folder; - for a "
+                 "tar on stdout")
     ->required();
   auto cancel_command = app.add_subcommand("cancel", "Cancel a task");
   cancel_command->add_option("task", id)->required()->check(not_empty);

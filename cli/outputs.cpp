@@ -16,7 +16,7 @@ namespace davit {
 namespace {
 
 struct output_list {
-  std::vector<output_state> outputs;
+  std::vector<listed_output> outputs;
 };
 
 template <class Inspector>
@@ -63,7 +63,7 @@ bool is_output_name(std::string_view text) {
       && std::all_of(text.begin(), text.end(), [&](char c) { return plain(c) || c == '_' || c == '.' || c == '-'; });
 }
 
-std::vector<output_state> outputs_of(api_client& client, const std::string& task) {
+std::vector<listed_output> outputs_of(api_client& client, const std::string& task) {
   auto text = client.call("GET", outputs_target(task));
   auto read = json::read<output_list>(std::string_view{text}, json::unknown_fields::ignore);
   if (!read)
@@ -97,8 +97,8 @@ void print_outputs(api_client& client, const std::string& task, bool as_json) {
   std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "FILES", "SIZE", "MESSAGE"}};
   for (const auto& one : outputs_of(client, task)) {
     auto kept = one.state == "kept";
-    rows.push_back({one.name, one.state, kept ? std::to_string(one.files) : "", kept ? mebibytes(one.bytes) : "",
-                    one.message});
+    rows.push_back(
+      {one.name, one.state, kept ? std::to_string(one.files) : "", kept ? mebibytes(one.bytes) : "", one.message});
   }
   print_table(rows);
 }
@@ -106,7 +106,7 @@ void print_outputs(api_client& client, const std::string& task, bool as_json) {
 bool write_outputs(api_client& client, const std::string& task, const std::string& folder, bool quiet,
                    const interrupts* stop) {
   bool all = true;
-  std::vector<output_state> outputs;
+  std::vector<listed_output> outputs;
   try {
     outputs = outputs_of(client, task);
   } catch (const command_failure& e) {

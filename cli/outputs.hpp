@@ -13,7 +13,7 @@ namespace davit {
 class interrupts;
 
 /// One output of a task's last attempt, as `GET /v1/tasks/ID/outputs` has it.
-struct output_state {
+struct listed_output {
   std::string name;
   std::int32_t attempt = 0;
   std::string state; ///< kept, missing, failed or skipped.
@@ -23,7 +23,7 @@ struct output_state {
 };
 
 template <class Inspector>
-bool inspect(Inspector& f, output_state& x) {
+bool inspect(Inspector& f, listed_output& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("attempt", x.attempt), f.field("state", x.state),
                             f.field("tree", x.tree), f.field("files", x.files), f.field("bytes", x.bytes),
                             f.field("message", x.message));
@@ -33,7 +33,7 @@ bool inspect(Inspector& f, output_state& x) {
 bool is_output_name(std::string_view text);
 
 /// Of a finished task. Throws a command_failure.
-std::vector<output_state> outputs_of(api_client& client, const std::string& task);
+std::vector<listed_output> outputs_of(api_client& client, const std::string& task);
 
 /// The digest of a kept output's tree. Throws a command_failure that says why there is none.
 std::string tree_of_output(api_client& client, const std::string& task, const std::string& name);

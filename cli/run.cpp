@@ -362,8 +362,7 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
                  + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
   // Whoever has cancelled it waits for what it kept all the same; one more signal ends that.
   if (!options.output_dir.empty()
-      && !write_outputs(client, state.id, options.output_dir, options.quiet,
-                        state.cancelled ? nullptr : &interrupted))
+      && !write_outputs(client, state.id, options.output_dir, options.quiet, state.cancelled ? nullptr : &interrupted))
     code = 125;
   return code;
 }

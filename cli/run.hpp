@@ -9,8 +9,8 @@
 namespace davit {
 
 struct run_options {
-  bool quiet = false; ///< No progress, no closing remark.
-  bool json = false;  ///< The finished task as JSON on stdout, behind its output on stderr.
+  bool quiet = false;       ///< No progress, no closing remark.
+  bool json = false;        ///< The finished task as JSON on stdout, behind its output on stderr.
   std::string output_dir{}; ///< Where its outputs are written when it has ended; empty: they are not.
 };
 

@@ -90,7 +90,8 @@ std::string staged_files::take(const blobs::tree_entry& entry) {
   return name;
 }
 
-blobs::result<void> set_attributes(int folder, const std::string& name, const blobs::tree_entry& entry, const std::string& shown) {
+blobs::result<void>
+set_attributes(int folder, const std::string& name, const blobs::tree_entry& entry, const std::string& shown) {
   if (entry.kind != blobs::entry_kind::symlink && ::fchmodat(folder, name.c_str(), entry.mode & 01777, 0) != 0)
     return blobs::system_error("the mode of " + shown, "set", errno);
   struct timespec times[2] = {{0, UTIME_OMIT}, {entry.modified.seconds, entry.modified.nanoseconds}};

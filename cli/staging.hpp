@@ -63,7 +63,7 @@ private:
 };
 
 /// Gives a file its mode and its time. Set-id bits are left out.
-blobs::result<void> set_attributes(int folder, const std::string& name, const blobs::tree_entry& entry,
-                                   const std::string& shown);
+blobs::result<void>
+set_attributes(int folder, const std::string& name, const blobs::tree_entry& entry, const std::string& shown);
 
 } // namespace davit

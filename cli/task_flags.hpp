@@ -21,7 +21,7 @@ struct task_flags {
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
   std::string workdir, user, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
   std::vector<std::string> inputs, outputs; ///< For read_file_flags().
-  std::optional<std::string> entrypoint; ///< Empty: the image's is not used.
+  std::optional<std::string> entrypoint;    ///< Empty: the image's is not used.
   bool init = true;
   double cpus = 0;
   std::int64_t pids = 0;

@@ -82,8 +82,8 @@ private:
     std::this_thread::sleep_for(options_.pause);
   }
 
-  transport::result<transport::http_response> ask_once(const std::string& method, const std::string& target,
-                                                       std::string body, const char* type) {
+  transport::result<transport::http_response>
+  ask_once(const std::string& method, const std::string& target, std::string body, const char* type) {
     auto request = client_.request(method, target, std::move(body));
     request.content_type = type;
     transport::call_options call;
@@ -92,11 +92,14 @@ private:
   }
 
   /// Asks until there is an answer. Only for what may be asked twice.
-  transport::http_response
-  ask(const std::string& method, const std::string& target, const body_maker& body = [] { return std::string{}; },
-      const char* type = "application/json") {
+  transport::http_response ask(
+    const std::string& method, const std::string& target, const body_maker& body = [] { return std::string{}; },
+    const char* type = "application/json") {
     while (true) {
       auto answer = ask_once(method, target, body(), type);
+      if (!answer && !heard_) // it is not there: nothing that passes
+        throw no_answer(answer.error());
+      heard_ = true;
       if (answer && !may_pass(answer->status))
         return std::move(*answer);
       failed(answer ? failure_of(answer->status, answer->body) : no_answer(answer.error()));
@@ -298,6 +301,7 @@ private:
   std::optional<blobs::folder_source> files_;
   std::vector<wanted_blob> all_; ///< Each once: the files in the tree's order, then the manifest.
   std::uint64_t left_ = 0, total_ = 0;
+  bool heard_ = false;               ///< The agent has answered something.
   int failures_ = 0, forgotten_ = 0; ///< Since something arrived.
   sent_tree sent_;
 };

@@ -28,7 +28,7 @@ struct local_tree {
 };
 
 struct sent_tree {
-  std::string tree; ///< Its digest, as a task's input names it.
+  std::string tree;                   ///< Its digest, as a task's input names it.
   std::uint64_t blobs = 0, bytes = 0; ///< What was sent, and arrived.
 };
 

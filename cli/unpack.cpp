@@ -34,14 +34,16 @@ blobs::descriptor folder_below(int top, const std::string& path) {
 
 /// Renames what is staged to its place.
 blobs::result<void> put(const staging_folder& staged, const std::string& from, int folder, const std::string& name,
-                 const std::string& shown) {
+                        const std::string& shown) {
   if (::renameat(staged.get(), from.c_str(), folder, name.c_str()) == 0)
     return {};
   if (errno == EISDIR || errno == ENOTEMPTY || errno == EEXIST)
     return blobs::error{blobs::errc::refused, shown + " can't be replaced: it is a folder"};
   if (errno == EXDEV)
-    return blobs::error{blobs::errc::refused, shown + " lies on another file system than the folder that is written to; copy into "
-                                        "that folder itself"};
+    return blobs::error{blobs::errc::refused,
+                        shown
+                          + " lies on another file system than the folder that is written to; copy into "
+                            "that folder itself"};
   return blobs::system_error(shown, "written", errno);
 }
 
@@ -110,7 +112,8 @@ private:
       return blobs::system_error(shown(entry.path), "made", errno);
     blobs::descriptor open{::openat(parent, name.c_str(), only_folder)};
     if (!open && (errno == ENOTDIR || errno == ELOOP))
-      return blobs::error{blobs::errc::refused, shown(entry.path) + " is there, and is not a folder: a symbolic link is not followed"};
+      return blobs::error{blobs::errc::refused,
+                          shown(entry.path) + " is there, and is not a folder: a symbolic link is not followed"};
     struct stat status {};
     if (!open || ::fstat(open.get(), &status) != 0)
       return blobs::system_error(shown(entry.path), "opened", errno);
@@ -179,7 +182,8 @@ blobs::result<file_place> place_of(const std::string& path) {
 
 } // namespace
 
-blobs::result<unpacked> unpack_tar(blobs::byte_reader& tar, const std::string& folder, const blobs::tree_limits& limits) {
+blobs::result<unpacked>
+unpack_tar(blobs::byte_reader& tar, const std::string& folder, const blobs::tree_limits& limits) {
   auto shown = encoding::printable(folder);
   blobs::descriptor top{::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
   if (!top)

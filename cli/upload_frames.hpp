@@ -44,9 +44,9 @@ private:
   std::span<const wanted_blob> blobs_;
   blobs::blob_source& files_;
   std::string_view manifest_;
-  std::size_t next_ = 0;        ///< The frame that it is in.
-  std::uint64_t in_frame_ = 0;  ///< Where.
-  std::uint64_t at_ = 0;        ///< In all.
+  std::size_t next_ = 0;       ///< The frame that it is in.
+  std::uint64_t in_frame_ = 0; ///< Where.
+  std::uint64_t at_ = 0;       ///< In all.
   std::unique_ptr<blobs::byte_reader> file_;
 };
 
