@@ -166,7 +166,7 @@ private:
         if (::utimensat(AT_FDCWD, place.c_str(), times, 0) != 0 || ::chmod(place.c_str(), entry->mode) != 0)
           throw failure_of(blobs::system_error("the mode of " + printable(place), "set", errno));
       }
-      std::cerr << done->files << " files, " << done->bytes << " bytes\n";
+      std::cerr << files_text(done->files, done->bytes) << '\n';
     } catch (const command_failure&) {
       if (made)
         ::rmdir(place.c_str()); // if nothing is in it
@@ -189,7 +189,7 @@ private:
     http_body body{client_, ask_for(target_), &stop};
     if (auto done = place_file(body, entry, place); !done)
       fail(body, done.error());
-    std::cerr << "1 files, " << entry.size << " bytes\n";
+    std::cerr << files_text(1, entry.size) << '\n';
   }
 
   void write_out(blobs::byte_reader& from) {

@@ -28,10 +28,6 @@ std::string outputs_target(const std::string& task) {
   return "/v1/tasks/" + transport::url_encode(task) + "/outputs";
 }
 
-std::string how_much(std::uint64_t files, std::uint64_t bytes) {
-  return std::to_string(files) + (files == 1 ? " file, " : " files, ") + mebibytes(bytes);
-}
-
 /// Makes the folder of an output, if it is not there. A link that is there is not followed.
 void make_output_folder(const std::string& path) {
   struct stat status {};
@@ -98,7 +94,7 @@ void print_outputs(api_client& client, const std::string& task, bool as_json) {
   for (const auto& one : outputs_of(client, task)) {
     auto kept = one.state == "kept";
     rows.push_back(
-      {one.name, one.state, kept ? std::to_string(one.files) : "", kept ? mebibytes(one.bytes) : "", one.message});
+      {one.name, one.state, kept ? std::to_string(one.files) : "", kept ? size_text(one.bytes) : "", one.message});
   }
   print_table(rows);
 }
@@ -123,7 +119,7 @@ bool write_outputs(api_client& client, const std::string& task, const std::strin
     try {
       write_output(client, task, one.name, place, stop);
       if (!quiet)
-        say("output " + one.name + ": " + how_much(one.files, one.bytes) + " in " + place);
+        say("output " + one.name + ": " + files_text(one.files, one.bytes) + " in " + place);
     } catch (const command_failure& e) {
       say("output " + one.name + " was not written: " + e.message + "; davit cp " + task + ":" + one.name
           + " copies it");

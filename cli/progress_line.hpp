@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -55,6 +56,24 @@ private:
   bool on_;
   std::string shown_;
 };
+
+/// For people: `12 B`, `3.4 kB`, `5.6 MB`.
+inline std::string size_text(std::uint64_t bytes) {
+  static constexpr const char* units[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 999.95 && unit + 1 < std::size(units)) {
+    value /= 1000;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+  return text;
+}
+
+inline std::string files_text(std::uint64_t files, std::uint64_t bytes) {
+  return std::to_string(files) + (files == 1 ? " file, " : " files, ") + size_text(bytes);
+}
 
 inline std::string mebibytes(std::uint64_t bytes) {
   char text[32];

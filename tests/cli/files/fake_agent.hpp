@@ -52,7 +52,8 @@ private:
   transport::server_response make_tree(const std::string& body);
   transport::server_response patch(upload& to, const transport::server_request& request);
   /// How many blobs came; -1: the bytes are not whole frames of what they are said to be.
-  int take_frames(std::string_view bytes);
+  /// `again`: they may have come before, if the answer was lost.
+  int take_frames(std::string_view bytes, bool again);
   void judge(transport::exchange_ptr one);
   bool happens(unsigned percent) { return below(random_, 100) < percent; }
 
