@@ -10,7 +10,7 @@ _davit() {
     return
   fi
   case $before in
-    --config-file | --file | -f | --env-file | --tokens-file | --key-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    --config-file | --file | -f | --env-file | --tokens-file | --key-file | --input | --output-dir) COMPREPLY=($(compgen -f -- "$word")); return ;;
     --state) COMPREPLY=($(compgen -W 'queued starting running finished' -- "$word")); return ;;
     --start) COMPREPLY=($(compgen -W 'auto warm cold' -- "$word")); return ;;
     --pull) COMPREPLY=($(compgen -W 'missing always never' -- "$word")); return ;;
@@ -22,7 +22,7 @@ _davit() {
     return
   fi
   case $command in
-    logs | wait | inspect | cancel | events) COMPREPLY=($(compgen -W "$(davit ps --json -n 50 2>/dev/null | grep -oE '"id":"[0-9a-f-]{36}"' | cut -d'"' -f4)" -- "$word")) ;;
+    logs | wait | inspect | cancel | events | outputs) COMPREPLY=($(compgen -W "$(davit ps --json -n 50 2>/dev/null | grep -oE '"id":"[0-9a-f-]{36}"' | cut -d'"' -f4)" -- "$word")) ;;
     drain) COMPREPLY=($(compgen -W "$(davit agents --json 2>/dev/null | grep -oE '"name":"[^"]*","home"' | cut -d'"' -f4)" -- "$word")) ;;
     check-config | explain-policy) COMPREPLY=($(compgen -f -- "$word")) ;;
   esac

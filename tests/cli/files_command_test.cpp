@@ -33,7 +33,8 @@ struct one_task {
       if (request.path == target + "/logs")
         return {200, "application/vnd.docker.multiplexed-stream", "", {}};
       if (request.path == target + "/wait")
-        return {200, "application/json",
+        return {200,
+                "application/json",
                 "{\"id\":\"" + id + "\",\"state\":\"finished\",\"outcome\":\"" + outcome
                   + "\",\"exit_code\":" + (outcome == "succeeded" ? "0" : "3")
                   + ",\"created_at\":\"2026-01-01T00:00:00Z\",\"spec\":{\"image\":\"a\"},\"attempts\":[]}",
@@ -48,9 +49,9 @@ struct one_task {
 
   process_result run(std::vector<std::string> words, const scratch_folder& home) {
     words.insert(words.begin(), DAVIT_BINARY);
-    return run_process(std::move(words), {},
-                       {"XDG_CACHE_HOME=" + (home / "cache"),
-                        "DAVIT_HOST=127.0.0.1:" + std::to_string(agent.where().port)});
+    return run_process(
+      std::move(words), {},
+      {"XDG_CACHE_HOME=" + (home / "cache"), "DAVIT_HOST=127.0.0.1:" + std::to_string(agent.where().port)});
   }
 };
 
@@ -70,14 +71,15 @@ TEST_CASE("a run sends its input, and writes what was kept", "[files]") {
   played.states = R"({"name":"kept","state":"kept","tree":"sha256:a","files":1,"bytes":5},)"
                   R"({"name":"gone","state":"missing","message":"/y is not there"})";
   played.tar = shell("tar -C '" + (home / "in") + "' -cf - file");
-  auto words = std::vector<std::string>{"run",      "--input", home / "in", "--output",        "kept=/x",
+  auto words = std::vector<std::string>{"run",      "--input", home / "in",    "--output",   "kept=/x",
                                         "--output", "gone=/y", "--output-dir", home / "out", "image"};
   auto done = played.run(words, home);
   INFO(done.err);
   CHECK(done.exit_code == 0);
   CHECK(done.out.empty());
   CHECK(done.err
-        == "davit: output kept: 1 file, 5 B in " + (home / "out") + "/kept\ndavit: output gone: missing: /y is not there\n");
+        == "davit: output kept: 1 file, 5 B in " + (home / "out")
+             + "/kept\ndavit: output gone: missing: /y is not there\n");
   std::ostringstream written;
   written << std::ifstream{home / "out/kept/file"}.rdbuf();
   CHECK(written.str() == "bytes");

@@ -42,7 +42,8 @@ struct agent_with_output {
     for (const auto& one : tree.entries) {
       char mode[8];
       std::snprintf(mode, sizeof mode, "%04o", one.mode);
-      timestamp modified{std::chrono::seconds{one.modified.seconds} + std::chrono::nanoseconds{one.modified.nanoseconds}};
+      timestamp modified{std::chrono::seconds{one.modified.seconds}
+                         + std::chrono::nanoseconds{one.modified.nanoseconds}};
       text += (text.back() == '[' ? "{" : ",{") + std::string{"\"path\":\""} + one.path + "\",\"kind\":\""
             + kinds[static_cast<int>(one.kind)] + "\",\"mode\":\"" + mode + "\",\"size\":" + std::to_string(one.size)
             + ",\"modified\":\"" + format_timestamp(modified) + "\",\"digest\":\"" + blobs::to_text(one.content)
@@ -168,8 +169,8 @@ TEST_CASE("a tar goes to stdout, of one file too", "[files][copy]") {
   make_output(all / "from");
   agent_with_output agent{all / "from"};
   for (auto [path, names] : {std::pair{"", "link\none.xml\nsub/\nsub/deep/\nsub/same\nsub/two words.xml\n"},
-                             std::pair{"/sub", "deep/\nsame\ntwo words.xml\n"},
-                             std::pair{"/sub/same", "same\n"}, std::pair{"/link", "link\n"}}) {
+                             std::pair{"/sub", "deep/\nsame\ntwo words.xml\n"}, std::pair{"/sub/same", "same\n"},
+                             std::pair{"/link", "link\n"}}) {
     auto code = in_child([&, path = path] {
       auto to = ::open((all / "out.tar").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
       ::dup2(to, STDOUT_FILENO);
@@ -218,7 +219,8 @@ TEST_CASE("at the end of a run kept outputs are written, and others are not", "[
   CHECK_FALSE(write_outputs(agent.client, the_task, all / "out", true, nullptr));
   CHECK(shell("ls -A '" + all / "out" + "'") == "reports\n");
   CHECK(tree_of_output(agent.client, the_task, "reports") == "sha256:aa");
-  for (auto [name, words] : {std::pair{"none", "is missing: /x is not there"}, std::pair{"other", "has no output other"}})
+  for (auto [name, words] :
+       {std::pair{"none", "is missing: /x is not there"}, std::pair{"other", "has no output other"}})
     try {
       tree_of_output(agent.client, the_task, name);
       FAIL("no failure");

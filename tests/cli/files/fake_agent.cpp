@@ -76,7 +76,8 @@ server_response fake_agent::handle(const server_request& request) {
     return make_tree(request.body);
   if (name == "POST blobs") {
     auto count = take_frames(request.body, trouble_.lost_after != 0);
-    return count < 0 ? answer(422, R"({"detail":"cut frames"})") : answer(201, "{\"blobs\":" + std::to_string(count) + "}");
+    return count < 0 ? answer(422, R"({"detail":"cut frames"})")
+                     : answer(201, "{\"blobs\":" + std::to_string(count) + "}");
   }
   if (name == "POST uploads") {
     auto id = "upload-" + std::to_string(++next_upload_);

@@ -115,8 +115,7 @@ TEST_CASE("what is unpacked is what was packed, to the nanosecond, also over its
       CHECK(blobs::describe(to) == blobs::describe(from));
       REQUIRE(to == from);
       CHECK(facts_of(folder / "to") == facts_of(folder / "from"));
-      CHECK(done->files + done->links + (again == 0 ? done->folders : 0)
-            <= from.entries.size());
+      CHECK(done->files + done->links + (again == 0 ? done->folders : 0) <= from.entries.size());
     }
   }
 }
@@ -184,7 +183,8 @@ TEST_CASE("links that were at the destination before are not followed", "[files]
   CHECK(read_all(one.inner + "/file") == "x");
   // What is a folder here is not replaced by a file, and the other way round.
   fs::create_directories(one.inner + "/folder/full");
-  has(unpack(entry("folder", '0', "x") + end_mark, one.inner).error().message, "folder can't be replaced: it is a folder");
+  has(unpack(entry("folder", '0', "x") + end_mark, one.inner).error().message,
+      "folder can't be replaced: it is a folder");
   has(unpack(entry("folder", '2', "", "x") + end_mark, one.inner).error().message, "it is a folder");
   has(unpack(entry("file", '5') + end_mark, one.inner).error().message, "is not a folder");
   CHECK(shell("ls -A '" + one.inner + "'") == "d\nfile\nfolder\n");

@@ -97,8 +97,8 @@ TEST_CASE("an agent gets what it does not have, and an unchanged folder costs on
   auto changed = look_at(folder / "in", options);
   CHECK(changed.read_files == 1);
   CHECK(send_tree(client, changed, options).blobs == 2); // the file and the manifest
-  CHECK((agent.requests
-         == std::map<std::string, int>{{"POST trees", 2}, {"POST blobs missing", 1}, {"POST blobs", 1}}));
+  CHECK(
+    (agent.requests == std::map<std::string, int>{{"POST trees", 2}, {"POST blobs missing", 1}, {"POST blobs", 1}}));
   CHECK(agent.broken.empty());
 }
 
