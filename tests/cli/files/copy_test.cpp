@@ -9,6 +9,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <csignal>
 #include <fcntl.h>
 #include <filesystem>
 #include <iostream>
@@ -203,6 +204,32 @@ TEST_CASE("hostile answers write nothing, and leave nothing", "[files][copy]") {
   CHECK_FALSE(write_outputs(agent.client, the_task, all / "there", true, nullptr));
   CHECK_THROWS_AS(outputs_of(agent.client, the_task), command_failure);
   CHECK_FALSE(fs::exists(all / "up"));
+}
+
+TEST_CASE("a signal ends a copy, and leaves nothing of it", "[files][copy]") {
+  scratch all;
+  fs::create_directory(all / "from");
+  shell("head -c 64M /dev/urandom > '" + all / "from/large" + "'");
+  agent_with_output agent{all / "from"};
+  auto answers = agent.agent.before;
+  for (auto path : {"", "/large"}) {
+    agent.agent.before = [&, path](const transport::server_request& request) {
+      auto made = answers(request);
+      if (request.header("accept").empty())
+        ::kill(::getpid(), SIGINT);
+      return made;
+    };
+    fs::create_directory(all / "to");
+    try {
+      copy_output(agent.client, the_task, "reports", path, all / "to");
+      FAIL("not interrupted");
+    } catch (const command_failure& e) {
+      CHECK(e.exit_code == 130);
+      has(e.message, "interrupted");
+    }
+    CHECK(shell("ls -A '" + all / "to" + "'").empty());
+    fs::remove_all(all / "to");
+  }
 }
 
 TEST_CASE("at the end of a run kept outputs are written, and others are not", "[files][copy]") {

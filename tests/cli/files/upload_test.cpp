@@ -5,6 +5,7 @@
 #include "cli/tree_upload.hpp"
 #include "cli/upload_frames.hpp"
 #include "cli/files/fake_agent.hpp"
+#include "cli/print.hpp"
 #include "fixture/environment.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -182,6 +183,36 @@ TEST_CASE("connections are lost, agents restart, uploads are forgotten: everythi
       }
     check_arrived(agent, what, tree);
   }
+}
+
+TEST_CASE("a tree of a hundred thousand files is asked for in pages", "[files][upload]") {
+  scratch folder;
+  local_tree what;
+  what.folder = folder.path();
+  for (int i = 100'000; i < 200'000; ++i) {
+    blobs::tree_entry one;
+    one.path = std::to_string(i);
+    one.size = one.path.size();
+    one.content = blobs::digest_of(one.path);
+    what.entries.entries.push_back(std::move(one));
+  }
+  fake_agent agent;
+  std::size_t asked = 0, most = 0, trees = 0;
+  agent.before = [&](const transport::server_request& request) -> transport::server_response {
+    if (request.path == "/v1/trees")
+      return {++trees == 1 ? 409 : 201, "application/json", "{}", {}};
+    json::parser parser;
+    auto digests = list_at(parse(parser, request.body), "digests");
+    most = std::max(most, digests.size());
+    asked += digests.size();
+    return {200, "application/json", R"({"missing":[]})", {}};
+  };
+  api_client client{agent.where()};
+  CHECK(send_tree(client, what, at_once()).blobs == 0);
+  CHECK(asked == 100'001);
+  CHECK(most == 50'000);
+  CHECK(trees == 2);
+  CHECK(agent.largest_body <= 4 << 20);
 }
 
 TEST_CASE("frames are the same from wherever they are read on", "[files][upload]") {
