@@ -47,8 +47,10 @@ http_body::http_body(api_client& client, transport::http_request request, const 
   options.until = transport::within(piece_limit);
   transport::result<std::unique_ptr<transport::response_stream>> opened;
   run([&]() -> transport::awaitable<void> { opened = co_await client_.http()->open(request, options); });
+  if (!opened && interrupted())
+    throw command_failure{"interrupted", 130};
   if (!opened)
-    throw interrupted() ? command_failure{"interrupted", 130} : no_answer(opened.error());
+    throw passing_failure{no_answer(opened.error())};
   stream_ = std::move(*opened);
   if (stream_->status() / 100 == 2)
     return;
@@ -60,6 +62,8 @@ http_body::http_body(api_client& client, transport::http_request request, const 
       break;
     body.append(piece, *got);
   }
+  if (may_pass(stream_->status()))
+    throw passing_failure{failure_of(stream_->status(), body)};
   throw failure_of(stream_->status(), body);
 }
 
@@ -74,6 +78,7 @@ blobs::result<std::size_t> http_body::read(std::span<char> into) {
   if (ready_.empty()) {
     transport::result<std::string_view> got;
     run([&]() -> transport::awaitable<void> { got = co_await stream_->read(transport::within(piece_limit)); });
+    lost_ = !got;
     if (!got)
       return blobs::error{blobs::errc::failed,
                           interrupted() ? std::string{"interrupted"}

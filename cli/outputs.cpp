@@ -2,18 +2,23 @@
 
 #include "cli/file_failure.hpp"
 #include "cli/http_body.hpp"
+#include "cli/interrupts.hpp"
 #include "cli/print.hpp"
 #include "cli/progress_line.hpp"
 #include "cli/unpack.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <iostream>
+#include <poll.h>
 #include <sys/stat.h>
 
 namespace davit {
 
 namespace {
+
+constexpr int most_failures = 60;
 
 struct output_list {
   std::vector<listed_output> outputs;
@@ -43,8 +48,34 @@ void write_output(api_client& client, const std::string& task, const std::string
                   const interrupts* stop) {
   http_body tar{client, client.request("GET", outputs_target(task) + '/' + name), stop};
   make_output_folder(folder);
-  if (auto done = unpack_tar(tar, folder); !done)
+  auto done = unpack_tar(tar, folder);
+  if (!done && tar.lost() && !tar.interrupted())
+    throw passing_failure{failure_of(done.error())};
+  if (!done)
     throw failure_of(done.error());
+}
+
+std::vector<listed_output> read_list(std::string_view text) {
+  auto read = json::read<output_list>(text, json::unknown_fields::ignore);
+  if (!read)
+    throw command_failure{"the agent's answer is malformed: " + read.error().text()};
+  for (const auto& one : read->outputs)
+    if (!is_output_name(one.name)) // it becomes the name of a folder
+      throw command_failure{"the agent's answer is malformed: \"" + one.name + "\" is not the name of an output"};
+  return std::move(read->outputs);
+}
+
+/// Tries again what may pass. A signal ends the pause.
+void patiently(const interrupts* stop, duration pause, const std::function<void()>& work) {
+  for (int failures = 0;; ++failures) {
+    try {
+      return work();
+    } catch (const passing_failure&) {
+      pollfd signal{stop ? stop->descriptor() : -1, POLLIN, 0};
+      if (failures == most_failures || ::poll(&signal, 1, static_cast<int>(pause.count())) > 0)
+        throw;
+    }
+  }
 }
 
 void say(const std::string& text) {
@@ -60,14 +91,7 @@ bool is_output_name(std::string_view text) {
 }
 
 std::vector<listed_output> outputs_of(api_client& client, const std::string& task) {
-  auto text = client.call("GET", outputs_target(task));
-  auto read = json::read<output_list>(std::string_view{text}, json::unknown_fields::ignore);
-  if (!read)
-    throw command_failure{"the agent's answer is malformed: " + read.error().text()};
-  for (const auto& one : read->outputs)
-    if (!is_output_name(one.name)) // it becomes the name of a folder
-      throw command_failure{"the agent's answer is malformed: \"" + one.name + "\" is not the name of an output"};
-  return std::move(read->outputs);
+  return read_list(client.call("GET", outputs_target(task)));
 }
 
 std::string tree_of_output(api_client& client, const std::string& task, const std::string& name) {
@@ -100,11 +124,24 @@ void print_outputs(api_client& client, const std::string& task, bool as_json) {
 }
 
 bool write_outputs(api_client& client, const std::string& task, const std::string& folder, bool quiet,
-                   const interrupts* stop) {
+                   const interrupts* stop, duration pause) {
   bool all = true;
   std::vector<listed_output> outputs;
   try {
-    outputs = outputs_of(client, task);
+    patiently(stop, pause, [&] {
+      http_body list{client, client.request("GET", outputs_target(task)), stop};
+      std::string text;
+      std::vector<char> buffer(64 << 10);
+      while (true) {
+        auto got = list.read(buffer);
+        if (!got)
+          throw passing_failure{failure_of(got.error())};
+        if (*got == 0)
+          break;
+        text.append(buffer.data(), *got);
+      }
+      outputs = read_list(text);
+    });
   } catch (const command_failure& e) {
     say("the outputs are not known: " + e.message + "; davit outputs " + task + " may say more later");
     return false;
@@ -117,7 +154,7 @@ bool write_outputs(api_client& client, const std::string& task, const std::strin
     }
     auto place = folder + '/' + one.name;
     try {
-      write_output(client, task, one.name, place, stop);
+      patiently(stop, pause, [&] { write_output(client, task, one.name, place, stop); });
       if (!quiet)
         say("output " + one.name + ": " + files_text(one.files, one.bytes) + " in " + place);
     } catch (const command_failure& e) {

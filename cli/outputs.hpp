@@ -46,8 +46,8 @@ void copy_output(api_client& client, const std::string& task, const std::string&
                  const std::string& to);
 
 /// Writes each kept output to FOLDER/NAME, and says on stderr what was written, and what there was not. False: one that
-/// is kept could not be written. `stop`: see http_body.
+/// is kept could not be written. An agent that is being restarted is asked again, after a pause. `stop`: see http_body.
 bool write_outputs(api_client& client, const std::string& task, const std::string& folder, bool quiet,
-                   const interrupts* stop);
+                   const interrupts* stop, duration pause = duration{500});
 
 } // namespace davit

@@ -3,6 +3,7 @@
 #include "blobs/manifest.hpp"
 #include "blobs/scan.hpp"
 #include "cli/file_failure.hpp"
+#include "cli/http_body.hpp"
 #include "cli/no_answer.hpp"
 #include "cli/progress_line.hpp"
 #include "cli/upload_frames.hpp"
@@ -21,11 +22,6 @@ constexpr std::size_t most_asked = 50'000; // digests in one question
 constexpr std::uint64_t most_at_once = 4 << 20, most_in_upload = 64 << 20;
 constexpr duration request_limit = 300s;
 constexpr int most_rounds = 20;
-
-/// The agent has too much to do, or is being restarted. It says that its disk is full once and for all.
-bool may_pass(int status) {
-  return status == 429 || (status >= 500 && status != 501 && status != 507);
-}
 
 class sender {
 public:

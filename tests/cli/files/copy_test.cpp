@@ -257,6 +257,25 @@ TEST_CASE("at the end of a run kept outputs are written, and others are not", "[
   CHECK_FALSE(write_outputs(agent.client, "01934567-0000-7000-8000-000000000002", all / "out", true, nullptr));
 }
 
+TEST_CASE("an agent that is restarted while outputs are written is asked again", "[files][copy]") {
+  scratch all;
+  make_output(all / "from");
+  agent_with_output agent{all / "from"};
+  auto answers = agent.agent.before;
+  int asked = 0;
+  agent.agent.before = [&](const transport::server_request& request) {
+    return ++asked % 2 == 1 ? transport::server_response{503, "application/json", "{}", {}} : answers(request);
+  };
+  fs::create_directory(all / "out");
+  CHECK(write_outputs(agent.client, the_task, all / "out", true, nullptr, duration{0}));
+  CHECK(facts_of(all / "out/reports") == facts_of(all / "from"));
+  CHECK(asked == 4); // two of them in vain
+  agent.agent.before = [&](const transport::server_request&) {
+    return transport::server_response{503, "application/json", R"({"detail":"later"})", {}};
+  };
+  CHECK_FALSE(write_outputs(agent.client, the_task, all / "out", true, nullptr, duration{0}));
+}
+
 TEST_CASE("outputs are listed for people and for programs", "[files][copy]") {
   agent_with_output agent{"/nowhere"};
   agent.states += R"(,{"name":"none","attempt":1,"state":"missing","message":"\u001b[2J"})";

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 using namespace davit;
 using namespace davit::test;
@@ -25,7 +26,7 @@ entry(const std::string& path, char type = '0', const std::string& content = "",
   blobs::tar_header header;
   header.path = path;
   header.type = type;
-  header.mode = 0644;
+  header.mode = type == '5' ? 0755 : 0644;
   header.size = content.size();
   header.target = target;
   return blobs::tar_blocks(header) + content + std::string(blobs::tar_padding(content.size()), '\0');
@@ -205,6 +206,28 @@ TEST_CASE("set-id bits and owners stay behind; folders that are there keep what 
   CHECK((status.st_mode & 07777) == 0755);
   CHECK(status.st_uid == ::geteuid());
   CHECK(read_all(one.inner + "/d/other") == "kept");
+}
+
+TEST_CASE("a folder that its owner may not write to is filled all the same, and stays so", "[files][unpack]") {
+  place one;
+  blobs::tar_header folder;
+  folder.path = "d/";
+  folder.type = '5';
+  folder.mode = 0500;
+  auto tar = blobs::tar_blocks(folder) + entry("d/file", '0', "x") + end_mark;
+  ::chmod(one.outer.path().c_str(), 0755);
+  ::chmod(one.inner.c_str(), 0777);
+  auto code = in_child([&] { // to root everything is allowed
+    if (::geteuid() == 0 && ::setresuid(65'534, 65'534, 65'534) != 0)
+      return 1;
+    for (int again = 0; again < 2; ++again)
+      if (!unpack(tar, one.inner))
+        return 2;
+    struct stat status {};
+    return ::stat((one.inner + "/d").c_str(), &status) == 0 && (status.st_mode & 07777) == 0500 ? 7 : 3;
+  });
+  CHECK(code == 7);
+  CHECK(read_all(one.inner + "/d/file") == "x");
 }
 
 TEST_CASE("an archive that ends too early, wherever, leaves nothing", "[files][unpack]") {
