@@ -77,6 +77,7 @@ void read_output(const std::string& text, task_spec& spec) {
 std::vector<wanted_input>
 read_file_flags(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, task_spec& spec) {
   std::vector<wanted_input> wanted;
+  wanted.reserve(inputs.size());
   for (const auto& one : inputs)
     wanted.push_back(read_input(one, spec));
   for (const auto& one : outputs)

@@ -86,7 +86,8 @@ blobs::result<std::size_t> http_body::read(std::span<char> into) {
     ready_ = *got;
   }
   auto count = std::min(into.size(), ready_.size());
-  std::memcpy(into.data(), ready_.data(), count);
+  if (count != 0)
+    std::memcpy(into.data(), ready_.data(), count);
   ready_.remove_prefix(count);
   return count;
 }

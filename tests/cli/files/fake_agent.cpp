@@ -110,7 +110,7 @@ server_response fake_agent::patch(upload& to, const server_request& request) {
     return answer(409, "{\"detail\":\"another offset\",\"offset\":" + std::to_string(to.bytes.size()) + "}");
   if (request.header("content-type") != "application/vnd.davit.blobs")
     broken.push_back("a piece of an upload has another type");
-  auto count = happens(trouble_.partial) ? below(random_, request.body.size() + 1) : request.body.size();
+  auto count = happens(trouble_.partial) ? random_() % (request.body.size() + 1) : request.body.size();
   to.bytes.append(request.body, 0, count);
   return answer(200, "{\"offset\":" + std::to_string(to.bytes.size()) + "}");
 }
@@ -158,7 +158,7 @@ server_response fake_agent::make_tree(const std::string& body) {
   json::parser parser;
   auto content = blobs::parse_digest(parse(parser, body)["tree"].get_string().value()).value();
   if (!stored.empty() && happens(trouble_.forgets))
-    stored.erase(std::next(stored.begin(), static_cast<std::ptrdiff_t>(below(random_, stored.size()))));
+    stored.erase(std::next(stored.begin(), static_cast<std::ptrdiff_t>(random_() % stored.size())));
   auto manifest = stored.find(content);
   if (manifest == stored.end())
     return answer(409, listed({content}));

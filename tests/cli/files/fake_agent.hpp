@@ -1,7 +1,7 @@
 // An agent's side of files, which keeps its promises and nothing more: it can lose answers and forget uploads.
 #pragma once
 
-#include "blobs/blob_fixture.hpp"
+#include "blobs/digest.hpp"
 #include "cli/client.hpp"
 #include "transport/http_server.hpp"
 #include "transport/io_runtime.hpp"
@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -55,10 +56,10 @@ private:
   /// `again`: they may have come before, if the answer was lost.
   int take_frames(std::string_view bytes, bool again);
   void judge(transport::exchange_ptr one);
-  bool happens(unsigned percent) { return below(random_, 100) < percent; }
+  bool happens(unsigned percent) { return random_() % 100 < percent; }
 
   std::mutex mutex_;
-  randomness random_;
+  std::mt19937_64 random_;
   agent_trouble trouble_;
   std::map<std::string, upload> uploads_;
   int next_upload_ = 0;

@@ -78,7 +78,7 @@ TEST_CASE("an output has a name, a path and conditions", "[files][flags]") {
 
 TEST_CASE("what is there is a folder; else a source may be another task's output", "[files][flags]") {
   CHECK(is_task_output(the_task + "/reports"));
-  for (auto text :
+  for (const auto& text :
        {"./" + the_task + "/reports", the_task, the_task + "/", the_task + "/a/b", std::string{"src/reports"}})
     CHECK_FALSE(is_task_output(text));
   scratch all;
