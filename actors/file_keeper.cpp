@@ -262,12 +262,13 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
                                                 [order](const transfer& with) { return collect(with, order); });
     },
     [=](withdraw_atom, const attempt_key& key) { withdraw(self, key); },
-    [=](upload_atom, const std::string& owner, const std::string& frames) {
+    [=](upload_atom, const std::string& owner, std::string& bytes) {
+      auto frames = std::make_shared<const std::string>(std::move(bytes)); // megabytes, which nobody copies
       return run<upload_summary>(self, upload_job(),
                                  [=, context = self->state.context, incarnation = self->state.incarnation](
                                    const transfer& with) -> caf::expected<upload_summary> {
                                    file_upload upload{context, owner, incarnation};
-                                   if (auto taken = upload.append(with, 0, frames); !taken) {
+                                   if (auto taken = upload.append(with, 0, *frames); !taken) {
                                      upload.abandon(with);
                                      return taken.error();
                                    }
@@ -286,9 +287,10 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
         return added.error();
       return *added;
     },
-    [=](upload_atom, const std::string& owner, const uuid& id, std::uint64_t offset, const std::string& bytes) {
+    [=](upload_atom, const std::string& owner, const uuid& id, std::uint64_t offset, std::string& bytes) {
+      auto next = std::make_shared<const std::string>(std::move(bytes));
       return at_upload<std::uint64_t>(
-        self, owner, id, [=](file_upload& upload, const transfer& with) { return upload.append(with, offset, bytes); });
+        self, owner, id, [=](file_upload& upload, const transfer& with) { return upload.append(with, offset, *next); });
     },
     [=](upload_atom, find_atom, const std::string& owner, const uuid& id) -> caf::result<std::uint64_t> {
       auto found = self->state.uploads.find(owner, id);

@@ -1,7 +1,5 @@
-// The handles that each actor uses. Included by actors.hpp, whose types they are of.
+// The handles that each actor uses. A part of actors.hpp, whose types they are of: include that.
 #pragma once
-
-#include "messages/actors.hpp" // IWYU pragma: keep
 
 #include <map>
 #include <string>

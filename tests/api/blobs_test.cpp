@@ -5,6 +5,7 @@
 #include "fixture/test_agent.hpp"
 #include "fixture/token_file.hpp"
 #include "json/read.hpp"
+#include "json/write.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 

@@ -2,6 +2,7 @@
 #include "fixture/file_client.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
+#include "json/write.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -13,29 +14,23 @@ using namespace std::chrono_literals;
 namespace {
 
 /// Odd names, modes and times, links of both kinds, empty folders, a sparse file.
-const char* const odd_files = R"(
+const char* const odd_files = R"sh(
   mkdir -p empty 'with blank/deep/er' .hidden
   printf 'int main() {}\n' > main.cpp; printf '#!/bin/sh\necho tool\n' > tool; chmod 755 tool
-  printf x > 'with blank/ünïcödé 文.txt'; printf y > "$(printf 'new\nline')"; : > .hidden/empty;
-printf '\377' > "$(printf 'bad\377utf8')" ln tool 'with blank/deep/same';
-ln - s../ tool.hidden / link;
-ln - s / nowhere dangling;
-ln - s "$(printf 'l%.0s' $(seq 200))" long - link n = $(printf 'n%.0s' $(seq 250));
-mkdir - p "$n/$n";
-printf z > "$n/$n/$n" head - c 300000 / dev / urandom > random;
-truncate - s 1M sparse;
-printf end >> sparse chmod 0600 random;
-chmod 0700.hidden;
-chmod 0444 main.cpp touch - d '1999-12-31 23:59:59.123456789' main.cpp;
-touch - d '2001-02-03' empty; touch -h -d '2005-05-05' dangling
-  for i in $(seq 300);
-do
-  printf $i > f$i; done
-)";
+  printf x > 'with blank/ünïcödé 文.txt'; printf y > "$(printf 'new\nline')"; : > .hidden/empty
+  printf '\377' > "$(printf 'bad\377utf8')"
+  ln tool 'with blank/deep/same'; ln -s ../tool .hidden/link; ln -s /nowhere dangling
+  ln -s "$(printf 'l%.0s' $(seq 200))" long-link
+  n=$(printf 'n%.0s' $(seq 250)); mkdir -p "$n/$n"; printf z > "$n/$n/$n"
+  head -c 300000 /dev/urandom > random; truncate -s 1M sparse; printf end >> sparse
+  chmod 0600 random; chmod 0700 .hidden; chmod 0444 main.cpp
+  touch -d '1999-12-31 23:59:59.123456789' main.cpp; touch -d '2001-02-03' empty; touch -h -d '2005-05-05' dangling
+  for i in $(seq 300); do printf $i > f$i; done
+)sh";
 
 std::string folder_with(const scratch_folder& scratch, const std::string& name, const std::string& script) {
   auto path = scratch / name;
-  shell("mkdir -p " + path + " && cd " + path + " && { " + script + "; }");
+  shell("mkdir -p " + path + " && cd " + path + " && { " + script + "\n}");
   return path;
 }
 
@@ -139,7 +134,7 @@ TEST_CASE("outputs come out of every end, as they are wanted", "[files]") {
           == std::map<std::string, std::string>{{"x.log", "l\n"}});
   CHECK(output_of(ended, "missing").state == output_state::missing);
   CHECK(output_of(ended, "large").state == output_state::failed);
-  CHECK(output_of(ended, "large").message.find("more than 3 bytes") != std::string::npos);
+  CHECK(output_of(ended, "large").message.find("over 3 bytes") != std::string::npos);
   CHECK(agent.http("GET", output_path(ended, "large")).status == 404);
   CHECK(agent.http("GET", output_path(ended, "none")).status == 404);
 }

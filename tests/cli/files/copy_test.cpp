@@ -213,7 +213,7 @@ TEST_CASE("a signal ends a copy, and leaves nothing of it", "[files][copy]") {
   agent_with_output agent{all / "from"};
   auto answers = agent.agent.before;
   for (auto path : {"", "/large"}) {
-    agent.agent.before = [&, path](const transport::server_request& request) {
+    agent.agent.before = [&](const transport::server_request& request) {
       auto made = answers(request);
       if (request.header("accept").empty())
         ::kill(::getpid(), SIGINT);
