@@ -25,6 +25,7 @@ if(DAVIT_FUZZERS)
 endif()
 
 find_package(spdlog REQUIRED)
+find_package(pugixml REQUIRED) # linked statically: it is small, and nothing more to install where davit runs
 find_path(SOCI_INCLUDE soci/soci.h REQUIRED)
 find_library(SOCI_CORE soci_core REQUIRED)
 find_library(SOCI_SQLITE soci_sqlite3 REQUIRED)

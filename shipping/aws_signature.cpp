@@ -69,7 +69,8 @@ std::map<std::string, std::string> aws_sign(const aws_request& request, const aw
     canonical += name + ':' + trimmed(value) + '\n';
     names += (names.empty() ? "" : ";") + name;
   }
-  canonical += '\n' + names + '\n' + encoding::sha256_hex(request.body);
+  canonical
+    += '\n' + names + '\n' + (request.body_sha256.empty() ? encoding::sha256_hex(request.body) : request.body_sha256);
   auto scope = day + '/' + region + '/' + service + "/aws4_request";
   auto to_sign = "AWS4-HMAC-SHA256\n" + time + '\n' + scope + '\n' + encoding::sha256_hex(canonical);
   auto key = hmac(hmac(hmac(hmac("AWS4" + credentials.secret_key, day), region), service), "aws4_request");

@@ -20,6 +20,7 @@ struct aws_request {
   std::string query{};                        ///< As it is sent; encoded.
   std::map<std::string, std::string> headers; ///< Names in lower case; `host` among them.
   std::string body{};
+  std::string body_sha256{}; ///< In hexadecimal, if it is known; then `body` is not looked at.
 };
 
 /// What is sent beside the request's own headers: `Authorization`, `X-Amz-Date`, and `X-Amz-Security-Token` if the

@@ -140,12 +140,13 @@ std::string http_client::render(const http_request& request, bool upgrade) const
     text.append(name).append(": ").append(value).append("\r\n");
   if (upgrade)
     text += "Connection: Upgrade\r\nUpgrade: tcp\r\n";
-  if (!request.body.empty() || request.body_from)
+  auto size = request.body.size() + request.long_body.size();
+  if (size != 0 || request.body_from)
     text.append("Content-Type: ").append(request.content_type).append("\r\n");
   if (request.body_from)
     text += "Transfer-Encoding: chunked\r\n";
-  else if (!request.body.empty() || request.method == "POST" || request.method == "PUT")
-    text.append("Content-Length: ").append(std::to_string(request.body.size())).append("\r\n");
+  else if (size != 0 || request.method == "POST" || request.method == "PUT")
+    text.append("Content-Length: ").append(std::to_string(size)).append("\r\n");
   text += "\r\n";
   text += request.body;
   return text;
@@ -206,6 +207,8 @@ awaitable<result<std::unique_ptr<response_stream>>> http_client::open(http_reque
   auto scope = std::make_unique<control_scope>(options.control, executor_, *stream);
   auto text = render(request, false);
   auto written = co_await stream->write(text, options.until);
+  if (written && !request.long_body.empty())
+    written = co_await stream->write(request.long_body, options.until);
   if (written && request.body_from) {
     written = co_await write_chunks(*stream, *request.body_from);
     if (auto failed = request.body_from->failure(); failed && !scope->cancelled())

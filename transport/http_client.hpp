@@ -45,6 +45,7 @@ struct http_request {
   std::string method = "GET";
   std::string target;
   std::string body;
+  std::string_view long_body; ///< In place of `body`: it is not copied, and must outlive the call.
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
   /// Where the body comes from, instead of `body`; sent in chunks. If it fails, so does the request.
