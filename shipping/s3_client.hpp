@@ -25,8 +25,8 @@ struct s3_request {
   std::string key;                                        ///< Of the object, with the prefix. Empty: the bucket.
   std::vector<std::pair<std::string, std::string>> query; ///< Not encoded.
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string_view body; ///< Must outlive the call.
-  std::string done = "used"; ///< For messages: what the object can't be.
+  std::string_view body;                  ///< Must outlive the call.
+  std::string done = "used";              ///< For messages: what the object can't be.
   std::size_t max_body = 4 * 1024 * 1024; ///< Of the answer.
   duration answer_within{20'000};         ///< Beside the time for the bytes.
   bool once = false;                      ///< Not made again.

@@ -8,7 +8,6 @@
 
 namespace davit::shipping {
 
-
 namespace {
 
 constexpr std::size_t most_listed = 1000; ///< By one request: Amazon S3 API Reference, ListObjectsV2.
@@ -19,8 +18,8 @@ blobs::error not_a_key(std::string_view key) {
 
 } // namespace
 
-blobs::result<std::unique_ptr<s3_medium>> s3_medium::open_bucket(const s3_settings& settings,
-                                                                 std::function<const char*(const char*)> get) {
+blobs::result<std::unique_ptr<s3_medium>>
+s3_medium::open_bucket(const s3_settings& settings, std::function<const char*(const char*)> get) {
   auto place = find_s3_place(settings, get);
   if (!place)
     return place.error();
@@ -95,8 +94,8 @@ blobs::result<blobs::object_page> s3_medium::list(std::string_view from, std::si
         page.next = page.objects.back().key;
         return page;
       }
-      page.objects.push_back({std::string{key}, one.size,
-                              std::chrono::time_point_cast<std::chrono::system_clock::duration>(one.modified)});
+      page.objects.push_back(
+        {std::string{key}, one.size, std::chrono::time_point_cast<std::chrono::system_clock::duration>(one.modified)});
     }
     next = std::move(listing.next);
   } while (!next.empty());

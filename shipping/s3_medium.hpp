@@ -19,8 +19,8 @@ class s3_medium final : public blobs::medium {
 public:
   /// Checks the settings, and asks nobody: whether the bucket can be used is what the first call says. `get` is
   /// std::getenv, or a test's: region and credentials are looked for there. It is called by several threads at once.
-  static blobs::result<std::unique_ptr<s3_medium>> open_bucket(const s3_settings& settings,
-                                                               std::function<const char*(const char*)> get);
+  static blobs::result<std::unique_ptr<s3_medium>>
+  open_bucket(const s3_settings& settings, std::function<const char*(const char*)> get);
 
   blobs::result<std::unique_ptr<blobs::object_writer>> create(std::string_view key) override;
   blobs::result<std::unique_ptr<blobs::object_reader>> open(std::string_view key) override;

@@ -6,7 +6,6 @@
 
 namespace davit::shipping {
 
-
 namespace {
 
 constexpr std::size_t least_read = 128 * 1024;
@@ -54,7 +53,8 @@ s3_reader::open(std::shared_ptr<s3_client> client, std::string key) {
     return blobs::error{head.error()};
   auto size = number_in(head->header("content-length"));
   if (!size)
-    return blobs::error{blobs::errc::failed, client->shown(key) + " can't be read: the server does not say how long it is"};
+    return blobs::error{blobs::errc::failed,
+                        client->shown(key) + " can't be read: the server does not say how long it is"};
   auto etag = head->header("etag");
   return std::unique_ptr<blobs::object_reader>{
     new s3_reader(std::move(client), std::move(key), *size, std::move(etag))};
@@ -90,7 +90,8 @@ blobs::result<void> s3_reader::fill(std::uint64_t offset, std::size_t wanted) {
   // A server may send all of the object if all of it was asked for.
   bool ranged = answer->status == 206 && answer->header("content-range").starts_with("bytes " + first + '-');
   if (!(ranged || (answer->status == 200 && length == size_)) || answer->body.size() != length)
-    return blobs::error{blobs::errc::failed, client_->shown(key_) + " can't be read: the server has sent another part of it"};
+    return blobs::error{blobs::errc::failed,
+                        client_->shown(key_) + " can't be read: the server has sent another part of it"};
   begin_ = begin;
   buffer_ = std::move(answer->body);
   return {};

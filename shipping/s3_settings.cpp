@@ -10,7 +10,6 @@ namespace davit::shipping {
 
 namespace {
 
-
 constexpr auto small_and_digits = "abcdefghijklmnopqrstuvwxyz0123456789";
 /// What can stand in a key without being encoded: Amazon S3 User Guide, "Naming Amazon S3 objects".
 constexpr auto safe_in_keys = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./";
@@ -54,16 +53,17 @@ std::string wrong_prefix(const std::string& prefix) {
 
 blobs::result<s3_settings> parse_s3_url(std::string_view text) {
   auto bad = [&](const std::string& why) {
-    return blobs::error{blobs::errc::invalid, "\"" + std::string{text.substr(0, 200)} + "\" is not a place in S3: " + why
-                                  + "; write s3://bucket or s3://bucket/prefix"};
+    return blobs::error{blobs::errc::invalid, "\"" + std::string{text.substr(0, 200)} + "\" is not a place in S3: "
+                                                + why + "; write s3://bucket or s3://bucket/prefix"};
   };
   constexpr std::string_view scheme = "s3://";
   if (!text.starts_with(scheme))
     return bad("it does not begin with s3://");
   auto rest = text.substr(scheme.size());
   if (rest.find('@') != std::string_view::npos) // not shown: it may be a password
-    return blobs::error{blobs::errc::invalid, "a place in S3 has no credentials in its URL: they come from the environment or the "
-                                "files of AWS's tools; write s3://bucket or s3://bucket/prefix"};
+    return blobs::error{blobs::errc::invalid,
+                        "a place in S3 has no credentials in its URL: they come from the environment or the "
+                        "files of AWS's tools; write s3://bucket or s3://bucket/prefix"};
   auto slash = rest.find('/');
   s3_settings settings;
   settings.bucket = rest.substr(0, slash);
@@ -85,7 +85,9 @@ std::string to_string(const s3_settings& settings) {
 blobs::result<s3_place> find_s3_place(const s3_settings& settings, const std::function<const char*(const char*)>& get) {
   s3_place place;
   place.shown = to_string(settings);
-  auto bad = [&](const std::string& why) { return blobs::error{blobs::errc::invalid, place.shown + " can't be used: " + why}; };
+  auto bad = [&](const std::string& why) {
+    return blobs::error{blobs::errc::invalid, place.shown + " can't be used: " + why};
+  };
   if (auto wrong = wrong_bucket(settings.bucket); !wrong.empty())
     return bad(wrong);
   if (auto wrong = wrong_prefix(settings.prefix); !wrong.empty())

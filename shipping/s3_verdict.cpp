@@ -13,7 +13,6 @@ namespace davit::shipping {
 
 namespace {
 
-
 using namespace std::chrono_literals;
 
 /// Amazon S3 lets clocks differ by 15 minutes; others may let them differ less.
@@ -27,15 +26,17 @@ bool is_one_of(std::string_view code, const std::array<std::string_view, Count>&
 
 // Amazon S3 API Reference, "Error responses"; and what Ceph, MinIO and Swift say.
 constexpr std::array<std::string_view, 10> passing{
-  "SlowDown",           "RequestTimeout",       "InternalError",       "ServiceUnavailable", "OperationAborted",
-  "RequestLimitExceeded", "ThrottlingException", "TooManyRequestsException", "BadDigest",  "XAmzContentSHA256Mismatch"};
-constexpr std::array<std::string_view, 6> old_credentials{"ExpiredToken",         "ExpiredTokenException",
-                                                          "InvalidToken",         "TokenRefreshRequired",
-                                                          "InvalidAccessKeyId",   "RequestExpired"};
+  "SlowDown",         "RequestTimeout",           "InternalError",       "ServiceUnavailable",
+  "OperationAborted", "RequestLimitExceeded",     "ThrottlingException", "TooManyRequestsException",
+  "BadDigest",        "XAmzContentSHA256Mismatch"};
+constexpr std::array<std::string_view, 6> old_credentials{"ExpiredToken",       "ExpiredTokenException",
+                                                          "InvalidToken",       "TokenRefreshRequired",
+                                                          "InvalidAccessKeyId", "RequestExpired"};
 constexpr std::array<std::string_view, 5> no_room{"QuotaExceeded", "EntityTooLarge", "XMinioStorageFull",
                                                   "InsufficientStorage", "InsufficientCapacity"};
 constexpr std::array<std::string_view, 5> elsewhere{"PermanentRedirect", "TemporaryRedirect", "Redirect",
-                                                    "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"};
+                                                    "AuthorizationHeaderMalformed",
+                                                    "IllegalLocationConstraintException"};
 
 struct meaning {
   blobs::errc code = blobs::errc::failed;
@@ -45,27 +46,30 @@ struct meaning {
 meaning meaning_of(const s3_trouble& trouble) {
   const auto& code = trouble.problem.code;
   if (trouble.status == 0)
-    return {blobs::errc::failed, trouble.error.code == engine_errc::permission ? "" : "check the endpoint and the network"};
+    return {blobs::errc::failed,
+            trouble.error.code == engine_errc::permission ? "" : "check the endpoint and the network"};
   if (is_one_of(code, no_room) || trouble.status == 507 || trouble.status == 413)
     return {blobs::errc::full, "make room there, or raise the quota"};
   if (code == "NoSuchBucket")
     return {blobs::errc::failed, "make the bucket, or correct its name"};
   if (code == "NoSuchUpload")
-    return {blobs::errc::failed, "something has ended the upload, such as a rule of the bucket that ends old ones; try again"};
+    return {blobs::errc::failed,
+            "something has ended the upload, such as a rule of the bucket that ends old ones; try again"};
   if (trouble.status == 404)
     return {blobs::errc::missing, ""};
   if (trouble.status == 412)
     return {blobs::errc::missing, "something other than davit has replaced the object"};
   if (is_one_of(code, elsewhere) || trouble.status == 301 || trouble.status == 307)
     return {blobs::errc::failed, trouble.problem.region.empty() ? "check the region and the endpoint"
-                                                         : "set the region to " + trouble.problem.region};
+                                                                : "set the region to " + trouble.problem.region};
   if (code == "SignatureDoesNotMatch" || is_one_of(code, old_credentials))
     return {blobs::errc::failed, "check the AWS credentials"};
   if (code == "RequestTimeTooSkewed")
     return {blobs::errc::failed, "set this machine's clock"};
   if (trouble.status == 403 || trouble.status == 401)
-    return {blobs::errc::failed, "allow it in the policy of the bucket or of the credentials (s3:GetObject, s3:PutObject, "
-                          "s3:DeleteObject, s3:ListBucket, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads)"};
+    return {blobs::errc::failed,
+            "allow it in the policy of the bucket or of the credentials (s3:GetObject, s3:PutObject, "
+            "s3:DeleteObject, s3:ListBucket, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads)"};
   if (judge(trouble) == s3_verdict::again)
     return {blobs::errc::failed, "try again later"};
   return {blobs::errc::failed, "check that the server knows S3's API"};

@@ -12,9 +12,8 @@ namespace {
 // Amazon S3 User Guide, "Multipart upload limits".
 constexpr std::size_t most_parts = 10'000;
 constexpr std::uint64_t share_of_object = 1350;
-constexpr std::uint64_t step = 1024 * 1024;
 /// CompleteMultipartUpload: "Processing of a CompleteMultipartUpload request could take several minutes to finalize."
-constexpr duration complete_within = 5min;
+constexpr duration complete_within = 2min; // it is safe to ask again
 constexpr duration abort_within = 5s;
 constexpr std::size_t grown_quickly = 1024 * 1024; ///< Below this, the buffer grows as strings do.
 
@@ -23,7 +22,7 @@ const blobs::error used_up{blobs::errc::invalid, "a writer of an object is used 
 } // namespace
 
 std::uint64_t s3_part_size(std::uint64_t least, std::uint64_t sent) {
-  return std::max(least, (sent / share_of_object + step - 1) / step * step);
+  return (std::max<std::uint64_t>(sent / share_of_object, 1) + least - 1) / least * least;
 }
 
 s3_writer::s3_writer(std::shared_ptr<s3_client> client, std::string key)
@@ -94,7 +93,8 @@ blobs::result<void> s3_writer::send_part() {
     if (auto begun = begin(); !begun)
       return begun;
   if (etags_.size() == most_parts)
-    return blobs::error{blobs::errc::full, client_->shown(key_) + " can't be written: it is larger than an object may be"};
+    return blobs::error{blobs::errc::full,
+                        client_->shown(key_) + " can't be written: it is larger than an object may be"};
   auto part = request("PUT", buffer_);
   part.query = {{"partNumber", std::to_string(etags_.size() + 1)}, {"uploadId", upload_}};
   auto answer = client_->call(part);

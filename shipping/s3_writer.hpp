@@ -6,8 +6,8 @@
 
 namespace davit::shipping {
 
-/// Of the next part, if so many bytes are in those before: the least as long as it is enough, then 1/1350 of the object.
-/// So 10 000 parts, the most that S3 allows, hold the 5 TiB that it allows for an object.
+/// Of the next part, if so many bytes are in those before: as many times the least as make 1/1350 of the
+/// object./// So 10 000 parts, the most that S3 allows, hold the 5 TiB that it allows for an object.
 std::uint64_t s3_part_size(std::uint64_t least, std::uint64_t sent);
 
 /// Nothing is visible before commit() has asked S3 for it: S3 shows an object as a whole or not at all.

@@ -46,7 +46,8 @@ std::optional<s3_listing> read_s3_listing(std::string_view text) {
     return std::nullopt;
   s3_listing listing;
   for (const auto& one : read.top.children("Contents"))
-    listing.objects.push_back({text_of(one, "Key"), one.child("Size").text().as_ullong(), time_of(one, "LastModified")});
+    listing.objects.push_back(
+      {text_of(one, "Key"), one.child("Size").text().as_ullong(), time_of(one, "LastModified")});
   if (is_truncated(read.top)) {
     listing.next = text_of(read.top, "NextContinuationToken");
     if (listing.next.empty())

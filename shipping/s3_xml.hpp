@@ -1,5 +1,5 @@
-// The XML of S3: what it answers, and the list of an upload's parts. Amazon S3 API Reference, "Actions". pugixml reads it,
-// which knows no external and no recursive entities.
+// The XML of S3: what it answers, and the list of an upload's parts. Amazon S3 API Reference, "Actions". pugixml reads
+// it, which knows no external and no recursive entities.
 #pragma once
 
 #include "messages/units.hpp"

@@ -57,15 +57,6 @@ std::size_t open_descriptors() {
   return count;
 }
 
-std::string random_bytes(randomness& random, std::size_t size) {
-  std::string bytes(size, '\0');
-  for (std::size_t i = 0; i < size; i += 8) {
-    auto word = random();
-    std::memcpy(bytes.data() + i, &word, std::min<std::size_t>(8, size - i));
-  }
-  return bytes;
-}
-
 int in_child(const std::function<int()>& what) {
   auto pid = ::fork();
   if (pid == 0)
@@ -74,15 +65,6 @@ int in_child(const std::function<int()>& what) {
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-std::string random_key(randomness& random) {
-  char text[40];
-  std::snprintf(text, sizeof text, "0193%04x-%04x-7%03x-8%03x-%012llx", static_cast<unsigned>(below(random, 0x10000)),
-                static_cast<unsigned>(below(random, 0x10000)), static_cast<unsigned>(below(random, 0x1000)),
-                static_cast<unsigned>(below(random, 0x1000)),
-                static_cast<unsigned long long>(below(random, 1ull << 48)));
-  return text;
 }
 
 result<void> memory_blobs::write(std::string_view piece) {

@@ -1,25 +1,16 @@
 // Folders, trees and blobs for tests.
 #pragma once
 
-#include "blobs/medium.hpp"
+#include "blobs/medium_promises.hpp"
+#include "blobs/random_bytes.hpp"
 #include "blobs/stream.hpp"
 #include "blobs/tree.hpp"
-
-#include <catch2/catch_tostring.hpp>
 
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <random>
 #include <string>
 #include <vector>
-
-template <class T>
-struct Catch::StringMaker<boost::system::result<T, davit::blobs::error>> {
-  static std::string convert(const boost::system::result<T, davit::blobs::error>& value) {
-    return value ? "a value" : value.error().message;
-  }
-};
 
 namespace davit::test {
 
@@ -37,20 +28,13 @@ private:
   std::string path_;
 };
 
-using randomness = std::mt19937_64;
-inline std::uint64_t below(randomness& random, std::uint64_t end) {
-  return random() % end;
-}
-
 std::string read_all(const std::string& file);
 void write_all(const std::string& file, std::string_view bytes);
 /// Runs a shell command; what it printed. Throws if it fails.
 std::string shell(const std::string& command);
 std::size_t open_descriptors();
-std::string random_bytes(randomness& random, std::size_t size);
 /// Runs it in a child; the exit code, or 128 + n if signal n ended it.
 int in_child(const std::function<int()>& what);
-std::string random_key(randomness& random);
 
 /// Blobs in memory. Refuses ends that do not fit what was written.
 struct memory_blobs final : blobs::blob_sink, blobs::blob_source {
