@@ -25,8 +25,8 @@ const char* with_keys(const char* name) {
   return asked == "AWS_ACCESS_KEY_ID" ? "AKID" : asked == "AWS_SECRET_ACCESS_KEY" ? "SECRET" : nullptr;
 }
 
-std::unique_ptr<s3_medium> medium_at(const std::string& url, duration patience = 5s,
-                                     std::function<const char*(const char*)> get = with_keys) {
+std::unique_ptr<s3_medium>
+medium_at(const std::string& url, duration patience = 5s, std::function<const char*(const char*)> get = with_keys) {
   s3_settings settings;
   settings.bucket = "bucket";
   settings.endpoint = url;
@@ -188,5 +188,6 @@ TEST_CASE("an object of one part is one request, and parts hold what was written
       sent += one.body;
     }
   CHECK(sent == all);
-  CHECK(requests.back().body.ends_with("<Part><PartNumber>4</PartNumber><ETag>\"e\"</ETag></Part></CompleteMultipartUpload>"));
+  CHECK(requests.back().body.ends_with(
+    "<Part><PartNumber>4</PartNumber><ETag>\"e\"</ETag></Part></CompleteMultipartUpload>"));
 }

@@ -217,7 +217,8 @@ const std::string uploads_text = R"(<ListMultipartUploadsResult xmlns="http://s3
 <Bucket>bucket</Bucket><NextKeyMarker>p/b</NextKeyMarker><NextUploadIdMarker>id2</NextUploadIdMarker><IsTruncated>true</IsTruncated>
 <Upload><Key>p/a</Key><UploadId>id1</UploadId><Initiated>2010-11-10T20:48:33.000Z</Initiated></Upload>
 <Upload><Key>p/b</Key><UploadId>id2</UploadId></Upload></ListMultipartUploadsResult>)";
-const std::string problem_text = R"(<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>It's gone</Message></Error>)";
+const std::string problem_text
+  = R"(<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>It's gone</Message></Error>)";
 const std::string begun_text
   = R"(<InitiateMultipartUploadResult><Bucket>b</Bucket><UploadId>VXBs</UploadId></InitiateMultipartUploadResult>)";
 const std::string done_text = R"(
@@ -268,8 +269,8 @@ TEST_CASE("XML that was cut, changed or nested without end is refused or read, a
     for (int i = 0; i < 2000; ++i) {
       auto text = whole;
       for (auto changes = 1 + below(random, 4); changes > 0; --changes)
-        text[below(random, text.size())] = below(random, 2) == 0 ? static_cast<char>(random())
-                                                                 : "<>&;\"'/![]-"[below(random, 11)];
+        text[below(random, text.size())]
+          = below(random, 2) == 0 ? static_cast<char>(random()) : "<>&;\"'/![]-"[below(random, 11)];
       CHECK(read_all(text) <= 1);
     }
   }
