@@ -161,8 +161,12 @@ transport::result<http_response> s3_client::attempt(const s3_request& request, c
                         });
   with->context.restart();
   with->context.run();
-  if (escaped)
-    std::rethrow_exception(escaped);
+  try {
+    if (escaped)
+      std::rethrow_exception(escaped);
+  } catch (const std::exception& e) { // no memory, or no descriptor
+    return transport::error{engine_errc::protocol, 0, e.what()};
+  }
   give_back(std::move(with));
   return std::move(*outcome);
 }

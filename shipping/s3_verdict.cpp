@@ -59,7 +59,8 @@ meaning meaning_of(const s3_trouble& trouble) {
     return {blobs::errc::missing, ""};
   if (trouble.status == 412)
     return {blobs::errc::missing, "something other than davit has replaced the object"};
-  if (is_one_of(code, elsewhere) || trouble.status == 301 || trouble.status == 307)
+  if (is_one_of(code, elsewhere) || trouble.status == 301 || trouble.status == 307
+      || (trouble.status == 400 && code.empty() && !trouble.problem.region.empty())) // to HEAD
     return {blobs::errc::failed, trouble.problem.region.empty() ? "check the region and the endpoint"
                                                                 : "set the region to " + trouble.problem.region};
   if (code == "SignatureDoesNotMatch" || is_one_of(code, old_credentials))

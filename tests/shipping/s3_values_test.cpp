@@ -193,6 +193,9 @@ TEST_CASE("a failure of S3 is a sentence with the object and with what to do") {
   auto moved = said(301, "PermanentRedirect");
   moved.problem.region = "eu-west-2";
   CHECK(sentence(moved).message.find("set the region to eu-west-2") != std::string::npos);
+  moved = said(400); // to HEAD
+  moved.problem.region = "eu-west-2";
+  CHECK(sentence(moved).message.find("set the region to eu-west-2") != std::string::npos);
   auto hostile = said(400, "Bad\x1b[31m");
   hostile.problem.message = std::string(5000, 'x') + "\n";
   CHECK(sentence(hostile).message.find('\x1b') == std::string::npos);
