@@ -69,6 +69,7 @@ TEST_CASE("a bucket keeps what a medium promises", "[s3]") {
   }
   SECTION("random calls do what they should") {
     check_random_calls(*medium, Catch::getSeed(), number_from("DAVIT_S3_CALLS", 200), 200'000);
+    CHECK(uploads_of(server) == "0");
   }
   SECTION("at the top of the bucket, too") {
     check_pages(*open_bucket(server.settings("")), 10);
@@ -123,7 +124,7 @@ TEST_CASE("small reads in order make few requests", "[s3]") {
   put(*medium, key, bytes);
   auto reader = medium->open(key).value();
   std::string all;
-  char piece[1000];
+  char piece[300];
   auto begin = std::chrono::steady_clock::now();
   while (all.size() < bytes.size()) {
     auto count = reader->read(all.size(), piece).value();
@@ -131,7 +132,7 @@ TEST_CASE("small reads in order make few requests", "[s3]") {
     all.append(piece, count);
   }
   CHECK((all == bytes));
-  CHECK(std::chrono::steady_clock::now() - begin < 2s); // 3000 requests take ten times as long
+  CHECK(std::chrono::steady_clock::now() - begin < 15s); // 10 000 requests take minutes
 }
 
 TEST_CASE("a server that dies in the middle of an upload and comes back gets the exact object", "[s3]") {
