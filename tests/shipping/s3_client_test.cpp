@@ -191,3 +191,48 @@ TEST_CASE("an object of one part is one request, and parts hold what was written
   CHECK(requests.back().body.ends_with(
     "<Part><PartNumber>4</PartNumber><ETag>\"e\"</ETag></Part></CompleteMultipartUpload>"));
 }
+
+// Swift completes an upload twice; AWS may not know it any more.
+TEST_CASE("an upload that S3 no longer knows was completed if its object is there") {
+  log_receiver server;
+  std::atomic<int> completed = 0;
+  std::optional<std::size_t> size;
+  server.become([&](const server_request& request) -> std::optional<server_response> {
+    if (request.method == "POST" && !request.body.empty())
+      return ++completed == 1 ? problem(500, "InternalError") : problem(404, "NoSuchUpload");
+    if (request.method == "HEAD")
+      return size ? server_response{200, "", std::string(*size, 'x'), {}} : server_response{404, "", "", {}};
+    return upload_answer(request);
+  });
+  auto medium = medium_at(server.url());
+  SECTION("as a whole") {
+    size = 2500;
+    CHECK(put_object(*medium, 2500).has_value());
+    CHECK(completed == 2);
+    CHECK(server.requests().back().method == "HEAD"); // nothing to abort
+  }
+  SECTION("and not if it is another") {
+    size = 2499;
+    CHECK(put_object(*medium, 2500).error().message.find("NoSuchUpload") != std::string::npos);
+  }
+  SECTION("and not if it is missing") {
+    CHECK(put_object(*medium, 2500).error().message.find("NoSuchUpload") != std::string::npos);
+  }
+}
+
+TEST_CASE("a server that sends another part than the one that was asked for is not believed") {
+  std::string range;
+  log_receiver server{[&](const server_request& request) -> std::optional<server_response> {
+    if (request.method == "HEAD")
+      return server_response{200, "", std::string(200'000, 'x'), {}};
+    return server_response{206, "application/octet-stream", std::string(131'072, 'x'), {{"Content-Range", range}}};
+  }};
+  auto reader = medium_at(server.url())->open(key).value();
+  char piece[10];
+  range = "bytes 0-131071/200000";
+  CHECK(reader->read(0, piece).value() == 10);
+  range = "bytes 1-131072/200000";
+  CHECK(reader->read(0, piece).value() == 10); // read ahead
+  auto other = medium_at(server.url())->open(key).value();
+  CHECK(other->read(0, piece).error().message.find("another part") != std::string::npos);
+}
