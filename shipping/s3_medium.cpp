@@ -59,8 +59,8 @@ blobs::result<void> s3_medium::remove(std::string_view key) {
   request.done = "removed";
   request.max_body = 64 * 1024;
   auto answer = client_->call(request);
-  if (!answer && answer.error().code != blobs::errc::missing)
-    return blobs::error{answer.error()};
+  if (!answer && answer.error().error.code != blobs::errc::missing)
+    return answer.error().error;
   return {};
 }
 
@@ -84,7 +84,7 @@ blobs::result<blobs::object_page> s3_medium::list(std::string_view from, std::si
     request.is_valid = [](std::string_view body) { return read_s3_listing(body).has_value(); };
     auto answer = client_->call(request);
     if (!answer)
-      return blobs::error{answer.error()};
+      return answer.error().error;
     auto listing = *read_s3_listing(answer->body);
     for (const auto& one : listing.objects) {
       auto key = key_of(one.key);
@@ -116,7 +116,7 @@ blobs::result<std::size_t> s3_medium::abort_uploads(std::chrono::seconds older_t
     request.is_valid = [](std::string_view body) { return read_s3_uploads(body).has_value(); };
     auto answer = client_->call(request);
     if (!answer)
-      return blobs::error{answer.error()};
+      return answer.error().error;
     auto list = *read_s3_uploads(answer->body);
     for (const auto& one : list.uploads) {
       if (key_of(one.key).empty() || one.begun + older_than > client_->now())
@@ -129,7 +129,7 @@ blobs::result<std::size_t> s3_medium::abort_uploads(std::chrono::seconds older_t
       abort.max_body = 64 * 1024;
       auto aborted = client_->call(abort);
       if (!aborted && aborted.error().status != 404)
-        return blobs::error{aborted.error()};
+        return aborted.error().error;
       count += aborted.has_value() ? 1 : 0;
     }
     next_key = std::move(list.next_key);

@@ -47,10 +47,10 @@ s3_reader::open(std::shared_ptr<s3_client> client, std::string key) {
     auto get = reading("GET", key);
     get.headers = {{"Range", "bytes=0-0"}};
     auto got = client->call(get);
-    return blobs::error{got ? head.error() : got.error()};
+    return got ? head.error().error : got.error().error;
   }
   if (!head)
-    return blobs::error{head.error()};
+    return head.error().error;
   auto size = number_in(head->header("content-length"));
   if (!size)
     return blobs::error{blobs::errc::failed,
@@ -86,7 +86,7 @@ blobs::result<void> s3_reader::fill(std::uint64_t offset, std::size_t wanted) {
     get.headers.emplace_back("If-Match", etag_);
   auto answer = client_->call(get);
   if (!answer)
-    return blobs::error{answer.error()};
+    return answer.error().error;
   // A server may send all of the object if all of it was asked for.
   bool ranged = answer->status == 206 && answer->header("content-range").starts_with("bytes " + first + '-');
   if (!(ranged || (answer->status == 200 && length == size_)) || answer->body.size() != length)

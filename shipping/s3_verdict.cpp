@@ -105,8 +105,8 @@ s3_failure explain(const s3_trouble& trouble, const std::string& what, const std
   s3_failure failure;
   failure.said = trouble.problem.code;
   failure.status = trouble.status;
-  failure.code = code;
-  auto& text = failure.message = what + " can't be " + done + ": ";
+  failure.error.code = code;
+  auto& text = failure.error.message = what + " can't be " + done + ": ";
   if (trouble.status == 0) {
     text += encoding::printable(trouble.error.message);
   } else if (code == blobs::errc::missing && trouble.status == 404) {

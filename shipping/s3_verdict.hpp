@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -31,10 +32,15 @@ struct s3_trouble {
 s3_verdict judge(const s3_trouble& trouble, std::optional<std::chrono::seconds> behind = std::nullopt);
 
 /// A request that failed. What it is for a caller of the medium, and S3's own name for it.
-struct s3_failure : blobs::error {
-  int status = 0;
+struct s3_failure {
+  blobs::error error;
+  int status = 0;   ///< Of HTTP; 0: there was no answer.
   std::string said; ///< S3's own name for it; empty: it gave none.
 };
+
+[[noreturn]] inline void throw_exception_from_error(const s3_failure& failure, const boost::source_location&) {
+  throw std::runtime_error(failure.error.message);
+}
 
 /// A sentence with what to do. `what` can't be `done`: "s3://bucket/prefix/KEY" can't be "written".
 s3_failure explain(const s3_trouble& trouble, const std::string& what, const std::string& done);

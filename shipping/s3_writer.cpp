@@ -82,7 +82,7 @@ blobs::result<void> s3_writer::begin() {
   // If the answer is lost, an upload is left that nobody knows: abort_uploads() ends it.
   auto answer = client_->call(begun);
   if (!answer)
-    return blobs::error{answer.error()};
+    return answer.error().error;
   upload_ = *read_s3_upload_id(answer->body);
   open_ = true;
   return {};
@@ -99,7 +99,7 @@ blobs::result<void> s3_writer::send_part() {
   part.query = {{"partNumber", std::to_string(etags_.size() + 1)}, {"uploadId", upload_}};
   auto answer = client_->call(part);
   if (!answer)
-    return blobs::error{answer.error()};
+    return answer.error().error;
   etags_.push_back(answer->header("etag"));
   sent_ += buffer_.size();
   buffer_.clear();
@@ -120,7 +120,7 @@ blobs::result<void> s3_writer::commit() {
   auto answer = client_->call(put);
   buffer_ = {};
   if (!answer)
-    return blobs::error{answer.error()};
+    return answer.error().error;
   return {};
 }
 
@@ -133,7 +133,7 @@ blobs::result<void> s3_writer::complete() {
   auto answer = client_->call(done);
   // If the answer was lost to a request that has done its work, the next one finds no upload.
   if (!answer && !(answer.error().said == "NoSuchUpload" && is_there()))
-    return blobs::error{answer.error()};
+    return answer.error().error;
   open_ = false;
   return {};
 }

@@ -179,7 +179,7 @@ TEST_CASE("an answer of S3 says whether to try again, with which credentials and
 }
 
 TEST_CASE("a failure of S3 is a sentence with the object and with what to do") {
-  auto sentence = [](const s3_trouble& trouble) { return explain(trouble, "s3://b/k", "read"); };
+  auto sentence = [](const s3_trouble& trouble) { return explain(trouble, "s3://b/k", "read").error; };
   CHECK(sentence(said(404, "NoSuchKey")).code == blobs::errc::missing);
   CHECK(sentence(said(404, "NoSuchKey")).message == "s3://b/k can't be read: it is not there");
   CHECK(sentence(said(404, "NoSuchBucket")).code == blobs::errc::failed);
