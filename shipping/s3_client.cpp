@@ -41,6 +41,14 @@ std::string lower_case(std::string name) {
   return name;
 }
 
+/// How far this machine's clock is behind the server's.
+std::optional<std::chrono::seconds> behind_by(const http_response& answer) {
+  auto date = parse_http_date(answer.header("date"));
+  if (!date)
+    return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::seconds>(*date - std::chrono::system_clock::now());
+}
+
 s3_trouble trouble_of(const transport::result<http_response>& answer) {
   s3_trouble trouble;
   if (!answer) {
@@ -108,11 +116,9 @@ duration s3_client::backoff(unsigned tries) {
   return std::chrono::duration_cast<duration>(whole * std::uniform_real_distribution{0.5, 1.0}(random_));
 }
 
-std::optional<std::chrono::seconds> s3_client::behind(const http_response& answer) const {
-  auto date = parse_http_date(answer.header("date"));
-  if (!date)
-    return std::nullopt;
-  return std::chrono::duration_cast<std::chrono::seconds>(*date - now());
+std::chrono::seconds s3_client::behind() const {
+  std::lock_guard guard{mutex_};
+  return behind_;
 }
 
 s3_client::result<http_response> s3_client::call(const s3_request& request) {
@@ -122,15 +128,15 @@ s3_client::result<http_response> s3_client::call(const s3_request& request) {
   for (unsigned tries = 0;; ++tries) {
     auto answer = attempt(request, body);
     auto trouble = trouble_of(answer);
-    auto late = answer ? behind(*answer) : std::nullopt;
+    auto behind_now = answer ? behind_by(*answer) : std::nullopt;
     if (trouble.status == 200 && trouble.problem.code.empty() && request.is_valid && !request.is_valid(answer->body))
       trouble = {0, {}, {engine_errc::lost, 0, "the answer is not what S3's API says"}};
-    auto verdict = judge(trouble, late);
+    auto verdict = judge(trouble, behind_now ? std::optional{*behind_now - behind()} : std::nullopt);
     if (verdict == s3_verdict::done)
       return std::move(*answer);
-    if (verdict == s3_verdict::correct && !std::exchange(corrected, true) && late) {
+    if (verdict == s3_verdict::correct && !std::exchange(corrected, true) && behind_now) {
       std::lock_guard guard{mutex_};
-      behind_ += *late;
+      behind_ = *behind_now;
       continue;
     }
     if (verdict == s3_verdict::renew && !std::exchange(renewed, true)) {

@@ -34,7 +34,7 @@ struct s3_request {
   std::function<bool(std::string_view)> is_valid{};
 };
 
-/// Every number of threads may call at once: each call has a connection for itself, and runs on the caller's thread.
+/// Any number of threads may call at once: each call has a connection for itself, and runs on the caller's thread.
 class s3_client {
 public:
   using environment = std::function<const char*(const char*)>;
@@ -64,7 +64,7 @@ private:
   send(lane& with, const s3_request& request, const digests& body);
   transport::awaitable<transport::result<aws_credentials>> credentials(lane& with);
   transport::http_request sign(const s3_request& request, const digests& body, const aws_credentials& with) const;
-  std::optional<std::chrono::seconds> behind(const transport::http_response& answer) const;
+  std::chrono::seconds behind() const;
   duration backoff(unsigned tries);
   std::unique_ptr<lane> take_lane();
   void give_back(std::unique_ptr<lane> one);
