@@ -24,6 +24,11 @@ struct fleet_settings {
 
 /// Files that tasks take in and give out.
 struct file_settings {
+  std::string url;                     ///< `s3://bucket/prefix`; empty: a folder in the data directory.
+  std::string endpoint;                ///< Of S3, if it is not AWS's.
+  std::string region;                  ///< Empty: what AWS's environment says.
+  bool path_style = false;             ///< How S3 is asked for the bucket.
+  std::string tls_ca;                  ///< PEM file; empty: the system's authorities.
   byte_size quota{50ull << 30};        ///< Per owner.
   duration unused{24LL * 3600 * 1000}; ///< How long what no task uses is kept.
   byte_size most_input{16ull << 30};   ///< Of one tree.

@@ -118,6 +118,7 @@ struct collecting {
 /// The outputs are being collected. How the attempt has ended is known.
 struct gathering {
   verdict how;
+  std::optional<steady_time> trouble_since{}; ///< Since when they can't be written where they are kept.
 };
 
 struct reporting {

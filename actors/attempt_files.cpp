@@ -1,12 +1,14 @@
 // The inputs go into the container before its command runs; the outputs come out when it has ended.
 #include "actors/attempt_machine.hpp"
 
+#include <algorithm>
+
 namespace davit {
 
 namespace {
 
-/// How long where the inputs lie is asked again.
-constexpr duration fill_retry{1000};
+/// How long after a failure to read or write what is kept it is tried again; and for how long outputs are.
+constexpr duration files_retry{1000}, gather_patience{600'000};
 
 /// How long outputs may take to be collected; and after a cancel, or when the end has a limit.
 constexpr duration gather_limit{1'800'000}, gather_limit_of_cancelled{30'000};
@@ -53,11 +55,12 @@ void attempt_machine::on(filling& now, const refusal& one) {
       now.trouble_since = when_.steady;
     if (when_.steady - *now.trouble_since < run_.engine.grace) {
       run_.waiting = why.text;
-      wake(timer::again, fill_retry);
+      wake(timer::again, files_retry);
     } else {
       fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
     }
-  } else if (why.files != files_errc::none || why.engine == engine_errc::refused) {
+  } else if (why.files != files_errc::none || why.engine == engine_errc::refused
+             || (why.engine == engine_errc::failed && !is_engines_own(why.text))) {
     fail(outcome::failed, "its inputs can't be unpacked: " + why.text);
   } else if (why.engine == engine_errc::not_found) {
     recover(); // somebody has removed the container
@@ -96,6 +99,10 @@ void attempt_machine::gather(gathering& now) {
   order.limit = gather_limit;
   if (run_.wanted != ending::none && run_.wanted != ending::timed_out)
     order.limit = gather_limit_of_cancelled;
+  if (auto left = time_to_kill()) { // a second longer than the container, as its log
+    order.limit = std::min(order.limit, *left + duration{1000});
+    wake(timer::forgo, order.limit);
+  }
   act_on(ask::gather{{}, std::move(order)});
   act_on(act::crash{"output asked"});
 }
@@ -107,10 +114,27 @@ void attempt_machine::on(gathering& now, const reply<ask::gather>& all) {
 }
 
 void attempt_machine::on(gathering& now, const refusal& one) {
-  gather_none(now, one.why.text);
+  if (one.why.files != files_errc::failed) {
+    gather_none(now, one.why.text);
+    return;
+  }
+  if (!now.trouble_since)
+    now.trouble_since = when_.steady;
+  auto patience
+    = run_.wanted == ending::none || run_.wanted == ending::timed_out ? gather_patience : gather_limit_of_cancelled;
+  if (out_of_time() || when_.steady - *now.trouble_since >= patience) {
+    gather_none(now, one.why.text);
+  } else {
+    run_.waiting = one.why.text;
+    wake(timer::again, files_retry);
+  }
 }
 
-void attempt_machine::on(gathering& now, const timer_fired&) {
+void attempt_machine::on(gathering& now, const timer_fired& one) {
+  if (one.which == timer::again) {
+    gather(now);
+    return;
+  }
   act_on(act::withdraw{});
   gather_none(now, "the cancel allowed no more time");
 }

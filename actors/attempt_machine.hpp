@@ -162,7 +162,7 @@ private:
   static bool waits_for(const starting& now, timer which);
   static bool waits_for(const running& now, timer which);
   static bool waits_for(const collecting& now, timer which);
-  static bool waits_for(const gathering&, timer which) { return which == timer::forgo; }
+  static bool waits_for(const gathering&, timer which) { return which == timer::forgo || which == timer::again; }
   static bool waits_for(const reporting& now, timer which);
   static bool waits_for(const removing& now, timer which);
   template <class Step>

@@ -246,12 +246,26 @@ void sweep(self_pointer self) {
   begin(self, std::move(one));
 }
 
+/// Says at the start if the files can't be reached: a bucket may be misspelt.
+void probe(self_pointer self) {
+  job one;
+  one.lane = "sweep";
+  one.work = [](const transfer& with) -> std::function<void()> {
+    if (auto first = with.context->blobs->list({}, 1); !first)
+      spdlog::error("tasks with files will wait: {}", first.error().message);
+    return {};
+  };
+  begin(self, std::move(one));
+}
+
 files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, files_handles handles) {
   auto& state = self->state;
   state.context = std::move(context);
   state.handles = std::move(handles);
-  if (state.context->blobs)
+  if (state.context->blobs) {
     self->delayed_send(self, tick_interval, tick_atom_v);
+    probe(self);
+  }
   return {
     [=](fill_atom, const fill_order& order) {
       return run<void>(self, engine_job(order.engine, order.attempt),
@@ -264,25 +278,27 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
     [=](withdraw_atom, const attempt_key& key) { withdraw(self, key); },
     [=](upload_atom, const std::string& owner, std::string& bytes) {
       auto frames = std::make_shared<const std::string>(std::move(bytes)); // megabytes, which nobody copies
-      return run<upload_summary>(self, upload_job(),
-                                 [=, context = self->state.context, incarnation = self->state.incarnation](
-                                   const transfer& with) -> caf::expected<upload_summary> {
-                                   file_upload upload{context, owner, incarnation};
-                                   if (auto taken = upload.append(with, 0, *frames); !taken) {
-                                     upload.abandon(with);
-                                     return taken.error();
-                                   }
-                                   auto done = upload.commit(with);
-                                   upload.abandon(with); // what is left of it
-                                   return done;
-                                 });
+      return run<upload_summary>(
+        self, upload_job(),
+        [=, context = self->state.context, incarnation = self->state.incarnation,
+         under_way = self->state.uploads.under_way(owner)](const transfer& with) -> caf::expected<upload_summary> {
+          file_upload upload{context, owner, incarnation, under_way};
+          if (auto taken = upload.append(with, 0, *frames); !taken) {
+            upload.abandon(with);
+            return taken.error();
+          }
+          auto done = upload.commit(with);
+          upload.abandon(with); // what is left of it
+          return done;
+        });
     },
     [=](upload_atom, open_atom, const std::string& owner) -> caf::result<uuid> {
       auto& state = self->state;
       if (!state.context->blobs)
         return make_failure(files_errc::failed, "this agent keeps no files");
-      auto added = state.uploads.add(std::make_shared<file_upload>(state.context, owner, state.incarnation),
-                                     std::chrono::steady_clock::now());
+      auto added = state.uploads.add(
+        std::make_shared<file_upload>(state.context, owner, state.incarnation, state.uploads.under_way(owner)),
+        std::chrono::steady_clock::now());
       if (!added)
         return added.error();
       return *added;

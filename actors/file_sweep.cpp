@@ -2,6 +2,8 @@
 
 #include "actors/crash_point.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 
 namespace davit {
@@ -20,9 +22,18 @@ public:
     auto before = ask<timestamp>([=](auto& all) { return all.unused_since(unused); });
     tell([=](auto& all) { return all.abandon_packs_of(agent, incarnation, before); });
     done_.trees = ask<std::uint64_t>([=](auto& all) { return all.drop_trees(before); });
+    std::optional<blobs::error> trouble;
     for (const auto& one : ask<std::vector<store::owner_usage>>([](auto& all) { return all.usage(); }))
-      sweep_owner(one.owner, before);
+      try {
+        sweep_owner(one.owner, before);
+      } catch (const blobs::error& e) { // of one owner's: the others' go all the same
+        trouble = e;
+      }
     remove_packs();
+    if (trouble)
+      throw *trouble;
+    if (auto ended = medium_->abort_uploads(std::chrono::hours{24}); !ended)
+      throw ended.error();
     for (const auto& one : ask<std::vector<store::owner_usage>>([](auto& all) { return all.usage(); })) {
       done_.kept_blobs += one.blobs;
       done_.kept_bytes += one.bytes;
@@ -59,6 +70,11 @@ private:
     any.set_id = true;
     for (const auto& name : ask<std::vector<blobs::digest>>([owner](auto& all) { return all.trees(owner); })) {
       auto tree = mine.tree(name, any);
+      // Whatever a tree names that nobody can read, nobody can use by it; and others are to be swept all the same.
+      if (!tree && tree.error().code != blobs::errc::failed) {
+        spdlog::error("a tree of {} is lost: {}", owner, tree.error().message);
+        continue;
+      }
       if (!tree)
         throw tree.error();
       all.push_back(name);

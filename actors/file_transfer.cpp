@@ -198,17 +198,18 @@ caf::expected<void> fill_one(const transfer& with, const fill_order& order, cons
   auto path = std::filesystem::path{input.path}.lexically_normal();
   if (path.filename().empty()) // of `/src/`
     path = path.parent_path();
-  if (who.user == 0 && who.group == 0)
-    return send(with, order.attempt, order.container, path.string(), *tree, **files, how);
   auto volume = container.volumes.find(path.string());
   if (container.read_only && volume != container.volumes.end())
     return send_through_helper(with, order.attempt, container, volume->second, *tree, **files, how);
-  // From its parent, so that the folder itself becomes the user's too.
-  auto from_parent = how;
-  from_parent.prefix = path.filename().string();
-  from_parent.with_prefix = true;
-  return send(with, order.attempt, order.container, path.parent_path().string(), *tree, **files,
-              std::move(from_parent));
+  // From the root: the engine takes no link that leads out of the folder that it unpacks into.
+  auto from_root = how;
+  from_root.prefix = path.relative_path().string();
+  from_root.with_prefix = who != container_user{}; // then the folder itself becomes the user's too
+  auto sent = send(with, order.attempt, order.container, "/", *tree, **files, std::move(from_root));
+  // It takes no folder in place of a link either: where the image has one, the volume is behind it.
+  if (!sent && text_of(sent.error()).find("non-directory") != std::string::npos)
+    sent = send(with, order.attempt, order.container, path.string(), *tree, **files, how);
+  return sent;
 }
 
 // -- out -------------------------------------------------------------------------------------------------------------
@@ -277,7 +278,7 @@ private:
     return done_;
   }
 
-  outcome_of_output read(const std::string& path, const blobs::untar_options& how, bool followed = false) {
+  outcome_of_output read(const std::string& path, const blobs::untar_options& how, int followed = 0) {
     const auto& settings = with_.context->settings;
     blob_writer writer{
       with_.context->blobs, catalogue_, {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes}};
@@ -296,6 +297,8 @@ private:
     });
     if (with_.stop->stopped())
       return told(output_state::failed, "it was not collected: the attempt was withdrawn");
+    if (writer.failure() && writer.failure()->code == blobs::errc::failed)
+      return to_caf(*writer.failure());
     auto cut_by_us = !got && got.error().code != blobs::errc::failed; // the engine's error is that we have hung up
     if (!answer && !cut_by_us) {
       if (engine_code(answer.error()) == engine_errc::not_found
@@ -310,10 +313,14 @@ private:
     if (!got)
       return told(output_state::failed, got.error().message);
     auto& all = got->entries;
-    if (!followed && all.entries.size() == 1 && all.entries[0].kind == blobs::entry_kind::symlink)
-      return read(path + "/.", how, true);
-    if (!followed)
-      strip_first(all);
+    if (all.entries.size() == 1 && all.entries[0].kind == blobs::entry_kind::symlink) {
+      constexpr int most_links = 20;
+      auto target = std::filesystem::path{path}.parent_path() / all.entries[0].target;
+      if (followed == most_links)
+        return told(output_state::missing, encoding::printable(path) + " is a link that leads in a circle");
+      return read(target.lexically_normal().string(), how, followed + 1);
+    }
+    strip_first(all);
     if (how.wanted && all.entries.empty())
       return told(output_state::missing, "nothing in " + encoding::printable(path) + " fits the pattern");
     return keep(writer, *got);
@@ -328,12 +335,14 @@ private:
       kept = writer.end(name, manifest.size());
     if (kept)
       kept = writer.finish();
+    if (!kept && kept.error().code == blobs::errc::failed)
+      return to_caf(kept.error());
     if (!kept)
       return told(output_state::failed, kept.error().message);
     owner_blobs owner{with_.context->blobs, catalogue_, order_.owner};
     auto lacking = owner.keep(name, tree);
     if (!lacking)
-      return told(output_state::failed, lacking.error().message);
+      return to_caf(lacking.error());
     if (!lacking->empty())
       return told(output_state::failed, "its files are not there any more: " + to_text(lacking->front()));
     done_.tree = to_text(name);
@@ -409,6 +418,14 @@ std::pair<std::string, std::string> split_pattern(const std::string& path) {
     return {path, {}};
   auto slash = path.rfind('/', special);
   return {slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash), path.substr(slash + 1)};
+}
+
+std::string wrong_pattern(const std::string& path) {
+  auto pattern = split_pattern(path).second;
+  if (pattern.empty())
+    return {};
+  auto compiled = blobs::ignore_patterns::compile({pattern});
+  return compiled ? std::string{} : compiled.error().message;
 }
 
 caf::expected<void> fill(const transfer& with, const fill_order& order) {

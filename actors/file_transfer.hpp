@@ -46,11 +46,14 @@ caf::error to_caf(const blobs::error& e);
 /// Unpacks the inputs, one after another. Errors: files_errc, or the engine's.
 caf::expected<void> fill(const transfer& with, const fill_order& order);
 
-/// Collects the outputs. An error: the engine's connection failed, and all is to be done again; other troubles are told
-/// by the outputs.
+/// Collects the outputs. An error: the engine's connection failed, or what is kept can't be written now, and all is to
+/// be done again; other troubles are told by the outputs.
 caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order);
 
 /// The folder that an output's path names, and the pattern for what is in it; without `*`, `?` and `[`: no pattern.
 std::pair<std::string, std::string> split_pattern(const std::string& path);
+
+/// What is wrong with an output's path as a pattern; empty: nothing.
+std::string wrong_pattern(const std::string& path);
 
 } // namespace davit

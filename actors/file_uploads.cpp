@@ -32,8 +32,10 @@ private:
   file_upload& upload_;
 };
 
-file_upload::file_upload(context_ptr context, std::string owner, uuid incarnation)
-  : context_(std::move(context)), owner_(std::move(owner)) {
+file_upload::file_upload(context_ptr context, std::string owner, uuid incarnation,
+                         std::shared_ptr<std::atomic<std::uint64_t>> under_way)
+  : context_(std::move(context)), owner_(std::move(owner)),
+    under_way_(under_way ? std::move(under_way) : std::make_shared<std::atomic<std::uint64_t>>(0)) {
   auto ask = [this](std::function<store::result<void>(store::blob_catalogue&)> work) -> store::result<void> {
     if (!with_) // it is destroyed: the sweeper finds its pack
       return store::error{store::errc::unavailable, "nobody asks"};
@@ -41,6 +43,37 @@ file_upload::file_upload(context_ptr context, std::string owner, uuid incarnatio
   };
   blob_writing how{owner_, context_->settings.name, incarnation, context_->settings.files.quota.bytes};
   writer_ = std::make_unique<blob_writer>(context_->blobs, std::move(ask), std::move(how));
+}
+
+file_upload::~file_upload() {
+  *under_way_ -= offset_;
+}
+
+/// What is not committed takes room too.
+caf::expected<void> file_upload::keep_quota(std::size_t more) {
+  constexpr std::uint64_t often_enough = 64 << 20;
+  if (asked_at_ == ~0ull || offset_ - asked_at_ >= often_enough) {
+    auto kept = std::make_shared<std::uint64_t>(0);
+    auto asked = catalogue_of(with_->self,
+                              with_->store)([kept, owner = owner_](store::blob_catalogue& all) -> store::result<void> {
+      auto usage = all.usage();
+      if (!usage)
+        return usage.error();
+      for (const auto& one : *usage)
+        if (one.owner == owner)
+          *kept = one.bytes;
+      return {};
+    });
+    if (!asked)
+      return make_failure(files_errc::failed, asked.error().message);
+    kept_ = *kept;
+    asked_at_ = offset_;
+  }
+  auto quota = context_->settings.files.quota.bytes;
+  if (auto all = kept_ + *under_way_ + more; all > quota)
+    return make_failure(files_errc::full, "with these files " + owner_ + " would have " + std::to_string(all)
+                                            + " bytes of " + std::to_string(quota) + " that it may have");
+  return caf::unit;
 }
 
 caf::expected<std::uint64_t> file_upload::append(const transfer& with, std::uint64_t offset, std::string_view bytes) {
@@ -51,11 +84,14 @@ caf::expected<std::uint64_t> file_upload::append(const transfer& with, std::uint
   auto known = std::min<std::uint64_t>(offset_ - offset, bytes.size());
   bytes.remove_prefix(static_cast<std::size_t>(known));
   borrowed_thread guard{*this, with};
+  if (auto room = keep_quota(bytes.size()); !room)
+    return room.error();
   if (auto fed = frames_.feed(bytes, *writer_); !fed) {
     failed_ = to_caf(fed.error());
     return *failed_;
   }
   offset_ += bytes.size();
+  *under_way_ += bytes.size();
   context_->metrics->files_moved("upload", bytes.size());
   return offset_;
 }
@@ -115,6 +151,15 @@ void upload_table::give_back(const uuid& id, clock::time_point now) {
     found->second.busy = false;
     found->second.used = now;
   }
+}
+
+std::shared_ptr<std::atomic<std::uint64_t>> upload_table::under_way(const std::string& owner) {
+  std::erase_if(under_way_, [](const auto& one) { return one.second.expired(); });
+  auto& known = under_way_[owner];
+  auto shared = known.lock();
+  if (!shared)
+    known = shared = std::make_shared<std::atomic<std::uint64_t>>(0);
+  return shared;
 }
 
 std::vector<std::shared_ptr<file_upload>> upload_table::lapse(clock::time_point since) {

@@ -4,6 +4,7 @@
 #include "actors/file_transfer.hpp"
 #include "blobs/frames.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -13,7 +14,12 @@ namespace davit {
 /// One upload. Its functions block; one thread at a time, whichever.
 class file_upload {
 public:
-  file_upload(context_ptr context, std::string owner, uuid incarnation);
+  /// `under_way`: bytes of all uploads of the owner that are not committed.
+  file_upload(context_ptr context, std::string owner, uuid incarnation,
+              std::shared_ptr<std::atomic<std::uint64_t>> under_way = nullptr);
+  ~file_upload();
+  file_upload(const file_upload&) = delete;
+  file_upload& operator=(const file_upload&) = delete;
 
   const std::string& owner() const { return owner_; }
   std::uint64_t offset() const { return offset_; }
@@ -28,12 +34,16 @@ public:
   void abandon(const transfer& with);
 
 private:
+  caf::expected<void> keep_quota(std::size_t more);
+
   /// The writer asks the store by whichever thread runs it.
   class borrowed_thread;
 
   context_ptr context_;
   std::string owner_;
   std::uint64_t offset_ = 0;
+  std::shared_ptr<std::atomic<std::uint64_t>> under_way_;
+  std::uint64_t kept_ = 0, asked_at_ = ~0ull; ///< What the owner had when the upload was so long.
   blobs::frame_reader frames_;
   const transfer* with_ = nullptr; ///< Of the call that is under way.
   std::unique_ptr<blob_writer> writer_;
@@ -61,9 +71,12 @@ public:
   caf::expected<const entry*> find(const std::string& owner, const uuid& id) const;
   /// Takes out what nobody has gone on with since.
   std::vector<std::shared_ptr<file_upload>> lapse(clock::time_point since);
+  /// Of an owner: see file_upload.
+  std::shared_ptr<std::atomic<std::uint64_t>> under_way(const std::string& owner);
 
 private:
   std::map<uuid, entry> all_;
+  std::map<std::string, std::weak_ptr<std::atomic<std::uint64_t>>> under_way_; ///< By owner.
 };
 
 } // namespace davit

@@ -3,6 +3,10 @@
 #include "actors/crash_point.hpp"
 #include "blobs/manifest.hpp"
 
+#include <algorithm>
+#include <set>
+#include <utility>
+
 namespace davit {
 
 namespace {
@@ -103,26 +107,49 @@ blobs::result<void> blob_writer::begin_pack() {
   return {};
 }
 
+blobs::result<void> blob_writer::noted(blobs::result<void> done) {
+  if (!done && !failure_)
+    failure_ = done.error();
+  return done;
+}
+
 blobs::result<void> blob_writer::write(std::string_view piece) {
   if (!pack_)
-    if (auto begun = begin_pack(); !begun)
+    if (auto begun = noted(begin_pack()); !begun)
       return begun;
-  return pack_->write(piece);
+  return noted(pack_->write(piece));
 }
 
 blobs::result<void> blob_writer::end(const blobs::digest&, std::uint64_t) {
   if (!pack_) // an empty blob is the first
-    if (auto begun = begin_pack(); !begun)
+    if (auto begun = noted(begin_pack()); !begun)
       return begun;
   if (auto ended = pack_->end_blob(); !ended)
-    return ended.error();
-  return pack_->size() >= pack_bytes || pack_->entries().size() >= pack_blobs ? end_pack() : blobs::result<void>{};
+    return noted(ended.error());
+  return pack_->size() >= pack_bytes || pack_->entries().size() >= pack_blobs ? noted(end_pack())
+                                                                              : blobs::result<void>{};
 }
 
 blobs::result<void> blob_writer::end_pack() {
   if (auto committed = pack_->commit(); !committed)
     return committed;
   crash_point("pack committed");
+  std::vector<blobs::digest> all;
+  all.reserve(pack_->entries().size());
+  for (const auto& one : pack_->entries())
+    all.push_back(one.content);
+  std::sort(all.begin(), all.end());
+  auto distinct = static_cast<std::size_t>(std::unique(all.begin(), all.end()) - all.begin());
+  auto lacking = ask<std::vector<blobs::digest>>(
+    catalogue_,
+    [owner = how_.owner, all = std::move(all)](store::blob_catalogue& known) { return known.missing(owner, all); });
+  if (!lacking)
+    return to_blob_error(lacking.error());
+  return lacking->size() == distinct && distinct == pack_->entries().size() ? tell_end() : end_without(*lacking);
+}
+
+/// Its blobs are there.
+blobs::result<void> blob_writer::tell_end() {
   std::vector<blobs::blob_place> content;
   content.reserve(pack_->entries().size());
   for (const auto& one : pack_->entries())
@@ -137,8 +164,52 @@ blobs::result<void> blob_writer::end_pack() {
   return {};
 }
 
+/// The owner has some of its blobs: those that are lacking come into another pack, and this one goes. What lies in a
+/// pack and belongs to nothing would take room that no quota counts.
+blobs::result<void> blob_writer::end_without(const std::vector<blobs::digest>& lacking) {
+  auto full = std::exchange(key_, {});
+  auto entries = pack_->entries();
+  pack_.reset();
+  blobs::result<void> done;
+  if (!lacking.empty()) {
+    auto opened = medium_->open(full);
+    if (!opened)
+      return opened.error();
+    std::shared_ptr<blobs::object_reader> from = std::move(*opened);
+    std::set<blobs::digest> left{lacking.begin(), lacking.end()};
+    std::string buffer(256 << 10, '\0');
+    done = begin_pack();
+    for (auto one = entries.begin(); done && one != entries.end(); ++one) {
+      if (left.erase(one->content) == 0)
+        continue;
+      auto bytes = blobs::read_packed(from, *one);
+      while (done) {
+        auto got = bytes->read(buffer);
+        if (!got)
+          done = got.error();
+        else if (*got == 0)
+          break;
+        else
+          done = pack_->write(std::string_view{buffer}.substr(0, *got));
+      }
+      if (done)
+        if (auto ended = pack_->end_blob(); !ended)
+          done = ended.error();
+    }
+    if (done)
+      done = pack_->commit();
+    if (done)
+      done = tell_end();
+  }
+  // The sweeper would do this too, later.
+  (void)catalogue_([full](store::blob_catalogue& all) { return all.abandon_pack(full); });
+  if (auto removed = medium_->remove(full); removed)
+    (void)catalogue_([full](store::blob_catalogue& all) { return all.pack_removed(full); });
+  return done;
+}
+
 blobs::result<void> blob_writer::finish() {
-  return pack_ ? end_pack() : blobs::result<void>{};
+  return pack_ ? noted(end_pack()) : blobs::result<void>{};
 }
 
 } // namespace davit

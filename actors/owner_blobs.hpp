@@ -50,8 +50,8 @@ private:
   std::string owner_;
 };
 
-/// Takes blobs in, and writes them into packs: a new one each 256 MiB or 50 000 blobs. What `finish` was not called for
-/// is abandoned. One thread at a time.
+/// Takes blobs in, and writes them into packs: a new one each 256 MiB or 50 000 blobs. Those that the owner has already
+/// are not kept again. What `finish` was not called for is abandoned. One thread at a time.
 class blob_writer final : public blobs::blob_sink {
 public:
   blob_writer(std::shared_ptr<blobs::medium> medium, catalogue_access catalogue, blob_writing how)
@@ -64,10 +64,15 @@ public:
   blobs::result<void> end(const blobs::digest& content, std::uint64_t size) override;
   /// From now on all blobs are there, and durable. `full` if the owner would have more than it may.
   blobs::result<void> finish();
+  /// What went wrong here, if anything did; and not with those who brought the blobs.
+  const std::optional<blobs::error>& failure() const { return failure_; }
 
 private:
+  blobs::result<void> noted(blobs::result<void> done);
   blobs::result<void> begin_pack();
   blobs::result<void> end_pack();
+  blobs::result<void> end_without(const std::vector<blobs::digest>& lacking);
+  blobs::result<void> tell_end();
   void abandon() noexcept;
 
   std::shared_ptr<blobs::medium> medium_;
@@ -75,6 +80,7 @@ private:
   blob_writing how_;
   std::string key_;
   std::optional<blobs::pack_writer> pack_;
+  std::optional<blobs::error> failure_;
 };
 
 } // namespace davit

@@ -172,6 +172,8 @@ void end_waits(self_pointer self);
 // -- files: api_blobs.cpp, api_outputs.cpp
 // ------------------------------------------------------------------------------------
 
+/// False: this agent keeps no files, and the client was told so.
+bool keeps_files(self_pointer self, const exchange_ptr& client);
 /// Blobs, uploads and trees. False: there is nothing at this path.
 bool route_files(self_pointer self, const exchange_ptr& client, const caller& who);
 /// A task's outputs: a list; or one of them, or what is in it, as bytes, as a tar, or (by Accept) as a list.

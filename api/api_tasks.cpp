@@ -1,3 +1,4 @@
+#include "actors/file_transfer.hpp"
 #include "api/api_state.hpp"
 
 #include "actors/agent_context.hpp"
@@ -89,6 +90,11 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
   keep_limits(spec, judged.effective, who.limits.ceilings);
+  if (!(spec.inputs.empty() && spec.outputs.empty()) && !keeps_files(self, client))
+    return;
+  for (const auto& [name, one] : spec.outputs)
+    if (auto wrong = wrong_pattern(one.path); !wrong.empty())
+      return respond(self, client, problem(400, "outputs." + name + ".path: " + wrong, "outputs." + name + ".path"));
   // From here on nobody sees them but the attempt's executor.
   for (auto& [name, hidden] : spec.secrets)
     if (!hidden.sealed)

@@ -136,7 +136,7 @@ void file_thread::send_file(const blobs::digest& content, std::uint64_t size) co
   if (!from)
     return fail(from.error());
   auto part = range_of(client->request().header("range"), size);
-  if (part && part->first == part->end && size > 0) {
+  if (part && part->first == part->end) {
     auto response = problem(416, "there are " + std::to_string(size) + " bytes");
     response.headers.emplace_back("Content-Range", "bytes */" + std::to_string(size));
     return answer(std::move(response));

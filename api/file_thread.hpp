@@ -36,9 +36,6 @@ struct file_thread {
 void on_thread(self_pointer self, exchange_ptr client, const caller& who, const std::string& owner,
                std::function<void(const file_thread&)> work);
 
-/// False: this agent keeps no files, and the client was told so.
-bool keeps_files(self_pointer self, const exchange_ptr& client);
-
 /// An error of the file keeper, or of blobs.
 server_response files_problem(const caf::error& e);
 

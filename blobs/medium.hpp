@@ -61,6 +61,9 @@ public:
   /// Up to so many objects, in an order of the medium's own; `from` is empty or the `next` of another page. What is
   /// there from the first page to the last is listed exactly once; what comes or goes meanwhile, once or never.
   virtual result<object_page> list(std::string_view from, std::size_t limit) = 0;
+  /// Ends what writers that are gone have left in a place where others can't see it, if it is at least so old; how
+  /// many.
+  virtual result<std::size_t> abort_uploads(std::chrono::seconds) { return std::size_t{0}; }
 };
 
 /// Whether it is a UUID as keys are.

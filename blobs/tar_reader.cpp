@@ -167,6 +167,8 @@ private:
       return refuse(name, not_a_file);
     if (done_.skipped_count++ < most_remarks)
       done_.skipped.push_back(shown(name) + " was left out: it " + std::string{not_a_file});
+    if (auto path = cleaned(name); path)
+      left_out_.insert(*path);
     if (auto good = builder_.count(name); !good)
       return good;
     return skip_data(entry, name);
@@ -190,7 +192,7 @@ private:
     if (left_out_.contains(*target)) {
       if (done_.skipped_count++ < most_remarks)
         done_.skipped.push_back(shown(name) + " was left out: it is another name of " + shown(*target)
-                                + ", which is not wanted");
+                                + ", which was left out");
       return {};
     }
     return builder_.add_name(path, *target);

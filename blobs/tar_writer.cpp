@@ -61,6 +61,15 @@ result<std::size_t> tar_writer::read(std::span<char> into) {
   return done;
 }
 
+/// The file that a hard link is another name of; itself, if the tree is not a good one.
+const tree_entry& tar_writer::file_of(const tree_entry& link) const {
+  const auto& all = tree_.entries;
+  auto found
+    = std::lower_bound(all.begin(), all.end(), link.target,
+                       [](const tree_entry& one, const std::string& path) { return path_less(one.path, path); });
+  return found == all.end() || found->path != link.target ? link : *found;
+}
+
 /// Makes the header of the next entry ready, or the end.
 result<void> tar_writer::begin_next() {
   given_ = 0;
@@ -87,8 +96,10 @@ result<void> tar_writer::begin_next() {
   header.type = type_of(entry.kind);
   header.user = options_.user;
   header.group = options_.group;
-  header.mode = entry.mode;
-  header.modified = entry.modified;
+  // Whoever unpacks it may give the file what its other name's header says.
+  const auto& file = entry.kind == entry_kind::hard_link ? file_of(entry) : entry;
+  header.mode = file.mode;
+  header.modified = file.modified;
   header.target = entry.kind == entry_kind::hard_link ? options_.prefix + entry.target : entry.target;
   std::string map;
   if (entry.kind == entry_kind::file) {

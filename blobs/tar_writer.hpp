@@ -28,6 +28,7 @@ public:
   result<std::size_t> read(std::span<char> into) override;
 
 private:
+  const tree_entry& file_of(const tree_entry& link) const;
   result<void> begin_next();
   result<std::size_t> read_file(std::span<char> into);
   result<void> skip_hole(std::uint64_t count);

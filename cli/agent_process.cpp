@@ -1,6 +1,6 @@
 #include "cli/agent_process.hpp"
 
-#include "blobs/directory_medium.hpp"
+#include "actors/file_medium.hpp"
 
 #include "actors/metrics.hpp"
 #include "actors/roll_call.hpp"
@@ -180,22 +180,17 @@ agent_process::start(configuration config, std::string& error, const api_factory
     ::close(s->lock);
     return nullptr;
   }
-  // Other agents of a fleet do not see this folder: what one takes in, another could not read.
-  std::shared_ptr<blobs::medium> files;
-  if (!settings.shared_store) {
-    auto opened = blobs::directory_medium::open_folder(settings.blob_folder());
-    if (!opened) {
-      error = opened.error().message;
-      ::close(s->lock);
-      return nullptr;
-    }
-    files = std::move(*opened);
+  auto files = open_medium(settings);
+  if (!files) {
+    error = files.error().message;
+    ::close(s->lock);
+    return nullptr;
   }
   s->system = std::make_unique<caf::actor_system>(*s->config.caf);
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
   auto context = std::make_shared<agent_context>(
-    agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets, files});
+    agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets, *files});
   s->supervisor = spawn_supervisor(
     *s->system, context, plan_agent(context, real_spawns(*s->system, context, make_api ? make_api : spawn_api)));
   s->supervisor->attach_functor([down = s->down, reason = s->down_reason, dog = s->dog](const caf::error& why) {

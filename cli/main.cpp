@@ -458,6 +458,13 @@ void keep_standard_streams() {
 
 } // namespace
 
+/// jemalloc's. Threads that move files come and go: an arena for each of them would keep what they have freed for ten
+/// seconds, some megabytes each.
+extern "C" {
+extern const char* malloc_conf;                            // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+const char* malloc_conf = "narenas:2,dirty_decay_ms:1000"; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+}
+
 int main(int argc, char** argv) {
   keep_standard_streams();
   spdlog::set_default_logger(spdlog::stderr_color_mt("davit"));

@@ -55,6 +55,9 @@ public:
 
   blobs::result<unpacked> place(const blobs::tree& all) {
     for (const auto& one : all.entries)
+      if (auto free = look(one); !free)
+        return free.error();
+    for (const auto& one : all.entries)
       if (auto placed = place(one); !placed)
         return placed.error();
     open_.clear();
@@ -72,6 +75,28 @@ private:
   };
 
   std::string shown(const std::string& path) const { return encoding::printable(folder_ + '/' + path); }
+
+  /// Whether the entry's place is free, before anything has come to its own.
+  blobs::result<void> look(const blobs::tree_entry& entry) {
+    open_how how{};
+    how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+    auto is_folder = entry.kind == blobs::entry_kind::folder;
+    blobs::descriptor there{static_cast<int>(::syscall(SYS_openat2, top_.get(), entry.path.c_str(), &how, sizeof how))};
+    struct stat status {};
+    if (!there || ::fstat(there.get(), &status) != 0)
+      return errno != ELOOP || !is_folder ? blobs::result<void>{} // what is in the way of a folder above was told of
+                                          : in_the_way(entry.path);
+    if (is_folder && !S_ISDIR(status.st_mode))
+      return in_the_way(entry.path);
+    if (!is_folder && S_ISDIR(status.st_mode))
+      return blobs::error{blobs::errc::refused, shown(entry.path) + " can't be replaced: it is a folder"};
+    return {};
+  }
+
+  blobs::error in_the_way(const std::string& path) const {
+    return {blobs::errc::refused, shown(path) + " is there, and is not a folder: a symbolic link is not followed"};
+  }
 
   /// The folder that the entry lies in: it stands before it in the tree, and is open.
   int parent_of_entry(const blobs::tree_entry& entry) {
@@ -112,8 +137,7 @@ private:
       return blobs::system_error(shown(entry.path), "made", errno);
     blobs::descriptor open{::openat(parent, name.c_str(), only_folder)};
     if (!open && (errno == ENOTDIR || errno == ELOOP))
-      return blobs::error{blobs::errc::refused,
-                          shown(entry.path) + " is there, and is not a folder: a symbolic link is not followed"};
+      return in_the_way(entry.path);
     struct stat status {};
     if (!open || ::fstat(open.get(), &status) != 0)
       return blobs::system_error(shown(entry.path), "opened", errno);

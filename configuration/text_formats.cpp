@@ -3,6 +3,7 @@
 #include "policy/ceilings.hpp"
 #include "transport/endpoint.hpp"
 #include "shipping/log_format.hpp"
+#include "shipping/s3_settings.hpp"
 
 #include <string_view>
 
@@ -59,6 +60,11 @@ std::string wrong_endpoint(const std::string& text) {
          + ", with TLS options if it speaks TLS, or unix:///path/to/docker.sock";
   auto where = transport::parse_endpoint(text);
   return where ? "" : where.error().message;
+}
+
+std::string wrong_bucket_url(const std::string& text) {
+  auto bucket = shipping::parse_s3_url(text);
+  return bucket ? std::string{} : bucket.error().message;
 }
 
 std::string wrong_service_url(const std::string& text) {
@@ -130,6 +136,7 @@ const text_format absolute_path{"an absolute path", wrong_path};
 const text_format host_and_port{"host:port", wrong_host_and_port};
 const text_format listen_address{"host:port or unix:///path", wrong_listen};
 const text_format engine_endpoint{"unix:///path, tcp://host:port or https://host:port", wrong_endpoint};
+const text_format bucket_url{"s3://bucket/prefix", wrong_bucket_url};
 const text_format service_url{"http://host:port/path or https://host:port/path", wrong_service_url};
 const text_format keys_url{"https://host:port/path", wrong_keys_url};
 const text_format store_url{"sqlite:///path or postgresql://user@host/database", wrong_store_url};

@@ -16,6 +16,7 @@ extern const text_format absolute_path;
 extern const text_format host_and_port;
 extern const text_format listen_address; ///< Of the API: host:port or a unix socket.
 extern const text_format engine_endpoint;
+extern const text_format bucket_url;  ///< `s3://bucket/prefix`
 extern const text_format service_url; ///< Of a log service.
 extern const text_format keys_url;    ///< Of an identity provider.
 extern const text_format store_url;

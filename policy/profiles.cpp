@@ -180,6 +180,10 @@ struct judge {
                  + "\" is not a valid name of an output; write up to 64 letters, digits, dots, dashes and underscores, "
                    "beginning with a letter or digit");
       place(one.path, field + ".path", "outputs.path");
+      if (auto special = one.path.find_first_of("*?[");
+          special != std::string::npos && one.path.rfind('/', special) == 0)
+        refuse("outputs.path", field + ".path",
+               "\"" + one.path + "\" would have all of the container looked through; name a folder before the pattern");
     }
   }
 

@@ -31,7 +31,7 @@ public:
   /// Ends the uploads of objects below the prefix that were begun at least so long ago, by the server's clock, and were
   /// not committed: their writers are gone, or are refused from now on. How many there were. Servers keep the parts of
   /// such uploads, and charge for them, until they are ended.
-  blobs::result<std::size_t> abort_uploads(std::chrono::seconds older_than);
+  blobs::result<std::size_t> abort_uploads(std::chrono::seconds older_than) override;
 
 private:
   explicit s3_medium(std::shared_ptr<s3_client> client) : client_(std::move(client)) {}

@@ -5,6 +5,7 @@
 #include "actors/file_sweep.hpp"
 #include "blobs/directory_medium.hpp"
 #include "blobs/manifest.hpp"
+#include "fixture/result_text.hpp"
 #include "fixture/test_engine.hpp"
 #include "store/task_store.hpp"
 
@@ -42,7 +43,6 @@ public:
       case 3:
         if (!kept_[owner].empty()) { // a task that used a tree is forgotten
           auto one = std::next(kept_[owner].begin(), static_cast<std::ptrdiff_t>(below(kept_[owner].size())));
-          REQUIRE(store_->blobs().use_tree(owner, one->first, task_id{}));
           kept_[owner].erase(one);
           uses_changed_ = true;
         }
@@ -113,16 +113,22 @@ private:
     CHECK(lacking->empty());
     if (below(3) == 0)
       return;
-    auto task = uuid::make_v4();
-    REQUIRE(*store_->blobs().use_tree(owner, name, task));
-    tasks_[owner][name] = task;
+    store::new_task task;
+    task.id = uuid::make_v7();
+    task.owner = owner;
+    REQUIRE(store_->accept(task));
+    REQUIRE(store_->cancel(task.id)); // it has finished, and can be forgotten
+    REQUIRE(*store_->blobs().use_tree(owner, name, task.id));
+    if (auto before = tasks_[owner].find(name); before != tasks_[owner].end())
+      REQUIRE(store_->forget({before->second}));
+    tasks_[owner][name] = task.id;
     kept_[owner][name] = files;
   }
 
   void forget_uses() {
     if (!std::exchange(uses_changed_, false))
       return;
-    std::vector<task_id> gone{task_id{}};
+    std::vector<task_id> gone;
     for (auto& [owner, trees] : tasks_)
       std::erase_if(trees, [&, &owner = owner](const auto& one) {
         if (kept_[owner].contains(one.first))
@@ -195,9 +201,37 @@ TEST_CASE("an owner's quota counts what is there, once", "[files]") {
   };
   CHECK(bring("123456"));
   CHECK(bring("123456"));
+  CHECK(medium->list({}, 10)->objects.size() == 1); // not kept twice
   auto more = bring("12345");
   REQUIRE_FALSE(more);
   CHECK(more.error().code == blobs::errc::full);
   CHECK(more.error().message.find("11 bytes of 10") != std::string::npos);
   CHECK(bring("1234"));
+}
+
+TEST_CASE("what an owner has already takes no room in the pack of what is new", "[files]") {
+  scratch_folder folder;
+  auto store = std::move(*store::task_store::open("sqlite://" + folder / "davit.db"));
+  std::shared_ptr<blobs::medium> medium = std::move(*blobs::directory_medium::open_folder(folder / "blobs"));
+  catalogue_access catalogue
+    = [&](std::function<store::result<void>(store::blob_catalogue&)> work) { return work(store->blobs()); };
+  const std::string large(100'000, 'x');
+  for (int i = 0; i < 5; ++i) {
+    blob_writer writer{medium, catalogue, {"team", "agent", uuid{}, ~0ull}};
+    for (const auto& one : {large, std::to_string(i), large}) {
+      REQUIRE(writer.write(one));
+      REQUIRE(writer.end({}, one.size()));
+    }
+    REQUIRE(writer.finish());
+  }
+  std::uint64_t bytes = 0;
+  auto all = medium->list({}, 100).value();
+  for (const auto& one : all.objects)
+    bytes += one.size;
+  CHECK(bytes < 110'000);
+  owner_blobs mine{medium, catalogue, "team"};
+  for (const auto& one : {large, std::string{"0"}, std::string{"4"}}) {
+    auto source = mine.source({blobs::digest_of(one)}).value();
+    CHECK(source->read(blobs::digest_of(one), 1 << 20).value() == one);
+  }
 }

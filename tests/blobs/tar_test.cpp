@@ -94,6 +94,17 @@ TEST_CASE("what the system's tar writes is the same tree, in each of its formats
   }
 }
 
+TEST_CASE("a hard link's header says what its file's says: whoever unpacks it may believe it", "[blobs][tar]") {
+  scratch folder;
+  shell("mkdir '" + folder / "in" + "' && cd '" + folder / "in"
+        + "' && echo x > a && chmod 750 a && touch -d '2001-02-03 04:05:06 UTC' a && ln a b");
+  write_all(folder / "tar", tar_of(folder / "in", scan(folder / "in"), {}, 4096));
+  auto listed = shell("TZ=UTC tar -tvf '" + folder / "tar" + "'");
+  INFO(listed);
+  CHECK(listed.find("-rwxr-x--- 0/0               2 2001-02-03 04:05 a\n") != std::string::npos);
+  CHECK(listed.find("hrwxr-x--- 0/0               0 2001-02-03 04:05 b link to a\n") != std::string::npos);
+}
+
 TEST_CASE("owners and a prefix are the caller's, large numbers too", "[blobs][tar]") {
   scratch folder;
   fs::create_directories(folder / "in/sub");

@@ -7,6 +7,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <map>
+
 using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
@@ -19,7 +21,8 @@ const char* const odd_files = R"sh(
   printf 'int main() {}\n' > main.cpp; printf '#!/bin/sh\necho tool\n' > tool; chmod 755 tool
   printf x > 'with blank/ünïcödé 文.txt'; printf y > "$(printf 'new\nline')"; : > .hidden/empty
   printf '\377' > "$(printf 'bad\377utf8')"
-  ln tool 'with blank/deep/same'; ln -s ../tool .hidden/link; ln -s /nowhere dangling
+  ln tool 'with blank/deep/same'; ln -s ../tool .hidden/link; ln tool AAA
+  ln -s ../../above above; ln -s /nowhere dangling
   ln -s "$(printf 'l%.0s' $(seq 200))" long-link
   n=$(printf 'n%.0s' $(seq 250)); mkdir -p "$n/$n"; printf z > "$n/$n/$n"
   head -c 300000 /dev/urandom > random; truncate -s 1M sparse; printf end >> sparse
@@ -164,4 +167,54 @@ TEST_CASE("another task's output is an input, for as long as a task uses it", "[
   CHECK(agent.call("GET", output_path(made, "out/a")) == "one\n");
   auto unknown = with_files("true", "sha256:" + std::string(64, '0'));
   CHECK(agent.http("POST", "/v1/tasks", {}, json::write(json::to_value(unknown))).status == 422);
+}
+
+TEST_CASE("what is odd in an output costs it nothing else; a link at its path is followed", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto spec = busybox("mkdir /o /d; echo r > /o/f; mkfifo /o/p; ln /o/p /o/q; echo hi > /d/f; ln -s d/f /latest;"
+                      "ln -s /two /one; ln -s /one /two; ln /o/f /o/z.x; echo y > /o/y.x");
+  for (const auto& [name, path] :
+       std::map<std::string, std::string>{{"all", "/o"}, {"latest", "/latest"}, {"loop", "/one"}, {"some", "/o/*.x"}})
+    spec.outputs[name].path = path;
+  auto ended = agent.run(spec);
+  auto all = output_of(ended, "all");
+  CHECK(all.state == output_state::kept);
+  CHECK(all.message.find("2 left out") != std::string::npos);
+  CHECK(read_archive(agent.call("GET", output_path(ended, "all"))).files.at("f") == "r\n");
+  CHECK(agent.call("GET", output_path(ended, "latest/f")) == "hi\n");
+  CHECK(output_of(ended, "loop").state == output_state::missing);
+  CHECK(agent.call("GET", output_path(ended, "some/y.x")) == "y\n");
+  spec.outputs.clear();
+  for (auto* path : {"/*.x", "/**/x", "relative", "/o/[", "/proc/x"}) {
+    spec.outputs["out"].path = path;
+    CAPTURE(path);
+    auto status = agent.http("POST", "/v1/tasks", {}, json::write(json::to_value(spec))).status;
+    CHECK((status == 400 || status == 403));
+  }
+}
+
+TEST_CASE("an input comes to where the image has a link; what can't be unpacked fails once", "[files]") {
+  static const test_engine engine{"a"};
+  engine.docker("run --network none --name made busybox:test sh -c 'mkdir /real; ln -s /real /link'");
+  engine.docker("commit made linked:test");
+  engine.docker("rm made");
+  test_agent agent{{engine.settings(4)}};
+  scratch_folder scratch;
+  auto tree = upload(agent, folder_with(scratch, "files", "echo x > f; ln -s .. up"));
+  for (auto* user : {"", "1000"}) {
+    CAPTURE(user);
+    auto spec = with_files("cat /link/f /real/f; touch /link/new", tree, "/link");
+    spec.image = "linked:test";
+    auto ended = agent.run(spec);
+    INFO(ended.message);
+    CHECK(ended.outcome == outcome::succeeded);
+    CHECK(agent.logs(ended.id).out == "x\nx\n");
+  }
+  auto spec = with_files("true", tree, "/x");
+  spec.inputs.push_back({tree, "/x/f"}); // a file of the first
+  auto ended = agent.run(spec);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.attempts.size() == 1);
 }

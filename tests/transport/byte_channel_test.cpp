@@ -1,5 +1,7 @@
 #include "transport/byte_channel.hpp"
 
+#include "fixture/result_text.hpp"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>

@@ -188,6 +188,11 @@ TEST_CASE("links that were at the destination before are not followed", "[files]
       "folder can't be replaced: it is a folder");
   has(unpack(entry("folder", '2', "", "x") + end_mark, one.inner).error().message, "it is a folder");
   has(unpack(entry("file", '5') + end_mark, one.inner).error().message, "is not a folder");
+  // Nothing comes to its place before all places are free.
+  has(unpack(entry("a", '0', "x") + entry("b/c", '0', "x") + entry("folder", '0', "x") + end_mark, one.inner)
+        .error()
+        .message,
+      "folder can't be replaced: it is a folder");
   CHECK(shell("ls -A '" + one.inner + "'") == "d\nfile\nfolder\n");
 }
 
