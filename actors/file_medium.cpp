@@ -31,7 +31,8 @@ blobs::result<std::shared_ptr<blobs::medium>> open_medium(const agent_settings& 
   bucket->region = files.region;
   bucket->path_style = files.path_style;
   bucket->tls_ca = files.tls_ca;
-  return shared(shipping::s3_medium::open_bucket(*bucket, [](const char* name) -> const char* { return std::getenv(name); }));
+  return shared(
+    shipping::s3_medium::open_bucket(*bucket, [](const char* name) -> const char* { return std::getenv(name); }));
 }
 
 } // namespace davit

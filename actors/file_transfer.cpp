@@ -14,6 +14,8 @@
 
 #include <caf/typed_actor.hpp>
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -308,7 +310,10 @@ private:
         return told(output_state::failed, "it was not collected within " + format_duration(order_.limit));
       if (is_connection_error(answer.error()))
         return answer.error();
-      return told(output_state::failed, text_of(answer.error()));
+      // Its own words name places on its host.
+      spdlog::warn("engine {} can't give {} of {}: {}", order_.engine, path, order_.container, text_of(answer.error()));
+      return told(output_state::failed,
+                  "the engine can't give " + encoding::printable(path) + "; the agent's log says why");
     }
     if (!got)
       return told(output_state::failed, got.error().message);

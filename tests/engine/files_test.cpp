@@ -78,14 +78,15 @@ TEST_CASE("a tree goes in and comes out exactly, whatever the container is", "[f
   auto out = output_of(ended, "all");
   REQUIRE(out.state == output_state::kept);
   auto back = read_archive(agent.call("GET", output_path(ended, "all")));
-  auto expected = without_holes(tree);
+  auto expected = through_engine(tree);
   REQUIRE(back.tree.entries.size() == expected.entries.size());
   for (std::size_t i = 0; i < expected.entries.size(); ++i) {
     CAPTURE(expected.entries[i].path);
     CHECK(back.tree.entries[i] == expected.entries[i]);
   }
   CHECK(agent.call("GET", output_path(ended, "all/tool")) == "#!/bin/sh\necho tool\n");
-  CHECK(eventually([] { return engine.leftovers().empty(); }));
+  if (start == start_mode::cold) // those that wait have volumes too
+    CHECK(eventually([] { return engine.leftovers().empty(); }));
 }
 
 TEST_CASE("outputs come out of every end, as they are wanted", "[files]") {
@@ -183,7 +184,8 @@ TEST_CASE("what is odd in an output costs it nothing else; a link at its path is
   CHECK(all.message.find("2 left out") != std::string::npos);
   CHECK(read_archive(agent.call("GET", output_path(ended, "all"))).files.at("f") == "r\n");
   CHECK(agent.call("GET", output_path(ended, "latest/f")) == "hi\n");
-  CHECK(output_of(ended, "loop").state == output_state::missing);
+  CHECK(output_of(ended, "loop").state != output_state::kept);
+  CHECK(output_of(ended, "loop").message.find("/overlay2/") == std::string::npos); // of the engine's host
   CHECK(agent.call("GET", output_path(ended, "some/y.x")) == "y\n");
   spec.outputs.clear();
   for (auto* path : {"/*.x", "/**/x", "relative", "/o/[", "/proc/x"}) {
