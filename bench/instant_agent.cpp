@@ -73,6 +73,8 @@ instant_engine(self_pointer self, duration takes, std::function<void(const conta
     [](list_atom, const std::vector<std::string>&) { return std::vector<container_summary>{}; },
     [](attach_atom, const attempt_key&, const std::string&, const std::string&) {},
     [](files_atom, const std::string&, const std::string&, std::uint64_t) { return std::string{}; },
+    [](files_atom, fill_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&) {},
+    [](files_atom, collect_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&) {},
     [](log_atom, start_atom, const std::string&) { return std::string{}; },
     [](history_atom, const std::string&, timestamp) { return std::vector<engine_event>{}; },
     [](log_atom, const log_request&) { return log_end{}; },
