@@ -23,7 +23,9 @@ blobs::result<std::shared_ptr<blobs::medium>> open_medium(const agent_settings& 
   if (files.url.empty() && settings.shared_store)
     return std::shared_ptr<blobs::medium>{};
   if (files.url.empty())
-    return shared(blobs::directory_medium::open_folder(settings.blob_folder()));
+    return shared(blobs::directory_medium::open_folder(
+      settings.blob_folder(), settings.private_tasks ? blobs::directory_medium::sharing::shared // as the store
+                                                     : blobs::directory_medium::sharing::alone));
   auto bucket = shipping::parse_s3_url(files.url);
   if (!bucket)
     return bucket.error();

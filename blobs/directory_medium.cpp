@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <thread>
 
 namespace davit::blobs {
 
@@ -126,28 +128,48 @@ private:
   std::uint64_t size_;
 };
 
-result<std::unique_ptr<directory_medium>> directory_medium::open_folder(const std::string& folder) {
+result<std::unique_ptr<directory_medium>> directory_medium::open_folder(const std::string& folder, sharing how) {
   auto top = folder_in(AT_FDCWD, folder.c_str());
   if (!top)
     return system_error(folder, "used as a folder for blobs", errno);
   std::unique_ptr<directory_medium> made{new directory_medium(folder, std::move(top))};
-  if (auto ready = made->make_ready(); !ready)
+  if (auto ready = made->make_ready(how); !ready)
     return ready.error();
   return made;
 }
 
-result<void> directory_medium::make_ready() {
+/// `first`: nobody else has it open.
+result<void> directory_medium::lock_folder(sharing how, bool& first) {
   lock_ = descriptor{::openat(top_.get(), "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, file_mode)};
   if (!lock_)
     return system_error(folder_ + "/lock", "opened", errno);
-  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0)
-    return error{errc::failed, folder_ + " is in use by another process"};
+  first = ::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0;
+  if (first)
+    return {};
+  constexpr int patience = 200; // of 10 ms: the first of those that share it has it alone for a moment
+  for (int i = 0; how == sharing::shared && i < patience; ++i) {
+    if (::flock(lock_.get(), LOCK_SH | LOCK_NB) == 0)
+      return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  }
+  return error{errc::failed, folder_ + " is in use by another process"};
+}
+
+result<void> directory_medium::make_ready(sharing how) {
+  bool first = false;
+  if (auto locked = lock_folder(how, first); !locked)
+    return locked;
   incoming_ = folder_in(top_.get(), "incoming");
   if (!incoming_)
     return system_error(folder_ + "/incoming", "made", errno);
   if (::fsync(top_.get()) != 0)
     return system_error(folder_, "synced", errno);
-  return clear_incoming();
+  auto cleared = first ? clear_incoming() : result<void>{};
+  if (first && how == sharing::shared) // waits for another that is the first in between
+    while (::flock(lock_.get(), LOCK_SH) != 0)
+      if (errno != EINTR)
+        return system_error(folder_ + "/lock", "locked", errno);
+  return cleared;
 }
 
 result<void> directory_medium::clear_incoming() {

@@ -189,8 +189,8 @@ TEST_CASE("trees that tasks use can be read whatever is given up and swept, and 
 
 TEST_CASE("an owner's quota counts what is there, once", "[files]") {
   scratch_folder folder;
-  auto store = std::move(*store::task_store::open("sqlite://" + folder / "davit.db"));
-  std::shared_ptr<blobs::medium> medium = std::move(*blobs::directory_medium::open_folder(folder / "blobs"));
+  auto store = store::task_store::open("sqlite://" + folder / "davit.db").value();
+  std::shared_ptr<blobs::medium> medium = blobs::directory_medium::open_folder(folder / "blobs").value();
   catalogue_access catalogue
     = [&](std::function<store::result<void>(store::blob_catalogue&)> work) { return work(store->blobs()); };
   auto bring = [&](const std::string& bytes) {
@@ -211,8 +211,8 @@ TEST_CASE("an owner's quota counts what is there, once", "[files]") {
 
 TEST_CASE("what an owner has already takes no room in the pack of what is new", "[files]") {
   scratch_folder folder;
-  auto store = std::move(*store::task_store::open("sqlite://" + folder / "davit.db"));
-  std::shared_ptr<blobs::medium> medium = std::move(*blobs::directory_medium::open_folder(folder / "blobs"));
+  auto store = store::task_store::open("sqlite://" + folder / "davit.db").value();
+  std::shared_ptr<blobs::medium> medium = blobs::directory_medium::open_folder(folder / "blobs").value();
   catalogue_access catalogue
     = [&](std::function<store::result<void>(store::blob_catalogue&)> work) { return work(store->blobs()); };
   const std::string large(100'000, 'x');

@@ -84,6 +84,21 @@ TEST_CASE("a folder of objects has one process; threads share it; no descriptor 
   CHECK(open_descriptors() == before);
   CHECK(directory_medium::open_folder(home / "objects").has_value());
   CHECK(directory_medium::open_folder(home / "no/such/parent").error().code == errc::missing);
+  {
+    using enum directory_medium::sharing;
+    randomness random{9};
+    write_all(home / "objects/incoming/left", "x");
+    auto first = directory_medium::open_folder(home / "objects", shared);
+    REQUIRE(first);
+    CHECK_FALSE(fs::exists(home / "objects/incoming/left"));
+    auto writing = (*first)->create(random_key(random));
+    REQUIRE(writing);
+    auto second = directory_medium::open_folder(home / "objects", shared);
+    REQUIRE(second);
+    CHECK_FALSE(directory_medium::open_folder(home / "objects"));
+    CHECK((*writing)->commit()); // the second has left it alone
+  }
+  CHECK(directory_medium::open_folder(home / "objects").has_value());
 }
 
 TEST_CASE("a process that is killed while it writes and removes leaves each object whole or not there",

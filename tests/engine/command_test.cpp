@@ -62,6 +62,19 @@ void check_commands(const shell_user& user) {
                        "echo $A $B; pwd; id -u"));
     CHECK(result.out == "1 two words\n/tmp\n1000\n");
   }
+  SECTION("files come in, and what they become comes out, also while another run is under way") {
+    scratch_folder folder;
+    shell("mkdir " + (folder / "in") + " && echo in > " + (folder / "in/f"));
+    auto beside = user.start(run({"--input", folder / "in"}, "cat f; sleep 3"));
+    CHECK(beside->await_out("in\n"));
+    auto result = user.davit(
+      run({"--input", folder / "in", "--output", "o=/workspace/out,required", "--output-dir", folder / "out"},
+          "mkdir out; tr i o < f > out/g"));
+    INFO(result.err);
+    CHECK(result.exit_code == 0);
+    CHECK(shell("cat " + (folder / "out/o/g")) == "on\n");
+    CHECK(beside->wait().exit_code == 0);
+  }
   SECTION("output that nobody reads, or that can't be written, ends the command and is told") {
     auto shell = [&](const std::string& line) {
       return run_process({"/bin/bash", "-c", line}, "", user.environment());
