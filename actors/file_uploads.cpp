@@ -3,6 +3,7 @@
 #include "actors/metrics.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace davit {
 
@@ -46,7 +47,11 @@ file_upload::file_upload(context_ptr context, std::string owner, uuid incarnatio
 }
 
 file_upload::~file_upload() {
-  *under_way_ -= offset_;
+  release();
+}
+
+void file_upload::release() {
+  *under_way_ -= std::exchange(counted_, 0);
 }
 
 /// What is not committed takes room too.
@@ -92,6 +97,7 @@ caf::expected<std::uint64_t> file_upload::append(const transfer& with, std::uint
   }
   offset_ += bytes.size();
   *under_way_ += bytes.size();
+  counted_ += bytes.size();
   context_->metrics->files_moved("upload", bytes.size());
   return offset_;
 }
@@ -107,12 +113,14 @@ caf::expected<upload_summary> file_upload::commit(const transfer& with) {
     failed_ = to_caf(done.error());
     return *failed_;
   }
+  release();
   return upload_summary{frames_.blobs(), frames_.bytes()};
 }
 
 void file_upload::abandon(const transfer& with) {
   borrowed_thread guard{*this, with};
   writer_.reset();
+  release();
   failed_ = make_failure(files_errc::missing, "the upload was given up");
 }
 

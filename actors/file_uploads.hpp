@@ -35,6 +35,7 @@ public:
 
 private:
   caf::expected<void> keep_quota(std::size_t more);
+  void release();
 
   /// The writer asks the store by whichever thread runs it.
   class borrowed_thread;
@@ -43,6 +44,7 @@ private:
   std::string owner_;
   std::uint64_t offset_ = 0;
   std::shared_ptr<std::atomic<std::uint64_t>> under_way_;
+  std::uint64_t counted_ = 0;                 ///< In it.
   std::uint64_t kept_ = 0, asked_at_ = ~0ull; ///< What the owner had when the upload was so long.
   blobs::frame_reader frames_;
   const transfer* with_ = nullptr; ///< Of the call that is under way.

@@ -164,14 +164,20 @@ private:
 // -- accepting --------------------------------------------------------------------------------------------------------
 
 result<task_receipt> sql_queue::accept(const new_task& task) {
+  if (auto full = why_full())
+    return *full;
   return session_.transaction<task_receipt>([&] { return insert(task); });
 }
 
-result<task_receipt> sql_queue::insert(const new_task& task) {
+std::optional<error> sql_queue::why_full() {
   if (session_.upkeep().full)
-    session_.look_after();
+    session_.look_after(); // not within a transaction of its own
   if (session_.upkeep().full)
     return error{errc::unavailable, session_.upkeep().warning + "; no task is accepted meanwhile"};
+  return std::nullopt;
+}
+
+result<task_receipt> sql_queue::insert(const new_task& task) {
   auto id = to_string(task.id), spec = spec_text(task.spec), secrets = secrets_text(task.spec);
   if (!task.spec.dedupe_key.empty())
     if (auto known = known_by_key(task, id, spec, secrets))

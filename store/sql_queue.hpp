@@ -19,7 +19,9 @@ public:
 
   // Each is one transaction, or a part of the batch: see task_store.
   result<task_receipt> accept(const new_task& task);
-  /// The same, within a transaction; throws.
+  /// Why none is accepted now, if so.
+  std::optional<error> why_full();
+  /// As accept, within a transaction; throws.
   result<task_receipt> insert(const new_task& task);
   result<claim_answer> claim(const claim_request& request, bool private_only);
   result<task_page>

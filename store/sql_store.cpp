@@ -105,6 +105,8 @@ public:
 private:
   /// The task and its uses of its inputs' trees, or nothing.
   result<task_receipt> accept_with_inputs(const new_task& task) {
+    if (auto full = queue_.why_full())
+      return *full;
     return session_.transaction<task_receipt>([&]() -> result<task_receipt> {
       for (std::size_t i = 0; i < task.spec.inputs.size(); ++i) {
         const auto& name = task.spec.inputs[i].tree;

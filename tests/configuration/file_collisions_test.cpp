@@ -112,7 +112,7 @@ TEST_CASE("no log is written over a file that any other option names, however it
   for (const auto& one : sink_options())
     if (one.file)
       check("davit.logs.sinks." + std::string{one.name == "path" ? "s." : "t."} + one.name);
-  CHECK(options == 19);
+  CHECK(options == 20);
 }
 
 TEST_CASE("every option whose description speaks of a file is known as one") {

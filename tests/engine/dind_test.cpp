@@ -53,6 +53,12 @@ TEST_CASE("docker:dind over TLS: every byte is kept", "[dind][output]") {
   check_output(engine);
 }
 
+TEST_CASE("docker:dind over TLS: files go in and come out", "[dind][files]") {
+  need_dind();
+  static const dind_engine engine{dind_mode::tls};
+  check_files(engine);
+}
+
 TEST_CASE("each mistake with TLS has its own clear error", "[dind][tls]") {
   need_dind();
   dind_engine engine{dind_mode::tls};

@@ -1,4 +1,5 @@
 // Files go into a container as they are, and come out of it in the same way, after every end.
+#include "engine/suites.hpp"
 #include "fixture/file_client.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
@@ -49,8 +50,7 @@ std::string output_path(const task& ended, const std::string& name) {
 
 } // namespace
 
-TEST_CASE("a tree goes in and comes out exactly, whatever the container is", "[files]") {
-  static const test_engine engine{"a"};
+void davit::test::check_files(const any_engine& engine) {
   auto settings = engine.settings(4);
   settings.sandboxes = 2;
   test_agent agent{{settings}};
@@ -86,7 +86,12 @@ TEST_CASE("a tree goes in and comes out exactly, whatever the container is", "[f
   }
   CHECK(agent.call("GET", output_path(ended, "all/tool")) == "#!/bin/sh\necho tool\n");
   if (start == start_mode::cold) // those that wait have volumes too
-    CHECK(eventually([] { return engine.leftovers().empty(); }));
+    CHECK(eventually([&] { return engine.leftovers().empty(); }));
+}
+
+TEST_CASE("a tree goes in and comes out exactly, whatever the container is", "[files]") {
+  static const test_engine engine{"a"};
+  check_files(engine);
 }
 
 TEST_CASE("outputs come out of every end, as they are wanted", "[files]") {

@@ -167,6 +167,7 @@ TEST_CASE_METHOD(store_fixture, "a database of the schema before is brought up t
       " CREATE INDEX task_active ON task (state) WHERE state <> 'finished';"
       " DROP TABLE image_grant; DROP TABLE image_pull; DROP TABLE volume;"
       " DROP TABLE blob; DROP TABLE blob_pack; DROP TABLE blob_tree; DROP TABLE blob_use; DROP TABLE blob_owner;"
+      " ALTER TABLE attempt DROP COLUMN outputs;"
       " INSERT INTO image (engine_id, name, used_at, pulled) VALUES ('e', 'old', 7, 1),"
       " ('e', 'docker.io/library/old:latest', 8, 0), ('e', 'ghcr.io/a/b:1', 3, 0); PRAGMA user_version = 7");
   open();
