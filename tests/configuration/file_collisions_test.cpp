@@ -24,9 +24,9 @@ std::string flag(const std::string& option, const std::string& value) {
 }
 
 /// What is said of files that are used twice, of all or of one option; the options are given on the command line.
-std::vector<std::string> collisions(std::vector<std::string> flags, const std::string& file = {}) {
+std::vector<std::string> collisions(const std::vector<std::string>& flags, const std::string& file = {}) {
   std::vector<std::string> found;
-  for (const auto& one : read_configuration(file, std::move(flags)).mistakes)
+  for (const auto& one : read_configuration(file, flags).mistakes)
     if (one.message.find("name another file") != std::string::npos)
       found.push_back(one.option + ": " + one.message);
   return found;

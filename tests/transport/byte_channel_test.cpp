@@ -92,8 +92,8 @@ TEST_CASE("whoever waits at a channel hears when the other side has gone", "[fil
   auto channel = std::make_shared<byte_channel>(boost::asio::make_strand(other.context), 10);
   {
     auto lent = channel->lend({engine_errc::lost, 0, "gone"});
-    std::thread late{[lent = std::move(lent)]() mutable { lent.reset(); }};
     CHECK(channel->push("more than ten bytes"));
+    std::thread late{[lent = std::move(lent)]() mutable { lent.reset(); }};
     CHECK_FALSE(channel->push("no room, and nobody takes it"));
     late.join();
   }
