@@ -221,8 +221,6 @@ using outcome_of_output = caf::expected<collected_output>;
 
 /// A tree whose first folder (or only file) has the name of the path that it was asked for by.
 void strip_first(blobs::tree& all) {
-  if (all.entries.size() == 1 && all.entries[0].kind != blobs::entry_kind::folder)
-    return;
   if (all.entries.empty() || all.entries[0].kind != blobs::entry_kind::folder)
     return;
   auto prefix = all.entries[0].path + '/';
@@ -267,7 +265,8 @@ public:
     if (!pattern.empty())
       how.wanted = [&](const std::string& path) {
         auto slash = path.find('/');
-        return slash != std::string::npos && wants->match(path.substr(slash + 1)).ignored;
+        // Without a slash: what is there is no folder. It may be a link to one.
+        return slash == std::string::npos || wants->match(path.substr(slash + 1)).ignored;
       };
     return read(folder, how);
   }
@@ -325,8 +324,9 @@ private:
         return told(output_state::missing, encoding::printable(path) + " is a link that leads in a circle");
       return read(target.lexically_normal().string(), how, followed + 1);
     }
+    auto no_folder = all.entries.size() == 1 && all.entries[0].kind != blobs::entry_kind::folder;
     strip_first(all);
-    if (how.wanted && all.entries.empty())
+    if (how.wanted && (all.entries.empty() || no_folder))
       return told(output_state::missing, "nothing in " + encoding::printable(path) + " fits the pattern");
     return keep(writer, *got);
   }

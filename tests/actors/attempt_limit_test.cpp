@@ -161,3 +161,25 @@ TEST_CASE("an outcome does not wait for a log that can't be written, once the ca
   free.hears(cancel_asked{}).hears(full, 1h);
   CHECK(std::holds_alternative<collecting>(free.run.now));
 }
+
+TEST_CASE("outputs have a second more than a cancel leaves, and the outcome does not wait for them",
+          "[attempt][files]") {
+  auto it = at("collecting: closing");
+  it.run.spec.outputs["out"].path = "/out";
+  it.run.kill_by = moment().steady + 2s;
+  it.hears(reply<ask::close_log>{});
+  REQUIRE(it.does<ask::gather>());
+  CHECK(it.does<ask::gather>()->what.limit == 3s);
+  CHECK(it.wakes(timer::forgo) == 3s);
+  it.hears(timer_fired{timer::forgo}, 3s);
+  CHECK(it.does<act::withdraw>());
+  REQUIRE(it.does<ask::finish>());
+  REQUIRE(it.does<ask::finish>()->what.outputs.size() == 1);
+  CHECK(it.does<ask::finish>()->what.outputs[0].state == output_state::failed);
+  auto free = at("collecting: closing");
+  free.run.spec.outputs["out"].path = "/out";
+  free.hears(reply<ask::close_log>{});
+  REQUIRE(free.does<ask::gather>());
+  CHECK(free.does<ask::gather>()->what.limit >= 10min);
+  CHECK_FALSE(free.wakes(timer::forgo));
+}

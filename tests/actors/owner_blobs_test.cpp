@@ -235,3 +235,27 @@ TEST_CASE("what an owner has already takes no room in the pack of what is new", 
     CHECK(source->read(blobs::digest_of(one), 1 << 20).value() == one);
   }
 }
+
+TEST_CASE("a tree that is lost keeps nothing of others' from being removed", "[files]") {
+  scratch_folder folder;
+  auto store = store::task_store::open("sqlite://" + folder / "davit.db").value();
+  std::shared_ptr<blobs::medium> medium = blobs::directory_medium::open_folder(folder / "blobs").value();
+  catalogue_access catalogue
+    = [&](std::function<store::result<void>(store::blob_catalogue&)> work) { return work(store->blobs()); };
+  auto bring = [&](const std::string& owner, const std::string& bytes) {
+    blob_writer writer{medium, catalogue, {owner, "agent", uuid{}, ~0ull}};
+    REQUIRE(writer.write(bytes));
+    REQUIRE(writer.end({}, bytes.size()));
+    REQUIRE(writer.finish());
+  };
+  auto manifest = blobs::write_manifest({});
+  bring("a", manifest);
+  auto lost = medium->list({}, 10).value().objects.at(0).key;
+  REQUIRE(owner_blobs{medium, catalogue, "a"}.keep(blobs::digest_of(manifest), {}));
+  REQUIRE(*store->blobs().use_tree("a", blobs::digest_of(manifest), uuid::make_v4()));
+  REQUIRE(medium->remove(lost));
+  bring("b", "needed by nothing");
+  shell("sleep 0.005"); // what was used in this millisecond is not unused
+  REQUIRE(sweep_blobs(medium, catalogue, "agent", uuid{}, duration{0}));
+  CHECK(medium->list({}, 10).value().objects.empty());
+}

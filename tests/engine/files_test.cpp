@@ -179,9 +179,13 @@ TEST_CASE("what is odd in an output costs it nothing else; a link at its path is
   static const test_engine engine{"a"};
   test_agent agent{{engine.settings(4)}};
   auto spec = busybox("mkdir /o /d; echo r > /o/f; mkfifo /o/p; ln /o/p /o/q; echo hi > /d/f; ln -s d/f /latest;"
-                      "ln -s /two /one; ln -s /one /two; ln /o/f /o/z.x; echo y > /o/y.x");
-  for (const auto& [name, path] :
-       std::map<std::string, std::string>{{"all", "/o"}, {"latest", "/latest"}, {"loop", "/one"}, {"some", "/o/*.x"}})
+                      "ln -s /two /one; ln -s /one /two; ln -s /o /ways; ln /o/f /o/z.x; echo y > /o/y.x");
+  for (const auto& [name, path] : std::map<std::string, std::string>{{"all", "/o"},
+                                                                     {"latest", "/latest"},
+                                                                     {"loop", "/one"},
+                                                                     {"some", "/o/*.x"},
+                                                                     {"way", "/ways/*.x"},
+                                                                     {"none", "/o/f/*"}})
     spec.outputs[name].path = path;
   auto ended = agent.run(spec);
   auto all = output_of(ended, "all");
@@ -192,6 +196,8 @@ TEST_CASE("what is odd in an output costs it nothing else; a link at its path is
   CHECK(output_of(ended, "loop").state != output_state::kept);
   CHECK(output_of(ended, "loop").message.find("/overlay2/") == std::string::npos); // of the engine's host
   CHECK(agent.call("GET", output_path(ended, "some/y.x")) == "y\n");
+  CHECK(agent.call("GET", output_path(ended, "way/y.x")) == "y\n");
+  CHECK(output_of(ended, "none").state == output_state::missing);
   spec.outputs.clear();
   for (auto* path : {"/*.x", "/**/x", "relative", "/o/[", "/proc/x"}) {
     spec.outputs["out"].path = path;
