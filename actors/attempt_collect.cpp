@@ -379,6 +379,8 @@ void attempt_machine::decide(collecting& now, const log_summary& totals) {
   if (facts.status.oom_killed) {
     act_on(act::memory_killed{});
     add("the kernel killed a process of the container for its memory limit");
+    if (!now.ended.oom_killed)
+      note += " (davit's init counted " + std::to_string(*told->oom_kills) + "; the engine has not heard of it)";
   }
   gather(std::move(result));
 }

@@ -41,8 +41,12 @@ void check_outcomes(const any_engine& engine) {
     CHECK(ended.outcome == outcome::oom_killed);
     CHECK(ended.exit_code == 137);
     CHECK(exit_code_of(ended) == 137);
-    CHECK(ended.attempts.back().evidence.inspect.find("\"OOMKilled\":true") != std::string::npos);
-    CHECK(ended.attempts.back().evidence.note.find("memory limit") != std::string::npos);
+    // On a busy machine the engine hears late of it, or never; the evidence says whose word it is.
+    auto& evidence = ended.attempts.back().evidence;
+    auto by_engine = evidence.inspect.find("\"OOMKilled\":true") != std::string::npos;
+    auto by_init = evidence.note.find("davit's init counted") != std::string::npos;
+    CHECK(by_engine != by_init);
+    CHECK(evidence.note.find("memory limit") != std::string::npos);
   }
   SECTION("a timeout stops the container, kindly first") {
     auto spec = busybox("trap 'echo terminated; exit 7' TERM; while true; do sleep 0.1; done");
