@@ -11,7 +11,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <fstream>
 #include <unistd.h>
 
@@ -36,22 +35,7 @@ std::string make_key_file(const std::filesystem::path& file) {
   std::string key(key_bytes, '\0');
   if (RAND_bytes(raw(key), key_bytes) != 1)
     return "the system provides no random numbers";
-  auto text = encoding::base64_encode(key) + "\n";
-  std::error_code ec;
-  std::filesystem::create_directories(file.parent_path(), ec);
-  auto part = file.string() + ".part" + std::to_string(::getpid());
-  auto fd = ::open(part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  auto good = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
-  auto why = errno;
-  if (fd >= 0)
-    ::close(fd);
-  // link, not rename: whoever was quicker has made the key that counts.
-  if (good && ::link(part.c_str(), file.c_str()) != 0 && errno != EEXIST) {
-    why = errno;
-    good = false;
-  }
-  ::unlink(part.c_str());
-  return good ? "" : file.string() + " can't be written: " + std::strerror(why);
+  return make_secret_file(file, encoding::base64_encode(key) + "\n");
 }
 
 } // namespace

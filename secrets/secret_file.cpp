@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -45,6 +46,32 @@ read_secret_file(const std::filesystem::path& file, const std::string& maker, st
   if (!text)
     error = file.string() + ' ' + in.wrong();
   return text;
+}
+
+std::string make_secret_file(const std::filesystem::path& file, const std::string& text) {
+  std::error_code ec;
+  std::filesystem::create_directories(file.parent_path(), ec);
+  // A name of its own: agents in containers that share a volume have the same process number. The mode is 0600.
+  auto part = file.string() + ".XXXXXX";
+  auto fd = ::mkostemp(part.data(), O_CLOEXEC);
+  auto good = fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
+  auto why = errno;
+  if (fd >= 0)
+    ::close(fd);
+  // link, not rename: whoever was quicker has made the file that counts.
+  if (good && ::link(part.c_str(), file.c_str()) != 0 && errno != EEXIST) {
+    why = errno;
+    good = false;
+  }
+  if (fd >= 0)
+    ::unlink(part.c_str());
+  // What is sealed or signed with it must not outlive it: the name is durable too.
+  auto above = file.has_parent_path() ? file.parent_path() : std::filesystem::path{"."};
+  if (auto folder = good ? ::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1; folder >= 0) {
+    ::fsync(folder);
+    ::close(folder);
+  }
+  return good ? "" : file.string() + " can't be written: " + std::strerror(why);
 }
 
 std::string write_secret_file(const std::filesystem::path& file, const std::string& text) {
