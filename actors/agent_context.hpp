@@ -22,6 +22,10 @@ namespace davit::blobs {
 class medium;
 }
 
+namespace davit::attestation {
+class signing_key;
+}
+
 namespace davit {
 
 class metrics;
@@ -35,6 +39,8 @@ struct agent_context {
   std::shared_ptr<const davit::secrets::secret_box> secrets;
   /// Where files lie; none: this agent keeps no files.
   std::shared_ptr<davit::blobs::medium> blobs = nullptr;
+  /// Signs statements about tasks; none: this agent signs nothing.
+  std::shared_ptr<const davit::attestation::signing_key> signer = nullptr;
   /// The agent ends, or can't be healed: nothing is accepted any more. For any thread; set by the supervisor alone.
   std::shared_ptr<std::atomic<bool>> ending = std::make_shared<std::atomic<bool>>(false);
   /// Some image is not for every owner, so the store is asked before one is used. For any thread; set by the store

@@ -66,6 +66,7 @@ struct agent_settings {
   fleet_settings peers;
   placement_rules placement;
   std::filesystem::path secrets_key;   ///< File; empty: secrets.key in the data directory.
+  std::filesystem::path signing_key;   ///< File; empty: signing.key in the data directory.
   std::filesystem::path docker_config; ///< A docker config.json with registry credentials; empty: none.
   duration pull_timeout{1'800'000};
   std::vector<engine_settings> engines;
@@ -75,6 +76,9 @@ struct agent_settings {
 
   std::filesystem::path secrets_key_file() const {
     return secrets_key.empty() ? data_dir / "secrets.key" : secrets_key;
+  }
+  std::filesystem::path signing_key_file() const {
+    return signing_key.empty() ? data_dir / "signing.key" : signing_key;
   }
   std::filesystem::path log_folder() const { return data_dir / "logs"; }
   std::filesystem::path blob_folder() const { return data_dir / "blobs"; }

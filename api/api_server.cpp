@@ -315,6 +315,9 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       if (path.size() > 4 && path[3] == "outputs")
         return task("GET", api_scope::admin,
                     [who](auto self, auto client, auto id) { outputs(self, client, id, who); });
+      if (path.size() == 4 && path[3] == "attestation")
+        return task("GET", api_scope::read_all,
+                    [who](auto self, auto client, auto id) { attestation(self, client, id, who); });
       if (path.size() == 4 && path[3] == "events")
         return task("GET", api_scope::read_all,
                     [who](auto self, auto client, auto id) { events(self, client, id, who); });
@@ -333,6 +336,8 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
       return only("GET", [&] { engines(self, client); });
     if (path.size() == 2 && path[1] == "sinks")
       return only("GET", [&] { sinks(self, client, who); });
+    if (path.size() == 2 && path[1] == "signing-key")
+      return only("GET", [&] { signing_key(self, client); });
     if (path.size() == 2 && path[1] == "agents")
       return only("GET", [&] { agents(self, client); });
     if (path.size() == 4 && path[1] == "agents" && path[3] == "drain")

@@ -179,6 +179,14 @@ bool route_files(self_pointer self, const exchange_ptr& client, const caller& wh
 /// A task's outputs: a list; or one of them, or what is in it, as bytes, as a tar, or (by Accept) as a list.
 void outputs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 
+// -- signed statements: api_attestation.cpp
+// -------------------------------------------------------------------------------
+
+/// What the agent says about a finished task, signed.
+void attestation(self_pointer self, exchange_ptr client, task_id id, const caller& who);
+/// The public key of the agent's signatures.
+void signing_key(self_pointer self, exchange_ptr client);
+
 // -- logs: api_logs.cpp
 // --------------------------------------------------------------------------------------------------
 

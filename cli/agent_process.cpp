@@ -5,6 +5,7 @@
 #include "actors/metrics.hpp"
 #include "actors/roll_call.hpp"
 #include "api/api_server.hpp"
+#include "attestation/signing_key.hpp"
 #include "cli/log_formatter.hpp"
 #include "store/private_files.hpp"
 #include "store/task_store.hpp"
@@ -180,6 +181,11 @@ agent_process::start(configuration config, std::string& error, const api_factory
     ::close(s->lock);
     return nullptr;
   }
+  auto signer = attestation::signing_key::open(settings.signing_key_file(), error);
+  if (!signer) {
+    ::close(s->lock);
+    return nullptr;
+  }
   auto files = open_medium(settings);
   if (!files) {
     error = files.error().message;
@@ -190,7 +196,7 @@ agent_process::start(configuration config, std::string& error, const api_factory
   std::string wrong;
   auto rules = policy::make(settings.policy, wrong);
   auto context = std::make_shared<agent_context>(
-    agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets, *files});
+    agent_context{settings, s->io, rules, std::make_shared<metrics>(*s->system), secrets, *files, signer});
   s->supervisor = spawn_supervisor(
     *s->system, context, plan_agent(context, real_spawns(*s->system, context, make_api ? make_api : spawn_api)));
   s->supervisor->attach_functor([down = s->down, reason = s->down_reason, dog = s->dog](const caf::error& why) {

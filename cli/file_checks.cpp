@@ -3,6 +3,7 @@
 #include "api/jwks_source.hpp"
 #include "api/minted.hpp"
 #include "api/tokens.hpp"
+#include "attestation/signing_key.hpp"
 #include "configuration/file_reader.hpp"
 #include "secrets/secret_box.hpp"
 #include "secrets/secret_file.hpp"
@@ -74,6 +75,8 @@ void check_files(const agent_settings& agent, mistake_list& mistakes) {
   std::string wrong;
   if (is_there(agent.secrets_key_file()) && !secrets::secret_box::read(agent.secrets_key_file(), wrong))
     mistakes.add("davit.agent.secrets-key", wrong);
+  if (is_there(agent.signing_key_file()) && !attestation::signing_key::read(agent.signing_key_file(), wrong))
+    mistakes.add("davit.agent.signing-key", wrong);
   if (is_there(agent.access.tokens_file) && !token_list::load(agent.access.tokens_file, wrong))
     mistakes.add("davit.api.tokens-file", wrong);
   if (is_there(agent.access.mint_key) && !api::mint_key_list::load(agent.access.mint_key, wrong))
@@ -93,6 +96,8 @@ std::vector<finding> examine_files(const agent_settings& agent) {
   std::vector<finding> list{judge_data_folder(agent.data_dir)};
   if (is_there(agent.secrets_key_file()))
     list.push_back(judge_secret_file("secrets-key", agent.secrets_key_file()));
+  if (is_there(agent.signing_key_file()))
+    list.push_back(judge_secret_file("signing-key", agent.signing_key_file()));
   if (is_there(agent.access.tokens_file))
     list.push_back(judge_secret_file("tokens-file", agent.access.tokens_file));
   if (is_there(agent.access.mint_key))

@@ -96,9 +96,10 @@ file_list others(const agent_settings& agent, const std::string& configuration_f
   if (!configuration_file.empty())
     list.all.push_back({"", "the configuration file", configuration_file});
   for (const auto& one : agent_options())
-    if (one.file && one.name != "api.audit-log" && one.name != "agent.secrets-key")
+    if (one.file && one.name != "api.audit-log" && one.name != "agent.secrets-key" && one.name != "agent.signing-key")
       list.add("davit." + one.name, one.file(agent));
   list.add("davit.agent.secrets-key", agent.secrets_key_file());
+  list.add("davit.agent.signing-key", agent.signing_key_file());
   for (const auto& one : agent.engines)
     list.add("davit.engines." + one.name, engine_options(), one);
   for (const auto& one : agent.access.issuers)

@@ -49,6 +49,11 @@ const std::vector<option<agent_settings>>& agent_options() {
      "File with the key that seals tasks' secrets in the store: 32 bytes in base64. The agent creates it if it does "
      "not exist. All agents of a fleet need the same key.",
      {.unset = "<data-dir>/secrets.key", .is_file = true}},
+    {"agent.signing-key",
+     at(&agent::signing_key),
+     "File with the key that signs statements about tasks (davit attest): an Ed25519 private key in PEM (PKCS #8). The "
+     "agent creates it if it does not exist. The agents of a fleet may share one, or have one each.",
+     {.unset = "<data-dir>/signing.key", .is_file = true}},
     {"agent.docker-config",
      at(&agent::docker_config),
      "A Docker config.json with registry credentials (auths, credHelpers, credsStore).",

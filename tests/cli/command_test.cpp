@@ -285,8 +285,9 @@ TEST_CASE("what is not a regular file is no configuration and no list of tokens,
   refused({"token", "revoke", "a", "--tokens-file", pipe}, pipe + " is not a regular file");
   refused({"token", "list", "--tokens-file", pipe}, pipe + " is not a regular file");
   refused({"token", "create-key", "--key-file", pipe}, pipe + " is not a regular file");
-  for (std::string option : {"agent { secrets-key", "agent { docker-config", "api { tokens-file", "api { mint-key",
-                             "api { tls-certificate", "api { audit-log", "logs { sinks { one { path"}) {
+  for (std::string option :
+       {"agent { secrets-key", "agent { signing-key", "agent { docker-config", "api { tokens-file", "api { mint-key",
+        "api { tls-certificate", "api { audit-log", "logs { sinks { one { path"}) {
     std::ofstream{file} << "davit { " << option << " = \"" << pipe << "\" }" << (option.ends_with("path") ? " } }" : "")
                         << " }\n";
     refused({"check-config", file}, "is not a regular file");

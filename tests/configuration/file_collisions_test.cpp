@@ -112,7 +112,7 @@ TEST_CASE("no log is written over a file that any other option names, however it
   for (const auto& one : sink_options())
     if (one.file)
       check("davit.logs.sinks." + std::string{one.name == "path" ? "s." : "t."} + one.name);
-  CHECK(options == 20);
+  CHECK(options == 21);
 }
 
 TEST_CASE("every option whose description speaks of a file is known as one") {
@@ -139,8 +139,9 @@ TEST_CASE("no log is written over what davit keeps in its data directory, the st
   auto data = home / "data";
   if (there)
     std::filesystem::create_directories(data);
-  for (std::string name : {"davit.db", "davit.db-wal", "davit.db-shm", "davit.db-journal", "davit.db-mark",
-                           "secrets.key", "agent.lock", "agent.id", "logs/x", "sinks/s.json", "engines/e.json"}) {
+  for (std::string name :
+       {"davit.db", "davit.db-wal", "davit.db-shm", "davit.db-journal", "davit.db-mark", "secrets.key", "signing.key",
+        "agent.lock", "agent.id", "logs/x", "sinks/s.json", "engines/e.json"}) {
     std::filesystem::path file = data + '/' + name;
     if (there) {
       std::filesystem::create_directories(file.parent_path());
@@ -153,6 +154,7 @@ TEST_CASE("no log is written over what davit keeps in its data directory, the st
         auto found = collisions({flag("davit.agent.data-dir", data), flag(writer, spelled)});
         auto option = name.starts_with("davit.db") ? "davit.store.url"
                     : name == "secrets.key"        ? "davit.agent.secrets-key"
+                    : name == "signing.key"        ? "davit.agent.signing-key"
                                                    : "davit.agent.data-dir";
         CHECK(has(found, writer, option));
       }
