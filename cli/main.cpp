@@ -1,4 +1,5 @@
 // The command line. Data goes to stdout, all else to stderr.
+#include "cli/attest.hpp"
 #include "cli/copy.hpp"
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
@@ -244,6 +245,8 @@ int dispatch(int argc, char** argv) {
     command->add_option("--tokens-file", tokens_file, "The file that the agent's api.tokens-file names");
     command->add_option("--config-file", file, "The agent's configuration, which names the tokens file");
   }
+  attest_flags attest;
+  add_attest_commands(app, attest);
   mint_flags mint;
   add_mint_commands(*token_command, mint);
   json_option(list_tokens_command);
@@ -251,13 +254,13 @@ int dispatch(int argc, char** argv) {
   doctor_command->add_option("--config-file", file,
                              "The agent's configuration; without it, DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
-  for (auto command :
-       {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command,
-        cp_command, outputs_command, engines_command, agents_command, drain_command, events_command, health_command})
+  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command,
+                       cancel_command, cp_command, outputs_command, engines_command, agents_command, drain_command,
+                       events_command, health_command, app.get_subcommand("attest"), app.get_subcommand("signing-key")})
     host_option(command);
-  for (auto command :
-       {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, outputs_command,
-        engines_command, agents_command, events_command, doctor_command, explain_command, version_command})
+  for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command,
+                       outputs_command, app.get_subcommand("signing-key"), engines_command, agents_command,
+                       events_command, doctor_command, explain_command, version_command})
     json_option(command);
   try {
     std::vector<std::string> words{argv + 1, argv + argc};
@@ -278,6 +281,8 @@ int dispatch(int argc, char** argv) {
     return agent(agent_command->remaining());
   if (*check_command)
     return check_config(file, defaults, reference);
+  if (auto code = run_verify_command(app, attest))
+    return *code;
   if (*doctor_command)
     return doctor(file, as_json);
   if (*token_command) {
@@ -346,6 +351,8 @@ int dispatch(int argc, char** argv) {
     return code;
   }
   api_client client{agent_endpoint(host)};
+  if (run_attest_command(client, app, attest, as_json))
+    return 0;
   if (*health_command) {
     try {
       std::cout << client.call("GET", readiness ? "/readyz" : "/healthz");
