@@ -10,7 +10,7 @@ RUN bash -c '. scripts/lib/setup.sh && build release davit' && strip -o /davit b
 
 FROM debian:12-slim
 RUN apt-get -qq update \
- && apt-get -qq install -y --no-install-recommends ca-certificates openssl libarchive13 libboost-json1.81.0 libboost-url1.81.0 libpq5 libre2-9 libsimdjson14 \
+ && apt-get -qq install -y --no-install-recommends ca-certificates openssl libarchive13 libboost-json1.81.0 libboost-url1.81.0 libexpat1 libpq5 libre2-9 libsimdjson14 \
       libsoci-core4.0 libsoci-postgresql4.0 libsoci-sqlite3-4.0 libspdlog1.10 libssl3 libxxhash0 libzstd1 >/dev/null \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 davit && useradd --uid 10001 --gid 10001 --home-dir /var/lib/davit --create-home --shell /usr/sbin/nologin davit \

@@ -1,5 +1,6 @@
 // The inputs go into the container before its command runs; the outputs come out when it has ended.
 #include "actors/attempt_machine.hpp"
+#include "actors/output_tests.hpp"
 
 #include <algorithm>
 
@@ -110,6 +111,11 @@ void attempt_machine::gather(gathering& now) {
 void attempt_machine::on(gathering& now, const reply<ask::gather>& all) {
   act_on(act::crash{"outputs collected"});
   run_.outputs = all.value;
+  for (auto& one : run_.outputs) {
+    one.message = masked(std::move(one.message));
+    if (one.tests)
+      one.tests = presentable(std::move(*one.tests), hidden_texts());
+  }
   gathered(now);
 }
 

@@ -3,6 +3,7 @@
 #include "actors/container_user.hpp"
 #include "actors/crash_point.hpp"
 #include "actors/metrics.hpp"
+#include "actors/output_tests.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "blobs/ignore.hpp"
 #include "blobs/manifest.hpp"
@@ -358,7 +359,18 @@ private:
     std::string remark;
     if (got.skipped_count > 0)
       remark = std::to_string(got.skipped_count) + " left out: " + got.skipped.front();
+    count(tree, owner, remark);
     return told(output_state::kept, std::move(remark));
+  }
+
+  /// The output is kept, whatever its reports say.
+  void count(const blobs::tree& tree, owner_blobs& owner, std::string& remark) {
+    auto stopped = [this] { return with_.stop->stopped() || transport::within(duration{0}) >= until_; };
+    auto tests = count_tests(tree, owner, stopped);
+    if (tests)
+      done_.tests = std::move(*tests);
+    else
+      remark += (remark.empty() ? "" : "; ") + ("its tests are not counted: " + tests.error().message);
   }
 
   const transfer& with_;

@@ -46,8 +46,9 @@ caf::error to_caf(const blobs::error& e);
 /// Unpacks the inputs, one after another. Errors: files_errc, or the engine's.
 caf::expected<void> fill(const transfer& with, const fill_order& order);
 
-/// Collects the outputs. An error: the engine's connection failed, or what is kept can't be written now, and all is to
-/// be done again; other troubles are told by the outputs.
+/// Collects the outputs, and counts the tests in their reports, whose texts stay as they are (output_tests.hpp). An
+/// error: the engine's connection failed, or what is kept can't be written now, and all is to be done again; other
+/// troubles are told by the outputs.
 caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order);
 
 /// The folder that an output's path names, and the pattern for what is in it; without `*`, `?` and `[`: no pattern.

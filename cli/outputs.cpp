@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <poll.h>
 #include <sys/stat.h>
 
@@ -27,6 +29,14 @@ struct output_list {
 template <class Inspector>
 bool inspect(Inspector& f, output_list& x) {
   return f.object(x).fields(f.field("outputs", x.outputs));
+}
+
+/// Those of the last attempt that has any.
+std::vector<collected_output> last_outputs(const task& finished) {
+  for (auto one = finished.attempts.rbegin(); one != finished.attempts.rend(); ++one)
+    if (!one->outputs.empty())
+      return one->outputs;
+  return {};
 }
 
 std::string outputs_target(const std::string& task) {
@@ -78,11 +88,70 @@ void patiently(const interrupts* stop, duration pause, const std::function<void(
   }
 }
 
+/// `3 reports`; as many as there are.
+std::string counted(std::uint64_t number, const char* one, const char* many) {
+  return std::to_string(number) + ' ' + (number == 1 ? one : many);
+}
+
+std::string seconds_text(double seconds) {
+  char text[40];
+  if (seconds < 1)
+    std::snprintf(text, sizeof text, "%.0f ms", seconds * 1000);
+  else
+    std::snprintf(text, sizeof text, "%.1f s", seconds);
+  return text;
+}
+
+std::string failed_text(const failed_test& one) {
+  return one.name + (one.message.empty() ? "" : ": " + one.message);
+}
+
+/// What of an output's tests comes below it in the list.
+std::vector<std::string> tests_lines(const test_counts& tests) {
+  std::vector<std::string> lines{tests_text(tests)};
+  if (!tests.slowest.empty())
+    lines[0] += "; slowest " + seconds_text(tests.slowest[0].seconds) + ": " + tests.slowest[0].name;
+  for (const auto& one : tests.failed)
+    lines.push_back("  failed: " + failed_text(one));
+  if (auto all = tests.failures + tests.errors; all > tests.failed.size())
+    lines.push_back("  failed: " + std::to_string(all - tests.failed.size()) + " more");
+  return lines;
+}
+
 void say(const std::string& text) {
   write_to(2, "davit: " + printable(text) + '\n');
 }
 
 } // namespace
+
+std::string tests_text(const test_counts& tests) {
+  auto text = counted(tests.tests, "test", "tests");
+  if (tests.failures > 0)
+    text += ", " + std::to_string(tests.failures) + " failed";
+  if (tests.errors > 0)
+    text += ", " + counted(tests.errors, "error", "errors");
+  if (tests.skipped > 0)
+    text += ", " + std::to_string(tests.skipped) + " skipped";
+  if (tests.unread > 0)
+    text += ", " + counted(tests.unread, "report", "reports") + " not read";
+  return text;
+}
+
+std::vector<std::string> tests_of_run(const task& finished) {
+  constexpr std::size_t most = 3;
+  std::vector<std::string> lines;
+  for (const auto& one : last_outputs(finished)) {
+    if (!one.tests)
+      continue;
+    auto& line = lines.emplace_back("output " + one.name + ": " + tests_text(*one.tests));
+    const auto& failed = one.tests->failed;
+    for (std::size_t i = 0; i < std::min(most, failed.size()); ++i)
+      line += (i == 0 ? "; failed: " : "; ") + failed_text(failed[i]);
+    if (auto all = one.tests->failures + one.tests->errors; all > most && !failed.empty())
+      line += "; and " + std::to_string(all - most) + " more";
+  }
+  return lines;
+}
 
 bool is_output_name(std::string_view text) {
   auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
@@ -115,12 +184,15 @@ void print_outputs(api_client& client, const std::string& task, bool as_json) {
     return;
   }
   std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "FILES", "SIZE", "MESSAGE"}};
+  std::map<std::size_t, std::vector<std::string>> tests;
   for (const auto& one : outputs_of(client, task)) {
     auto kept = one.state == "kept";
+    if (one.tests)
+      tests[rows.size()] = tests_lines(*one.tests);
     rows.push_back(
       {one.name, one.state, kept ? std::to_string(one.files) : "", kept ? size_text(one.bytes) : "", one.message});
   }
-  print_table(rows);
+  print_table(rows, tests);
 }
 
 bool write_outputs(api_client& client, const std::string& task, const std::string& folder, bool quiet,

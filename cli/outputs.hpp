@@ -2,8 +2,10 @@
 #pragma once
 
 #include "cli/client.hpp"
+#include "messages/task.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,14 +22,21 @@ struct listed_output {
   std::string tree;  ///< Of a kept one.
   std::uint64_t files = 0, bytes = 0;
   std::string message;
+  std::optional<test_counts> tests{};
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, listed_output& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("attempt", x.attempt), f.field("state", x.state),
                             f.field("tree", x.tree), f.field("files", x.files), f.field("bytes", x.bytes),
-                            f.field("message", x.message));
+                            f.field("message", x.message), f.field("tests", x.tests));
 }
+
+/// `412 tests, 3 failed, 1 skipped`
+std::string tests_text(const test_counts& tests);
+
+/// `output reports: 412 tests, 3 failed; failed: net.Retry: timed out; net.Send; and 1 more`, for each with tests.
+std::vector<std::string> tests_of_run(const task& finished);
 
 /// `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`.
 bool is_output_name(std::string_view text);

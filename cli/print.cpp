@@ -29,7 +29,8 @@ std::string json_for_stdout(std::string json) {
   return ::isatty(STDOUT_FILENO) ? encoding::printable_json(json) : std::move(json);
 }
 
-void print_table(const std::vector<std::vector<std::string>>& table) {
+void print_table(const std::vector<std::vector<std::string>>& table,
+                 const std::map<std::size_t, std::vector<std::string>>& below) {
   auto rows = table;
   for (auto& row : rows)
     for (auto& cell : row)
@@ -40,11 +41,15 @@ void print_table(const std::vector<std::vector<std::string>>& table) {
       widths.resize(std::max(widths.size(), i + 1));
       widths[i] = std::max(widths[i], row[i].size());
     }
-  for (const auto& row : rows) {
+  for (std::size_t at = 0; at < rows.size(); ++at) {
+    const auto& row = rows[at];
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i)
       line += row[i] + (i + 1 < row.size() ? std::string(widths[i] - row[i].size() + 2, ' ') : "");
     std::cout << line << '\n';
+    if (auto lines = below.find(at); lines != below.end())
+      for (const auto& one : lines->second)
+        std::cout << "  " << printable(one) << '\n';
   }
 }
 

@@ -4,6 +4,8 @@
 #include "cli/client.hpp"
 #include "json/read.hpp"
 
+#include <cstddef>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,10 @@ simdjson::dom::array list_at(json::element root, std::string_view field);
 /// JSON for stdout: as it is for a program, harmless for a terminal.
 std::string json_for_stdout(std::string json);
 
-/// Columns as wide as their widest cell; the first row is the heading. Cells are made printable.
-void print_table(const std::vector<std::vector<std::string>>& rows);
+/// Columns as wide as their widest cell; the first row is the heading. Cells are made printable. `below`: lines that
+/// come below a row, by its index; indented, and made printable too.
+void print_table(const std::vector<std::vector<std::string>>& rows,
+                 const std::map<std::size_t, std::vector<std::string>>& below = {});
 
 /// The newest `limit` tasks that fit `query` (`&state=queued`...).
 void print_tasks(api_client& client, const std::string& query, bool as_json, std::size_t limit);

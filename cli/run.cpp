@@ -360,6 +360,9 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     write_last(state, 2,
                "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
                  + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
+  if (!options.quiet)
+    for (const auto& line : tests_of_run(ended))
+      write_last(state, 2, "davit: " + printable(line) + "\n");
   // Whoever has cancelled it waits for what it kept all the same; one more signal ends that.
   if (!options.output_dir.empty()
       && !write_outputs(client, state.id, options.output_dir, options.quiet, state.cancelled ? nullptr : &interrupted))

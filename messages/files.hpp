@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace davit {
 
@@ -53,6 +54,57 @@ enum class output_state : std::uint8_t {
 };
 DAVIT_ENUM_TEXT(output_state, 4, "kept", "missing", "failed", "skipped")
 
+struct slow_test {
+  std::string name;
+  double seconds = 0;
+
+  bool operator==(const slow_test&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, slow_test& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("seconds", x.seconds));
+}
+
+struct failed_test {
+  static constexpr bool json_omits_empty = true;
+
+  std::string name;
+  std::string message; ///< One line; empty if the report has none.
+
+  bool operator==(const failed_test&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, failed_test& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("message", x.message));
+}
+
+/// What the JUnit XML among an output's files says. A test is a `testcase` element; each has failed, or had an error,
+/// or was skipped, or has passed.
+struct test_counts {
+  static constexpr bool json_omits_empty = true;
+
+  std::uint64_t reports = 0; ///< Files that were counted.
+  std::uint64_t unread = 0;  ///< Reports that were not: they end early, are not XML, or are over a limit.
+  std::uint64_t tests = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t skipped = 0;
+  double seconds = 0;                ///< Of all tests together.
+  std::vector<slow_test> slowest{};  ///< At most 5, the slowest first.
+  std::vector<failed_test> failed{}; ///< The first 20 of those that failed or had an error.
+
+  bool operator==(const test_counts&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, test_counts& x) {
+  return f.object(x).fields(f.field("reports", x.reports), f.field("unread", x.unread), f.field("tests", x.tests),
+                            f.field("failures", x.failures), f.field("errors", x.errors), f.field("skipped", x.skipped),
+                            f.field("seconds", x.seconds), f.field("slowest", x.slowest), f.field("failed", x.failed));
+}
+
 struct collected_output {
   static constexpr bool json_omits_empty = true;
 
@@ -62,6 +114,7 @@ struct collected_output {
   std::uint64_t files = 0; ///< In the tree: files, links to them included.
   std::uint64_t bytes = 0; ///< Of its files.
   std::string message;
+  std::optional<test_counts> tests{}; ///< If there are reports among its files.
 
   bool operator==(const collected_output&) const = default;
 };
@@ -69,7 +122,8 @@ struct collected_output {
 template <class Inspector>
 bool inspect(Inspector& f, collected_output& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("state", x.state), f.field("tree", x.tree),
-                            f.field("files", x.files), f.field("bytes", x.bytes), f.field("message", x.message));
+                            f.field("files", x.files), f.field("bytes", x.bytes), f.field("message", x.message),
+                            f.field("tests", x.tests));
 }
 
 /// What an upload has brought.

@@ -222,6 +222,26 @@ std::string masked(std::string text, const std::vector<std::string>& secrets) {
   return std::move(pieces.front().bytes);
 }
 
+std::vector<std::string> masked(const std::vector<excerpt>& texts, const std::vector<std::string>& secrets) {
+  secret_masker masker{secrets};
+  std::vector<std::string> all;
+  for (const auto& one : texts) {
+    std::vector<log_record> pieces, undecided;
+    if (one.cut) {
+      for (char letter : one.text)
+        masker.add({log_stream::out, {}, std::string(1, letter)}, pieces);
+      masker.finish(undecided);
+    } else {
+      masker.add({log_stream::out, {}, one.text}, pieces);
+      masker.finish(pieces);
+    }
+    auto& text = all.emplace_back();
+    for (const auto& piece : pieces)
+      text += piece.bytes;
+  }
+  return all;
+}
+
 /// Nodes have few children: one is kept in the node, further ones in a map. The root has a table.
 struct secret_masker::automaton {
   struct node {

@@ -21,6 +21,15 @@ std::vector<std::string> forms_of(const std::string& secret);
 /// The text without these secrets.
 std::string masked(std::string text, const std::vector<std::string>& secrets);
 
+/// A text, or the beginning of a longer one.
+struct excerpt {
+  std::string text;
+  bool cut = false; ///< What followed is not known.
+};
+
+/// The texts without these secrets. Of one that is cut, the end is left out if it may be the beginning of a secret.
+std::vector<std::string> masked(const std::vector<excerpt>& texts, const std::vector<std::string>& secrets);
+
 /// Aho-Corasick over the records of one log. A record whose end may be the beginning of a secret is kept back until it
 /// is known. Base64 is found over the ends of lines as well, as `base64` wraps it.
 ///

@@ -60,6 +60,25 @@ export function outputRows(task, download) {
   return [element("table", { class: "outputs" }, element("thead", {}, head), element("tbody", {}, ...attempt.outputs.map(row)))];
 }
 
+const counted = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+
+/// What the reports among a task's outputs say, a part for each output that has any.
+export function testParts(task) {
+  const attempt = [...task.attempts].reverse().find((a) => (a.outputs || []).length);
+  return (attempt ? attempt.outputs : []).filter((o) => o.tests).map((o) => {
+    const t = o.tests, failed = t.failed || [], slowest = t.slowest || [], bad = t.failures + t.errors, id = `tests-${o.name}`;
+    const count = (n, text, kind) => n ? element("li", {}, element("span", { class: kind }, text)) : null;
+    const list = (title, rows) => rows.length ? [element("h4", {}, title), element("ul", {}, ...rows)] : [];
+    return element("section", { class: "tests", "aria-labelledby": id },
+      element("h3", { id }, `Tests of ${o.name}`),
+      element("ul", { class: "counts" }, element("li", {}, element("span", { class: "tag " + (bad || t.unread ? "failed" : "succeeded") }, counted(t.tests, "test", "tests")), ` in ${span(t.seconds)}`),
+        count(t.failures, `${t.failures} failed`, "bad"), count(t.errors, counted(t.errors, "error", "errors"), "bad"), count(t.skipped, `${t.skipped} skipped`),
+        count(t.unread, `${counted(t.unread, "report", "reports")} not read`, "bad")),
+      ...list("Failed", [...failed.map((f) => element("li", {}, element("b", {}, f.name), f.message ? `: ${f.message}` : "")), ...(bad > failed.length ? [element("li", {}, `${bad - failed.length} more`)] : [])]),
+      ...list("Slowest", slowest.map((s) => element("li", {}, `${span(s.seconds)} ${s.name}`))));
+  });
+}
+
 const phaseNames = ["queue", "pull", "create", "input", "start", "run", "collect", "output"];
 
 /// The phases of an attempt with when they began. What is not over yet reaches until now.

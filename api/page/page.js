@@ -1,6 +1,6 @@
 // The page: one fleet, live. Everything comes from the HTTP API that everybody has (docs/http-api.md); nothing from elsewhere.
 
-import { ansi, element, outputRows, phasesOf, seconds, span } from "/drawing.js";
+import { ansi, element, outputRows, phasesOf, seconds, span, testParts } from "/drawing.js";
 
 const $ = (id) => document.getElementById(id);
 const tasks = new Map(); // by id
@@ -331,7 +331,7 @@ function drawDetail(fresh = false) {
   if (t.attempts.length) body.push(element("table", {}, element("thead", {}, element("tr", {}, ...["#", "engine", "outcome", "phases", "message"].map((h) => element("th", { scope: "col" }, h)))),
     element("tbody", {}, ...t.attempts.map((a) => element("tr", {}, element("td", {}, String(a.number)), element("td", {}, `${a.engine} (${a.agent})`), element("td", {}, (a.outcome || "—") + (a.exit_code !== null && a.exit_code !== undefined ? " " + a.exit_code : "")),
       element("td", {}, phasesOf(t, a, Date.now() / 1000).map(([n, s]) => `${n} ${span(s)}`).join(", ")), element("td", {}, [a.message, a.evidence && a.evidence.note].filter(Boolean).join("; ")))))));
-  body.push(...outputRows(t, download));
+  body.push(...outputRows(t, download), ...testParts(t));
   $("detail-body").replaceChildren(...body);
   const select = $("log-attempt"), numbers = t.attempts.map((a) => a.number);
   if (fresh || select.options.length !== numbers.length) {

@@ -23,7 +23,7 @@ build_packages=(
   ca-certificates ccache cmake dpkg-dev g++ git musl-tools ninja-build pkg-config xz-utils
   "libboost$boost-dev" "libboost-json$boost-dev" "libboost-url$boost-dev"
   libcli11-dev libre2-dev libsimdjson-dev libsoci-dev libspdlog-dev libsqlite3-dev libpq-dev
-  libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev libprotozero-dev libpugixml-dev
+  libssl-dev libxxhash-dev libzstd-dev libarchive-dev libjemalloc-dev libprotozero-dev libpugixml-dev libexpat1-dev
 )
 engine_packages=(docker.io ${engine_client[@]+"${engine_client[@]}"} iptables busybox-static curl tar)
 test_packages=("postgresql-$postgresql" zstd apache2-utils docker-registry clang "libclang-rt-$clang_rt-dev" debootstrap openssl iproute2 jq procps sqlite3 bsdutils

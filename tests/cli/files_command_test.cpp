@@ -20,7 +20,7 @@ const std::string id = "01934567-0000-7000-8000-000000000001";
 
 /// An agent whose one task ends at once, with an output that has one file.
 struct one_task {
-  std::string outcome = "succeeded", states, tar, submitted;
+  std::string outcome = "succeeded", states, tar, submitted, attempts;
   fake_agent agent;
 
   one_task() {
@@ -37,7 +37,8 @@ struct one_task {
                 "application/json",
                 "{\"id\":\"" + id + "\",\"state\":\"finished\",\"outcome\":\"" + outcome
                   + "\",\"exit_code\":" + (outcome == "succeeded" ? "0" : "3")
-                  + ",\"created_at\":\"2026-01-01T00:00:00Z\",\"spec\":{\"image\":\"a\"},\"attempts\":[]}",
+                  + ",\"created_at\":\"2026-01-01T00:00:00Z\",\"spec\":{\"image\":\"a\"},\"attempts\":[" + attempts
+                  + "]}",
                 {}};
       if (request.path == target + "/outputs")
         return {200, "application/json", "{\"outputs\":[" + states + "]}", {}};
@@ -142,4 +143,28 @@ TEST_CASE("outputs are listed and copied by their names", "[files]") {
   CHECK(played.run({"cp", id + ":kept", "-"}, home).out == played.tar);
   CHECK(played.run({"cp", id + ":kept", home / "new"}, home).exit_code == 0);
   CHECK(fs::exists(home / "new/file"));
+}
+
+TEST_CASE("a run says what its outputs' tests say: how many, and the first that failed", "[files][junit]") {
+  scratch_folder home;
+  one_task played;
+  played.outcome = "failed";
+  played.attempts = R"({"number":1,"outputs":[{"name":"old","state":"kept","tests":{"tests":9}}]},
+    {"number":2,"outputs":[{"name":"good","state":"kept","tests":{"reports":1,"tests":1}},{"name":"none","state":"missing"},
+    {"name":"reports","state":"kept","tests":{"reports":1,"tests":412,"failures":4,"errors":1,"skipped":1,"failed":[
+    {"name":"net.Retry","message":"expected 3"},{"name":"b\u001b[2J"},{"name":"c"},{"name":"d"},{"name":"e"}]}}]},
+    {"number":3,"outputs":[]})";
+  auto run = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), "run");
+    for (auto* word : {"--output", "reports=/out", "image:1"})
+      flags.emplace_back(word);
+    return played.run(flags, home);
+  };
+  auto ended = run({});
+  CHECK(ended.exit_code == 3);
+  has(ended.err, "davit: output good: 1 test\n"
+                 "davit: output reports: 412 tests, 4 failed, 1 error, 1 skipped; failed: net.Retry: expected 3; "
+                 "b\\x1b[2J; c; and 2 more\n");
+  CHECK(ended.err.find("old") == std::string::npos);
+  CHECK(run({"-q"}).err.find("tests") == std::string::npos);
 }

@@ -231,3 +231,40 @@ TEST_CASE("an input comes to where the image has a link; what can't be unpacked 
   CHECK(ended.outcome == outcome::failed);
   CHECK(ended.attempts.size() == 1);
 }
+
+TEST_CASE("the tests in an output's reports are counted, without the task's secrets", "[files][junit]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto spec = busybox(R"sh(mkdir -p /out/deep; cd /out
+    echo "<testsuites><testsuite><testcase classname='net' name='sends' time='1.5'/>
+      <testcase classname='net' name='logs in as $TOKEN' time='0.5'><failure message='refused: $TOKEN'/></testcase>
+      <testcase name='waits'><skipped/></testcase></testsuite></testsuites>" > deep/net.xml
+    echo "<testsuite><testcase name='reads'/></testsuite>" > disk.xml
+    echo "<testsuite><testcase name='reads'/>" > half.xml
+    echo "<project/>" > pom.xml; echo x > log.txt; exit 1)sh");
+  spec.secrets["TOKEN"] = {"swordfish-1", false};
+  spec.outputs["all"].path = "/out";
+  spec.outputs["disk"].path = "/out/disk.xml";
+  spec.outputs["logs"].path = "/out/*.txt";
+  auto ended = agent.run(spec);
+  CHECK(ended.outcome == outcome::failed);
+  auto all = output_of(ended, "all");
+  REQUIRE(all.state == output_state::kept);
+  REQUIRE(all.tests);
+  CHECK(all.tests->reports == 2);
+  CHECK(all.tests->unread == 1);
+  CHECK(all.tests->tests == 4);
+  CHECK(all.tests->failures == 1);
+  CHECK(all.tests->skipped == 1);
+  CHECK(all.tests->seconds == 2);
+  CHECK((all.tests->slowest == std::vector<slow_test>{{"net.sends", 1.5}, {"net.logs in as ***", 0.5}}));
+  CHECK((all.tests->failed == std::vector<failed_test>{{"net.logs in as ***", "refused: ***"}}));
+  REQUIRE(output_of(ended, "disk").tests);
+  CHECK(output_of(ended, "disk").tests->tests == 1);
+  CHECK(output_of(ended, "logs").state == output_state::kept);
+  CHECK_FALSE(output_of(ended, "logs").tests);
+  auto listed = agent.call("GET", "/v1/tasks/" + to_string(ended.id) + "/outputs");
+  CHECK(listed.find(R"("tests":{"reports":2,"unread":1,"tests":4,"failures":1,"errors":0,"skipped":1,)")
+        != std::string::npos);
+  CHECK(listed.find("swordfish") == std::string::npos);
+}

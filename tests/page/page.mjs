@@ -163,6 +163,29 @@ await check("a sick engine is named at the top, with how many tasks wait for it"
   await eventually("it is well again", async () => !(await page.locator("#trouble").isVisible()));
 });
 
+await check("the tests that a task's reports tell of: how many, which failed, the slowest; as text, whatever it is", async () => {
+  const report = `<testsuites><testsuite name="net"><testcase classname="net" name="sends" time="0.25"/>
+    <testcase classname="net" name="&lt;img src=x onerror=alert(1)&gt;" time="12.4"><failure message="expected 3&#10;got 4"/></testcase>
+    <testcase classname="net" name="reads"><error message="no such file"/></testcase><testcase name="waits"><skipped/></testcase></testsuite></testsuites>`;
+  const id = await submit({ name: "tested", command: script(`mkdir /out; cat > /out/report.xml <<'EOF'\n${report}\nEOF\necho '<testsuites>' > /out/half.xml; exit 1`),
+    outputs: { reports: { path: "/out" }, plain: { path: "/etc/hosts" } } });
+  await eventually("it has ended", async () => (await call("/v1/tasks/" + id)).state === "finished");
+  await page.goto(url + "/#" + id);
+  await page.reload();
+  const part = page.getByRole("region", { name: "Tests of reports" });
+  await part.waitFor();
+  assert.equal(await page.getByRole("region", { name: /^Tests of/ }).count(), 1);
+  const counts = (await part.locator(".counts").innerText()).split(/\n+/);
+  assert.match(counts[0], /4 tests in 13 s/);
+  assert.deepEqual(counts.slice(1), ["1 failed", "1 error", "1 skipped", "1 report not read"]);
+  assert.deepEqual(await part.getByRole("heading").allInnerTexts(), ["Tests of reports", "Failed", "Slowest"]);
+  const lists = part.getByRole("list");
+  assert.deepEqual(await lists.nth(1).getByRole("listitem").allInnerTexts(), ["net.<img src=x onerror=alert(1)>: expected 3", "net.reads: no such file"]);
+  assert.deepEqual(await lists.nth(2).getByRole("listitem").allInnerTexts(), ["12 s net.<img src=x onerror=alert(1)>", "250 ms net.sends"]);
+  assert.equal(await page.locator("#detail img").count(), 0);
+  await page.screenshot({ path: shots + "/tests.png" });
+});
+
 await check("every part has a name for those who listen, and colours have enough contrast", async () => {
   const nameless = await page.evaluate(() => [...document.querySelectorAll("button, input, select, [role]")].filter((e) => e.offsetParent && !e.classList.contains("row") && !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.innerText?.trim() || e.labels?.length || e.id === "link")).map((e) => e.outerHTML.slice(0, 120)));
   assert.deepEqual(nameless, []);
@@ -172,7 +195,7 @@ await check("every part has a name for those who listen, and colours have enough
       const luminance = (c) => { const [r, g, b] = c.match(/[\d.]+/g).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
       const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c) && c !== "transparent") return c; } return "rgb(255,255,255)"; };
       const ratio = (a, b) => { const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
-      return [...document.querySelectorAll(".tag, h1, h2, dt, dd, .age, .who span, label, .row span, small")].filter((e) => e.offsetParent && e.innerText.trim()).map((e) => [e.className + " " + e.tagName, ratio(getComputedStyle(e).color, ground(e))]).filter(([, r]) => r < 4.5).map(([what, r]) => what + " " + r.toFixed(2));
+      return [...document.querySelectorAll(".tag, h1, h2, h3, h4, dt, dd, .age, .who span, label, .row span, small, .tests li, .tests span")].filter((e) => e.offsetParent && e.innerText.trim()).map((e) => [e.className + " " + e.tagName, ratio(getComputedStyle(e).color, ground(e))]).filter(([, r]) => r < 4.5).map(([what, r]) => what + " " + r.toFixed(2));
     });
     assert.deepEqual([...new Set(weak)], []);
   }

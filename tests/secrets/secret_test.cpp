@@ -55,6 +55,25 @@ TEST_CASE("a secret is masked wherever the output is cut") {
   CHECK(masked(texts{secret}, bytes) == expected);
 }
 
+TEST_CASE("several texts are masked apart, and the end of a cut one that may become a secret is left out") {
+  const texts secrets{"hunter2-aab-aaab", "swordfish"};
+  using davit::secrets::excerpt;
+  CHECK(masked(std::vector<excerpt>{}, secrets).empty());
+  CHECK(masked(std::vector<excerpt>{{"a"}, {""}, {"b", true}}, {}) == texts{"a", "", "b"});
+  CHECK(
+    masked(std::vector<excerpt>{{"a swordfish!"}, {"sword"}, {"fish"}, {"sword", true}, {"fish"}, {"swordfish", true}},
+           secrets)
+    == texts{"a ***!", "sword", "fish", "", "fish", ""});
+  const std::string text = "a hunter2-aab-aaab! and swordfishhunter2-aab-aaab, swordfisch";
+  for (std::size_t size = 0; size <= text.size(); ++size) {
+    auto beginning = text.substr(0, size);
+    CAPTURE(beginning);
+    auto found = masked(std::vector<excerpt>{{beginning, true}, {text}}, secrets);
+    CHECK(found[1] == "a ***! and ***, swordfisch");
+    CHECK(std::string_view{"a ***! and ***, swordfisch"}.starts_with(found[0]));
+  }
+}
+
 TEST_CASE("a secret that another begins with, ends with or holds is masked as far as the longest goes") {
   CHECK(masked(texts{"abcdef", "cdef", "defghi"}, texts{"xabcdefghix"}) == "x***x");
   CHECK(masked(texts{"aaaa"}, texts{"aaaaaaaaab"}) == "***b");

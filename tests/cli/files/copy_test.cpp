@@ -287,3 +287,28 @@ TEST_CASE("outputs are listed for people and for programs", "[files][copy]") {
   has(text.str(), "NAME     STATE    FILES  SIZE  MESSAGE\nreports  kept     2      12 B  \nnone     missing "
                   "              \\x1b[2J\n{\"name\":\"reports\",\"attempt\":1,");
 }
+
+TEST_CASE("the tests of an output are listed below it, and are harmless for a terminal", "[files][copy][junit]") {
+  agent_with_output agent{"/nowhere"};
+  agent.states.insert(agent.states.size() - 1,
+                      R"(,"tests":{"reports":2,"unread":1,"tests":412,"failures":22,"errors":1,"skipped":3,
+    "seconds":61.5,"slowest":[{"name":"net.Retry","seconds":12.44},{"name":"b","seconds":0.2}],
+    "failed":[{"name":"net.Retry\u001b[2J","message":"expected 3"},{"name":"net.Send"}]})");
+  agent.states += R"(,{"name":"one","attempt":1,"state":"kept","tree":"sha256:bb","files":1,"bytes":1,
+    "tests":{"reports":1,"unread":0,"tests":1,"failures":0,"errors":0,"skipped":0,"seconds":0.2,"slowest":[{"name":"a","seconds":0.2}]}})";
+  std::ostringstream text;
+  auto before = std::cout.rdbuf(text.rdbuf());
+  print_outputs(agent.client, the_task, false);
+  print_outputs(agent.client, the_task, true);
+  std::cout.rdbuf(before);
+  has(text.str(), "NAME     STATE  FILES  SIZE  MESSAGE\n"
+                  "reports  kept   2      12 B  \n"
+                  "  412 tests, 22 failed, 1 error, 3 skipped, 1 report not read; slowest 12.4 s: net.Retry\n"
+                  "    failed: net.Retry\\x1b[2J: expected 3\n"
+                  "    failed: net.Send\n"
+                  "    failed: 21 more\n"
+                  "one      kept   1      1 B   \n"
+                  "  1 test; slowest 200 ms: a\n"
+                  "{\"name\":\"reports\",\"attempt\":1,");
+  has(text.str(), R"("tests":{"reports":2,"unread":1,"tests":412,)");
+}
