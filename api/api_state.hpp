@@ -178,6 +178,8 @@ bool keeps_files(self_pointer self, const exchange_ptr& client);
 bool route_files(self_pointer self, const exchange_ptr& client, const caller& who);
 /// A task's outputs: a list; or one of them, or what is in it, as bytes, as a tar, or (by Accept) as a list.
 void outputs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
+/// Takes the names of tests out of the task's outputs, for lists.
+void leave_counts(task& one);
 
 // -- signed statements: api_attestation.cpp
 // -------------------------------------------------------------------------------

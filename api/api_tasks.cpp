@@ -35,8 +35,10 @@ constexpr std::uint64_t most_files = 64 << 20;
 /// A page of a list ends with the task that makes it so long.
 constexpr std::size_t most_listed = 4 << 20;
 
-/// A task without its standard input, which may be megabytes: its size is there instead.
+/// A task without its standard input, which may be megabytes: its size is there instead. Of tests there are only the
+/// counts.
 json::object brief(task one) {
+  leave_counts(one);
   auto text = std::exchange(one.spec.stdin_text, std::nullopt);
   auto body = json::to_value(one).as_object();
   if (text)

@@ -267,4 +267,7 @@ TEST_CASE("the tests in an output's reports are counted, without the task's secr
   CHECK(listed.find(R"("tests":{"reports":2,"unread":1,"tests":4,"failures":1,"errors":0,"skipped":1,)")
         != std::string::npos);
   CHECK(listed.find("swordfish") == std::string::npos);
+  auto in_list = agent.call("GET", "/v1/tasks");
+  CHECK(in_list.find(R"("tests":{"reports":2,"unread":1,"tests":4,)") != std::string::npos);
+  CHECK(in_list.find("logs in as") == in_list.rfind("logs in as")); // in the command alone
 }
