@@ -31,7 +31,7 @@ std::string json_for_stdout(std::string json);
 
 /// Columns as wide as their widest cell; the first row is the heading. Cells are made printable. `below`: lines that
 /// come below a row, by its index; indented, and made printable too.
-void print_table(const std::vector<std::vector<std::string>>& rows,
+void print_table(const std::vector<std::vector<std::string>>& table,
                  const std::map<std::size_t, std::vector<std::string>>& below = {});
 
 /// The newest `limit` tasks that fit `query` (`&state=queued`...).
