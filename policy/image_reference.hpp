@@ -32,6 +32,15 @@ bool is_image_id(std::string_view text);
 /// `sha256:` and the 64 digits of an image's whole id. No value: the text is not one.
 std::optional<std::string> whole_image_id(std::string_view text);
 
+/// The registry of the images that davit makes on engines, of tasks' images and inputs. No such registry can exist
+/// (RFC 2606), and no task can name one of them.
+inline constexpr std::string_view reserved_registry = "davit.invalid/";
+
+/// Whether an exact name is one of these.
+inline bool is_reserved(std::string_view exact) {
+  return exact.starts_with(reserved_registry);
+}
+
 /// The registry and the repository of an exact name: `docker.io/library/alpine`. Empty for an image's id.
 std::string repository_of(std::string_view exact);
 

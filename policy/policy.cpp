@@ -112,6 +112,10 @@ void policy::judge_image(judgement& result) const {
     return;
   }
   image = named ? named->exact() : *id;
+  if (is_reserved(image))
+    refuse("image.reserved", image
+                               + " is a name of images that davit prepares for tasks with inputs; no task can name "
+                                 "one");
   auto matches = [](const std::string& name, const pattern_list& patterns) {
     return matches_any(name, patterns) || matches_any(familiar(name), patterns);
   };
