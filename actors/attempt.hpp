@@ -52,6 +52,7 @@ struct pulling {
 struct preparing {
   /// The last three: whether the image is its owner's to use, with a look at what its name stands for if it may not be.
   enum class doing : std::uint8_t {
+    inputs, ///< Whether an image has them.
     sandbox,
     network,
     image,
@@ -177,6 +178,7 @@ struct own_container {
 struct start_choices {
   std::string cold_reason; ///< Why no sandbox is asked for any more.
   bool network_asked = false;
+  bool prepared_asked = false;
   bool pulled = false;
   std::string init_trouble; ///< Why there is to be no init, although there could.
   int init_failures = 0;
@@ -210,7 +212,8 @@ struct attempt_run {
   std::optional<steady_time> kill_by; ///< Its container is killed by then, whatever stop_timeout it has.
 
   own_container made;
-  std::string network; ///< The container whose network it joins; empty: it has its own.
+  std::string network;     ///< The container whose network it joins; empty: it has its own.
+  prepared_image prepared; ///< That its container is made of, instead of the task's image; no name: of that.
   start_choices tried;
   image_right right;
 

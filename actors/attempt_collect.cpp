@@ -34,7 +34,7 @@ constexpr duration log_retry{1000};
 
 void attempt_machine::collect(container_status ended, bool stop_asked) {
   act_on(act::crash{"container ended"});
-  run_.made.image_id = ended.image_id;
+  run_.made.image_id = image_of(ended);
   run_.evidence.inspect = ended.raw_state;
   auto& now = enter(collecting{});
   now.ended = std::move(ended);

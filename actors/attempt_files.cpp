@@ -1,6 +1,7 @@
 // The inputs go into the container before its command runs; the outputs come out when it has ended.
 #include "actors/attempt_machine.hpp"
 #include "actors/output_tests.hpp"
+#include "actors/prepared_plan.hpp"
 
 #include <algorithm>
 
@@ -32,7 +33,10 @@ void attempt_machine::fill() {
 }
 
 void attempt_machine::ask_fill() {
-  act_on(ask::fill{{}, {run_.key(), run_.work.task.owner, run_.engine.name, run_.made.id, run_.spec.inputs}});
+  fill_order order{run_.key(), run_.work.task.owner, run_.engine.name, run_.made.id, run_.spec.inputs};
+  order.user = run_.spec.user;
+  order.keep = may_be_prepared(run_.spec);
+  act_on(ask::fill{{}, std::move(order)});
   act_on(act::crash{"input asked"});
 }
 

@@ -135,6 +135,7 @@ bool attempt_machine::is_trouble(const refusal& one) const {
     case asked::judge:
     case asked::take_sandbox:
     case asked::take_network:
+    case asked::find_prepared:
     case asked::first_line_now:
     case asked::inspect_now:
     case asked::kill_now:

@@ -53,6 +53,7 @@ private:
   void on(gathering&, const timer_fired&);
 
   // attempt_prepare.cpp
+  void on(preparing&, const reply<ask::find_prepared>&);
   void on(preparing&, const reply<ask::take_sandbox>&);
   void on(preparing&, const reply<ask::take_network>&);
   void on(preparing&, const reply<ask::look_up_image>&);
@@ -277,6 +278,10 @@ private:
 
   // attempt_prepare.cpp
   void prepare();
+  bool has_prepared() const { return !run_.prepared.name.empty(); }
+  void ask_for_prepared();
+  void forget_prepared();
+  std::string image_of(const container_status& found) const;
   bool may_be_warm();
   bool may_join() const;
   bool owes_init();

@@ -1,6 +1,7 @@
 // From the verdict of the policy to a container: preparing, creating. (The image: attempt_image.cpp)
 #include "actors/attempt_machine.hpp"
 #include "actors/container_plan.hpp"
+#include "actors/prepared_plan.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "sandbox/hand_over.hpp"
 #include "sandbox/message.hpp"
@@ -13,6 +14,8 @@ namespace davit {
 
 container_plan plan_of(const attempt_run& run) {
   auto wanted = plan_container(*run.settings, run.key(), run.spec, run.work.task.owner, run.secrets);
+  if (!run.prepared.name.empty())
+    wanted = with_prepared(std::move(wanted), run.spec, run.prepared);
   if (!run.made.nonce.empty() && run.made.image)
     wanted = with_init(std::move(wanted), *run.made.image, run.made.nonce);
   return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
@@ -29,6 +32,8 @@ void attempt_machine::prepare() {
     recover();
   } else if (!run_.made.may_exist && when_.images_guarded && run_.right.kind == image_right::kind::unknown) {
     look_at_rights();
+  } else if (!run_.made.may_exist && !run_.tried.prepared_asked && may_be_prepared(run_.spec)) {
+    ask_for_prepared();
   } else if (!run_.made.may_exist && may_be_warm()) {
     enter(preparing{preparing::doing::sandbox, {}});
     run_.made.may_exist = true; // it may be under the attempt's name from now on
@@ -69,6 +74,39 @@ bool attempt_machine::may_be_warm() {
 void attempt_machine::be_cold(std::string why) {
   run_.tried.cold_reason = std::move(why);
   run_.evidence.start = "cold: " + run_.tried.cold_reason;
+}
+
+/// An image may have the inputs already: then nothing is to be unpacked, and that saves more than a sandbox does.
+void attempt_machine::ask_for_prepared() {
+  enter(preparing{preparing::doing::inputs, {}});
+  run_.tried.prepared_asked = true;
+  act_on(ask::find_prepared{
+    {}, {run_.work.task.owner, run_.engine.name, run_.spec.image, run_.spec.user, run_.spec.inputs}});
+}
+
+void attempt_machine::on(preparing&, const reply<ask::find_prepared>& found) {
+  if (!found.value.name.empty() && is_rightful(found.value.base)) {
+    run_.prepared = found.value;
+    be_cold("its inputs were in a prepared image");
+    act_on(act::crash{"prepared chosen"});
+  }
+  prepare();
+}
+
+/// The container is made of the task's own image, and its inputs are unpacked.
+void attempt_machine::forget_prepared() {
+  if (!has_prepared())
+    return;
+  run_.prepared = {};
+  be_cold("the prepared image with its inputs could not be used");
+}
+
+/// The image that the task has named, as the engine knew it when the container was made.
+std::string attempt_machine::image_of(const container_status& found) const {
+  auto base = found.labels.find(prepared_label);
+  auto prepared = !run_.spec.inputs.empty() && !found.labels.contains("davit.sandbox") && base != found.labels.end()
+               && !base->second.empty();
+  return prepared ? base->second : found.image_id;
 }
 
 /// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that
@@ -150,15 +188,16 @@ void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
 void attempt_machine::on(preparing& now, const refusal& one) {
   const auto& why = one.why;
   switch (now.at) {
+    case preparing::doing::inputs: // they are unpacked then
+    case preparing::doing::network:
+      prepare();
+      break;
     case preparing::doing::sandbox:
       be_cold("no sandbox was available: " + why.text);
       if (why.engine == engine_errc::conflict)
         recover(); // there is a container of the attempt's name
       else
         forget_sandbox(container_name(run_.key()));
-      break;
-    case preparing::doing::network:
-      prepare();
       break;
     case preparing::doing::image:
       create_refused(one.what, why);
@@ -234,6 +273,7 @@ void attempt_machine::on(preparing& now, const reply<ask::record>&) {
 void attempt_machine::on(preparing&, const reply<ask::remove>&) {
   act_on(act::crash{"sandbox given up"});
   run_.made = {};
+  forget_prepared();
   run_.right = {};
   run_.ran = false;
   ++run_.era;
@@ -276,6 +316,7 @@ bool attempt_machine::is_of_network(const failure& why) const {
 void attempt_machine::make_container() {
   enter(creating{});
   run_.made.may_exist = true;
+  run_.made.filled = false;
   act_on(ask::create{{}, plan_of(run_)});
   act_on(act::crash{"container asked"});
 }
@@ -291,11 +332,13 @@ void attempt_machine::on(creating& now, const reply<ask::create>& id) {
 }
 
 void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
+  auto image = image_of(found.value);
   if (now.at == creating::doing::look_twice)
     recover(); // it is there
-  else if (is_rightful(found.value.image_id)
-           && (run_.made.nonce.empty() || (run_.made.image && found.value.image_id == run_.made.image->id))) {
-    run_.made.image_id = found.value.image_id;
+  else if (is_rightful(image) && (!has_prepared() || found.value.image_id == run_.prepared.id)
+           && (run_.made.nonce.empty() || (run_.made.image && image == run_.made.image->id))) {
+    run_.made.image_id = image;
+    run_.made.filled = has_prepared();
     fill();
   } else {
     forget_sandbox(run_.made.id);
@@ -340,6 +383,9 @@ void attempt_machine::create_refused(asked what, const failure& why) {
     forget_network();
   } else if (code == engine_errc::conflict) {
     recover(); // an answer was lost: the container is there already
+  } else if (has_prepared() && what == asked::create) {
+    forget_prepared(); // somebody may have removed the image: the task's own will do
+    prepare();
   } else if (code == engine_errc::not_found && !run_.tried.pulled && run_.spec.pull != pull_policy::never) {
     pull();
   } else if (code == engine_errc::not_found

@@ -22,6 +22,8 @@ bool attempt_machine::waits_for(const recovering& now, asked what) {
 bool attempt_machine::waits_for(const preparing& now, asked what) {
   using enum preparing::doing;
   switch (what) {
+    case asked::find_prepared:
+      return now.at == inputs;
     case asked::take_sandbox:
       return now.at == sandbox;
     case asked::take_network:

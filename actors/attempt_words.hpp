@@ -210,6 +210,11 @@ struct fill : step_bound {
   using answer = nothing;
   fill_order what;
 };
+/// The image that has the inputs in it already, if there is one.
+struct find_prepared : step_bound {
+  using answer = prepared_image;
+  prepared_query what;
+};
 /// Collects the outputs from the container, which has ended.
 struct gather : step_bound {
   using answer = std::vector<collected_output>;
@@ -251,7 +256,7 @@ using questions
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
               ask::may_use, ask::record_pull, ask::record_start, ask::record_terms, ask::record_stop, ask::finish,
-              ask::open_log, ask::close_log, ask::note_log, ask::fill, ask::gather>;
+              ask::open_log, ask::close_log, ask::note_log, ask::fill, ask::gather, ask::find_prepared>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
@@ -290,13 +295,14 @@ enum class asked : std::uint8_t {
   close_log,
   note_log,
   fill,
-  gather
+  gather,
+  find_prepared
 };
-DAVIT_ENUM_TEXT(asked, 36, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+DAVIT_ENUM_TEXT(asked, 37, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
                 "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_terms",
-                "record_stop", "finish", "open_log", "close_log", "note_log", "fill", "gather")
+                "record_stop", "finish", "open_log", "close_log", "note_log", "fill", "gather", "find_prepared")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());

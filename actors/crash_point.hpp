@@ -37,6 +37,14 @@ inline constexpr std::array<std::string_view, 24> crash_points{
   "network taken",     // it has the attempt's name, and holds
 };
 
+/// Those of prepared images: while one is made, and when a task is given one.
+inline constexpr std::array<std::string_view, 4> prepared_crash_points{
+  "layer looked at", // there is a helper
+  "layer asked",     // the engine is loading it
+  "layer loaded",    // it is there; davit does not know it
+  "prepared chosen", // a task is about to be made of it
+};
+
 /// Those that only a task with files comes by: its inputs, its upload, its outputs.
 inline constexpr std::array<std::string_view, 9> file_crash_points{
   "input asked",       // nothing is unpacked

@@ -230,6 +230,9 @@ struct executor_state {
   void perform(const ask::note_log& q) { ask_of(addresses.logs, caf::infinite, q, note_atom_v, key(), q.text); }
 
   void perform(ask::fill& q) { ask_of(addresses.files, caf::infinite, q, fill_atom_v, std::move(q.what)); }
+  void perform(ask::find_prepared& q) {
+    ask_of(addresses.files, std::chrono::seconds{10}, q, find_atom_v, std::move(q.what));
+  }
   void perform(ask::gather& q) { ask_of(addresses.files, caf::infinite, q, collect_atom_v, std::move(q.what)); }
 
   // -- telling, and what else is to be done

@@ -4,6 +4,7 @@
 #include "actors/file_transfer.hpp"
 #include "actors/file_uploads.hpp"
 #include "actors/metrics.hpp"
+#include "actors/prepared_keeping.hpp"
 #include "blobs/medium.hpp"
 
 #include <caf/actor_system.hpp>
@@ -55,6 +56,7 @@ struct file_keeper_state {
   std::map<std::uint64_t, job> running;
   std::map<std::string, std::deque<job>> waiting; ///< By lane.
   upload_table uploads;
+  std::optional<prepared_keeping> prepared;
   bool sweeping = false;
   std::chrono::steady_clock::time_point swept{};
 };
@@ -262,15 +264,36 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
   auto& state = self->state;
   state.context = std::move(context);
   state.handles = std::move(handles);
+  state.prepared.emplace(self, state.context, state.handles,
+                         [self](const std::string& engine, prepared_keeping::thread_work work) {
+                           job one;
+                           one.lane = "images of " + engine;
+                           one.engine = engine;
+                           one.work = std::move(work);
+                           begin(self, std::move(one));
+                         });
   if (state.context->blobs) {
     self->delayed_send(self, tick_interval, tick_atom_v);
     probe(self);
   }
   return {
     [=](fill_atom, const fill_order& order) {
-      return run<void>(self, engine_job(order.engine, order.attempt),
-                       [order](const transfer& with) { return fill(with, order); });
+      auto done = std::make_shared<std::optional<filled_inputs>>();
+      return run<void>(
+        self, engine_job(order.engine, order.attempt),
+        [order, done](const transfer& with) -> caf::expected<void> {
+          auto filled = fill(with, order);
+          if (!filled)
+            return filled.error();
+          *done = *filled;
+          return caf::unit;
+        },
+        [=] {
+          if (*done)
+            self->state.prepared->unpacked(order, **done);
+        });
     },
+    [=](find_atom, const prepared_query& query) { return self->state.prepared->find(query); },
     [=](collect_atom, const collect_order& order) {
       return run<std::vector<collected_output>>(self, engine_job(order.engine, order.attempt),
                                                 [order](const transfer& with) { return collect(with, order); });
@@ -334,6 +357,7 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
       self->delayed_send(self, tick_interval, tick_atom_v);
       for (auto& one : self->state.uploads.lapse(std::chrono::steady_clock::now() - upload_patience))
         abandon(self, std::move(one));
+      self->state.prepared->look();
       sweep(self);
     },
     [=](wire_atom, const files_handles& now) { self->state.handles = now; },

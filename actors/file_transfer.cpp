@@ -1,7 +1,7 @@
 #include "actors/file_transfer.hpp"
 
-#include "actors/container_user.hpp"
 #include "actors/crash_point.hpp"
+#include "actors/file_transfer_parts.hpp"
 #include "actors/metrics.hpp"
 #include "actors/output_tests.hpp"
 #include "actors/sandbox_plan.hpp"
@@ -24,63 +24,8 @@ namespace davit {
 
 namespace {
 
+using namespace moving;
 using namespace std::chrono_literals;
-
-constexpr std::size_t piece_bytes = 256 << 10;
-constexpr std::uint64_t passwd_bytes = 4 << 20;
-
-// -- asking others ---------------------------------------------------------------------------------------------------
-
-template <class T>
-caf::expected<T> unanswered() {
-  return make_failure(engine_errc::lost, "the engine's connection is being restarted");
-}
-
-template <class T, class Handle, class... Args>
-caf::expected<T> ask(const transfer& with, const Handle& whom, Args&&... args) {
-  if (!whom)
-    return unanswered<T>();
-  caf::expected<T> answer = unanswered<T>();
-  with.self->request(whom, caf::infinite, std::forward<Args>(args)...)
-    .receive([&](T& value) { answer = std::move(value); }, [&](caf::error& e) { answer = std::move(e); });
-  return answer;
-}
-
-/// A tar on its way to the engine or from it.
-class stream {
-public:
-  explicit stream(const transfer& with)
-    : with_(with), channel_(std::make_shared<transport::byte_channel>(with.context->io.context().get_executor())) {
-    with.stop->watch(channel_);
-  }
-  ~stream() {
-    channel_->fail({engine_errc::cancelled, 0, "the transfer has ended"});
-    with_.stop->watch(nullptr);
-  }
-  stream(const stream&) = delete;
-  stream& operator=(const stream&) = delete;
-
-  transport::byte_channel& channel() { return *channel_; }
-
-  /// Runs `move`, while the engine does its part; answers with the engine's error if it has one.
-  template <class Atom, class Move>
-  caf::expected<void>
-  run(Atom what, const attempt_key& key, const std::string& container, const std::string& path, Move move) {
-    if (!with_.engine)
-      return unanswered<void>();
-    auto pending = with_.self->request(
-      with_.engine, caf::infinite, files_atom_v, what, key, container, path,
-      file_stream{channel_->lend({engine_errc::lost, 0, "the engine's connection is being restarted"})});
-    move();
-    caf::expected<void> answer = caf::unit;
-    std::move(pending).receive([] {}, [&](caf::error& e) { answer = std::move(e); });
-    return answer;
-  }
-
-private:
-  const transfer& with_;
-  std::shared_ptr<transport::byte_channel> channel_;
-};
 
 class channel_reader final : public blobs::byte_reader {
 public:
@@ -109,26 +54,6 @@ private:
 
 // -- in --------------------------------------------------------------------------------------------------------------
 
-std::string file_in(const transfer& with, const std::string& container, const std::string& path) {
-  auto tar = ask<std::string>(with, with.engine, files_atom_v, container, path, passwd_bytes);
-  auto file = tar ? encoding::only_file(*tar) : std::nullopt;
-  return file ? file->bytes : std::string{};
-}
-
-/// Whose the files are to be.
-container_user user_of(const transfer& with, const container_status& container) {
-  const auto& user = container.user;
-  return find_user(user, needs_passwd(user) ? file_in(with, container.id, "/etc/passwd") : std::string{},
-                   needs_group(user) ? file_in(with, container.id, "/etc/group") : std::string{});
-}
-
-blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes) {
-  blobs::tree_limits limits;
-  limits.entries = settings.most_files;
-  limits.bytes = limits.file_bytes = bytes;
-  return limits;
-}
-
 /// Sends the tree as a tar through the engine into a container's folder.
 caf::expected<void> send(const transfer& with, const attempt_key& key, const std::string& container,
                          const std::string& folder, const blobs::tree& tree, blobs::blob_source& files,
@@ -136,7 +61,7 @@ caf::expected<void> send(const transfer& with, const attempt_key& key, const std
   stream to{with};
   blobs::error trouble;
   auto failed = false;
-  auto answer = to.run(fill_atom_v, key, container, folder, [&] {
+  auto move = [&] {
     blobs::tar_writer tar{tree, files, std::move(how)};
     while (true) {
       std::string piece(piece_bytes, '\0');
@@ -155,7 +80,8 @@ caf::expected<void> send(const transfer& with, const attempt_key& key, const std
       if (last)
         return to.channel().end();
     }
-  });
+  };
+  auto answer = to.run(move, files_atom_v, fill_atom_v, key, container, folder);
   if (failed)
     return to_caf(trouble);
   return answer;
@@ -184,7 +110,8 @@ caf::expected<void> send_through_helper(const transfer& with, const attempt_key&
 }
 
 caf::expected<void> fill_one(const transfer& with, const fill_order& order, const task_input& input,
-                             const container_status& container, const container_user& who, owner_blobs& owner) {
+                             const container_status& container, const container_user& who, owner_blobs& owner,
+                             filled_inputs& done) {
   auto name = blobs::parse_digest(input.tree);
   if (!name)
     return make_failure(files_errc::refused, "\"" + input.tree + "\" is not the name of a tree");
@@ -192,6 +119,7 @@ caf::expected<void> fill_one(const transfer& with, const fill_order& order, cons
   auto tree = owner.tree(*name, limits_for(settings, settings.most_input.bytes));
   if (!tree)
     return to_caf(tree.error());
+  done.add(*tree);
   auto files = owner.source(blobs::blobs_of(*tree));
   if (!files)
     return to_caf(files.error());
@@ -210,6 +138,7 @@ caf::expected<void> fill_one(const transfer& with, const fill_order& order, cons
   from_root.with_prefix = who != container_user{}; // then the folder itself becomes the user's too
   auto sent = send(with, order.attempt, order.container, "/", *tree, **files, std::move(from_root));
   // It takes no folder in place of a link either: where the image has one, the volume is behind it.
+  done.plain = done.plain && static_cast<bool>(sent);
   if (!sent && text_of(sent.error()).find("non-directory") != std::string::npos)
     sent = send(with, order.attempt, order.container, path.string(), *tree, **files, how);
   return sent;
@@ -286,7 +215,7 @@ private:
       with_.context->blobs, catalogue_, {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes}};
     blobs::result<blobs::untarred> got = blobs::error{};
     stream from{with_};
-    auto answer = from.run(collect_atom_v, order_.attempt, order_.container, path, [&] {
+    auto move = [&] {
       channel_reader bytes{from.channel(), until_};
       got = blobs::read_tar(bytes, writer, how);
       if (!got)
@@ -296,7 +225,8 @@ private:
         if (!rest || rest->empty())
           break;
       }
-    });
+    };
+    auto answer = from.run(move, files_atom_v, collect_atom_v, order_.attempt, order_.container, path);
     if (with_.stop->stopped())
       return told(output_state::failed, "it was not collected: the attempt was withdrawn");
     if (writer.failure() && writer.failure()->code == blobs::errc::failed)
@@ -416,6 +346,15 @@ catalogue_access catalogue_of(caf::blocking_actor* self, store_actor store) {
   };
 }
 
+void filled_inputs::add(const blobs::tree& tree) {
+  entries += tree.entries.size();
+  bytes += blobs::total_bytes(tree);
+  plain = plain && std::all_of(tree.entries.begin(), tree.entries.end(), [](const blobs::tree_entry& one) {
+            return one.kind != blobs::entry_kind::hard_link && !one.path.starts_with(".wh.")
+                && one.path.find("/.wh.") == std::string::npos;
+          });
+}
+
 caf::error to_caf(const blobs::error& e) {
   switch (e.code) {
     case blobs::errc::missing:
@@ -445,7 +384,8 @@ std::string wrong_pattern(const std::string& path) {
   return compiled ? std::string{} : compiled.error().message;
 }
 
-caf::expected<void> fill(const transfer& with, const fill_order& order) {
+caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order) {
+  filled_inputs done;
   auto container = ask<container_status>(with, with.engine, inspect_atom_v, order.container);
   if (!container)
     return container.error();
@@ -454,12 +394,13 @@ caf::expected<void> fill(const transfer& with, const fill_order& order) {
   for (std::size_t i = 0; i < order.inputs.size(); ++i) {
     if (with.stop->stopped())
       return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
-    auto filled = fill_one(with, order, order.inputs[i], *container, who, owner);
+    auto filled = fill_one(with, order, order.inputs[i], *container, who, owner, done);
     if (!filled)
-      return filled;
+      return filled.error();
     crash_point("input unpacked");
   }
-  return caf::unit;
+  done.image_id = container->image_id;
+  return done;
 }
 
 caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order) {

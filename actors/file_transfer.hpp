@@ -43,8 +43,19 @@ catalogue_access catalogue_of(caf::blocking_actor* self, store_actor store);
 /// The error of blobs as one that actors send.
 caf::error to_caf(const blobs::error& e);
 
+/// Inputs that were unpacked.
+struct filled_inputs {
+  std::string image_id; ///< The container's.
+  std::uint64_t entries = 0, bytes = 0;
+  /// They went through no link of the image, and an image's layer can hold them: it has no other name for a file that
+  /// stays the same file when it is written to, and its own meaning for names that begin with `.wh.`.
+  bool plain = true;
+
+  void add(const blobs::tree& tree);
+};
+
 /// Unpacks the inputs, one after another. Errors: files_errc, or the engine's.
-caf::expected<void> fill(const transfer& with, const fill_order& order);
+caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order);
 
 /// Collects the outputs, and counts the tests in their reports, whose texts stay as they are (output_tests.hpp). An
 /// error: the engine's connection failed, or what is kept can't be written now, and all is to be done again; other

@@ -62,6 +62,12 @@ metrics::metrics(caf::actor_system& system) {
                                         "bytes", true);
   outputs_
     = registry.counter_family("davit", "outputs", {"state"}, "Outputs of tasks, by what became of them.", "1", true);
+  prepared_ = registry.counter_family("davit", "prepared-tasks", {"result"},
+                                      "Tasks whose inputs could be in a prepared image: they were (hit), or were "
+                                      "not (miss).",
+                                      "1", true);
+  prepared_bytes_ = registry.counter_singleton("davit", "prepared-size",
+                                               "Bytes of inputs that were put into prepared images.", "bytes", true);
   blobs_ = registry.gauge_singleton("davit", "blobs", "Blobs that are kept, of all owners together.");
   blob_bytes_ = registry.gauge_singleton("davit", "blobs-size", "Bytes of blobs that are kept.", "bytes");
   resumed_ = registry.counter_singleton("davit", "attempts-resumed",
@@ -103,6 +109,14 @@ void metrics::files_moved(std::string_view direction, std::uint64_t bytes) {
 
 void metrics::output_collected(std::string_view state) {
   outputs_->get_or_add({{"state", view(state)}})->inc();
+}
+
+void metrics::prepared(std::string_view result) {
+  prepared_->get_or_add({{"result", view(result)}})->inc();
+}
+
+void metrics::image_prepared(std::uint64_t bytes) {
+  prepared_bytes_->inc(static_cast<std::int64_t>(bytes));
 }
 
 void metrics::blobs_kept(std::int64_t blobs, std::int64_t bytes) {

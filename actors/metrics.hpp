@@ -69,6 +69,10 @@ public:
   void files_moved(std::string_view direction, std::uint64_t bytes);
   /// What became of an output.
   void output_collected(std::string_view state);
+  /// Whether a task found its inputs in an image: `hit` or `miss`.
+  void prepared(std::string_view result);
+  /// An image was prepared, with so many bytes of inputs.
+  void image_prepared(std::uint64_t bytes);
   /// Of all owners together.
   void blobs_kept(std::int64_t blobs, std::int64_t bytes);
   /// Of an engine: sandboxes that wait for tasks.
@@ -116,6 +120,8 @@ private:
   family<gauge>* sandboxes_;
   family<counter>* file_bytes_;
   family<counter>* outputs_;
+  family<counter>* prepared_;
+  counter* prepared_bytes_;
   gauge* blobs_;
   gauge* blob_bytes_;
   family<counter>* starts_;

@@ -95,8 +95,8 @@ embedded_agent::embedded_agent() {
   if (!config.mistakes.empty())
     usage(config.mistakes.front().text());
   config.agent.private_tasks = true;
-  for (auto& engine : config.agent.engines)
-    engine.sandboxes = engine.images_ahead = 0; // nothing comes after this task
+  for (auto& engine : config.agent.engines) // nothing comes after this task
+    engine.sandboxes = engine.images_ahead = 0;
   config.agent.docker_config = docker_config_file();
   config.agent.dead_agents = liveness_lock::dead(folder);
   alive_ = std::make_unique<liveness_lock>(folder, name);

@@ -275,6 +275,19 @@ std::optional<archive_file> only_file(std::string_view tar) {
   return file;
 }
 
+std::optional<archive_folder> first_folder(std::string_view tar) {
+  reader from{archive_read_new(), &archive_read_free};
+  archive_read_support_format_tar(from.get());
+  archive_entry* entry = nullptr;
+  if (archive_read_open_memory(from.get(), tar.data(), tar.size()) != ARCHIVE_OK
+      || archive_read_next_header(from.get(), &entry) != ARCHIVE_OK || archive_entry_hardlink(entry)
+      || archive_entry_filetype(entry) != AE_IFDIR || archive_entry_uid(entry) < 0 || archive_entry_gid(entry) < 0)
+    return std::nullopt;
+  return archive_folder{static_cast<std::uint32_t>(archive_entry_perm(entry)),
+                        static_cast<std::uint64_t>(archive_entry_uid(entry)),
+                        static_cast<std::uint64_t>(archive_entry_gid(entry)), archive_entry_mtime(entry)};
+}
+
 std::string pack(const std::vector<archive_file>& files) {
   std::string tar;
   std::unique_ptr<archive, decltype(&archive_write_free)> writer{archive_write_new(), archive_write_free};

@@ -53,6 +53,16 @@ struct archive_file {
 /// The file that a plain tar holds; none if it holds anything else too, or something that is no regular file.
 std::optional<archive_file> only_file(std::string_view tar);
 
+/// What a plain tar's first entry is, if it is a folder.
+struct archive_folder {
+  std::uint32_t mode = 0; ///< 12 bits.
+  std::uint64_t user = 0, group = 0;
+  std::int64_t modified = 0; ///< Seconds since 1970.
+};
+
+/// None if the first entry is something else, or there is none. A part of the tar will do, if that has the entry.
+std::optional<archive_folder> first_folder(std::string_view tar);
+
 /// A plain tar of some files that belong to root.
 std::string pack(const std::vector<archive_file>& files);
 

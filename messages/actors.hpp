@@ -141,6 +141,12 @@ using engine_actor = caf::typed_actor<
   caf::result<image_info>(find_atom, std::string),
   // Remove an image that no container uses; false: there is no such image.
   caf::result<bool>(images_atom, remove_atom, std::string),
+  // List the images of a repository.
+  caf::result<std::vector<image_summary>>(images_atom, list_atom, std::string),
+  // Return what the engine says of an image, as it writes it.
+  caf::result<std::string>(images_atom, inspect_atom, std::string),
+  // Load images from an archive, as `docker save` makes it, which comes through the stream.
+  caf::result<void>(images_atom, fill_atom, file_stream),
   // Create a container; the answer is its id.
   caf::result<std::string>(create_atom, container_plan),
   // Start a container (by id), after unpacking a tar into it, if given; false: it was already running.
@@ -223,6 +229,8 @@ using sandbox_actor = caf::typed_actor<
 using files_actor = caf::typed_actor<
   // Unpack inputs into a container whose command does not run yet. May be repeated.
   caf::result<void>(fill_atom, fill_order),
+  // Return the prepared image that has these inputs, if there is one.
+  caf::result<prepared_image>(find_atom, prepared_query),
   // Collect outputs from a container that has ended. May be repeated.
   caf::result<std::vector<collected_output>>(collect_atom, collect_order),
   // Withdraw an attempt's orders: they end with an error.

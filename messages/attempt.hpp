@@ -162,12 +162,42 @@ struct fill_order {
   std::string engine; ///< Its name.
   std::string container;
   std::vector<task_input> inputs;
+  std::string user{}; ///< The task's, as it names it; empty: the image's.
+  bool keep = false;  ///< Tasks that come later may have these inputs in a prepared image.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, fill_order& x) {
   return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
-                            f.field("container", x.container), f.field("inputs", x.inputs));
+                            f.field("container", x.container), f.field("inputs", x.inputs), f.field("user", x.user),
+                            f.field("keep", x.keep));
+}
+
+/// Asks for a prepared image: one that has these inputs in it, beside what the task's image has.
+struct prepared_query {
+  std::string owner;
+  std::string engine; ///< Its name.
+  std::string image;  ///< The task's.
+  std::string user;   ///< The task's; empty: the image's.
+  std::vector<task_input> inputs;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, prepared_query& x) {
+  return f.object(x).fields(f.field("owner", x.owner), f.field("engine", x.engine), f.field("image", x.image),
+                            f.field("user", x.user), f.field("inputs", x.inputs));
+}
+
+struct prepared_image {
+  std::string name; ///< Empty: there is none.
+  std::string id;
+  std::string base; ///< The id of the image that it was made from, which is what the task's image stands for now.
+  bool operator==(const prepared_image&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, prepared_image& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("base", x.base));
 }
 
 /// Outputs that are to be collected from an attempt's container, which has ended.

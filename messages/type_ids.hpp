@@ -202,6 +202,10 @@ CAF_ADD_TYPE_ID(davit, (std::vector<davit::collected_output>))
 CAF_ADD_ATOM(davit, davit, fill_atom)
 CAF_ADD_ATOM(davit, davit, collect_atom)
 CAF_ADD_ATOM(davit, davit, upload_atom)
+CAF_ADD_TYPE_ID(davit, (davit::prepared_query))
+CAF_ADD_TYPE_ID(davit, (davit::prepared_image))
+CAF_ADD_TYPE_ID(davit, (davit::image_summary))
+CAF_ADD_TYPE_ID(davit, (std::vector<davit::image_summary>))
 
 CAF_END_TYPE_ID_BLOCK(davit)
 

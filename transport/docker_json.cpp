@@ -128,6 +128,16 @@ bool inspect(Inspector& f, raw_image& x) {
                             f.field("Config", x.Config));
 }
 
+struct raw_image_summary {
+  std::string Id;
+  std::vector<std::string> RepoTags;
+  std::uint64_t Size = 0;
+};
+template <class Inspector>
+bool inspect(Inspector& f, raw_image_summary& x) {
+  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoTags", x.RepoTags), f.field("Size", x.Size));
+}
+
 struct raw_plugins {
   std::vector<std::string> Log;
 };
@@ -262,6 +272,29 @@ result<image_info> read_image(std::string_view body) {
   return image_info{
     std::move(raw->Id),         std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint),
     std::move(raw->Config.Cmd), std::move(raw->Config.User)};
+}
+
+result<std::vector<image_summary>> read_images(std::string_view body) {
+  auto raw = parse<std::vector<raw_image_summary>>(body);
+  if (!raw)
+    return raw.error();
+  std::vector<image_summary> list;
+  for (auto& one : *raw)
+    list.push_back({std::move(one.Id), std::move(one.RepoTags), one.Size});
+  return list;
+}
+
+result<void> read_load(std::string_view body) {
+  line_splitter lines;
+  auto told = lines.feed(std::string{body} + '\n', [](std::string_view line) -> result<void> {
+    json::parser parser;
+    std::string_view text;
+    auto root = parser.parse(line);
+    if (root && (*root)["error"].get_string().get(text) == simdjson::SUCCESS)
+      return error{engine_errc::failed, 0, "the engine did not load the image: " + std::string{text}};
+    return {};
+  });
+  return told;
 }
 
 result<engine_info> read_info(std::string_view body) {

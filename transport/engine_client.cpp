@@ -348,6 +348,45 @@ awaitable<result<bool>> engine_client::remove_image(std::string name, call_optio
   co_return response.has_value();
 }
 
+awaitable<result<std::vector<image_summary>>> engine_client::list_images(std::string repository, call_options options) {
+  auto self = shared_from_this();
+  std::vector<std::pair<std::string, std::string>> filters;
+  filters.emplace_back("reference", std::move(repository));
+  auto response
+    = co_await call("GET", "/images/json?filters=" + url_encode(write_filters(filters)), {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_images(response->body);
+}
+
+awaitable<result<std::string>> engine_client::describe_image(std::string name, call_options options) {
+  auto self = shared_from_this();
+  auto response = co_await call("GET", "/images/" + path_of_image(name) + "/json", {}, std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return std::move(response->body);
+}
+
+awaitable<result<void>> engine_client::load_images(std::shared_ptr<byte_channel> tar, call_options options) {
+  auto self = shared_from_this();
+  http_request request;
+  request.method = "POST";
+  request.target = versioned("/images/load?quiet=1");
+  request.body_from = tar;
+  request.content_type = "application/x-tar";
+  auto response = co_await http_->request(std::move(request), std::move(options));
+  result<void> outcome;
+  if (!response)
+    outcome = response.error();
+  else if (response->status >= 400)
+    outcome = read_error(response->status, response->body);
+  else
+    outcome = read_load(response->body);
+  if (!outcome)
+    tar->fail(outcome.error());
+  co_return outcome;
+}
+
 awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_options what, call_options options) {
   auto self = shared_from_this();
   std::string path = "/events?filters=" + url_encode(write_filters(what.filters));

@@ -134,6 +134,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"preparing: rights", at(preparing{preparing::doing::rights, {}})},
     {"preparing: look up", at(preparing{preparing::doing::look_up, {}})},
     {"preparing: right", at(preparing{preparing::doing::right, "sha256:1"})},
+    {"preparing: inputs", at(preparing{preparing::doing::inputs, {}})},
     {"preparing: sandbox", at(preparing{preparing::doing::sandbox, {}})},
     {"preparing: network", at(preparing{preparing::doing::network, {}})},
     {"preparing: image", at(preparing{preparing::doing::image, {}})},
@@ -142,6 +143,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"preparing: discarding", in_container(preparing{preparing::doing::discarding, container_id}, true)},
     {"creating", at(creating{})},
     {"creating: check image", in_container(creating{creating::doing::check_image, {}})},
+    {"creating: prepared", at(creating{})},
+    {"creating: prepared, check image", in_container(creating{creating::doing::check_image, {}})},
     {"creating: look twice", at(creating{creating::doing::look_twice, {engine_errc::failed, {}, {}, "no such thing"}})},
     {"filling", in_container(filling{})},
     {"filling: warm", in_container(filling{}, true)},
@@ -182,8 +185,10 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.made.may_exist = true;
     if (name == "preparing: init" || name == "creating")
       run.made.image = image_info{};
-    if (name.starts_with("filling"))
+    if (name.starts_with("filling") || name == "preparing: inputs" || name == "creating: prepared")
       run.spec.inputs.push_back({"sha256:0", "/src"});
+    if (name.starts_with("creating: prepared"))
+      run.prepared = {"davit.invalid/prepared/0:1", "sha256:1", "sha256:1"};
     if (name == "gathering")
       run.spec.outputs["out"] = {"/out", output_when::always, true, {}};
     if (name == "starting: announce")
@@ -310,6 +315,8 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("log closed", reply<ask::close_log>{});
   add("noted", reply<ask::note_log>{});
   add("filled", reply<ask::fill>{});
+  add("prepared", reply<ask::find_prepared>{{"davit.invalid/prepared/0:1", "sha256:9", "sha256:1"}});
+  add("not prepared", reply<ask::find_prepared>{});
   add("gathered: kept", reply<ask::gather>{{{"out", output_state::kept, "sha256:", 1, 1, {}}}});
   add("gathered: missing", reply<ask::gather>{{{"out", output_state::missing, {}, 0, 0, "nothing there"}}});
   for (std::size_t i = 0; i < questions::size; ++i) {
@@ -391,7 +398,7 @@ std::string describe(const attempt_run& run) {
   static constexpr const char* recover[]
     = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
   static constexpr const char* prepare[]
-    = {"sandbox", "network", "image", "init", "unrecording", "discarding", "rights", "look up", "right"};
+    = {"inputs", "sandbox", "network", "image", "init", "unrecording", "discarding", "rights", "look up", "right"};
   static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};

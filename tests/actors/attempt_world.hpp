@@ -3,6 +3,8 @@
 
 #include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
+#include "actors/prepared_plan.hpp"
+#include "policy/image_reference.hpp"
 #include "attempt_samples.hpp"
 #include "sandbox/hand_over.hpp"
 
@@ -17,6 +19,7 @@ struct truth {
   enum class container { none, created, running, ended } state = container::none;
   bool warm = false, begun = false; ///< The command has begun.
   bool filled = false;              ///< The container has all its inputs.
+  bool prepared = false;            ///< As its image has them.
   bool removed_by_davit = false;
   enum class input { none, whole, cut } read = input::none; ///< What it could read of its standard input.
   int runs = 0;                                             ///< How often the task's command was begun.
@@ -72,6 +75,10 @@ protected:
     static const char* words[] = {"", "created", "running", "exited"};
     auto found = container_of(run_, words[static_cast<int>(world_.state)], world_.code);
     found.id = container_id + std::to_string(world_.made);
+    if (world_.prepared) {
+      found.image_id = "sha256:9";
+      found.labels[prepared_label] = "sha256:1";
+    }
     if (world_.warm)
       found.labels = {{"davit.sandbox", init_nonce}, {init::words_label, init::words_version}};
     else if (run_.spec.init == false)
@@ -147,11 +154,15 @@ protected:
     image.id = "sha256:1";
     return image;
   }
-  std::optional<answer_or<ask::create>> act_out(const ask::create&) {
+  std::optional<answer_or<ask::create>> act_out(const ask::create& q) {
     if (world_.state != truth::container::none)
       return failure{engine_errc::conflict, {}, {}, "the name is in use"};
+    auto prepared = is_reserved(q.plan.image);
+    if (prepared && chance(4)) // somebody has removed it
+      return failure{engine_errc::not_found, {}, {}, "No such image: " + q.plan.image};
     world_.state = truth::container::created;
-    world_.warm = world_.begun = world_.stopped = world_.filled = false;
+    world_.warm = world_.begun = world_.stopped = false;
+    world_.prepared = world_.filled = prepared;
     ++world_.made;
     return status().id;
   }
@@ -233,7 +244,7 @@ protected:
     }
     world_.state = truth::container::running;
     world_.warm = true;
-    world_.begun = world_.stopped = world_.filled = false;
+    world_.begun = world_.stopped = world_.filled = world_.prepared = false;
     ++world_.made;
     given.container = status().id;
     given.image_id = status().image_id;
@@ -246,7 +257,7 @@ protected:
   answer_or<ask::record> write(const attempt_progress& what) {
     if (world_.finished > 0)
       return failure{{}, store_errc::fenced, {}, "it has ended"};
-    if (what.state == task_state::running && what.image_id != status().image_id)
+    if (what.state == task_state::running && what.image_id != "sha256:1")
       mistakes_ += "it is not on record which image runs\n";
     world_.row_state = what.state;
     world_.row_container = what.container;
@@ -283,8 +294,13 @@ protected:
       return not_found();
     if (world_.begun)
       mistakes_ += "inputs were unpacked while the command ran\n";
+    if (world_.prepared)
+      mistakes_ += "inputs were unpacked that the image had already\n";
     world_.filled = true;
     return ask::nothing{};
+  }
+  std::optional<answer_or<ask::find_prepared>> act_out(const ask::find_prepared&) {
+    return chance(2) ? prepared_image{} : prepared_image{"davit.invalid/prepared/0:1", "sha256:9", "sha256:1"};
   }
   std::optional<answer_or<ask::gather>> act_out(const ask::gather& q) {
     if (world_.state == truth::container::running && world_.begun && !world_.stopped && !report())

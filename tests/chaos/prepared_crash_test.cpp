@@ -1,0 +1,67 @@
+// Prepared images, at every point where an agent can die while it makes one or uses one: each task has its inputs, and
+// nothing is left behind but whole images that the next agent knows.
+#include "actors/crash_point.hpp"
+#include "fixture/file_client.hpp"
+#include "fixture/test_daemon.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <csignal>
+#include <set>
+
+using namespace davit;
+using namespace davit::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("kill -9 of the agent around a prepared image: every task sees its inputs", "[crash][files][prepared]") {
+  static const test_engine engine{"a"};
+  auto settings = engine.settings(1);
+  settings.prepared_images = byte_size{10ull << 30};
+  settings.sandboxes = 0;
+  for (auto point : prepared_crash_points) {
+    INFO("kill -9 at: " << point);
+    scratch_folder scratch;
+    auto folder = scratch / "files";
+    shell("mkdir -p " + folder + "/d && cd " + folder + "/d && for i in $(seq 1000); do echo $i > f$i; done; echo '"
+          + std::string{point} + "' > ../which");
+    test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+    agent.start({"DAVIT_CRASH_AT=" + std::string{point}});
+    agent.await_engine("a", engine_state::ready);
+    auto spec = busybox("cat /src/which; find /src -type f | sort | xargs cat | sha256sum; stat -c %u:%g /src/which");
+    spec.user = "5:6";
+    spec.inputs.push_back({upload(agent, folder), "/src"});
+    std::vector<task_id> ids;
+    try {
+      for (int i = 0; i < 40; ++i) {
+        ids.push_back(agent.submit(spec));
+        agent.wait(ids.back());
+      }
+    } catch (const std::exception&) { // it is dead
+    }
+    REQUIRE(agent.wait_end().exit_code == 128 + 9);
+    agent.start();
+    for (int i = 0; i < 3; ++i)
+      ids.push_back(agent.submit(spec));
+    std::set<std::string> seen;
+    for (auto id : ids) {
+      auto ended = agent.wait(id);
+      INFO(ended.message << ' ' << ended.attempts.back().evidence.start);
+      CHECK(ended.outcome == outcome::succeeded);
+      CHECK(ended.attempts.size() == 1);
+      seen.insert(agent.logs(id).out);
+    }
+    CHECK(seen.size() == 1);
+    CHECK(seen.begin()->starts_with(std::string{point} + "\n"));
+    CHECK(eventually(
+      [&] {
+        auto ended = agent.run(spec);
+        return ended.attempts.back().evidence.start == "cold: its inputs were in a prepared image";
+      },
+      60s));
+    agent.signal(SIGTERM);
+    CHECK(agent.wait_end().exit_code == 0);
+    CHECK(engine.docker("ps -aq") == "");
+    CHECK(engine.leftovers() == "");
+    CHECK(engine.docker("images -q --filter dangling=true") == "");
+  }
+}
