@@ -34,6 +34,8 @@ struct file_settings {
   byte_size most_input{16ull << 30};   ///< Of one tree.
   byte_size most_output{1ull << 30};   ///< Of one output that does not say `max`; and the most that it may say.
   std::uint32_t most_files = 100'000;  ///< In one tree.
+  byte_size most_caches{10ull << 30};  ///< Of an owner, all together.
+  duration caches_unused{7LL * 24 * 3600 * 1000}; ///< How long a cache that no task begins with is kept.
 };
 
 struct log_settings {

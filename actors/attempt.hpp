@@ -9,6 +9,7 @@
 // attempt_image.cpp    whether an image may be used, and pulling
 // attempt_prepare.cpp  preparing, creating
 // attempt_files.cpp    filling, gathering
+// attempt_memo.cpp     whether an earlier success is the answer
 // attempt_start.cpp    starting
 // attempt_run.cpp      running
 // attempt_collect.cpp  collecting
@@ -50,7 +51,8 @@ struct pulling {
 
 /// How the task comes to a container: a sandbox, a network that waits, an init.
 struct preparing {
-  /// The last three: whether the image is its owner's to use, with a look at what its name stands for if it may not be.
+  /// memo_image, recalling: whether an earlier success of the same image is the answer. The last three: whether the
+  /// image is its owner's to use, with a look at what its name stands for if it may not be.
   enum class doing : std::uint8_t {
     inputs, ///< Whether an image has them.
     sandbox,
@@ -59,11 +61,13 @@ struct preparing {
     init,
     unrecording,
     discarding,
+    memo_image,
+    recalling,
     rights,
     look_up,
     right
   } at = doing::sandbox;
-  std::string which; ///< unrecording, discarding: the container that goes; right: the image's id
+  std::string which; ///< unrecording, discarding: the container that goes; right: the image's id; recalling: the memo
 };
 
 struct creating {
@@ -71,9 +75,11 @@ struct creating {
   failure why; ///< look_twice
 };
 
-/// The inputs are being unpacked into the container.
+/// What its caches begin with is found, written down, and unpacked into the container before the inputs: whoever takes
+/// the attempt up unpacks the same.
 struct filling {
-  std::optional<steady_time> trouble_since; ///< Since when where they lie can't be read.
+  enum class doing : std::uint8_t { choosing, recording, unpacking } at = doing::unpacking;
+  std::optional<steady_time> trouble_since{}; ///< Since when where they lie can't be read.
 };
 
 struct starting {
@@ -178,6 +184,8 @@ struct own_container {
 struct start_choices {
   std::string cold_reason; ///< Why no sandbox is asked for any more.
   bool network_asked = false;
+  bool memo_asked = false;
+  bool caches_given_up = false; ///< They begin empty, which is not written down yet.
   bool prepared_asked = false;
   bool pulled = false;
   std::string init_trouble; ///< Why there is to be no init, although there could.
@@ -229,6 +237,8 @@ struct attempt_run {
   phase_seconds phases;
   std::string small_log; ///< All of it, if it is to be stored with the outcome.
   std::vector<collected_output> outputs;
+  std::vector<used_cache> caches; ///< One for each that the task has, when it is known what they begin with.
+  std::string answer_of;          ///< The attempt whose success is the answer.
 
   std::vector<asked> held;                  ///< What the engine is asked again when it is back.
   std::optional<steady_time> trouble_since; ///< Since when nothing has worked.

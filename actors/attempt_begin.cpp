@@ -12,6 +12,7 @@ namespace davit {
 void attempt_machine::on(judging&, const begun&) {
   run_.step_begun = when_.steady;
   run_.spec = run_.work.task.spec;
+  run_.caches = row().caches;
   if (run_.work.task.cancel_requested)
     run_.wanted = ending::cancelled;
   auto stop = terms_of(row().message).stop;

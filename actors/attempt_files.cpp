@@ -22,22 +22,38 @@ constexpr duration gather_limit{1'800'000}, gather_limit_of_cancelled{30'000};
 /// Goes on to the start when the inputs are there. A container that was found, and not started, may have a part of
 /// them: they are unpacked again.
 void attempt_machine::fill() {
-  if (run_.spec.inputs.empty() || run_.made.filled) {
+  if ((run_.spec.inputs.empty() && run_.spec.caches.empty()) || run_.made.filled) {
     filled();
   } else if (run_.wanted != ending::none) {
     fail_unstarted("before its inputs were unpacked");
   } else if (!refuse_by_policy()) {
-    enter(filling{});
-    ask_fill();
+    auto known = run_.caches.size() == run_.spec.caches.size();
+    ask_fill(enter(filling{!known                       ? filling::doing::choosing
+                           : run_.tried.caches_given_up ? filling::doing::recording
+                                                        : filling::doing::unpacking,
+                           {}}));
   }
 }
 
-void attempt_machine::ask_fill() {
-  fill_order order{run_.key(), run_.work.task.owner, run_.engine.name, run_.made.id, run_.spec.inputs};
-  order.user = run_.spec.user;
-  order.keep = may_be_prepared(run_.spec);
-  act_on(ask::fill{{}, std::move(order)});
-  act_on(act::crash{"input asked"});
+void attempt_machine::ask_fill(filling& now) {
+  const auto& owner = run_.work.task.owner;
+  switch (now.at) {
+    case filling::doing::choosing:
+      act_on(ask::choose{
+        {}, {run_.key(), owner, run_.spec.cache_scope, run_.spec.workdir, run_.spec.inputs, run_.spec.caches}});
+      break;
+    case filling::doing::recording: // without its container, which would mean that the container may have started
+      act_on(ask::record{{}, {run_.work.token, task_state::starting, {}, {}, {}, run_.caches}});
+      break;
+    case filling::doing::unpacking: {
+      fill_order order{run_.key(), owner, run_.engine.name, run_.made.id, run_.spec.inputs, run_.caches};
+      order.user = run_.spec.user;
+      order.keep = may_be_prepared(run_.spec);
+      act_on(ask::fill{{}, std::move(order)});
+      act_on(act::crash{"input asked"});
+      break;
+    }
+  }
 }
 
 void attempt_machine::filled() {
@@ -45,6 +61,34 @@ void attempt_machine::filled() {
     start();
   else
     announce();
+}
+
+void attempt_machine::on(filling& now, const reply<ask::choose>& chosen) {
+  run_.caches = chosen.value;
+  now.at = filling::doing::recording;
+  now.trouble_since.reset();
+  ask_fill(now);
+}
+
+/// A cache does not decide how a task ends. What is unpacked already is in the way: another container is made. That
+/// this one has a part of a cache is known as long as it is there: so it goes before anything is written down.
+void attempt_machine::begin_without_caches(const std::string& why) {
+  for (auto& one : run_.caches)
+    if (!one.restored.empty()) {
+      one.restored.clear();
+      one.scope.clear();
+      one.tree.clear();
+      one.message = "it began empty: " + masked(why);
+    }
+  run_.tried.caches_given_up = true;
+  forget_sandbox(run_.made.id);
+}
+
+void attempt_machine::on(filling& now, const reply<ask::record>&) {
+  act_on(act::crash{"caches chosen"});
+  run_.tried.caches_given_up = false;
+  now.at = filling::doing::unpacking;
+  ask_fill(now);
 }
 
 void attempt_machine::on(filling&, const reply<ask::fill>&) {
@@ -55,7 +99,14 @@ void attempt_machine::on(filling&, const reply<ask::fill>&) {
 
 void attempt_machine::on(filling& now, const refusal& one) {
   const auto& why = one.why;
-  if (why.files == files_errc::failed) {
+  if (one.what == asked::record) {
+    if (why.store == store_errc::fenced) {
+      leave();
+    } else {
+      run_.waiting = why.text;
+      wake(timer::again, duration{500});
+    }
+  } else if (why.files == files_errc::failed) {
     if (!now.trouble_since)
       now.trouble_since = when_.steady;
     if (when_.steady - *now.trouble_since < run_.engine.grace) {
@@ -64,9 +115,12 @@ void attempt_machine::on(filling& now, const refusal& one) {
     } else {
       fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
     }
+  } else if (why.files == files_errc::lost) {
+    begin_without_caches(why.text);
   } else if (why.files != files_errc::none || why.engine == engine_errc::refused
              || (why.engine == engine_errc::failed && !is_engines_own(why.text))) {
-    fail(outcome::failed, "its inputs can't be unpacked: " + why.text);
+    fail(outcome::failed,
+         (one.what == asked::choose ? "its caches can't be used: " : "its inputs can't be unpacked: ") + why.text);
   } else if (why.engine == engine_errc::not_found) {
     recover(); // somebody has removed the container
   } else {
@@ -74,12 +128,8 @@ void attempt_machine::on(filling& now, const refusal& one) {
   }
 }
 
-void attempt_machine::on(filling&, const timer_fired&) {
-  ask_fill();
-}
-
-void attempt_machine::again(filling&, asked) {
-  ask_fill();
+void attempt_machine::on(filling& now, const timer_fired&) {
+  ask_fill(now);
 }
 
 void attempt_machine::end_wanted(filling&) {
@@ -89,9 +139,16 @@ void attempt_machine::end_wanted(filling&) {
 
 // -- out -------------------------------------------------------------------------------------------------------------
 
+/// What a success leaves in a cache whose key was not there before.
+bool attempt_machine::has_caches_to_keep() const {
+  return std::any_of(run_.caches.begin(), run_.caches.end(),
+                     [](const used_cache& one) { return one.key != one.restored; });
+}
+
 /// Reports when the outputs are there.
 void attempt_machine::gather(verdict how) {
-  if (run_.spec.outputs.empty()) {
+  auto keeps = how.outcome == outcome::succeeded && has_caches_to_keep();
+  if (run_.spec.outputs.empty() && !keeps) {
     report(std::move(how));
     return;
   }
@@ -101,6 +158,11 @@ void attempt_machine::gather(verdict how) {
 void attempt_machine::gather(gathering& now) {
   collect_order order{run_.key(), run_.work.task.owner, run_.engine.name, run_.made.id, run_.spec.outputs};
   order.succeeded = now.how.outcome == outcome::succeeded;
+  if (order.succeeded && run_.caches.size() == run_.spec.caches.size()) {
+    order.scope = run_.spec.cache_scope;
+    order.caches = run_.spec.caches;
+    order.used = run_.caches;
+  }
   order.limit = gather_limit;
   if (run_.wanted != ending::none && run_.wanted != ending::timed_out)
     order.limit = gather_limit_of_cancelled;
@@ -114,12 +176,16 @@ void attempt_machine::gather(gathering& now) {
 
 void attempt_machine::on(gathering& now, const reply<ask::gather>& all) {
   act_on(act::crash{"outputs collected"});
-  run_.outputs = all.value;
+  run_.outputs = all.value.outputs;
   for (auto& one : run_.outputs) {
     one.message = masked(std::move(one.message));
     if (one.tests)
       one.tests = presentable(std::move(*one.tests), hidden_texts());
   }
+  if (!all.value.caches.empty())
+    run_.caches = all.value.caches;
+  for (auto& one : run_.caches)
+    one.message = masked(std::move(one.message));
   gathered(now);
 }
 
@@ -130,8 +196,9 @@ void attempt_machine::on(gathering& now, const refusal& one) {
   }
   if (!now.trouble_since)
     now.trouble_since = when_.steady;
-  auto patience
-    = run_.wanted == ending::none || run_.wanted == ending::timed_out ? gather_patience : gather_limit_of_cancelled;
+  auto patience = !run_.spec.outputs.empty() && (run_.wanted == ending::none || run_.wanted == ending::timed_out)
+                  ? gather_patience
+                  : gather_limit_of_cancelled;
   if (out_of_time() || when_.steady - *now.trouble_since >= patience) {
     gather_none(now, one.why.text);
   } else {
@@ -158,6 +225,9 @@ void attempt_machine::gather_none(gathering& now, const std::string& why) {
   run_.outputs.clear();
   for (const auto& [name, wanted] : run_.spec.outputs)
     run_.outputs.push_back({name, output_state::failed, {}, 0, 0, why});
+  for (auto& one : run_.caches)
+    if (one.key != one.restored && now.how.outcome == outcome::succeeded)
+      one.message = why;
   gathered(now);
 }
 

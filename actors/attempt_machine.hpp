@@ -45,12 +45,17 @@ private:
   void on(preparing&, const reply<ask::may_use>&);
 
   // attempt_files.cpp
+  void on(filling&, const reply<ask::choose>&);
+  void on(filling&, const reply<ask::record>&);
   void on(filling&, const reply<ask::fill>&);
   void on(filling&, const refusal&);
   void on(filling&, const timer_fired&);
   void on(gathering&, const reply<ask::gather>&);
   void on(gathering&, const refusal&);
   void on(gathering&, const timer_fired&);
+
+  // attempt_memo.cpp
+  void on(preparing&, const reply<ask::recall>&);
 
   // attempt_prepare.cpp
   void on(preparing&, const reply<ask::find_prepared>&);
@@ -147,7 +152,7 @@ private:
   static bool waits_for(const pulling& now, asked what);
   static bool waits_for(const preparing& now, asked what);
   static bool waits_for(const creating& now, asked what);
-  static bool waits_for(const filling&, asked what) { return what == asked::fill; }
+  static bool waits_for(const filling& now, asked what);
   static bool waits_for(const starting& now, asked what);
   static bool waits_for(const running& now, asked what);
   static bool waits_for(const collecting& now, asked what);
@@ -235,7 +240,7 @@ private:
   void again(pulling&, asked);
   void again(preparing&, asked);
   void again(creating&, asked);
-  void again(filling&, asked);
+  void again(filling& now, asked) { ask_fill(now); }
   void again(starting&, asked);
   void again(running&, asked);
   void again(collecting&, asked);
@@ -301,12 +306,19 @@ private:
 
   // attempt_files.cpp
   void fill();
-  void ask_fill();
+  void ask_fill(filling& now);
+  void begin_without_caches(const std::string& why);
   void filled();
+  bool has_caches_to_keep() const;
   void gather(verdict how);
   void gather(gathering& now);
   void gather_none(gathering& now, const std::string& why);
   void gathered(gathering& now);
+
+  // attempt_memo.cpp
+  void ask_memo();
+  std::string memo_of(const std::string& image_id) const;
+  void answer(const memo_answer& found);
 
   // attempt_image.cpp
   void pull();

@@ -32,6 +32,8 @@ void attempt_machine::prepare() {
     recover();
   } else if (!run_.made.may_exist && when_.images_guarded && run_.right.kind == image_right::kind::unknown) {
     look_at_rights();
+  } else if (!run_.made.may_exist && run_.spec.memo && !run_.tried.memo_asked) {
+    ask_memo();
   } else if (!run_.made.may_exist && !run_.tried.prepared_asked && may_be_prepared(run_.spec)) {
     ask_for_prepared();
   } else if (!run_.made.may_exist && may_be_warm()) {
@@ -169,6 +171,12 @@ void attempt_machine::on(preparing& now, const reply<ask::look_up_image>& found)
     prepare();
     return;
   }
+  if (now.at == preparing::doing::memo_image) {
+    now.at = preparing::doing::recalling;
+    now.which = memo_of(found.value.id);
+    act_on(ask::recall{{}, now.which});
+    return;
+  }
   if (arguments_of(plan_asked_for({}), found.value).empty()) {
     make_container(); // the engine says that there is no command
     return;
@@ -200,6 +208,7 @@ void attempt_machine::on(preparing& now, const refusal& one) {
         forget_sandbox(container_name(run_.key()));
       break;
     case preparing::doing::image:
+    case preparing::doing::memo_image:
       create_refused(one.what, why);
       break;
     case preparing::doing::look_up:
@@ -217,6 +226,7 @@ void attempt_machine::on(preparing& now, const refusal& one) {
       run_.tried.init_trouble = "it can't be put on the engine: " + why.text;
       prepare();
       break;
+    case preparing::doing::recalling:
     case preparing::doing::unrecording:
       if (why.store == store_errc::fenced) {
         leave();

@@ -82,6 +82,10 @@ void attempt_machine::report(verdict how) {
   result.evidence = evidence;
   result.log = std::move(run_.small_log);
   result.outputs = std::move(run_.outputs);
+  result.caches = std::move(run_.caches);
+  result.answer_of = run_.answer_of;
+  if (run_.spec.memo && run_.answer_of.empty() && how.outcome == outcome::succeeded && !run_.made.image_id.empty())
+    result.memo = memo_of(run_.made.image_id);
   if (!run_.made.image_id.empty()) {
     result.engine_id = row().engine_id;
     result.image = run_.spec.image;

@@ -29,7 +29,9 @@ bool attempt_machine::waits_for(const preparing& now, asked what) {
     case asked::take_network:
       return now.at == network;
     case asked::look_up_image:
-      return now.at == image || now.at == look_up;
+      return now.at == image || now.at == look_up || now.at == memo_image;
+    case asked::recall:
+      return now.at == recalling;
     case asked::may_use:
       return now.at == rights || now.at == right;
     case asked::put_init:
@@ -46,6 +48,11 @@ bool attempt_machine::waits_for(const preparing& now, asked what) {
 bool attempt_machine::waits_for(const creating& now, asked what) {
   using enum creating::doing;
   return what == (now.at == create ? asked::create : asked::inspect);
+}
+
+bool attempt_machine::waits_for(const filling& now, asked what) {
+  using enum filling::doing;
+  return what == (now.at == choosing ? asked::choose : now.at == recording ? asked::record : asked::fill);
 }
 
 bool attempt_machine::waits_for(const starting& now, asked what) {
@@ -109,7 +116,7 @@ bool attempt_machine::waits_for(const recovering& now, timer which) {
 
 bool attempt_machine::waits_for(const preparing& now, timer which) {
   using enum preparing::doing;
-  return which == timer::again && (now.at == unrecording || now.at == rights || now.at == right);
+  return which == timer::again && (now.at == unrecording || now.at == recalling || now.at == rights || now.at == right);
 }
 
 bool attempt_machine::waits_for(const starting& now, timer which) {

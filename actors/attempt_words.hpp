@@ -174,6 +174,11 @@ struct record : step_bound {
   using answer = nothing;
   attempt_progress what;
 };
+/// An earlier success of the same, which is this attempt's answer from then on.
+struct recall : step_bound {
+  using answer = memo_answer;
+  std::string memo;
+};
 /// Whether the task's owner may use an image without asking the registry.
 struct may_use : step_bound {
   using answer = bool;
@@ -205,7 +210,12 @@ struct finish : step_bound {
 };
 
 // The file keeper.
-/// Unpacks the inputs into the container, which does not run its command yet.
+/// What each cache begins with.
+struct choose : step_bound {
+  using answer = std::vector<used_cache>;
+  cache_order what;
+};
+/// Unpacks the inputs and caches into the container, which does not run its command yet.
 struct fill : step_bound {
   using answer = nothing;
   fill_order what;
@@ -215,9 +225,9 @@ struct find_prepared : step_bound {
   using answer = prepared_image;
   prepared_query what;
 };
-/// Collects the outputs from the container, which has ended.
+/// Collects the outputs from the container, which has ended, and keeps its caches.
 struct gather : step_bound {
-  using answer = std::vector<collected_output>;
+  using answer = collected_files;
   collect_order what;
 };
 
@@ -256,7 +266,8 @@ using questions
               ask::wait, ask::follow_log, ask::read_log, ask::feed, ask::first_line_now, ask::inspect_now,
               ask::kill_now, ask::remove_now, ask::take_sandbox, ask::take_network, ask::put_init, ask::record,
               ask::may_use, ask::record_pull, ask::record_start, ask::record_terms, ask::record_stop, ask::finish,
-              ask::open_log, ask::close_log, ask::note_log, ask::fill, ask::gather, ask::find_prepared>;
+              ask::open_log, ask::close_log, ask::note_log, ask::fill, ask::gather, ask::choose, ask::recall,
+              ask::find_prepared>;
 
 /// The questions by name, in the order of the list.
 enum class asked : std::uint8_t {
@@ -296,13 +307,16 @@ enum class asked : std::uint8_t {
   note_log,
   fill,
   gather,
+  choose,
+  recall,
   find_prepared
 };
-DAVIT_ENUM_TEXT(asked, 37, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
+DAVIT_ENUM_TEXT(asked, 39, "judge", "inspect", "list_containers", "count_processes", "history", "first_line",
                 "pull_image", "look_up_image", "create", "start", "hand_over", "stop", "remove", "wait", "follow_log",
                 "read_log", "feed", "first_line_now", "inspect_now", "kill_now", "remove_now", "take_sandbox",
                 "take_network", "put_init", "record", "may_use", "record_pull", "record_start", "record_terms",
-                "record_stop", "finish", "open_log", "close_log", "note_log", "fill", "gather", "find_prepared")
+                "record_stop", "finish", "open_log", "close_log", "note_log", "fill", "gather", "choose", "recall",
+                "find_prepared")
 
 template <class Ask>
 inline constexpr asked name_of = static_cast<asked>(questions::index_of<Ask>());

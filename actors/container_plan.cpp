@@ -56,10 +56,16 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.open_stdin = spec.stdin_text.has_value();
   plan.network = spec.network.value_or("none");
   plan.mounts = spec.mounts;
-  for (const auto& one : spec.inputs) { // a volume of its own, gone with the container
-    mount workspace;
-    workspace.target = one.path;
-    plan.mounts.push_back(std::move(workspace));
+  auto add_volume = [&](const std::string& path) { // of its own, gone with the container
+    mount volume;
+    volume.target = path;
+    plan.mounts.push_back(std::move(volume));
+  };
+  for (const auto& one : spec.inputs)
+    add_volume(one.path);
+  for (const auto& one : spec.caches) {
+    add_volume(one.path);
+    plan.empty_volumes.push_back(one.path); // or what a task has removed would be there again
   }
   for (const auto& one : plan.mounts)
     if (is_owned(one))

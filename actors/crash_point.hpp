@@ -58,4 +58,14 @@ inline constexpr std::array<std::string_view, 9> file_crash_points{
   "pack ended",        // they are; no tree names them
 };
 
+/// Of a task with a cache, in their order.
+inline constexpr std::array<std::string_view, 6> cache_crash_points{
+  "caches chosen",     // and written down
+  "cache unpacked",    // one of them is
+  "inputs unpacked",   // all of them are
+  "output asked",      // what is left in them is to be kept
+  "cache kept",        // one of them is
+  "outputs collected", // all of them are
+};
+
 } // namespace davit

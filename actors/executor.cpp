@@ -229,6 +229,8 @@ struct executor_state {
   void perform(const ask::close_log& q) { ask_of(addresses.logs, caf::infinite, q, close_atom_v, key(), q.tail); }
   void perform(const ask::note_log& q) { ask_of(addresses.logs, caf::infinite, q, note_atom_v, key(), q.text); }
 
+  void perform(ask::choose& q) { ask_of(addresses.files, caf::infinite, q, find_atom_v, std::move(q.what)); }
+  void perform(const ask::recall& q) { ask_of(addresses.store, caf::infinite, q, memo_atom_v, run.work.token, q.memo); }
   void perform(ask::fill& q) { ask_of(addresses.files, caf::infinite, q, fill_atom_v, std::move(q.what)); }
   void perform(ask::find_prepared& q) {
     ask_of(addresses.files, std::chrono::seconds{10}, q, find_atom_v, std::move(q.what));
@@ -250,7 +252,7 @@ struct executor_state {
   }
   void perform(const act::withdraw&) {
     tell(engine(), withdraw_atom_v, key());
-    if (!run.spec.inputs.empty() || !run.spec.outputs.empty())
+    if (!run.spec.inputs.empty() || !run.spec.outputs.empty() || !run.spec.caches.empty())
       tell(addresses.files, withdraw_atom_v, key());
   }
   void perform(const act::end_following&) { tell(engine(), log_atom_v, ended_atom_v, key()); }

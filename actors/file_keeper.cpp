@@ -1,5 +1,6 @@
 #include "actors/file_keeper.hpp"
 
+#include "actors/file_caches.hpp"
 #include "actors/file_sweep.hpp"
 #include "actors/file_transfer.hpp"
 #include "actors/file_uploads.hpp"
@@ -234,7 +235,7 @@ void sweep(self_pointer self) {
   one.work = [self](const transfer& with) -> std::function<void()> {
     const auto& settings = with.context->settings;
     auto done = sweep_blobs(with.context->blobs, catalogue_of(with.self, with.store), settings.name, with.incarnation,
-                            settings.files.unused);
+                            settings.files.unused, settings.files.caches_unused);
     if (done)
       with.context->metrics->blobs_kept(static_cast<std::int64_t>(done->kept_blobs),
                                         static_cast<std::int64_t>(done->kept_bytes));
@@ -277,6 +278,13 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
     probe(self);
   }
   return {
+    [=](find_atom, const cache_order& order) {
+      auto one = upload_job();
+      one.lane = "caches";
+      one.attempt = order.attempt;
+      return run<std::vector<used_cache>>(self, std::move(one),
+                                          [order](const transfer& with) { return choose_caches(with, order); });
+    },
     [=](fill_atom, const fill_order& order) {
       auto done = std::make_shared<std::optional<filled_inputs>>();
       return run<void>(
@@ -295,8 +303,8 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
     },
     [=](find_atom, const prepared_query& query) { return self->state.prepared->find(query); },
     [=](collect_atom, const collect_order& order) {
-      return run<std::vector<collected_output>>(self, engine_job(order.engine, order.attempt),
-                                                [order](const transfer& with) { return collect(with, order); });
+      return run<collected_files>(self, engine_job(order.engine, order.attempt),
+                                  [order](const transfer& with) { return collect(with, order); });
     },
     [=](withdraw_atom, const attempt_key& key) { withdraw(self, key); },
     [=](upload_atom, const std::string& owner, std::string& bytes) {

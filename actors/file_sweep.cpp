@@ -18,8 +18,12 @@ public:
     : medium_(medium), catalogue_(catalogue) {}
 
   /// Throws blobs::error.
-  sweep_result run(const std::string& agent, uuid incarnation, duration unused) {
+  sweep_result run(const std::string& agent, uuid incarnation, duration unused, duration caches_unused) {
     auto before = ask<timestamp>([=](auto& all) { return all.unused_since(unused); });
+    ask<std::uint64_t>([=](auto& all) -> store::result<std::uint64_t> {
+      auto moment = all.unused_since(caches_unused);
+      return moment ? all.drop_caches(*moment) : store::result<std::uint64_t>{moment.error()};
+    });
     tell([=](auto& all) { return all.abandon_packs_of(agent, incarnation, before); });
     done_.trees = ask<std::uint64_t>([=](auto& all) { return all.drop_trees(before); });
     std::optional<blobs::error> trouble;
@@ -125,9 +129,10 @@ private:
 } // namespace
 
 blobs::result<sweep_result> sweep_blobs(const std::shared_ptr<blobs::medium>& medium, const catalogue_access& catalogue,
-                                        const std::string& agent, uuid incarnation, duration unused) {
+                                        const std::string& agent, uuid incarnation, duration unused,
+                                        duration caches_unused) {
   try {
-    return sweeper{medium, catalogue}.run(agent, incarnation, unused);
+    return sweeper{medium, catalogue}.run(agent, incarnation, unused, caches_unused);
   } catch (const blobs::error& e) {
     return e;
   }

@@ -10,9 +10,11 @@ struct sweep_result {
   std::uint64_t kept_blobs = 0, kept_bytes = 0;             ///< Of all owners, afterwards.
 };
 
-/// Removes what no tree names and nobody has used for `unused`, and trees that no task uses likewise. What it can't
+/// Removes what no tree names and nobody has used for `unused`, and trees that no task uses and no cache is likewise;
+/// before that, caches that nobody has begun with for `caches_unused`. What it can't
 /// read it leaves alone. Blocks.
 blobs::result<sweep_result> sweep_blobs(const std::shared_ptr<blobs::medium>& medium, const catalogue_access& catalogue,
-                                        const std::string& agent, uuid incarnation, duration unused);
+                                        const std::string& agent, uuid incarnation, duration unused,
+                                        duration caches_unused);
 
 } // namespace davit

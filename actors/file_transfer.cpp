@@ -1,6 +1,7 @@
 #include "actors/file_transfer.hpp"
 
 #include "actors/crash_point.hpp"
+#include "actors/file_caches.hpp"
 #include "actors/file_transfer_parts.hpp"
 #include "actors/metrics.hpp"
 #include "actors/output_tests.hpp"
@@ -109,14 +110,18 @@ caf::expected<void> send_through_helper(const transfer& with, const attempt_key&
   return sent ? removed : sent;
 }
 
+/// Without a tree: the folder alone, which is its user's.
 caf::expected<void> fill_one(const transfer& with, const fill_order& order, const task_input& input,
                              const container_status& container, const container_user& who, owner_blobs& owner,
                              filled_inputs& done) {
-  auto name = blobs::parse_digest(input.tree);
-  if (!name)
-    return make_failure(files_errc::refused, "\"" + input.tree + "\" is not the name of a tree");
-  const auto& settings = with.context->settings.files;
-  auto tree = owner.tree(*name, limits_for(settings, settings.most_input.bytes));
+  blobs::result<blobs::tree> tree = blobs::tree{};
+  if (!input.tree.empty()) {
+    auto name = blobs::parse_digest(input.tree);
+    if (!name)
+      return make_failure(files_errc::refused, "\"" + input.tree + "\" is not the name of a tree");
+    const auto& settings = with.context->settings.files;
+    tree = owner.tree(*name, limits_for(settings, settings.most_input.bytes));
+  }
   if (!tree)
     return to_caf(tree.error());
   done.add(*tree);
@@ -177,14 +182,17 @@ public:
       until_(transport::within(order.limit)) {}
 
   outcome_of_output collect(const std::string& name, const task_output& wanted) {
+    auto most = with_.context->settings.files.most_output;
+    return collect(name, wanted, std::min(wanted.max.value_or(most), most));
+  }
+
+  outcome_of_output collect(const std::string& name, const task_output& wanted, byte_size most) {
     done_ = {};
     done_.name = name;
     auto in_time = order_.succeeded ? wanted.when != output_when::failure : wanted.when != output_when::success;
     if (!in_time)
       return told(output_state::skipped, order_.succeeded ? "the task succeeded" : "the task did not succeed");
     auto [folder, pattern] = split_pattern(wanted.path);
-    auto most = std::min(wanted.max.value_or(with_.context->settings.files.most_output),
-                         with_.context->settings.files.most_output);
     blobs::untar_options how;
     how.limits = limits_for(with_.context->settings.files, most.bytes);
     how.skip_special = true;
@@ -203,7 +211,6 @@ public:
 
 private:
   outcome_of_output told(output_state state, std::string message) {
-    with_.context->metrics->output_collected(to_string(state));
     done_.state = state;
     done_.message = std::move(message);
     return done_;
@@ -289,7 +296,8 @@ private:
     std::string remark;
     if (got.skipped_count > 0)
       remark = std::to_string(got.skipped_count) + " left out: " + got.skipped.front();
-    count(tree, owner, remark);
+    if (!done_.name.empty()) // a cache has no reports
+      count(tree, owner, remark);
     return told(output_state::kept, std::move(remark));
   }
 
@@ -384,6 +392,44 @@ std::string wrong_pattern(const std::string& path) {
   return compiled ? std::string{} : compiled.error().message;
 }
 
+namespace {
+
+/// Neither the engine's connection, nor where the files lie: what is unpacked does not fit.
+bool is_of_content(const caf::error& e) {
+  if (e.category() == caf::type_id_v<files_errc>)
+    return e != files_errc::failed;
+  auto code = engine_code(e);
+  return code == engine_errc::refused || code == engine_errc::failed;
+}
+
+/// A cache that can't be read is dropped; one that does not fit into this container may fit into others.
+caf::error fill_caches(const transfer& with, const fill_order& order, const container_status& container,
+                       const container_user& who, owner_blobs& owner) {
+  for (const auto& cache : order.caches) {
+    if (with.stop->stopped())
+      return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
+    if (cache.tree.empty() && who == container_user{})
+      continue; // the volume is root's
+    filled_inputs done;
+    auto filled = fill_one(with, order, {cache.tree, cache.path}, container, who, owner, done);
+    if (!filled && !cache.tree.empty() && is_of_content(filled.error())) {
+      auto unreadable = filled.error().category() == caf::type_id_v<files_errc>;
+      if (unreadable)
+        drop_cache(with, order.owner, cache);
+      return make_failure(files_errc::lost, "the cache " + cache.restored
+                                              + (unreadable ? " can't be read any more: " : " can't be unpacked: ")
+                                              + text_of(filled.error()));
+    }
+    if (!filled)
+      return filled.error();
+    crash_point("cache unpacked");
+  }
+  return {};
+}
+
+} // namespace
+
+/// The caches first: where an input has a file at the same place, that is the one to be seen.
 caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order) {
   filled_inputs done;
   auto container = ask<container_status>(with, with.engine, inspect_atom_v, order.container);
@@ -391,10 +437,17 @@ caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order)
     return container.error();
   auto who = user_of(with, *container);
   owner_blobs owner{with.context->blobs, catalogue_of(with.self, with.store), order.owner};
+  if (auto trouble = fill_caches(with, order, *container, who, owner))
+    return trouble;
+  auto has_cache
+    = std::any_of(order.caches.begin(), order.caches.end(), [](const auto& one) { return !one.tree.empty(); });
   for (std::size_t i = 0; i < order.inputs.size(); ++i) {
     if (with.stop->stopped())
       return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
     auto filled = fill_one(with, order, order.inputs[i], *container, who, owner, done);
+    if (!filled && has_cache && is_of_content(filled.error()))
+      return make_failure(files_errc::lost,
+                          "an input can't be unpacked over what a cache has: " + text_of(filled.error()));
     if (!filled)
       return filled.error();
     crash_point("input unpacked");
@@ -403,16 +456,29 @@ caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order)
   return done;
 }
 
-caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order) {
-  std::vector<collected_output> all;
+caf::expected<collected_files> collect(const transfer& with, const collect_order& order) {
+  collected_files all;
   collector one{with, order};
+  auto lacks_required = false;
   for (const auto& [name, wanted] : order.outputs) {
     auto done = one.collect(name, wanted);
     if (!done)
       return done.error();
-    all.push_back(std::move(*done));
+    with.context->metrics->output_collected(to_string(done->state));
+    lacks_required |= wanted.required && done->state != output_state::kept;
+    all.outputs.push_back(std::move(*done));
     crash_point("output collected");
   }
+  if (!order.succeeded || lacks_required)
+    return all;
+  auto kept = keep_caches(with, order, [&](const std::string& path, byte_size most) {
+    task_output folder;
+    folder.path = path;
+    return one.collect({}, folder, most);
+  });
+  if (!kept)
+    return kept.error();
+  all.caches = std::move(*kept);
   return all;
 }
 

@@ -14,6 +14,9 @@
 
 namespace davit {
 
+/// Bytes of a tree's manifest: it is in memory as a whole, some times over, while the tree is used.
+inline constexpr std::uint64_t most_manifest = 16 << 20;
+
 /// What stops a transfer from outside. Thread-safe.
 class transfer_stop {
 public:
@@ -54,13 +57,13 @@ struct filled_inputs {
   void add(const blobs::tree& tree);
 };
 
-/// Unpacks the inputs, one after another. Errors: files_errc, or the engine's.
+/// Unpacks the inputs and the caches, one after another. Errors: files_errc, or the engine's.
 caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order);
 
-/// Collects the outputs, and counts the tests in their reports, whose texts stay as they are (output_tests.hpp). An
-/// error: the engine's connection failed, or what is kept can't be written now, and all is to be done again; other
-/// troubles are told by the outputs.
-caf::expected<std::vector<collected_output>> collect(const transfer& with, const collect_order& order);
+/// Collects the outputs, and counts the tests in their reports, whose texts stay as they are (output_tests.hpp); then
+/// the caches. An error: the engine's connection failed, or what is kept can't be written now, and all is to be done
+/// again; other troubles are told by the outputs and caches.
+caf::expected<collected_files> collect(const transfer& with, const collect_order& order);
 
 /// The folder that an output's path names, and the pattern for what is in it; without `*`, `?` and `[`: no pattern.
 std::pair<std::string, std::string> split_pattern(const std::string& path);

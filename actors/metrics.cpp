@@ -60,6 +60,11 @@ metrics::metrics(caf::actor_system& system) {
                                         "Bytes of files that came over the API (upload) or went (download), that went "
                                         "into containers (input) or came out (output).",
                                         "bytes", true);
+  caches_
+    = registry.counter_family("davit", "caches", {"result"},
+                              "Caches of tasks, by what they were: hit, partial or miss at the start; kept or not_kept "
+                              "after a success.",
+                              "1", true);
   outputs_
     = registry.counter_family("davit", "outputs", {"state"}, "Outputs of tasks, by what became of them.", "1", true);
   prepared_ = registry.counter_family("davit", "prepared-tasks", {"result"},
@@ -105,6 +110,10 @@ metrics::metrics(caf::actor_system& system) {
 
 void metrics::files_moved(std::string_view direction, std::uint64_t bytes) {
   file_bytes_->get_or_add({{"direction", view(direction)}})->inc(static_cast<std::int64_t>(bytes));
+}
+
+void metrics::cache_asked(std::string_view what) {
+  caches_->get_or_add({{"result", view(what)}})->inc();
 }
 
 void metrics::output_collected(std::string_view state) {

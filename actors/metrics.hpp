@@ -67,6 +67,8 @@ public:
   void suspended(std::string_view subtree, bool now);
   /// Bytes of files: `upload` and `download` over the API, `input` and `output` between blobs and containers.
   void files_moved(std::string_view direction, std::uint64_t bytes);
+  /// What a task's cache was: `hit`, `partial` or `miss`; and `kept` or `not_kept` after a success.
+  void cache_asked(std::string_view what);
   /// What became of an output.
   void output_collected(std::string_view state);
   /// Whether a task found its inputs in an image: `hit` or `miss`.
@@ -120,6 +122,7 @@ private:
   family<gauge>* sandboxes_;
   family<counter>* file_bytes_;
   family<counter>* outputs_;
+  family<counter>* caches_;
   family<counter>* prepared_;
   counter* prepared_bytes_;
   gauge* blobs_;

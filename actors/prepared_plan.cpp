@@ -47,8 +47,8 @@ std::string plain_path(const std::string& path) {
 }
 
 bool may_be_prepared(const task_spec& spec) {
-  if (spec.inputs.empty() || spec.start != start_mode::automatic || spec.read_only.value_or(false)
-      || !spec.userns_mode.empty())
+  if (spec.inputs.empty() || !spec.caches.empty() || spec.start != start_mode::automatic
+      || spec.read_only.value_or(false) || !spec.userns_mode.empty())
     return false;
   std::vector<std::string> paths;
   for (const auto& one : spec.inputs) {

@@ -22,17 +22,13 @@ namespace davit {
 
 namespace {
 
-/// How often a store that others write to is asked for news; peers tell of theirs at once.
-constexpr duration news_interval{500};
+/// How often a store that others write to is asked for news; peers tell of theirs at once. But no more often than the
+/// second, in either direction: many commits are one piece of news.
+constexpr duration news_interval{500}, news_pause{20};
 
-/// But no more often than this, in either direction: many commits are one piece of news.
-constexpr duration news_pause{20};
-
-/// How often the agent looks whether its files are where they were; it looks after each commit too.
-constexpr duration files_interval{1000};
-
-/// How often what is wrong with the store is told while it lasts.
-constexpr duration warning_interval{60'000};
+/// How often the agent looks whether its files are where they were (it looks after each commit too); and how often what
+/// is wrong with the store is told while it lasts.
+constexpr duration files_interval{1000}, warning_interval{60'000};
 
 /// How long a write is repeated of which nobody knows whether it was done, and how often.
 constexpr duration doubt_limit{60'000}, doubt_pause{200};
@@ -438,6 +434,9 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
     [=, &store](cancel_atom, task_id id) { return write<task>(self, [=, &store] { return store.cancel(id); }); },
     [=, &store](cancel_atom, task_id id, duration within) {
       return write<task>(self, [=, &store] { return store.cancel(id, within); });
+    },
+    [=, &store](memo_atom, const attempt_token& token, const std::string& memo) {
+      return write<memo_answer>(self, [=, &store] { return store.recall(token, memo); });
     },
     [&store](cancel_atom, find_atom, task_id id) -> caf::result<duration> { return to_caf(store.time_to_kill(id)); },
     [&store](find_atom, task_id id) -> caf::result<task> { return to_caf(store.get(id)); },

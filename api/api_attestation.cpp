@@ -22,7 +22,8 @@ constexpr duration end_limit = 2s;
 struct signing {
   exchange_ptr client;
   task about;
-  std::size_t attempt = 0; ///< Of `about`: that whose log is read.
+  attempt_key from;  ///< Whose log is read: the last attempt, or the one whose answer it is.
+  std::string agent; ///< That has made this.
   std::uint64_t offset = 0;
   int retries = 0;
   bool over = false; ///< The client has gone.
@@ -47,7 +48,7 @@ void sign(self_pointer self, const signing_ptr& work, attestation::log_state sta
   const auto& key = *self->state.context->signer;
   auto log = work->digest.finish(state);
   if (!work->about.attempts.empty())
-    log.attempt = work->about.attempts[work->attempt].number;
+    log.attempt = work->about.attempts.back().number;
   auto text
     = attestation::write_statement(work->about, log, {settings.fleet, settings.name, DAVIT_VERSION, key.shown().id()});
   respond(self, work->client, {200, "application/json", attestation::seal(key, text) + "\n", {}});
@@ -71,6 +72,8 @@ void take(self_pointer self, const signing_ptr& work, const log_page& page) {
     work->digest.add(record);
   work->offset = page.next;
   using attestation::log_state;
+  if (!page.finished && page.records.empty() && is_being_forgotten(self, work->about))
+    return give_up(self, work, "the task is being forgotten, with its log");
   if (page.finished)
     sign(self, work, log_state::whole);
   else if (page.records.empty())
@@ -101,12 +104,11 @@ void read_on(self_pointer self, const signing_ptr& work) {
   if (work->over)
     return;
   const auto& settings = self->state.context->settings;
-  const auto& from = work->about.attempts[work->attempt];
-  auto here = !settings.shared_store || from.agent == settings.name;
-  log_query query{{work->about.id, from.number}, work->offset, page_bytes, here ? end_limit : duration{0}, !here};
+  auto here = !settings.shared_store || work->agent == settings.name;
+  log_query query{work->from, work->offset, page_bytes, here ? end_limit : duration{0}, !here};
   self->request(self->state.addresses.logs, caf::infinite, read_atom_v, query)
     .then(
-      [=, agent = from.agent](const log_page& page) {
+      [=, agent = work->agent](const log_page& page) {
         if (here || page.finished || !page.records.empty())
           take(self, work, page);
         else if (!work->over)
@@ -127,12 +129,29 @@ void begin(self_pointer self, exchange_ptr client, task found, const caller& who
   auto work = std::make_shared<signing>();
   work->client = client;
   work->about = std::move(found);
-  // The log that davit logs shows: of the last attempt.
-  work->attempt = work->about.attempts.empty() ? 0 : work->about.attempts.size() - 1;
-  if (work->about.attempts.empty() || work->about.attempts.back().container.empty())
+  if (work->about.attempts.empty())
     return sign(self, work, attestation::log_state::none);
   client->on_closed([actor = weak(self), work] { resume(actor, [work] { work->over = true; }); });
-  read_on(self, work);
+  // The log that davit logs shows: of the last attempt.
+  const auto& last = work->about.attempts.back();
+  work->from = {work->about.id, last.number};
+  work->agent = last.agent;
+  auto source = read_answer(last.answer_of);
+  if (!source && last.container.empty())
+    return sign(self, work, attestation::log_state::none);
+  if (!source)
+    return read_on(self, work);
+  work->from = *source;
+  self->request(self->state.addresses.store, store_limit, find_atom_v, source->task)
+    .then(
+      [=](const task& earlier) {
+        auto number = static_cast<std::size_t>(work->from.number);
+        if (number == 0 || number > earlier.attempts.size())
+          return give_up(self, work, "the attempt " + work->about.attempts.back().answer_of + " is not there");
+        work->agent = earlier.attempts[number - 1].agent;
+        read_on(self, work);
+      },
+      [=](const caf::error& e) { give_up(self, work, text_for_client(e, "the store")); });
 }
 
 } // namespace

@@ -193,6 +193,7 @@ void keep_tree(self_pointer self, exchange_ptr client, const caller& who) {
     const auto& settings = with.context->settings.files;
     blobs::tree_limits limits;
     limits.entries = settings.most_files;
+    limits.manifest_bytes = most_manifest;
     limits.bytes = limits.file_bytes = settings.most_input.bytes;
     auto mine = with.mine();
     auto tree = mine.tree(name, limits);

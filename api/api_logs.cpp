@@ -22,6 +22,11 @@ void send_page_if_open(self_pointer self, const std::shared_ptr<log_stream_state
     send_page(self, stream, page);
 }
 
+bool is_being_forgotten(self_pointer self, const task& one) {
+  auto keep = self->state.context->settings.retention;
+  return keep.count() > 0 && one.finished_at && std::chrono::system_clock::now() - *one.finished_at > keep;
+}
+
 /// The agent that has it may be gone: another will have the attempt before long, or the store its log.
 void retry_or_break_off(self_pointer self, const std::shared_ptr<log_stream_state>& stream, bool ended,
                         const std::string& why) {
@@ -42,6 +47,27 @@ void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream)
   self->state.logs.remove(stream);
 }
 
+void find_source(log_stream_state& stream, const task& now) {
+  auto number = static_cast<std::size_t>(stream.at.number);
+  if (number > 0 && number <= now.attempts.size())
+    stream.source = read_answer(now.attempts[number - 1].answer_of);
+}
+
+/// A log that has ended without any record may be an earlier attempt's, of which this one has nothing but the answer.
+void look_for_source(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  stream->source_known = true;
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
+    .then(
+      [=](const task& now) {
+        find_source(*stream, now);
+        if (stream->source)
+          read_more(self, stream);
+        else if (!stream->over)
+          send_page(self, stream, page);
+      },
+      [=](const caf::error& e) { break_off(self, stream, text_for_client(e)); });
+}
+
 /// The attempt's log has ended: is there another attempt, or will there be one?
 void next_attempt(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
   if (stream->one_attempt)
@@ -56,6 +82,8 @@ void next_attempt(self_pointer self, const std::shared_ptr<log_stream_state>& st
           stream->offset = 0;
           stream->shown = {};
           stream->cut.reset();
+          stream->source.reset();
+          stream->source_known = false;
           read_more(self, stream);
         } else if (now.state == task_state::finished || !stream->follow) {
           end_log(self, stream);
@@ -84,7 +112,22 @@ void look_for_tail(self_pointer self, const std::shared_ptr<log_stream_state>& s
   read_more(self, stream);
 }
 
+/// There is no more of a log that has no end. If the task is being forgotten, its log may have been removed meanwhile.
+void end_without_end(self_pointer self, const std::shared_ptr<log_stream_state>& stream) {
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
+    .then(
+      [=](const task& now) {
+        if (is_being_forgotten(self, now))
+          break_off(self, stream, "the task is being forgotten, with its log");
+        else
+          end_log(self, stream);
+      },
+      [=](const caf::error& e) { break_off(self, stream, text_for_client(e)); });
+}
+
 void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& stream, const log_page& page) {
+  if (page.finished && page.records.empty() && page.next == 0 && !stream->source && !stream->source_known)
+    return look_for_source(self, stream, page);
   if (stream->tail)
     return look_for_tail(self, stream, page);
   stream->offset = page.next;
@@ -96,8 +139,10 @@ void send_page(self_pointer self, const std::shared_ptr<log_stream_state>& strea
   auto go_on = [=, finished = page.finished, empty = page.records.empty()] {
     if (stream->over)
       return;
-    if (reached || (empty && !finished && !stream->follow))
+    if (reached)
       end_log(self, stream);
+    else if (empty && !finished && !stream->follow)
+      end_without_end(self, stream);
     else if (finished)
       next_attempt(self, stream);
     else
@@ -123,7 +168,7 @@ void read_more(self_pointer self, const std::shared_ptr<log_stream_state>& strea
     return read_from_fleet(self, stream, wait);
   self
     ->request(self->state.addresses.logs, caf::infinite, read_atom_v,
-              log_query{stream->at, stream->offset, page_bytes, wait})
+              log_query{stream->source.value_or(stream->at), stream->offset, page_bytes, wait})
     .then(
       [=](const log_page& page) {
         if (!stream->over)
@@ -150,12 +195,13 @@ void break_off(self_pointer self, const std::shared_ptr<log_stream_state>& strea
 /// In a fleet a log is with the agent that has the attempt, and in the store when it has ended. Where that is may
 /// change under way.
 void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>& stream, duration wait) {
-  self->request(self->state.addresses.store, caf::infinite, find_atom_v, stream->at.task)
+  auto from = stream->source.value_or(stream->at);
+  self->request(self->state.addresses.store, caf::infinite, find_atom_v, from.task)
     .then(
       [=](const task& now) {
         if (stream->over)
           return;
-        auto number = static_cast<std::size_t>(stream->at.number);
+        auto number = static_cast<std::size_t>(from.number);
         if (number > now.attempts.size()) { // it has not begun
           if (now.state == task_state::finished || !stream->follow)
             return end_log(self, stream);
@@ -165,7 +211,7 @@ void read_from_fleet(self_pointer self, const std::shared_ptr<log_stream_state>&
         const auto& attempt = now.attempts[number - 1];
         auto here = attempt.agent == self->state.context->settings.name;
         // One that has ended may have come into the store; one that runs elsewhere has not.
-        log_query query{stream->at, stream->offset, page_bytes, here ? wait : duration{0}, !here};
+        log_query query{from, stream->offset, page_bytes, here ? wait : duration{0}, !here};
         auto ask_peer = [=, agent = attempt.agent, ended = attempt.outcome.has_value()] {
           if (!self->state.addresses.fleet)
             return retry_or_break_off(
@@ -212,6 +258,7 @@ void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who)
                          problem(404, "the task has no attempt " + std::to_string(stream->at.number), "attempt"));
         if (stream->at.number == 0) // the last attempt, or the first to come
           stream->at.number = std::max<std::int32_t>(1, static_cast<std::int32_t>(now.attempts.size()));
+        find_source(*stream, now);
         auto& all = self->state.logs;
         all.push_back(stream);
         client->on_closed([actor = weak(self), self, stream] {

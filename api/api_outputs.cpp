@@ -28,6 +28,16 @@ json::value listing_of(const blobs::tree& all) {
   return json::object{{"entries", std::move(entries)}};
 }
 
+/// What a list of a tree may have of names: a list is in memory as a whole.
+constexpr std::size_t most_listed = 4 << 20;
+
+std::size_t names_of(const blobs::tree& all) {
+  std::size_t bytes = 0;
+  for (const auto& one : all.entries)
+    bytes += one.path.size() + one.target.size();
+  return bytes;
+}
+
 /// Those of the last attempt that had a container's end.
 std::pair<const attempt*, const std::vector<collected_output>*> outputs_of(const task& found) {
   for (auto one = found.attempts.rbegin(); one != found.attempts.rend(); ++one)
@@ -71,6 +81,10 @@ void send_output(self_pointer self, const exchange_ptr& client, const caller& wh
       *tree = std::move(*some);
       file = is_file ? &tree->entries.front() : nullptr;
     }
+    if (lists && names_of(*tree) > most_listed)
+      return with.answer(problem(413,
+                                 "the list would be too long: take the archive (without Accept: application/json), "
+                                 "or the list of a folder in it"));
     if (lists)
       return with.answer({200, "application/json", json::write(listing_of(*tree)) + "\n", {}});
     if (file)

@@ -160,6 +160,8 @@ std::optional<caller> admit(self_pointer self, const exchange_ptr& client) {
     refusal = problem(403, "this token is bound to a label; metrics count all of an owner's tasks");
   if (!refusal && !who.labels.empty() && brings_files(request) && reads_files(request))
     refusal = problem(403, "this token is bound to a label; it reads the outputs of a task: /v1/tasks/ID/outputs");
+  if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "caches"})
+    refusal = problem(403, "this token is bound to a label; caches are those of all of an owner's tasks");
   if (!refusal && !who.labels.empty() && request.segments == std::vector<std::string>{"v1", "events"})
     refusal = problem(403, "this token is bound to a label; it reads the events of a task: /v1/tasks/ID/events");
   if (!refusal) {
@@ -324,6 +326,11 @@ void route(self_pointer self, exchange_ptr client, const caller& who) {
     }
     if (brings_files(request) && route_files(self, client, who))
       return;
+    if (path.size() == 2 && path[1] == "caches") {
+      if (request.method == "DELETE" || request.method == "GET" || request.method == "HEAD")
+        return caches(self, client, who);
+      return refuse_method(self, client, "GET, HEAD, DELETE");
+    }
     if (path.size() == 2 && path[1] == "events")
       return only("GET", [&] {
         auto read = [=] { events(self, client, {}, who); };

@@ -169,13 +169,15 @@ duration patience_of(const exchange_ptr& wait);
 /// Answers those whose time to wait is over.
 void end_waits(self_pointer self);
 
-// -- files: api_blobs.cpp, api_outputs.cpp
+// -- files: api_blobs.cpp, api_outputs.cpp, api_caches.cpp
 // ------------------------------------------------------------------------------------
 
 /// False: this agent keeps no files, and the client was told so.
 bool keeps_files(self_pointer self, const exchange_ptr& client);
 /// Blobs, uploads and trees. False: there is nothing at this path.
 bool route_files(self_pointer self, const exchange_ptr& client, const caller& who);
+/// An owner's caches: a list, or removed.
+void caches(self_pointer self, exchange_ptr client, const caller& who);
 /// A task's outputs: a list; or one of them, or what is in it, as bytes, as a tar, or (by Accept) as a list.
 void outputs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
 /// Takes the names of tests out of the task's outputs, for lists.
@@ -193,6 +195,8 @@ void signing_key(self_pointer self, exchange_ptr client);
 // --------------------------------------------------------------------------------------------------
 
 void logs(self_pointer self, exchange_ptr client, task_id id, const caller& who);
+/// Its time is over (`store.retention`): what is missing of its log may have been removed already.
+bool is_being_forgotten(self_pointer self, const task& one);
 void end_log(self_pointer self, const std::shared_ptr<log_stream_state>& stream);
 
 // -- events: api_events.cpp

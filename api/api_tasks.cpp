@@ -92,7 +92,8 @@ void accept(self_pointer self, exchange_ptr client, task_spec spec, const caller
   if (self->state.draining)
     return respond(self, client, problem(503, "this agent is draining and takes no tasks"));
   keep_limits(spec, judged.effective, who.limits.ceilings);
-  if (!(spec.inputs.empty() && spec.outputs.empty()) && !keeps_files(self, client))
+  spec.cache_scope = judged.effective.cache_scope;
+  if (!(spec.inputs.empty() && spec.outputs.empty() && spec.caches.empty()) && !keeps_files(self, client))
     return;
   for (const auto& [name, one] : spec.outputs)
     if (auto wrong = wrong_pattern(one.path); !wrong.empty())

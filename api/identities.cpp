@@ -25,7 +25,8 @@ judgement identities::judge_listed(std::string_view bearer, timestamp now) {
   known.who.owner = found->owner.empty() ? "token " + found->name : found->owner;
   known.who.scopes = found->scopes;
   known.who.profile = found->profile;
-  known.who.limits = {"the token " + found->name, found->ceilings.value_or(named_ceilings{}), found->volumes_allow};
+  known.who.limits = {"the token " + found->name, found->ceilings.value_or(named_ceilings{}), found->volumes_allow,
+                      found->cache_scope};
   known.subject = "token " + found->id;
   known.expires_at = found->expires_at;
   return {std::move(known), 200, ""};

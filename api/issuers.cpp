@@ -58,6 +58,7 @@ std::optional<identity> issuer::identity_of(const token_claims& claims, std::str
   known.who.scopes = settings_.scopes;
   known.who.profile = settings_.profile;
   known.who.limits.whose = "the issuer " + settings_.name;
+  known.who.limits.cache_scope = settings_.cache_scope;
   if (why = read_ceilings(settings_.ceilings, known.who.limits.ceilings); !why.empty())
     return std::nullopt;
   known.subject = "issuer " + settings_.name + ' ' + subject;

@@ -19,6 +19,15 @@ std::optional<bool> read_flag(const std::string& text) {
 
 } // namespace
 
+std::optional<attempt_key> read_answer(const std::string& text) {
+  attempt_key key;
+  auto slash = text.find('/');
+  if (slash == std::string::npos || !from_string(text.substr(0, slash), key.task))
+    return std::nullopt;
+  auto [end, ec] = std::from_chars(text.data() + slash + 1, text.data() + text.size(), key.number);
+  return ec == std::errc{} && end == text.data() + text.size() ? std::optional{key} : std::nullopt;
+}
+
 bool read_log_request(const transport::server_request& request, log_stream_state& stream, std::string& field,
                       std::string& why) {
   for (const auto& [name, value] : request.query) {

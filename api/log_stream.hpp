@@ -24,7 +24,9 @@ struct log_stream_state {
   bool timestamps = false;
   log_stream only = log_stream::none; ///< `none`: both.
   std::optional<timestamp> since;
-  attempt_key at; ///< The attempt that is being read.
+  attempt_key at;                    ///< The attempt that is being read.
+  std::optional<attempt_key> source; ///< Whose log that is, if it is the answer of an earlier one.
+  bool source_known = false;         ///< Whether it is that was looked up.
   std::uint64_t offset = 0;
   int retries = 0;                   ///< Since the last page, while whoever keeps it can't be reached.
   bool one_attempt = false;          ///< The client named the attempt: later ones are not its affair.
@@ -34,6 +36,9 @@ struct log_stream_state {
   std::optional<std::uint64_t> last; ///< Offset of the end, where it is not what the log's own will be.
   open_lines shown;                  ///< Of what was rendered.
 };
+
+/// The attempt that an attempt's `answer_of` names: `TASK/NUMBER`. None: it names none.
+std::optional<attempt_key> read_answer(const std::string& text);
 
 /// Reads the query (`follow`, `since`, `stream`, `timestamps`, `tail`, `attempt`) and the headers Accept and
 /// Last-Event-ID. False: `why` says which of them is wrong.

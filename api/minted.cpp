@@ -5,6 +5,7 @@
 #include "encoding/digest.hpp"
 #include "json/read.hpp"
 #include "json/write.hpp"
+#include "policy/cache_keys.hpp"
 #include "secrets/random_bytes.hpp"
 #include "secrets/secret_file.hpp"
 
@@ -49,6 +50,13 @@ std::string wrong_times(const minted_claims& claims, duration longest, timestamp
   return {};
 }
 
+/// Where caches are kept, and answers found, of tasks that are bound to labels: apart from those of other labels.
+std::string scope_of(const minted_claims& claims) {
+  if (!claims.cache_scope.empty() || claims.labels.empty())
+    return claims.cache_scope;
+  return "label/" + encoding::sha256_hex(json::write(claims.labels)).substr(0, 32);
+}
+
 identity identity_of(const minted_claims& claims, const std::string& key_id) {
   identity known;
   known.who.name = "minted token " + claims.sub;
@@ -58,8 +66,8 @@ identity identity_of(const minted_claims& claims, const std::string& key_id) {
   known.who.owner = claims.owner;
   known.who.scopes = claims.scopes;
   known.who.profile = claims.profile;
-  known.who.limits
-    = {"the minted token " + claims.sub, claims.ceilings.value_or(named_ceilings{}), claims.volumes_allow};
+  known.who.limits = {"the minted token " + claims.sub, claims.ceilings.value_or(named_ceilings{}),
+                      claims.volumes_allow, scope_of(claims)};
   known.who.labels = claims.labels;
   known.subject = "minted " + claims.owner + ' ' + claims.sub;
   known.expires_at = timestamp{std::chrono::seconds{claims.exp}};
@@ -109,6 +117,8 @@ std::string wrong_claims(const minted_claims& claims) {
   if (!claims.labels.empty()
       && std::find(claims.scopes.begin(), claims.scopes.end(), api_scope::admin) != claims.scopes.end())
     return "a token that is bound to a label can't have the scope admin";
+  if (auto wrong = wrong_cache_scope(claims.cache_scope); !wrong.empty())
+    return "the cache scope " + wrong;
   for (const auto& [name, value] : claims.labels)
     if (name.empty() || value.empty() || name.starts_with("davit."))
       return "a label needs a name, which does not begin with davit., and a value";

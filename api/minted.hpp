@@ -55,6 +55,7 @@ struct minted_claims {
   task_labels labels;
   std::optional<named_ceilings> ceilings;                ///< As a listed token's.
   std::optional<std::vector<std::string>> volumes_allow; ///< As a listed token's.
+  std::string cache_scope;                               ///< As a listed token's.
 
   static constexpr std::string_view issuer = "davit";
 };
@@ -64,7 +65,8 @@ bool inspect(Inspector& f, minted_claims& x) {
   return f.object(x).fields(f.field("iss", x.iss), f.field("aud", x.aud), f.field("sub", x.sub), f.field("jti", x.jti),
                             f.field("iat", x.iat), f.field("exp", x.exp), f.field("owner", x.owner),
                             f.field("scopes", x.scopes), f.field("profile", x.profile), f.field("labels", x.labels),
-                            f.field("ceilings", x.ceilings), f.field("volumes_allow", x.volumes_allow));
+                            f.field("ceilings", x.ceilings), f.field("volumes_allow", x.volumes_allow),
+                            f.field("cache_scope", x.cache_scope));
 }
 
 /// Why nobody may have a token that says this; empty: somebody may. Looks at no time.

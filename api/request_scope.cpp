@@ -50,6 +50,8 @@ std::optional<api_scope> scope_of(const transport::server_request& request, cons
     return api_scope::submit;
   if (path.size() == 4 && path[1] == "tasks" && path[3] == "cancel")
     return api_scope::cancel;
+  if (path.size() == 2 && path[1] == "caches") // who may keep them may remove them
+    return api_scope::submit;
   return api_scope::admin;
 }
 
@@ -65,6 +67,13 @@ std::string unknown_parameter(const transport::server_request& request) {
   const auto& path = request.segments;
   if ((path.size() == 2 && path[1] == "tasks" && request.method != "POST") || (path.size() == 4 && path[3] == "logs"))
     return {};
+  if (path.size() == 2 && path[1] == "caches") {
+    auto removes = request.method == "DELETE";
+    for (const auto& [name, value] : request.query)
+      if (name != "scope" && (removes ? name != "key" && name != "prefix" : name != "after"))
+        return name;
+    return {};
+  }
   auto taken = path.back() == "wait"   ? "timeout"
              : path.back() == "cancel" ? "within"
              : path.back() == "events" ? "after"

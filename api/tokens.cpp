@@ -31,7 +31,7 @@ std::string hash_of(std::string_view salt, std::string_view secret) {
 
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
                      std::optional<timestamp> expires_at, std::string owner, std::optional<named_ceilings> ceilings,
-                     std::optional<std::vector<std::string>> volumes_allow) {
+                     std::optional<std::vector<std::string>> volumes_allow, std::string cache_scope) {
   new_token made;
   auto secret = encoding::hex(secrets::random_bytes(32));
   made.entry = {encoding::hex(secrets::random_bytes(6)),
@@ -44,7 +44,8 @@ new_token make_token(std::string name, std::vector<api_scope> scopes, std::optio
                 expires_at,
                 std::move(owner),
                 ceilings,
-                std::move(volumes_allow)};
+                std::move(volumes_allow),
+                std::move(cache_scope)};
   made.entry.hash = hash_of(made.entry.salt, secret);
   made.text = "davit_" + made.entry.id + "_" + secret;
   return made;

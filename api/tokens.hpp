@@ -20,7 +20,7 @@ struct new_token {
 new_token make_token(std::string name, std::vector<api_scope> scopes, std::optional<policy_profile> profile,
                      std::optional<timestamp> expires_at, std::string owner = {},
                      std::optional<named_ceilings> ceilings = {},
-                     std::optional<std::vector<std::string>> volumes_allow = {});
+                     std::optional<std::vector<std::string>> volumes_allow = {}, std::string cache_scope = {});
 
 bool allows(const std::vector<api_scope>& scopes, api_scope wanted);
 

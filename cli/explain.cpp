@@ -42,7 +42,7 @@ int explain_policy(const configuration& config, const std::string& text, std::op
     auto known = find_token(config.agent.access.tokens_file, token);
     if (known.profile)
       spec->profile = std::min(spec->profile.value_or(*known.profile), *known.profile);
-    limits = {"the token " + token, known.ceilings.value_or(named_ceilings{}), known.volumes_allow};
+    limits = {"the token " + token, known.ceilings.value_or(named_ceilings{}), known.volumes_allow, known.cache_scope};
   }
   auto judged = rules->judge(*spec, profile, limits);
   auto least = least_profile(*spec);

@@ -59,6 +59,8 @@ void read_output(const std::string& text, task_spec& spec) {
       output.required = value != "false";
     } else if (key == "max") {
       byte_size size;
+      if (output.max)
+        usage("--output " + name + ": max stands there twice");
       if (!from_string(value, size))
         usage("--output " + name + ": max: \"" + value + "\" is not " + expected_text(size));
       output.max = size;
@@ -72,16 +74,58 @@ void read_output(const std::string& text, task_spec& spec) {
     usage("--output " + name + ": there are two of this name");
 }
 
+/// The next of these characters that is not inside of {}.
+std::size_t find_outside(const std::string& text, const std::string& what, std::size_t from = 0) {
+  int depth = 0;
+  for (auto at = from; at < text.size(); ++at) {
+    if (depth == 0 && text.compare(at, what.size(), what) == 0)
+      return at;
+    depth += text[at] == '{' ? 1 : text[at] == '}' ? -1 : 0;
+  }
+  return std::string::npos;
+}
+
+void read_cache(const std::string& text, task_spec& spec) {
+  auto equals = find_outside(text, "=/");
+  if (equals == std::string::npos || equals == 0)
+    usage("--cache: write KEY=/PATH, not \"" + text + '"');
+  task_cache cache;
+  cache.key = text.substr(0, equals);
+  auto comma = find_outside(text, ",", equals);
+  cache.path = text.substr(equals + 1, comma == std::string::npos ? comma : comma - equals - 1);
+  while (comma != std::string::npos) {
+    auto next = find_outside(text, ",", comma + 1);
+    auto part = text.substr(comma + 1, next == std::string::npos ? next : next - comma - 1);
+    comma = next;
+    if (part.starts_with("restore=")) {
+      cache.restore.push_back(part.substr(8));
+    } else if (part.starts_with("max=")) {
+      byte_size size;
+      if (cache.max)
+        usage("--cache " + cache.key + ": max stands there twice");
+      if (!from_string(part.substr(4), size))
+        usage("--cache " + cache.key + ": max: \"" + part.substr(4) + "\" is not " + expected_text(size));
+      cache.max = size;
+    } else {
+      usage("--cache " + cache.key + ": \"" + part + "\" is unknown; use restore=PREFIX or max=SIZE");
+    }
+  }
+  spec.caches.push_back(std::move(cache));
+}
+
 } // namespace
 
-std::vector<wanted_input>
-read_file_flags(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, task_spec& spec) {
+std::vector<wanted_input> read_file_flags(const std::vector<std::string>& inputs,
+                                          const std::vector<std::string>& outputs,
+                                          const std::vector<std::string>& caches, task_spec& spec) {
   std::vector<wanted_input> wanted;
   wanted.reserve(inputs.size());
   for (const auto& one : inputs)
     wanted.push_back(read_input(one, spec));
   for (const auto& one : outputs)
     read_output(one, spec);
+  for (const auto& one : caches)
+    read_cache(one, spec);
   return wanted;
 }
 

@@ -15,10 +15,11 @@ struct wanted_input {
   std::string path;   ///< In the container.
 };
 
-/// Reads `--input` and `--output` into a spec, but for the inputs' trees. An input without a path goes to the working
-/// directory, which is `/workspace` if the spec has none. Throws a command_failure.
-std::vector<wanted_input>
-read_file_flags(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, task_spec& spec);
+/// Reads `--input`, `--output` and `--cache` into a spec, but for the inputs' trees. An input without a path goes to
+/// the working directory, which is `/workspace` if the spec has none. Throws a command_failure.
+std::vector<wanted_input> read_file_flags(const std::vector<std::string>& inputs,
+                                          const std::vector<std::string>& outputs,
+                                          const std::vector<std::string>& caches, task_spec& spec);
 
 /// Whether a source that is not a folder or a file of this machine may be another task's output: UUID/NAME.
 bool is_task_output(const std::string& source);

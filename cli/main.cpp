@@ -1,5 +1,6 @@
 // The command line. Data goes to stdout, all else to stderr.
 #include "cli/attest.hpp"
+#include "cli/caches.hpp"
 #include "cli/copy.hpp"
 #include "cli/doctor.hpp"
 #include "cli/embedded.hpp"
@@ -184,6 +185,8 @@ int dispatch(int argc, char** argv) {
   inspect_command->add_option("task", id)->required()->check(not_empty);
   auto outputs_command = app.add_subcommand("outputs", "List what was kept of a task's files");
   outputs_command->add_option("task", id)->required()->check(not_empty);
+  cache_flags caches;
+  auto caches_command = add_caches_command(app, caches);
   auto cp_command = app.add_subcommand(
     "cp", "Copy files of a task's output, or out of a running task's container, as docker cp does");
   cp_command->add_option("source", source, "TASK:NAME[/PATH] for an output, TASK:/PATH for the container")->required();
@@ -237,7 +240,7 @@ int dispatch(int argc, char** argv) {
   create_token_command->add_option("--profile", profile, "The widest policy profile for its tasks");
   create_token_command->add_option("--expires", expires, "Expire the token after this time, such as 720h");
   new_token_flags token_flags;
-  add_limit_options(*create_token_command, token_flags.ceilings, token_flags.volumes);
+  add_limit_options(*create_token_command, token_flags.ceilings, token_flags.volumes, token_flags.cache_scope);
   auto list_tokens_command = token_command->add_subcommand("list", "List the tokens");
   auto revoke_token_command = token_command->add_subcommand("revoke", "Revoke a token");
   revoke_token_command->add_option("name", name, "Its name or id")->required();
@@ -254,13 +257,16 @@ int dispatch(int argc, char** argv) {
   doctor_command->add_option("--config-file", file,
                              "The agent's configuration; without it, DOCKER_HOST or the default socket");
   auto version_command = app.add_subcommand("version", "Print the version");
-  for (auto command : {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command,
-                       cancel_command, cp_command, outputs_command, engines_command, agents_command, drain_command,
-                       events_command, health_command, app.get_subcommand("attest"), app.get_subcommand("signing-key")})
+  for (auto command :
+       {run_command, submit_command, ps_command, logs_command, wait_command, inspect_command, cancel_command,
+        cp_command, outputs_command, engines_command, agents_command, drain_command, events_command, health_command,
+        caches_command->get_subcommand("ls"), caches_command->get_subcommand("rm"), app.get_subcommand("attest"),
+        app.get_subcommand("signing-key")})
     host_option(command);
-  for (auto command : {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command,
-                       outputs_command, app.get_subcommand("signing-key"), engines_command, agents_command,
-                       events_command, doctor_command, explain_command, version_command})
+  for (auto command :
+       {run_command, submit_command, ps_command, wait_command, inspect_command, cancel_command, outputs_command,
+        caches_command->get_subcommand("ls"), app.get_subcommand("signing-key"), engines_command, agents_command,
+        events_command, doctor_command, explain_command, version_command})
     json_option(command);
   try {
     std::vector<std::string> words{argv + 1, argv + argc};
@@ -294,8 +300,8 @@ int dispatch(int argc, char** argv) {
       usage("name the tokens' file: --tokens-file FILE, or --config-file FILE of an agent whose configuration has "
             "api.tokens-file");
     if (*create_token_command)
-      return create_token(tokens_file,
-                          {name, profile, owner, expires, scopes, token_flags.ceilings, token_flags.volumes});
+      return create_token(tokens_file, {name, profile, owner, expires, scopes, token_flags.ceilings,
+                                        token_flags.volumes, token_flags.cache_scope});
     return *list_tokens_command ? list_tokens(tokens_file, as_json) : revoke_token(tokens_file, name);
   }
   if (*explain_command) {
@@ -304,13 +310,7 @@ int dispatch(int argc, char** argv) {
       std::cerr << printable(one.text()) << '\n';
     if (!config.mistakes.empty())
       return 2;
-    std::optional<policy_profile> named;
-    if (policy_profile value{}; !profile.empty()) {
-      if (!from_string(profile, value))
-        usage("--profile: must be " + expected_text(value));
-      named = value;
-    }
-    return explain_policy(config, read_file_or_stdin(spec_file, "the task spec"), named, name, as_json);
+    return explain_policy(config, read_file_or_stdin(spec_file, "the task spec"), read_profile(profile), name, as_json);
   }
   if (*version_command) {
     std::cout << (as_json ? R"({"version":")" DAVIT_VERSION "\"}" : "davit " DAVIT_VERSION) << '\n';
@@ -318,7 +318,7 @@ int dispatch(int argc, char** argv) {
   }
   if (*run_command) {
     auto spec = make_spec(flags, run_command->remaining(), "run");
-    auto inputs = read_file_flags(flags.inputs, flags.outputs, spec);
+    auto inputs = read_file_flags(flags.inputs, flags.outputs, flags.caches, spec);
     if (!output_dir.empty() && detach)
       usage("--output-dir: with -d nobody waits for the outputs; davit cp TASK:NAME copies them later");
     if (!output_dir.empty() && spec.outputs.empty())
@@ -365,12 +365,13 @@ int dispatch(int argc, char** argv) {
   if (*submit_command) {
     std::string body;
     if (!flags.file.empty()) {
-      if (!flags.inputs.empty() || !flags.outputs.empty())
-        usage("--input and --output describe a task without -f; the spec has \"inputs\" and \"outputs\"");
+      if (!flags.inputs.empty() || !flags.outputs.empty() || !flags.caches.empty())
+        usage("--input, --output and --cache describe a task without -f; the spec has \"inputs\", \"outputs\" and "
+              "\"caches\"");
       body = read_file_or_stdin(flags.file, "-f");
     } else {
       auto spec = make_spec(flags, submit_command->remaining(), "submit");
-      send_inputs(client, read_file_flags(flags.inputs, flags.outputs, spec), spec, false);
+      send_inputs(client, read_file_flags(flags.inputs, flags.outputs, flags.caches, spec), spec, false);
       body = submission(spec);
     }
     auto text = client.call("POST", "/v1/tasks", body);
@@ -433,6 +434,8 @@ int dispatch(int argc, char** argv) {
       std::cout << json_for_stdout(text);
   } else if (*outputs_command) {
     print_outputs(client, id, as_json);
+  } else if (*caches_command) {
+    run_caches_command(client, *caches_command, caches, as_json);
   } else if (*cp_command) {
     copy_files(client, source, folder);
   } else if (*engines_command) {

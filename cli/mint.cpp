@@ -107,6 +107,7 @@ int mint_token(const mint_flags& flags, const mint_place& place) {
   claims.profile = read_profile(flags.profile);
   claims.ceilings = read_ceiling_flags(flags.ceilings);
   claims.volumes_allow = read_volume_flags(flags.volumes);
+  claims.cache_scope = read_scope_flag(flags.cache_scope);
   for (const auto& one : flags.labels) {
     auto equals = std::min(one.find('='), one.size());
     if (!claims.labels.emplace(one.substr(0, equals), one.substr(std::min(equals + 1, one.size()))).second)
@@ -124,7 +125,8 @@ int mint_token(const mint_flags& flags, const mint_place& place) {
 
 } // namespace
 
-void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, std::vector<std::string>& volumes) {
+void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, std::vector<std::string>& volumes,
+                       std::string& cache_scope) {
   command
     .add_option("--ceiling", ceilings,
                 "NAME=VALUE: a ceiling of its tasks, such as memory=4g or timeout=1h, if it is lower than the policy's")
@@ -133,6 +135,8 @@ void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, st
     .add_option("--shared-volume", volumes,
                 "RE2 pattern: of the volumes that all owners share, its tasks may use only those that match")
     ->allow_extra_args(false);
+  command.add_option("--cache-scope", cache_scope,
+                     "Its tasks keep caches in this scope or below it, such as pr, and read the trusted ones");
 }
 
 void add_mint_commands(CLI::App& token, mint_flags& flags) {
@@ -151,7 +155,7 @@ void add_mint_commands(CLI::App& token, mint_flags& flags) {
                  "NAME=VALUE: only tasks with this label exist for the token, and its own tasks get it")
     ->allow_extra_args(false);
   mint->add_option("--profile", flags.profile, "The widest policy profile for its tasks");
-  add_limit_options(*mint, flags.ceilings, flags.volumes);
+  add_limit_options(*mint, flags.ceilings, flags.volumes, flags.cache_scope);
   mint->add_option("--key", flags.key_id, "Sign with the key of this id; without it, with the newest");
   auto create = token.add_subcommand("create-key", "Add a key to the file, and print its id");
   auto list = token.add_subcommand("list-keys", "List the keys");

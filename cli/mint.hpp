@@ -17,10 +17,12 @@ struct mint_flags {
   std::string name, owner, profile, expires, key_id;
   std::vector<std::string> scopes, labels; ///< `name=value` each.
   std::vector<std::string> ceilings, volumes;
+  std::string cache_scope;
 };
 
-/// Adds `--ceiling` and `--shared-volume`, of commands that make tokens.
-void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, std::vector<std::string>& volumes);
+/// Adds `--ceiling`, `--shared-volume` and `--cache-scope`, of commands that make tokens.
+void add_limit_options(CLI::App& command, std::vector<std::string>& ceilings, std::vector<std::string>& volumes,
+                       std::string& cache_scope);
 
 /// Adds `mint`, `create-key`, `list-keys` and `remove-key` to `davit token`.
 void add_mint_commands(CLI::App& token, mint_flags& flags);

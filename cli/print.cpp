@@ -16,14 +16,15 @@ std::string number_at(json::element root, std::string_view field) {
 
 std::string age(const std::string& text) {
   auto at = parse_timestamp(text);
-  if (!at)
-    return text;
-  auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - *at);
-  auto value = format_duration(std::max(seconds, std::chrono::seconds{0}));
-  return value + " ago";
+  return at ? age_text(*at) : text;
 }
 
 } // namespace
+
+std::string age_text(timestamp at) {
+  auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - at);
+  return format_duration(std::max(seconds, std::chrono::seconds{0})) + " ago";
+}
 
 std::string json_for_stdout(std::string json) {
   return ::isatty(STDOUT_FILENO) ? encoding::printable_json(json) : std::move(json);

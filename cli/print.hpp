@@ -34,6 +34,9 @@ std::string json_for_stdout(std::string json);
 void print_table(const std::vector<std::vector<std::string>>& table,
                  const std::map<std::size_t, std::vector<std::string>>& below = {});
 
+/// `5s ago`.
+std::string age_text(timestamp at);
+
 /// The newest `limit` tasks that fit `query` (`&state=queued`...).
 void print_tasks(api_client& client, const std::string& query, bool as_json, std::size_t limit);
 void print_engines(api_client& client, bool as_json);

@@ -299,6 +299,24 @@ awaitable<void> submit_and_follow(follow_state& state, std::string body) {
   state.timer.cancel();
 }
 
+/// What it has taken over from earlier tasks, and has kept for later ones; `all`: also outputs that were not.
+void tell_files(follow_state& state, const task& ended, bool all) {
+  const auto& last = ended.attempts.back();
+  for (const auto& one : last.outputs)
+    if (all && (one.state == output_state::missing || one.state == output_state::failed))
+      write_last(state, 2,
+                 "davit: output " + one.name + ": " + to_string(one.state) + ": " + printable(one.message) + '\n');
+  if (!last.answer_of.empty())
+    write_last(state, 2, "davit: " + printable(ended.message) + '\n');
+  for (const auto& one : last.caches) {
+    auto began = one.restored.empty() ? "began empty" : "began with " + printable(one.restored);
+    auto ends = one.kept            ? "; " + size_text(one.bytes) + " kept"
+              : one.message.empty() ? std::string{}
+                                    : "; not kept: " + printable(one.message);
+    write_last(state, 2, "davit: cache " + printable(one.key) + ": " + began + ends + '\n');
+  }
+}
+
 } // namespace
 
 int unwritten_output(int error) {
@@ -360,6 +378,8 @@ int run_task(api_client& client, const task_spec& spec, run_options options) {
     write_last(state, 2,
                "davit: task " + state.id + " " + to_string(ended.outcome.value_or(outcome::agent_lost))
                  + (ended.message.empty() ? "" : ": " + printable(ended.message)) + "\n");
+  if (!options.quiet && !ended.attempts.empty())
+    tell_files(state, ended, options.output_dir.empty());
   if (!options.quiet)
     for (const auto& line : tests_of_run(ended))
       write_last(state, 2, "davit: " + printable(line) + "\n");

@@ -62,6 +62,15 @@ void add_task_flags(CLI::App& app, task_flags& flags) {
                 "Files to keep: NAME=/PATH[,when=always|success|failure][,required][,max=100m]; the path may be a "
                 "pattern")
     ->allow_extra_args(false);
+  app
+    .add_option(
+      "--cache", flags.caches,
+      "A folder to begin with as an earlier task left it, and to keep: KEY=/PATH[,restore=PREFIX]...[,max=1g]; "
+      "{hash:FILE} in a key stands for the hash of an input's files")
+    ->allow_extra_args(false);
+  app.add_option("--cache-scope", flags.cache_scope,
+                 "Where its caches are kept, such as pr/7, apart from trusted ones");
+  app.add_flag("--memo", flags.memo, "If the same has succeeded before, answer with that, and run nothing");
   app.add_option("--profile", flags.profile, "restricted, baseline or privileged: a stricter profile than the agent's");
   app.add_flag("--privileged", flags.privileged,
                "As in docker run (if the policy allows it, like the flags below up to --dns)");
@@ -298,6 +307,8 @@ task_spec make_spec(const task_flags& flags, std::vector<std::string> rest, cons
       usage("--profile: must be " + expected_text(profile));
     spec.profile = profile;
   }
+  spec.cache_scope = flags.cache_scope;
+  spec.memo = flags.memo;
   spec.privileged = flags.privileged;
   if (flags.read_only)
     spec.read_only = true;

@@ -20,14 +20,15 @@ struct task_flags {
   std::vector<std::string> cap_add, cap_drop, devices, security_opt, sysctls, ulimits, group_add, add_hosts, dns;
   std::string pid, ipc, uts, userns, cgroupns, cgroup_parent, runtime, hostname, profile;
   std::string workdir, user, memory, shm, network, timeout, stop_timeout, pull, start, name, pull_timeout, file;
-  std::vector<std::string> inputs, outputs; ///< For read_file_flags().
-  std::optional<std::string> entrypoint;    ///< Empty: the image's is not used.
+  std::vector<std::string> inputs, outputs, caches; ///< For read_file_flags().
+  std::string cache_scope;
+  std::optional<std::string> entrypoint; ///< Empty: the image's is not used.
   bool init = true;
   double cpus = 0;
   std::int64_t pids = 0;
   int priority = 0;
   std::optional<int> retry;
-  bool interactive = false, tty = false, privileged = false, read_only = false;
+  bool interactive = false, tty = false, privileged = false, read_only = false, memo = false;
 };
 
 /// What a file or standard input may have: more than any submission.

@@ -6,6 +6,7 @@
 #include "cli/task_flags.hpp"
 #include "json/write.hpp"
 #include "messages/regular_file.hpp"
+#include "policy/cache_keys.hpp"
 #include "policy/policy.hpp"
 
 #include <algorithm>
@@ -81,6 +82,12 @@ std::optional<std::vector<std::string>> read_volume_flags(const std::vector<std:
   return patterns.empty() ? std::nullopt : std::optional{patterns};
 }
 
+std::string read_scope_flag(const std::string& scope) {
+  if (auto wrong = wrong_cache_scope(scope); !wrong.empty())
+    usage("--cache-scope: \"" + scope + "\" " + wrong);
+  return scope;
+}
+
 int create_token(const std::filesystem::path& file, const new_token_flags& flags) {
   const auto& name = flags.name;
   if (name.empty() || !api::is_plain_name(name))
@@ -98,7 +105,8 @@ int create_token(const std::filesystem::path& file, const new_token_flags& flags
   auto list = load_tokens(file, true);
   if (std::any_of(list.tokens.begin(), list.tokens.end(), [&](const api_token& one) { return one.name == name; }))
     usage("there is already a token with the name " + name + "; revoke it first, or use another name");
-  auto made = make_token(name, std::move(scopes), profile, expires_at, flags.owner, ceilings, std::move(volumes));
+  auto made = make_token(name, std::move(scopes), profile, expires_at, flags.owner, ceilings, std::move(volumes),
+                         read_scope_flag(flags.cache_scope));
   list.tokens.push_back(std::move(made.entry));
   save_tokens(list, file);
   std::cout << made.text << '\n';

@@ -30,11 +30,14 @@ std::optional<policy_profile> read_profile(const std::string& name);
 /// What --ceiling and --shared-volume say of a token's tasks; none: nothing. Throw a command_failure.
 std::optional<named_ceilings> read_ceiling_flags(const std::vector<std::string>& texts);
 std::optional<std::vector<std::string>> read_volume_flags(const std::vector<std::string>& patterns);
+/// What --cache-scope says. Throws a command_failure.
+std::string read_scope_flag(const std::string& scope);
 
 struct new_token_flags {
   std::string name, profile, owner;
   std::string expires; ///< A duration from now; empty: never.
   std::vector<std::string> scopes, ceilings, volumes;
+  std::string cache_scope;
 };
 
 /// Makes a token, adds it to the file (which is made if it is not there), and prints it: the one time that it can be

@@ -82,6 +82,12 @@ const std::vector<option<agent_settings>>& agent_options() {
      at(&agent::files, &files::unused),
      "How long files that no task uses are kept. What a task uses stays as long as the task: see store.retention.",
      {.least = 1min}},
+    {"blobs.caches", at(&agent::files, &files::most_caches),
+     "How many bytes all caches of an owner may have together. Those that were used longest ago go first."},
+    {"blobs.caches-unused",
+     at(&agent::files, &files::caches_unused),
+     "How long a cache that no task begins with is kept.",
+     {.least = 1min}},
     {"blobs.input-size", at(&agent::files, &files::most_input), "How many bytes one input may have."},
     {"blobs.output-size", at(&agent::files, &files::most_output),
      "How many bytes one output may have. A task may ask for less, and not for more."},
@@ -443,6 +449,10 @@ const std::vector<option<issuer_settings>>& issuer_options() {
      "Ceilings of its tasks, such as [\"memory=4g\", \"timeout=1h\"], by the names of policy.ceilings, where they are "
      "lower.",
      {.format = &ceiling_text}},
+    {"cache-scope",
+     at(&issuer::cache_scope),
+     "Its tasks keep caches in this scope or below it, and read those that are trusted more (docs/files.md).",
+     {.format = &cache_scope_text, .unset = "anywhere"}},
     {"require",
      at(&issuer::require),
      "Rules claim=pattern, such as \"project_path=group/.*\". Each must hold: a value of the claim must match the RE2 "

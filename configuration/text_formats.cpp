@@ -2,6 +2,7 @@
 
 #include "policy/ceilings.hpp"
 #include "transport/endpoint.hpp"
+#include "policy/cache_keys.hpp"
 #include "shipping/log_format.hpp"
 #include "shipping/s3_settings.hpp"
 
@@ -65,6 +66,13 @@ std::string wrong_endpoint(const std::string& text) {
 std::string wrong_bucket_url(const std::string& text) {
   auto bucket = shipping::parse_s3_url(text);
   return bucket ? std::string{} : bucket.error().message;
+}
+
+std::string wrong_scope(const std::string& text) {
+  if (!has_words(text))
+    return wrong_text(text);
+  auto wrong = wrong_cache_scope(text);
+  return wrong.empty() ? wrong : quoted(text) + ' ' + wrong;
 }
 
 std::string wrong_service_url(const std::string& text) {
@@ -142,6 +150,7 @@ const text_format keys_url{"https://host:port/path", wrong_keys_url};
 const text_format store_url{"sqlite:///path or postgresql://user@host/database", wrong_store_url};
 const text_format name_template{"a template", wrong_name_template};
 const text_format engine_label{"not beginning with davit.", wrong_label};
+const text_format cache_scope_text{"a scope such as pr or pr/7", wrong_scope};
 const text_format ceiling_text{"a ceiling such as memory=4g", wrong_ceiling};
 const text_format drain_action{"leave or stop", wrong_drain_action};
 const text_format log_format{"text or json", wrong_log_format};

@@ -22,7 +22,8 @@ extern const text_format keys_url;    ///< Of an identity provider.
 extern const text_format store_url;
 extern const text_format name_template; ///< `{task}/{attempt}`.
 extern const text_format engine_label;
-extern const text_format ceiling_text; ///< `memory=4g`
+extern const text_format ceiling_text;     ///< `memory=4g`
+extern const text_format cache_scope_text; ///< `pr/7`
 extern const text_format drain_action;
 extern const text_format log_format;
 

@@ -32,6 +32,7 @@ struct api_token {
   std::string owner;                                     ///< Whose tasks its tasks are; empty: the token's alone.
   std::optional<named_ceilings> ceilings;                ///< Of its tasks, where they are lower than the policy's.
   std::optional<std::vector<std::string>> volumes_allow; ///< RE2: of the volumes that all share, those it may use.
+  std::string cache_scope;                               ///< Its tasks keep caches in it or below; empty: anywhere.
 };
 
 template <class Inspector>
@@ -40,7 +41,7 @@ bool inspect(Inspector& f, api_token& x) {
                             f.field("profile", x.profile), f.field("salt", x.salt), f.field("hash", x.hash),
                             f.field("created_at", x.created_at), f.field("expires_at", x.expires_at),
                             f.field("owner", x.owner), f.field("ceilings", x.ceilings),
-                            f.field("volumes_allow", x.volumes_allow));
+                            f.field("volumes_allow", x.volumes_allow), f.field("cache_scope", x.cache_scope));
 }
 
 /// One group of `davit.api.issuers`: an identity provider whose tokens (OpenID Connect) let callers in.
@@ -56,6 +57,7 @@ struct issuer_settings {
   std::optional<policy_profile> profile; ///< The widest profile that its tasks may use.
   std::vector<std::string> require;      ///< `claim=pattern`: all must hold.
   std::vector<std::string> ceilings;     ///< `memory=4g`: of its tasks, where they are lower than the policy's.
+  std::string cache_scope;               ///< Its tasks keep caches in it or below; empty: anywhere.
 };
 
 /// The `davit.api` group of the configuration, without the listen address.

@@ -89,6 +89,9 @@ using store_actor = caf::typed_actor<
   caf::result<task_counts>(count_atom, std::string),
   // The same of so many owners that have the most, and of all others together (`other`).
   caf::result<std::vector<owner_counts>>(count_atom, std::uint32_t),
+  // Return the newest success of the same owner's tasks with this memo, if there is one: it is kept for as long as
+  // this attempt is.
+  caf::result<memo_answer>(memo_atom, attempt_token, std::string),
   // Do a piece of work on the catalogue of blobs; answered when it is committed.
   caf::result<void>(catalogue_work),
   // Check that the database can be read.
@@ -227,12 +230,14 @@ using sandbox_actor = caf::typed_actor<
 /// The FILE KEEPER interface. Brings tasks' inputs into their containers and their outputs out; takes uploads in; lets
 /// go of blobs that nothing needs. Moving files blocks, so each move has its own thread.
 using files_actor = caf::typed_actor<
-  // Unpack inputs into a container whose command does not run yet. May be repeated.
+  // Say what each cache begins with; one answer for each, in their order.
+  caf::result<std::vector<used_cache>>(find_atom, cache_order),
+  // Unpack inputs and caches into a container whose command does not run yet. May be repeated.
   caf::result<void>(fill_atom, fill_order),
   // Return the prepared image that has these inputs, if there is one.
   caf::result<prepared_image>(find_atom, prepared_query),
-  // Collect outputs from a container that has ended. May be repeated.
-  caf::result<std::vector<collected_output>>(collect_atom, collect_order),
+  // Collect outputs from a container that has ended; then keep its caches. May be repeated.
+  caf::result<collected_files>(collect_atom, collect_order),
   // Withdraw an attempt's orders: they end with an error.
   caf::result<void>(withdraw_atom, attempt_key),
   // Take in blobs, as frames (blobs/frames.hpp), whole, for an owner.

@@ -147,21 +147,24 @@ struct attempt_progress {
   std::string container;
   std::string image_id;
   std::optional<timestamp> started_at;
+  std::vector<used_cache> caches{}; ///< Empty: those that are recorded stay.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, attempt_progress& x) {
   return f.object(x).fields(f.field("token", x.token), f.field("state", x.state), f.field("container", x.container),
-                            f.field("image_id", x.image_id), f.field("started_at", x.started_at));
+                            f.field("image_id", x.image_id), f.field("started_at", x.started_at),
+                            f.field("caches", x.caches));
 }
 
-/// Inputs that are to be unpacked into an attempt's container.
+/// Inputs that are to be unpacked into an attempt's container, and then what its caches begin with.
 struct fill_order {
   attempt_key attempt;
   std::string owner;
   std::string engine; ///< Its name.
   std::string container;
   std::vector<task_input> inputs;
+  std::vector<used_cache> caches{};
   std::string user{}; ///< The task's, as it names it; empty: the image's.
   bool keep = false;  ///< Tasks that come later may have these inputs in a prepared image.
 };
@@ -169,8 +172,8 @@ struct fill_order {
 template <class Inspector>
 bool inspect(Inspector& f, fill_order& x) {
   return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
-                            f.field("container", x.container), f.field("inputs", x.inputs), f.field("user", x.user),
-                            f.field("keep", x.keep));
+                            f.field("container", x.container), f.field("inputs", x.inputs), f.field("caches", x.caches),
+                            f.field("user", x.user), f.field("keep", x.keep));
 }
 
 /// Asks for a prepared image: one that has these inputs in it, beside what the task's image has.
@@ -200,7 +203,24 @@ bool inspect(Inspector& f, prepared_image& x) {
   return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("base", x.base));
 }
 
-/// Outputs that are to be collected from an attempt's container, which has ended.
+/// Caches for which an attempt is to be told what to begin with.
+struct cache_order {
+  attempt_key attempt;
+  std::string owner;
+  std::string scope;
+  std::string workdir; ///< What paths in keys are relative to.
+  std::vector<task_input> inputs;
+  std::vector<task_cache> caches;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, cache_order& x) {
+  return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("scope", x.scope),
+                            f.field("workdir", x.workdir), f.field("inputs", x.inputs), f.field("caches", x.caches));
+}
+
+/// Outputs that are to be collected from an attempt's container, which has ended; and if it succeeded, what it leaves
+/// in its caches.
 struct collect_order {
   attempt_key attempt;
   std::string owner;
@@ -208,14 +228,42 @@ struct collect_order {
   std::string container;
   std::map<std::string, task_output> outputs;
   bool succeeded = false;
-  duration limit{0}; ///< For all of them.
+  duration limit{0};   ///< For all of them.
+  std::string scope{}; ///< Of the caches.
+  std::vector<task_cache> caches{};
+  std::vector<used_cache> used{}; ///< What it began with: one for each cache, in their order.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, collect_order& x) {
   return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
                             f.field("container", x.container), f.field("outputs", x.outputs),
-                            f.field("succeeded", x.succeeded), f.field("limit", x.limit));
+                            f.field("succeeded", x.succeeded), f.field("limit", x.limit), f.field("scope", x.scope),
+                            f.field("caches", x.caches), f.field("used", x.used));
+}
+
+struct collected_files {
+  std::vector<collected_output> outputs;
+  std::vector<used_cache> caches;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, collected_files& x) {
+  return f.object(x).fields(f.field("outputs", x.outputs), f.field("caches", x.caches));
+}
+
+/// An earlier success of the same.
+struct memo_answer {
+  std::string attempt; ///< `TASK/NUMBER`; empty: there is none.
+  std::string agent;   ///< That made it.
+  timestamp finished_at;
+  std::vector<collected_output> outputs;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, memo_answer& x) {
+  return f.object(x).fields(f.field("attempt", x.attempt), f.field("agent", x.agent),
+                            f.field("finished_at", x.finished_at), f.field("outputs", x.outputs));
 }
 
 /// How an attempt ended, and whether the task is retried.
@@ -233,6 +281,9 @@ struct attempt_result {
   std::string image;
   std::vector<std::string> volumes{}; ///< That the container had, as the task names them.
   std::vector<collected_output> outputs{};
+  std::vector<used_cache> caches{};
+  std::string memo{};      ///< What a success is found by; empty: it is not to be found.
+  std::string answer_of{}; ///< The attempt whose success is this one's answer.
 };
 
 template <class Inspector>
@@ -241,7 +292,8 @@ bool inspect(Inspector& f, attempt_result& x) {
                             f.field("message", x.message), f.field("finished_at", x.finished_at),
                             f.field("phases", x.phases), f.field("evidence", x.evidence),
                             f.field("retry_at", x.retry_at), f.field("log", x.log), f.field("engine_id", x.engine_id),
-                            f.field("image", x.image), f.field("volumes", x.volumes), f.field("outputs", x.outputs));
+                            f.field("image", x.image), f.field("volumes", x.volumes), f.field("outputs", x.outputs),
+                            f.field("caches", x.caches), f.field("memo", x.memo), f.field("answer_of", x.answer_of));
 }
 
 /// The state of a live attempt.

@@ -270,8 +270,9 @@ struct container_plan {
     = false; ///< Only loopback, made by the runtime instead of the engine: for the network `none`, and much faster.
   /// The labels of the volumes with these names, for the engine that has to make them; others get the container's.
   std::map<std::string, std::map<std::string, std::string>> volume_labels;
-  bool no_healthcheck = false; ///< Do not run the image's health check.
-  std::string log_driver;      ///< Empty: the engine's own choice.
+  std::vector<std::string> empty_volumes; ///< Targets of volumes that begin without what the image has there.
+  bool no_healthcheck = false;            ///< Do not run the image's health check.
+  std::string log_driver;                 ///< Empty: the engine's own choice.
   std::map<std::string, std::string> log_options;
 };
 
@@ -290,8 +291,9 @@ bool inspect(Inspector& f, container_plan& x) {
     f.field("security_opt", x.security_opt), f.field("sysctls", x.sysctls), f.field("ulimits", x.ulimits),
     f.field("runtime", x.runtime), f.field("group_add", x.group_add), f.field("extra_hosts", x.extra_hosts),
     f.field("dns", x.dns), f.field("hostname", x.hostname), f.field("bare_network", x.bare_network),
-    f.field("volume_labels", x.volume_labels), f.field("no_healthcheck", x.no_healthcheck),
-    f.field("log_driver", x.log_driver), f.field("log_options", x.log_options));
+    f.field("volume_labels", x.volume_labels), f.field("empty_volumes", x.empty_volumes),
+    f.field("no_healthcheck", x.no_healthcheck), f.field("log_driver", x.log_driver),
+    f.field("log_options", x.log_options));
 }
 
 /// A container as inspect reports it.

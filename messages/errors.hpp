@@ -38,8 +38,9 @@ enum class files_errc : std::uint8_t {
   full,     ///< The owner has as much as it may have, or the disk is full.
   busy,     ///< The owner has as many uploads under way as it may have.
   failed,   ///< Where the files lie can't be read or written now.
+  lost,     ///< What a cache begins with can't be read any more; nobody will begin with it again.
 };
-DAVIT_ENUM_TEXT(files_errc, 7, "none", "refused", "missing", "conflict", "full", "busy", "failed")
+DAVIT_ENUM_TEXT(files_errc, 8, "none", "refused", "missing", "conflict", "full", "busy", "failed", "lost")
 
 /// What can go wrong between agents.
 enum class fleet_errc : std::uint8_t {

@@ -1,6 +1,7 @@
 // What a user asks for, and what became of it.
 #pragma once
 
+#include "messages/caches.hpp"
 #include "messages/files.hpp"
 #include "messages/units.hpp"
 #include "messages/uuid.hpp"
@@ -192,7 +193,10 @@ struct task_spec {
   std::vector<mount> mounts;
   std::vector<task_input> inputs;
   std::map<std::string, task_output> outputs; ///< By name.
-  std::optional<policy_profile> profile;      ///< A stricter profile than the agent's.
+  std::vector<task_cache> caches;
+  std::string cache_scope; ///< Where its caches are kept, and read from first; empty: the owner's trusted one.
+  bool memo = false;       ///< An earlier success of the same is the answer, if there is one.
+  std::optional<policy_profile> profile; ///< A stricter profile than the agent's.
   // What the profiles judge; names and values as the Compose specification has them.
   bool privileged = false;
   std::optional<bool> read_only; ///< The root file system.
@@ -233,7 +237,8 @@ bool inspect(Inspector& f, task_spec& x) {
     f.field("stdin", x.stdin_text), f.field("tty", x.tty), f.field("init", x.init), f.field("resources", x.resources),
     f.field("timeout", x.timeout), f.field("stop_timeout", x.stop_timeout), f.field("pull_timeout", x.pull_timeout),
     f.field("queue_timeout", x.queue_timeout), f.field("network", x.network), f.field("mounts", x.mounts),
-    f.field("inputs", x.inputs), f.field("outputs", x.outputs), f.field("profile", x.profile),
+    f.field("inputs", x.inputs), f.field("outputs", x.outputs), f.field("caches", x.caches),
+    f.field("cache_scope", x.cache_scope), f.field("memo", x.memo), f.field("profile", x.profile),
     f.field("privileged", x.privileged), f.field("read_only", x.read_only), f.field("cap_add", x.cap_add),
     f.field("cap_drop", x.cap_drop), f.field("devices", x.devices), f.field("pid", x.pid), f.field("ipc", x.ipc),
     f.field("uts", x.uts), f.field("userns_mode", x.userns_mode), f.field("cgroup", x.cgroup),
@@ -286,6 +291,9 @@ struct attempt {
   std::string message;
   davit::evidence evidence;
   std::vector<collected_output> outputs;
+  std::vector<used_cache> caches;
+  /// The attempt whose success is this one's answer, as `TASK/NUMBER`; it ran no container of its own. Empty: none.
+  std::string answer_of;
 };
 
 template <class Inspector>
@@ -295,7 +303,8 @@ bool inspect(Inspector& f, attempt& x) {
     f.field("engine_id", x.engine_id), f.field("container", x.container), f.field("image_id", x.image_id),
     f.field("created_at", x.created_at), f.field("started_at", x.started_at), f.field("finished_at", x.finished_at),
     f.field("phases", x.phases), f.field("outcome", x.outcome), f.field("exit_code", x.exit_code),
-    f.field("message", x.message), f.field("evidence", x.evidence), f.field("outputs", x.outputs));
+    f.field("message", x.message), f.field("evidence", x.evidence), f.field("outputs", x.outputs),
+    f.field("caches", x.caches), f.field("answer_of", x.answer_of));
 }
 
 struct task {

@@ -56,6 +56,7 @@ struct caller_limits {
   std::string whose; ///< `the token ci`
   named_ceilings ceilings;
   std::optional<std::vector<std::string>> volumes; ///< RE2: of the volumes that all owners share, those it may use.
+  std::string cache_scope{};                       ///< Its caches are kept in it or below; empty: anywhere.
 };
 
 /// What of the spec is over its ceiling. Rules: `limits.` and the field.

@@ -223,6 +223,23 @@ void policy::judge_volumes(judgement& result, const caller_limits& limits) const
   }
 }
 
+/// A caller may be kept to a scope for what its tasks keep. What they could be told by (an earlier success, a cache)
+/// comes from there too, or from who is trusted more.
+void policy::judge_caches(judgement& result, const caller_limits& limits) const {
+  auto& effective = result.effective;
+  if (limits.cache_scope.empty() || (effective.caches.empty() && !effective.memo))
+    return;
+  if (effective.cache_scope.empty()) {
+    effective.cache_scope = limits.cache_scope;
+    result.additions.push_back({"caches.scope", "cache_scope", limits.cache_scope});
+  } else if (!is_in_scope(effective.cache_scope, limits.cache_scope)) {
+    result.violations.push_back({"caches.scope", "cache_scope",
+                                 "caches of tasks of " + limits.whose + " are kept in the scope \"" + limits.cache_scope
+                                   + "\" or below it (as " + limits.cache_scope + "/7), not in \""
+                                   + effective.cache_scope + '"'});
+  }
+}
+
 judgement policy::judge(const task_spec& spec, policy_profile profile, const caller_limits& limits) const {
   if (spec.profile)
     profile = std::min(profile, *spec.profile);
@@ -269,6 +286,7 @@ judgement policy::judge(const task_spec& spec, policy_profile profile, const cal
   most.lower(limits.ceilings, limits.whose);
   judge_limits(result, spec, most);
   judge_volumes(result, limits);
+  judge_caches(result, limits);
   // -- the rest ---
   for (const auto& [name, value] : spec.env)
     if (name.empty() || name.find_first_of(std::string_view{"=\0", 2}) != std::string::npos

@@ -86,6 +86,7 @@ private:
   void judge_image(judgement& result) const;
   void judge_limits(judgement& result, const task_spec& spec, const ceilings_in_force& ceilings) const;
   void judge_volumes(judgement& result, const caller_limits& limits) const;
+  void judge_caches(judgement& result, const caller_limits& limits) const;
   policy(policy_settings settings, std::unique_ptr<patterns> compiled);
   policy_settings settings_;
   std::unique_ptr<patterns> patterns_;

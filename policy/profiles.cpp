@@ -1,6 +1,8 @@
 #include "policy/profiles.hpp"
 
 #include "messages/host_entry.hpp"
+#include "policy/cache_keys.hpp"
+#include "policy/container_paths.hpp"
 
 #include <re2/re2.h>
 
@@ -14,6 +16,8 @@
 namespace davit {
 
 namespace {
+
+using namespace container_paths;
 
 /// Of `SOFT:HARD`, in numbers, -1 for unlimited.
 bool soft_is_higher(const std::string& limit) {
@@ -41,54 +45,6 @@ std::string capability(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return name.starts_with("CAP_") ? name.substr(4) : name;
-}
-
-/// Sockets of engines: whoever has one owns the host.
-constexpr std::array engine_sockets{"docker.sock",      "containerd.sock", "podman.sock",   "crio.sock",
-                                    "cri-dockerd.sock", "dockershim.sock", "buildkitd.sock"};
-
-/// Where engines keep their sockets; what holds one of these holds the socket.
-constexpr std::array socket_folders{"/var/run",        "/run",
-                                    "/run/docker",     "/var/run/docker",
-                                    "/run/containerd", "/var/run/containerd",
-                                    "/run/podman",     "/var/run/podman",
-                                    "/run/crio",       "/var/run/crio",
-                                    "/run/user",       "/var/run/user",
-                                    "/run/buildkit",   "/proc"};
-
-/// True if the host's path is an engine's socket, or holds one somewhere below.
-bool reaches_engine(const std::string& source) {
-  auto path = std::filesystem::path{source}.lexically_normal().string();
-  if (path.size() > 1 && path.ends_with('/'))
-    path.pop_back();
-  if (path == "/")
-    return true;
-  for (std::string_view name : engine_sockets)
-    if (path.find(name) != std::string::npos)
-      return true;
-  return std::any_of(socket_folders.begin(), socket_folders.end(), [&](std::string_view folder) {
-    return path == folder || std::string{folder}.starts_with(path + '/')
-        || (folder == "/proc" && path.starts_with("/proc/"));
-  });
-}
-
-bool is_below(const std::string& path, std::string_view folder) {
-  auto normal = std::filesystem::path{path}.lexically_normal().string();
-  return normal == folder || normal.starts_with(std::string{folder} + '/');
-}
-
-/// Without doubled slashes, and none at its end: as the engine compares them.
-std::string clean(const std::string& path) {
-  auto normal = std::filesystem::path{path}.lexically_normal().string();
-  if (normal.size() > 1 && normal.ends_with('/'))
-    normal.pop_back();
-  return normal;
-}
-
-bool is_short(const std::string& path) {
-  auto names = std::filesystem::path{path};
-  return path.size() < 4096
-      && std::all_of(names.begin(), names.end(), [](const auto& name) { return name.native().size() <= 255; });
 }
 
 struct judge {
@@ -165,6 +121,50 @@ struct judge {
           refuse("inputs.path", field + ".path",
                  "\"" + one.path + "\" lies in the mount at " + there.target + "; an input has a volume of its own");
     }
+  }
+
+  /// A cache is mounted where it belongs, as a volume of the task's own.
+  void caches() {
+    constexpr std::size_t most = 16;
+    if (spec.caches.size() > most)
+      refuse("caches.count", "caches", "a task has at most " + std::to_string(most) + " caches");
+    std::set<std::string> targets;
+    for (const auto& one : spec.mounts)
+      targets.insert(clean(one.target));
+    for (const auto& one : spec.inputs)
+      targets.insert(clean(one.path));
+    for (std::size_t i = 0; i < spec.caches.size() && i < most; ++i) {
+      const auto& one = spec.caches[i];
+      auto field = "caches[" + std::to_string(i) + "]";
+      key(one.key, field + ".key");
+      if (one.restore.size() > most)
+        refuse("caches.restore", field + ".restore", "a cache has at most " + std::to_string(most) + " of these");
+      for (std::size_t j = 0; j < one.restore.size() && j < most; ++j)
+        key(one.restore[j], field + ".restore[" + std::to_string(j) + "]");
+      place(one.path, field + ".path", "caches.path");
+      if (!targets.insert(clean(one.path)).second)
+        refuse("caches.path", field + ".path", "something else has the path \"" + one.path + "\" already");
+      for (const auto& there : spec.mounts)
+        if (is_below(one.path, there.target) && clean(one.path) != clean(there.target))
+          refuse("caches.path", field + ".path",
+                 "\"" + one.path + "\" lies in the mount at " + there.target + "; a cache has a volume of its own");
+      for (const auto& there : spec.inputs)
+        if (is_below(there.path, one.path))
+          refuse("caches.path", field + ".path",
+                 "the input at " + there.path + " lies in the cache at " + one.path + ", and would be kept with it");
+    }
+    if (auto wrong = wrong_cache_scope(spec.cache_scope); !wrong.empty())
+      refuse("caches.scope", "cache_scope", wrong);
+  }
+
+  void key(const std::string& text, const std::string& field) {
+    std::string wrong;
+    for (const auto& part : read_cache_key(text, wrong))
+      if (part.is_hash && place_of_hashed(part.text, spec.workdir, spec.inputs).empty())
+        refuse("caches.key", field,
+               "{hash:" + part.text + "}: relative to what? Write an absolute path, or set workdir");
+    if (!wrong.empty())
+      refuse("caches.key", field, wrong);
   }
 
   void outputs() {
@@ -286,6 +286,8 @@ struct judge {
       look(spec.inputs[i].path, "inputs[", std::to_string(i), "].path");
     for (const auto& [name, one] : spec.outputs)
       look(one.path, "outputs.", name, ".path");
+    for (std::size_t i = 0; i < spec.caches.size(); ++i)
+      look(spec.caches[i].path, "caches[", std::to_string(i), "].path");
     for (const auto& [field, text] :
          {std::pair{"image", &spec.image}, std::pair{"workdir", &spec.workdir}, std::pair{"user", &spec.user},
           std::pair{"pid", &spec.pid}, std::pair{"ipc", &spec.ipc}, std::pair{"uts", &spec.uts},
@@ -399,6 +401,7 @@ std::vector<violation> check_profile(policy_profile profile, const task_spec& sp
   one.mounts();
   one.inputs();
   one.outputs();
+  one.caches();
   one.labels();
   one.forms();
   one.ids();

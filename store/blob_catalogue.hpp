@@ -2,6 +2,7 @@
 #pragma once
 
 #include "blobs/packed_source.hpp"
+#include "messages/caches.hpp"
 #include "messages/uuid.hpp"
 #include "store/task_store.hpp"
 
@@ -73,6 +74,28 @@ public:
 
   virtual result<std::vector<owner_usage>> usage() = 0;
 
+  // -- caches: trees that an owner keeps under keys -------------------------------------------------------------------
+
+  /// What a task begins with: the one of this key, or else, of the first prefix that any key begins with, the newest.
+  /// Of each, the first of the scopes that has one. It counts as used now.
+  virtual result<std::optional<kept_cache>> find_cache(const std::string& owner, const std::vector<std::string>& scopes,
+                                                       const std::string& key, const std::vector<std::string>& prefixes)
+    = 0;
+
+  /// Keeps a tree that the owner has. False: there is no such tree, or another one is kept under this key in this scope
+  /// already, and stays. What the owner has used longest ago goes until all its caches together have at most `limit`
+  /// bytes. `made` needs no times.
+  virtual result<bool> keep_cache(const std::string& owner, const kept_cache& made, std::uint64_t limit) = 0;
+
+  /// Those in these scopes, by scope and key; from behind `after` on if that is there.
+  virtual result<std::vector<kept_cache>> caches(const std::string& owner, const std::string& in_scope,
+                                                 const std::optional<kept_cache>& after, std::uint32_t limit)
+    = 0;
+
+  /// Removes it, if it still is this tree (empty: any). False: there is none.
+  virtual result<bool>
+  drop_cache(const std::string& owner, const std::string& scope, const std::string& key, const std::string& tree) = 0;
+
   // -- what the sweeper asks, in this order ---------------------------------------------------------------------------
 
   /// What was used before this moment was not used for `age`, by the database's clock.
@@ -81,7 +104,10 @@ public:
   /// Packs that earlier incarnations of the agent have not ended, or anybody since `before`, are to be removed.
   virtual result<void> abandon_packs_of(const std::string& agent, uuid incarnation, timestamp before) = 0;
 
-  /// Lets go of trees that no task uses, and that nobody has used since `before`. Answers how many.
+  /// Removes the caches that nobody has used since `before`. Answers how many.
+  virtual result<std::uint64_t> drop_caches(timestamp before) = 0;
+
+  /// Lets go of trees that no task uses, that no cache is, and that nobody has used since `before`. Answers how many.
   virtual result<std::uint64_t> drop_trees(timestamp before) = 0;
 
   /// The trees that the owner has: what their manifests name is live.

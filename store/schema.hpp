@@ -175,6 +175,19 @@ inline const schema_steps& sqlite_schema() {
       // What became of an attempt's outputs: a JSON array.
       "ALTER TABLE attempt ADD COLUMN outputs TEXT NOT NULL DEFAULT '[]'",
     },
+    {
+      // The caches that each owner keeps, each a tree; what an attempt did with its own, a JSON array; what a success
+      // is found by, and the attempt (TASK/NUMBER) whose success is another one's answer.
+      "CREATE TABLE blob_cache (owner TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT "
+      "NULL, files BIGINT NOT NULL, bytes BIGINT NOT NULL, task TEXT NOT NULL, created_at BIGINT NOT NULL, used_at "
+      "BIGINT NOT NULL, PRIMARY KEY (owner, scope, name)) WITHOUT ROWID",
+      "CREATE INDEX blob_cache_tree ON blob_cache (owner, digest)",
+      "ALTER TABLE attempt ADD COLUMN caches TEXT NOT NULL DEFAULT '[]'",
+      "ALTER TABLE attempt ADD COLUMN memo TEXT NOT NULL DEFAULT ''",
+      "ALTER TABLE attempt ADD COLUMN answer_of TEXT NOT NULL DEFAULT ''",
+      "CREATE INDEX attempt_memo ON attempt (memo) WHERE memo <> ''",
+      "CREATE INDEX attempt_answer ON attempt (answer_of) WHERE answer_of <> ''",
+    },
   };
   return steps;
 }
@@ -297,6 +310,21 @@ inline const schema_steps& postgresql_schema() {
     {
       // What became of an attempt's outputs: a JSON array.
       "ALTER TABLE attempt ADD COLUMN outputs TEXT NOT NULL DEFAULT '[]'",
+    },
+    {
+      // The caches that each owner keeps, each a tree; what an attempt did with its own, a JSON array; what a success
+      // is found by, and the attempt (TASK/NUMBER) whose success is another one's answer.
+      "SET LOCAL statement_timeout = 0",
+      "CREATE TABLE blob_cache (owner TEXT COLLATE \"C\" NOT NULL, scope TEXT COLLATE \"C\" NOT NULL, name TEXT "
+      "COLLATE \"C\" NOT NULL, digest TEXT COLLATE \"C\" NOT "
+      "NULL, files BIGINT NOT NULL, bytes BIGINT NOT NULL, task TEXT NOT NULL, created_at BIGINT NOT NULL, used_at "
+      "BIGINT NOT NULL, PRIMARY KEY (owner, scope, name))",
+      "CREATE INDEX blob_cache_tree ON blob_cache (owner, digest)",
+      "ALTER TABLE attempt ADD COLUMN caches TEXT NOT NULL DEFAULT '[]'",
+      "ALTER TABLE attempt ADD COLUMN memo TEXT NOT NULL DEFAULT ''",
+      "ALTER TABLE attempt ADD COLUMN answer_of TEXT COLLATE \"C\" NOT NULL DEFAULT ''",
+      "CREATE INDEX attempt_memo ON attempt (memo) WHERE memo <> ''",
+      "CREATE INDEX attempt_answer ON attempt (answer_of) WHERE answer_of <> ''",
     },
   };
   return steps;

@@ -127,6 +127,9 @@ result<void> sql_attempts::record(const attempt_progress& progress) {
                  to_string(progress.token.incarnation))
         == 0)
       return fenced(progress.token);
+    if (!progress.caches.empty())
+      kept.run("UPDATE attempt SET caches = :caches WHERE task = :task AND number = :number",
+               json::write(progress.caches), id, n);
     // The claim has made it `starting`; and again if nothing of it had run in what was started.
     if (progress.state == task_state::starting && progress.container.empty()) {
       kept.run("UPDATE task SET state = 'starting' WHERE id = :id AND state = 'running'", id);
@@ -166,10 +169,12 @@ result<task_state> sql_attempts::finish(const attempt_result& ended) {
     auto message = text_of(ended.message);
     if (kept.run(
           "UPDATE attempt SET finished_at = :finished, outcome = :outcome, exit_code = :code, message = :message,"
-          " phases = :phases, outputs = :outputs, evidence = :evidence"
+          " phases = :phases, outputs = :outputs, caches = :caches, memo = :memo, answer_of = :answer,"
+          " evidence = :evidence"
           " WHERE task = :task AND number = :number AND incarnation = :incarnation AND outcome IS NULL",
           finished, outcome, code, message, json::write(ended.phases), json::write(ended.outputs),
-          json::write(ended.evidence), id, n, to_string(ended.token.incarnation))
+          json::write(ended.caches), ended.memo, ended.answer_of, json::write(ended.evidence), id, n,
+          to_string(ended.token.incarnation))
         == 0) {
       if (auto state = ended_before(ended))
         return *state;
@@ -212,6 +217,37 @@ void sql_attempts::use_outputs(const attempt_result& ended) {
   for (const auto& one : ended.outputs)
     if (auto tree = blobs::parse_digest(one.tree); tree && owner)
       blobs_.use(std::get<0>(*owner), *tree, ended.token.key.task);
+}
+
+result<memo_answer> sql_attempts::recall(const attempt_token& token, const std::string& memo) {
+  return session_.transaction<memo_answer>([&]() -> result<memo_answer> {
+    auto& kept = session_.kept();
+    auto id = to_string(token.key.task);
+    number n = token.key.number;
+    session_.how().lock(session_.sql(), memo_lock);
+    auto found = kept.row<std::string, number, std::string, number, std::string, std::string>(
+      "SELECT a.task, a.number, a.agent, a.finished_at, a.outputs, a.image_id FROM attempt a JOIN task t ON t.id = "
+      "a.task"
+      " WHERE a.memo = :memo AND a.memo <> '' AND a.outcome = 'succeeded' AND t.state = 'finished'"
+      " AND t.owner = (SELECT owner FROM task WHERE id = :id) ORDER BY a.finished_at DESC LIMIT 1",
+      memo, id);
+    memo_answer answer;
+    std::string image;
+    if (found) {
+      auto& [task, number, agent, finished, outputs, image_id] = *found;
+      image = std::move(image_id);
+      answer.attempt = task + '/' + std::to_string(number);
+      answer.agent = std::move(agent);
+      answer.finished_at = read_time(finished);
+      answer.outputs = read_json<std::vector<collected_output>>(outputs);
+    }
+    if (kept.run("UPDATE attempt SET answer_of = :answer, image_id = :image WHERE task = :task AND number = :number"
+                 " AND incarnation = :incarnation AND outcome IS NULL",
+                 answer.attempt, image, id, n, to_string(token.incarnation))
+        == 0)
+      return fenced(token);
+    return answer;
+  });
 }
 
 /// The same result was stored before, and the answer to that was lost: the state that the task has now.

@@ -56,6 +56,7 @@ public:
   result<task_state> finish(const attempt_result& ended);
   result<task> cancel(task_id id, std::optional<duration> within);
   result<duration> time_to_kill(task_id id);
+  result<memo_answer> recall(const attempt_token& token, const std::string& memo);
   result<void> put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes);
   result<log_block> get_log(const attempt_key& key, std::uint32_t index);
 

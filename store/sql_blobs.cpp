@@ -221,7 +221,8 @@ result<std::uint64_t> sql_blobs::drop_trees(timestamp before) {
   return session_.transaction<std::uint64_t>([&]() -> result<std::uint64_t> {
     auto& kept = session_.kept();
     const std::string unused
-      = " AND NOT EXISTS (SELECT 1 FROM blob_use u WHERE u.owner = blob_tree.owner AND u.digest = blob_tree.digest)";
+      = " AND NOT EXISTS (SELECT 1 FROM blob_use u WHERE u.owner = blob_tree.owner AND u.digest = blob_tree.digest)"
+        " AND NOT EXISTS (SELECT 1 FROM blob_cache c WHERE c.owner = blob_tree.owner AND c.digest = blob_tree.digest)";
     auto rows = kept.rows<std::string, std::string>("SELECT owner, digest FROM blob_tree WHERE used_at < :before"
                                                       + unused + session_.how().claim_lock(),
                                                     number_of(before));

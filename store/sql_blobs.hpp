@@ -19,6 +19,15 @@ public:
   keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) override;
   result<bool> use_tree(const std::string& owner, const digest& tree, task_id task) override;
   result<std::vector<owner_usage>> usage() override;
+  result<std::optional<kept_cache>> find_cache(const std::string& owner, const std::vector<std::string>& scopes,
+                                               const std::string& key,
+                                               const std::vector<std::string>& prefixes) override;
+  result<bool> keep_cache(const std::string& owner, const kept_cache& made, std::uint64_t limit) override;
+  result<std::vector<kept_cache>> caches(const std::string& owner, const std::string& in_scope,
+                                         const std::optional<kept_cache>& after, std::uint32_t limit) override;
+  result<bool> drop_cache(const std::string& owner, const std::string& scope, const std::string& key,
+                          const std::string& tree) override;
+  result<std::uint64_t> drop_caches(timestamp before) override;
   result<timestamp> unused_since(duration age) override;
   result<void> abandon_packs_of(const std::string& agent, uuid incarnation, timestamp before) override;
   result<std::uint64_t> drop_trees(timestamp before) override;

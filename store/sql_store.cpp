@@ -58,6 +58,9 @@ public:
   result<task_state> finish(const attempt_result& ended) override { return attempts_.finish(ended); }
   result<task> cancel(task_id id, std::optional<duration> within) override { return attempts_.cancel(id, within); }
   result<duration> time_to_kill(task_id id) override { return attempts_.time_to_kill(id); }
+  result<memo_answer> recall(const attempt_token& token, const std::string& memo) override {
+    return attempts_.recall(token, memo);
+  }
   result<void>
   put_log(const attempt_key& key, std::uint32_t index, std::uint32_t count, const std::string& bytes) override {
     return attempts_.put_log(key, index, count, bytes);

@@ -22,10 +22,10 @@ using task_row = std::tuple<std::string, std::string, std::string, maybe_text, m
 
 const std::string attempt_columns
   = "task, number, agent, engine, engine_id, container, image_id, created_at, started_at,"
-    " finished_at, phases, outcome, exit_code, message, outputs, evidence";
+    " finished_at, phases, outcome, exit_code, message, outputs, caches, answer_of, evidence";
 using attempt_row = std::tuple<std::string, number, std::string, std::string, std::string, std::string, std::string,
                                maybe_number, maybe_number, maybe_number, std::string, maybe_text, maybe_number,
-                               std::string, std::string, std::string>;
+                               std::string, std::string, std::string, std::string, std::string>;
 constexpr std::size_t evidence_column = std::tuple_size_v<attempt_row> - 1;
 
 /// Of specs and evidence in a page of a list, which ends before the task that would be too much; one is always in it.
@@ -54,7 +54,7 @@ task task_of(task_row& row) {
 
 attempt attempt_of(attempt_row& row) {
   auto& [task, n, agent, engine, engine_id, container, image_id, created, started, finished, phases, outcome, code,
-         message, outputs, evidence]
+         message, outputs, caches, answer_of, evidence]
     = row;
   attempt one;
   one.number = static_cast<std::int32_t>(n);
@@ -73,6 +73,9 @@ attempt attempt_of(attempt_row& row) {
   one.evidence = read_json<davit::evidence>(evidence);
   if (outputs != "[]")
     one.outputs = read_json<std::vector<collected_output>>(outputs);
+  if (caches != "[]")
+    one.caches = read_json<std::vector<used_cache>>(caches);
+  one.answer_of = std::move(answer_of);
   return one;
 }
 
@@ -219,24 +222,36 @@ result<std::vector<owner_counts>> sql_tasks::counts() {
   });
 }
 
+/// From now on they answer no other task: their logs go first.
 result<std::vector<task_id>> sql_tasks::finished_before(timestamp before, std::uint32_t limit) {
-  return session_.guarded<std::vector<task_id>>([&]() -> result<std::vector<task_id>> {
+  return session_.transaction<std::vector<task_id>>([&]() -> result<std::vector<task_id>> {
+    auto& kept = session_.kept();
+    session_.how().lock(session_.sql(), memo_lock);
     std::vector<task_id> tasks;
-    for (const auto& [id] : session_.kept().rows<std::string>(
-           "SELECT id FROM task WHERE state = 'finished' AND finished_at < :at ORDER BY finished_at LIMIT :most",
-           number_of(before), number{limit}))
+    for (const auto& [id] : kept.rows<std::string>(
+           "SELECT id FROM task WHERE state = 'finished' AND finished_at < :at AND NOT EXISTS (SELECT 1 FROM attempt a"
+           " WHERE a.answer_of <> '' AND a.answer_of >= task.id || '/' AND a.answer_of < task.id || '0')"
+           " ORDER BY finished_at LIMIT :most",
+           number_of(before), number{limit})) {
+      kept.run("UPDATE attempt SET memo = '' WHERE task = :id AND memo <> ''", id);
       tasks.push_back(read_id(id));
+    }
     return tasks;
   });
 }
 
 result<void> sql_tasks::forget(const std::vector<task_id>& tasks) {
   return session_.transaction<void>([&]() -> result<void> {
+    session_.how().lock(session_.sql(), memo_lock);
     for (auto task : tasks) {
       auto id = to_string(task);
       auto state = session_.kept().row<std::string>("SELECT state FROM task WHERE id = :id", id);
       if (!state || std::get<0>(*state) != "finished")
         continue;
+      if (session_.kept().row<number>(
+            "SELECT 1 FROM attempt WHERE answer_of <> '' AND answer_of >= :from AND answer_of < :to LIMIT 1", id + '/',
+            id + '0'))
+        continue; // another task's answer
       for (auto statement : {"DELETE FROM event WHERE task = :id", "DELETE FROM attempt WHERE task = :id",
                              "DELETE FROM label WHERE task = :id", "DELETE FROM log WHERE task = :id",
                              "DELETE FROM dedupe WHERE task = :id", "DELETE FROM blob_use WHERE task = :id",

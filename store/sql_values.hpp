@@ -14,6 +14,9 @@ namespace davit::store {
 
 using number = long long;
 
+/// Held by whoever makes an attempt an answer of another task's, and by whoever forgets tasks.
+inline const std::string memo_lock = "answers";
+
 inline number number_of(timestamp at) {
   return at.time_since_epoch().count();
 }

@@ -180,6 +180,11 @@ public:
   /// limited it.
   virtual result<duration> time_to_kill(task_id id) = 0;
 
+  /// The newest success of the same owner's tasks that was stored with this `memo`, and has an empty one's fields if
+  /// there is none. It is written down as the answer of this attempt: until that is forgotten, it is not forgotten
+  /// either. `fenced` as with `record`.
+  virtual result<memo_answer> recall(const attempt_token& token, const std::string& memo) = 0;
+
   /// A task; with an `owner`, only if it is this owner's: another's is looked for and not found as if it were not
   /// there.
   virtual result<task> get(task_id id, const std::string& owner = {}) = 0;

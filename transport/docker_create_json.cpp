@@ -133,7 +133,11 @@ std::string create_body(const container_plan& plan) {
       for (const auto& [name, value] : own == plan.volume_labels.end() ? plan.labels : own->second)
         if (name.starts_with("davit.") && !name.starts_with("davit.label.")) // those are the task's
           labels[name] = value;
-      entry["VolumeOptions"] = json::object{{"Labels", std::move(labels)}};
+      json::object options{{"Labels", std::move(labels)}};
+      const auto& empty = plan.empty_volumes;
+      if (std::find(empty.begin(), empty.end(), one.target) != empty.end())
+        options["NoCopy"] = true;
+      entry["VolumeOptions"] = std::move(options);
     }
     mounts.push_back(std::move(entry));
   }

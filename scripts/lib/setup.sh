@@ -27,7 +27,7 @@ build_packages=(
 )
 engine_packages=(docker.io ${engine_client[@]+"${engine_client[@]}"} iptables busybox-static curl tar)
 test_packages=("postgresql-$postgresql" zstd apache2-utils docker-registry clang "libclang-rt-$clang_rt-dev" debootstrap openssl iproute2 jq procps sqlite3 bsdutils
-  swift-proxy swift-account swift-container swift-object python3-boto3)
+  swift-proxy swift-account swift-container swift-object python3-boto3 python3-cryptography)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

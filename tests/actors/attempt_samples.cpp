@@ -116,6 +116,10 @@ container_status container_of(const attempt_run& run, const std::string& state, 
   return status;
 }
 
+used_cache chosen_cache() {
+  return {"/cache", "key", "ke", {}, "sha256:0", false, 0, {}};
+}
+
 std::vector<std::pair<std::string, attempt_run>> every_step() {
   verdict failed;
   attempt_result result;
@@ -139,6 +143,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"preparing: network", at(preparing{preparing::doing::network, {}})},
     {"preparing: image", at(preparing{preparing::doing::image, {}})},
     {"preparing: init", at(preparing{preparing::doing::init, {}})},
+    {"preparing: memo image", at(preparing{preparing::doing::memo_image, {}})},
+    {"preparing: recalling", at(preparing{preparing::doing::recalling, "sha256:memo"})},
     {"preparing: unrecording", in_container(preparing{preparing::doing::unrecording, container_id}, true)},
     {"preparing: discarding", in_container(preparing{preparing::doing::discarding, container_id}, true)},
     {"creating", at(creating{})},
@@ -148,6 +154,8 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"creating: look twice", at(creating{creating::doing::look_twice, {engine_errc::failed, {}, {}, "no such thing"}})},
     {"filling", in_container(filling{})},
     {"filling: warm", in_container(filling{}, true)},
+    {"filling: choosing", in_container(filling{filling::doing::choosing, {}})},
+    {"filling: recording", in_container(filling{filling::doing::recording, {}})},
     {"starting: prove", in_container(starting{starting::doing::prove, {}})},
     {"starting: announce", in_container(starting{starting::doing::announce, {}})},
     {"starting: start", in_container(starting{starting::doing::start, {}})},
@@ -187,6 +195,12 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.made.image = image_info{};
     if (name.starts_with("filling") || name == "preparing: inputs" || name == "creating: prepared")
       run.spec.inputs.push_back({"sha256:0", "/src"});
+    if (name == "filling: choosing" || name == "filling: recording")
+      run.spec.caches.push_back({"key", "/cache", {}, {}});
+    if (name == "filling: recording")
+      run.caches.push_back(chosen_cache());
+    if (name.starts_with("preparing: memo") || name == "preparing: recalling")
+      run.spec.memo = true;
     if (name.starts_with("creating: prepared"))
       run.prepared = {"davit.invalid/prepared/0:1", "sha256:1", "sha256:1"};
     if (name == "gathering")
@@ -317,8 +331,11 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("filled", reply<ask::fill>{});
   add("prepared", reply<ask::find_prepared>{{"davit.invalid/prepared/0:1", "sha256:9", "sha256:1"}});
   add("not prepared", reply<ask::find_prepared>{});
-  add("gathered: kept", reply<ask::gather>{{{"out", output_state::kept, "sha256:", 1, 1, {}}}});
-  add("gathered: missing", reply<ask::gather>{{{"out", output_state::missing, {}, 0, 0, "nothing there"}}});
+  add("gathered: kept", reply<ask::gather>{{{{"out", output_state::kept, "sha256:", 1, 1, {}}}, {}}});
+  add("gathered: missing", reply<ask::gather>{{{{"out", output_state::missing, {}, 0, 0, "nothing there"}}, {}}});
+  add("caches chosen", reply<ask::choose>{{chosen_cache()}});
+  add("no memo", reply<ask::recall>{});
+  add("memo", reply<ask::recall>{{"01934567-0000-7000-8000-000000000001/1", "a", {}, {}}});
   for (std::size_t i = 0; i < questions::size; ++i) {
     auto what = static_cast<asked>(i);
     auto refuse = [&](const std::string& how, failure why) {
@@ -327,6 +344,7 @@ std::vector<std::pair<std::string, event>> every_event() {
     switch (what) {
       case asked::record:
       case asked::may_use:
+      case asked::recall:
       case asked::record_pull:
       case asked::record_start:
       case asked::record_terms:
@@ -344,6 +362,8 @@ std::vector<std::pair<std::string, event>> every_event() {
         break;
       case asked::fill:
       case asked::gather:
+      case asked::choose:
+        refuse("lost cache", {{}, {}, {}, "the cache can't be read any more", files_errc::lost});
         refuse("files", {{}, {}, {}, "the disk can't be read", files_errc::failed});
         refuse("no tree", {{}, {}, {}, "there is no such tree", files_errc::missing});
         refuse("lost", {engine_errc::lost, {}, {}, "lost"});
@@ -397,8 +417,8 @@ std::vector<std::pair<std::string, event>> every_event() {
 std::string describe(const attempt_run& run) {
   static constexpr const char* recover[]
     = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
-  static constexpr const char* prepare[]
-    = {"inputs", "sandbox", "network", "image", "init", "unrecording", "discarding", "rights", "look up", "right"};
+  static constexpr const char* prepare[] = {"inputs",     "sandbox",    "network",   "image",  "init",    "unrecording",
+                                            "discarding", "memo image", "recalling", "rights", "look up", "right"};
   static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
@@ -415,7 +435,9 @@ std::string describe(const attempt_run& run) {
     std::string operator()(const creating& now) const { return create[static_cast<int>(now.at)]; }
     std::string operator()(const starting& now) const { return start[static_cast<int>(now.at)]; }
     std::string operator()(const running& now) const { return stop[static_cast<int>(now.stop)]; }
-    std::string operator()(const filling&) const { return {}; }
+    std::string operator()(const filling& now) const {
+      return now.at == filling::doing::choosing ? "choosing" : now.at == filling::doing::recording ? "recording" : "";
+    }
     std::string operator()(const gathering& now) const { return to_string(now.how.outcome); }
     std::string operator()(const collecting& now) const { return collect[static_cast<int>(now.at)]; }
     std::string operator()(const reporting& now) const {

@@ -24,6 +24,9 @@ std::vector<std::pair<std::string, event>> every_event();
 /// The container of the attempt as an engine tells of it.
 container_status container_of(const attempt_run& run, const std::string& state, std::int64_t code = 0);
 
+/// What a cache at /cache begins with.
+used_cache chosen_cache();
+
 /// The step and what it is at.
 std::string describe(const attempt_run& run);
 

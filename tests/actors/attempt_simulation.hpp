@@ -34,6 +34,10 @@ public:
       spec.outputs["other"].path = chance(2) ? "/missing" : "/out";
       spec.outputs["other"].required = chance(2);
     }
+    if (chance(4))
+      spec.caches.push_back({"key", "/cache", {}, {}});
+    spec.memo = chance(6);
+    memo_there_ = chance(3);
     images_guarded_ = chance(3);
     own_credentials_ = chance(4);
     run_.spec = spec;
@@ -67,8 +71,17 @@ public:
     CHECK(world_.finished == 1);
     CHECK(world_.runs <= 1);
     const auto& result = world_.result;
-    if (result.outcome == outcome::succeeded) {
+    if (!result.answer_of.empty()) {
+      CHECK(result.outcome == outcome::succeeded);
+      CHECK((memo_there_ && work_.task.spec.memo));
+      CHECK(world_.runs == 0);
+      CHECK(result.memo.empty());
+    } else if (result.outcome == outcome::succeeded) {
       CHECK(world_.runs == 1);
+      CHECK(result.memo.empty() != work_.task.spec.memo);
+      CHECK(result.caches.size() == work_.task.spec.caches.size());
+      for (const auto& one : result.caches)
+        CHECK((one.kept || !one.message.empty()));
       CHECK(world_.code == 0);
     }
     if (result.exit_code && world_.runs == 1)
@@ -105,6 +118,8 @@ public:
   void check_outputs() const {
     const auto& result = world_.result;
     const auto& wanted = work_.task.spec.outputs;
+    for (const auto& one : result.caches)
+      CHECK((result.outcome == outcome::succeeded || !one.kept));
     if (result.exit_code && world_.runs == 1)
       CHECK(result.outputs.size() == wanted.size());
     for (const auto& one : result.outputs) {
@@ -272,7 +287,9 @@ private:
 
   template <class Ask, class Trouble>
   void lose(Trouble& trouble) {
-    if constexpr (name_of<Ask> >= asked::fill)
+    if constexpr (name_of<Ask> == asked::recall)
+      trouble({{}, store_errc::unavailable, {}, "locked"});
+    else if constexpr (name_of<Ask> >= asked::fill)
       trouble(chance(2) ? failure{engine_errc::lost, {}, {}, "lost on the way: transport is closing", {}}
                         : failure{{}, {}, {}, "the disk can't be read", files_errc::failed});
     else if constexpr (of_engine<Ask>())
@@ -339,6 +356,7 @@ private:
     row.container = world_.row_container;
     row.started_at = world_.row_started;
     row.message = world_.row_message;
+    row.caches = world_.row_caches;
     hear(begun{});
   }
 

@@ -19,7 +19,9 @@ struct truth {
   enum class container { none, created, running, ended } state = container::none;
   bool warm = false, begun = false; ///< The command has begun.
   bool filled = false;              ///< The container has all its inputs.
-  bool prepared = false;            ///< As its image has them.
+  std::string cached;               ///< What its cache began with.
+  std::vector<used_cache> row_caches;
+  bool prepared = false; ///< As its image has them.
   bool removed_by_davit = false;
   enum class input { none, whole, cut } read = input::none; ///< What it could read of its standard input.
   int runs = 0;                                             ///< How often the task's command was begun.
@@ -57,8 +59,10 @@ protected:
   }
 
   void begin_command() {
-    if (!run_.spec.inputs.empty() && !world_.filled)
+    if (!(run_.spec.inputs.empty() && run_.spec.caches.empty()) && !world_.filled)
       mistakes_ += "the command began without its inputs\n";
+    if (memo_there_ && run_.spec.memo)
+      mistakes_ += "the command began although there is an answer\n";
     world_.begun = true;
     world_.read = truth::input::none;
     world_.started_with = timeout_now();
@@ -163,6 +167,7 @@ protected:
     world_.state = truth::container::created;
     world_.warm = world_.begun = world_.stopped = false;
     world_.prepared = world_.filled = prepared;
+    world_.cached.clear();
     ++world_.made;
     return status().id;
   }
@@ -245,6 +250,7 @@ protected:
     world_.state = truth::container::running;
     world_.warm = true;
     world_.begun = world_.stopped = world_.filled = world_.prepared = false;
+    world_.cached.clear();
     ++world_.made;
     given.container = status().id;
     given.image_id = status().image_id;
@@ -262,6 +268,8 @@ protected:
     world_.row_state = what.state;
     world_.row_container = what.container;
     world_.row_started = what.started_at;
+    if (!what.caches.empty())
+      world_.row_caches = what.caches;
     if (what.container.empty())
       world_.row_message.clear();
     return ask::nothing{};
@@ -289,11 +297,40 @@ protected:
     world_.result = q.what;
     return ask::nothing{};
   }
-  std::optional<answer_or<ask::fill>> act_out(const ask::fill&) {
+  /// Each time another is the newest.
+  std::optional<answer_or<ask::choose>> act_out(const ask::choose& q) {
+    std::vector<used_cache> all;
+    for (const auto& one : q.what.caches) {
+      all.push_back(chosen_cache());
+      all.back().path = one.path;
+      all.back().tree = "sha256:" + std::to_string(++choices_);
+    }
+    return all;
+  }
+  std::optional<answer_or<ask::recall>> act_out(const ask::recall&) {
+    memo_answer found;
+    if (memo_there_)
+      found.attempt = "01934567-0000-7000-8000-000000000001/2";
+    return found;
+  }
+  std::optional<answer_or<ask::fill>> act_out(const ask::fill& q) {
     if (world_.state != truth::container::created && !world_.warm)
       return not_found();
     if (world_.begun)
       mistakes_ += "inputs were unpacked while the command ran\n";
+    if (q.what.caches.size() != run_.spec.caches.size())
+      mistakes_ += "caches were forgotten\n";
+    if (!q.what.caches.empty() && !q.what.caches[0].tree.empty() && chance(4)) {
+      world_.cached = q.what.caches[0].tree; // a part of it
+      return failure{{}, {}, {}, "the cache can't be unpacked", files_errc::lost};
+    }
+    if (!q.what.caches.empty()) {
+      if (!world_.cached.empty() && world_.cached != q.what.caches[0].tree)
+        mistakes_ += "two caches were unpacked over each other\n";
+      world_.cached = q.what.caches[0].tree;
+      if (world_.row_caches.empty() || world_.row_caches[0].tree != world_.cached)
+        mistakes_ += "it is not on record what its cache begins with\n";
+    }
     if (world_.prepared)
       mistakes_ += "inputs were unpacked that the image had already\n";
     world_.filled = true;
@@ -305,10 +342,20 @@ protected:
   std::optional<answer_or<ask::gather>> act_out(const ask::gather& q) {
     if (world_.state == truth::container::running && world_.begun && !world_.stopped && !report())
       mistakes_ += "outputs were collected while the command ran\n";
-    std::vector<collected_output> all;
-    for (const auto& [name, wanted] : q.what.outputs)
-      all.push_back(
-        {name, wanted.path == "/missing" ? output_state::missing : output_state::kept, "sha256:", 1, 1, {}});
+    if (!q.what.used.empty() && q.what.used[0].tree != world_.cached)
+      mistakes_ += "what its cache began with is not known any more\n";
+    collected_files all;
+    auto lacks_required = false;
+    for (const auto& [name, wanted] : q.what.outputs) {
+      auto there = wanted.path != "/missing";
+      lacks_required |= wanted.required && !there;
+      all.outputs.push_back({name, there ? output_state::kept : output_state::missing, "sha256:", 1, 1, {}});
+    }
+    if (lacks_required)
+      return all;
+    all.caches = q.what.used;
+    for (auto& one : all.caches)
+      one.kept = true;
     return all;
   }
   std::optional<answer_or<ask::open_log>> act_out(const ask::open_log&) { return log_lease{}; }
@@ -321,6 +368,8 @@ protected:
   truth world_;
   std::int64_t will_exit_with_ = 0;
   std::optional<duration> policy_timeout_;
+  int choices_ = 0;
+  bool memo_there_ = false;
   bool images_guarded_ = false, own_credentials_ = false;
   bool calm_ = false; ///< Nothing fails any more, and what runs comes to its end.
   std::string story_, mistakes_;

@@ -247,7 +247,7 @@ TEST_CASE("what an attempt stores of its outputs has no secrets", "[attempt][jun
   out.tests->tests = 1;
   out.tests->slowest.push_back({"login[swordfish-1]\x1b", 1});
   out.tests->failed.push_back({"login[swordfish-1]", "got swordfish-1\nand more"});
-  auto [after, actions] = next(std::move(run), reply<ask::gather>{{out}}, moment());
+  auto [after, actions] = next(std::move(run), reply<ask::gather>{{{out}, {}}}, moment());
   const attempt_result* stored = nullptr;
   for (const auto& one : actions)
     if (auto* asked = std::get_if<ask::finish>(&one))

@@ -142,7 +142,7 @@ private:
   void sweep() {
     forget_uses();
     shell("sleep 0.005"); // what was used in this millisecond is not unused
-    auto swept = sweep_blobs(medium_, catalogue(), "agent", incarnation_, duration{0});
+    auto swept = sweep_blobs(medium_, catalogue(), "agent", incarnation_, duration{0}, duration{0});
     REQUIRE(swept);
   }
 
@@ -256,6 +256,6 @@ TEST_CASE("a tree that is lost keeps nothing of others' from being removed", "[f
   REQUIRE(medium->remove(lost));
   bring("b", "needed by nothing");
   shell("sleep 0.005"); // what was used in this millisecond is not unused
-  REQUIRE(sweep_blobs(medium, catalogue, "agent", uuid{}, duration{0}));
+  REQUIRE(sweep_blobs(medium, catalogue, "agent", uuid{}, duration{0}, duration{0}));
   CHECK(medium->list({}, 10).value().objects.empty());
 }

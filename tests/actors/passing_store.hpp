@@ -67,6 +67,9 @@ public:
   result<std::size_t> take_name(const std::string& agent) override { return to_->take_name(agent); }
   result<task> cancel(task_id id, std::optional<duration> within) override { return to_->cancel(id, within); }
   result<duration> time_to_kill(task_id id) override { return to_->time_to_kill(id); }
+  result<memo_answer> recall(const attempt_token& token, const std::string& memo) override {
+    return to_->recall(token, memo);
+  }
   result<task> get(task_id id, const std::string& owner) override { return to_->get(id, owner); }
   result<task_page> list(const task_query& query) override { return to_->list(query); }
   result<std::vector<task_event>>

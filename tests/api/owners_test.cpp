@@ -80,10 +80,11 @@ TEST_CASE_METHOD(owners, "each route, by whoever has no token, too little of one
       auto reads = method == "GET" && !of_files && !route.ends_with("/files");
       INFO(method << ' ' << route);
       ++tried;
-      auto extra = route.ends_with("/wait")  ? "?timeout=10ms"
-                 : route.ends_with("/files") ? "?path=/x"
-                 : method == "PATCH"         ? "?offset=0"
-                                             : "";
+      auto extra = route.ends_with("/wait")                         ? "?timeout=10ms"
+                 : route.ends_with("/files")                        ? "?path=/x"
+                 : method == "PATCH"                                ? "?offset=0"
+                 : method == "DELETE" && route.ends_with("/caches") ? "?prefix="
+                                                                    : "";
       auto target = [&](const std::string& task) {
         auto named = with(with(route, "{id}", task), "{name}", "nobody");
         return with(with(named, "{path}", "x"), "{digest}", "sha256:" + std::string(64, '0')) + extra;
@@ -122,6 +123,38 @@ TEST_CASE_METHOD(owners, "each route, by whoever has no token, too little of one
   CHECK(ask(b, "POST", "/v1/tasks/" + id + "/cancel?within=1s").status == 404);
   CHECK(ask(stopper, "POST", "/v1/tasks/" + id + "/cancel?within=1s").status == 200);
   CHECK(boost::json::parse(ask(a, "GET", "/v1/tasks/" + id).body).at("state").as_string() == "finished");
+}
+
+TEST_CASE_METHOD(owners, "a token with a cache scope keeps and removes nothing that is trusted more") {
+  auto pr = tokens.make("pr", "submit,read", {"--owner", "team-a", "--cache-scope", "pr"});
+  agent.restart();
+  auto remove = [&](const std::string& token, const std::string& scope) {
+    return ask(token, "DELETE", "/v1/caches?prefix=&scope=" + scope).status;
+  };
+  CHECK(remove(a, "") == 200);
+  CHECK(remove(a, "pr/7") == 200);
+  CHECK(remove(pr, "pr") == 200);
+  CHECK(remove(pr, "pr/7") == 200);
+  for (const std::string scope : {"", "prs", "p", "x/pr", "pr2/7", "%2Fpr"}) {
+    CAPTURE(scope);
+    CHECK(remove(pr, scope) == 403);
+  }
+  auto submit_with = [&](const std::string& more) {
+    return ask(pr, "POST", "/v1/tasks", R"({"image":"busybox:test","caches":[{"key":"k","path":"/c"}])" + more + "}");
+  };
+  for (const std::string scope : {"prs", "x", "pr2/7", "/pr", "pr/", "pr//7"}) {
+    CAPTURE(scope);
+    auto refused = submit_with(R"(,"cache_scope":")" + scope + '"');
+    CHECK(refused.status == 403);
+    CHECK(refused.body.find("caches.scope") != std::string::npos);
+  }
+  auto scope_of = [&](const std::string& more) {
+    auto id = boost::json::parse(submit_with(more).body).at("id").as_string();
+    auto spec = boost::json::parse(ask(pr, "GET", "/v1/tasks/" + std::string{id}).body).at("spec").as_object();
+    return spec.contains("cache_scope") ? std::string{spec.at("cache_scope").as_string()} : "";
+  };
+  CHECK(scope_of("") == "pr");
+  CHECK(scope_of(R"(,"cache_scope":"pr/7")") == "pr/7");
 }
 
 TEST_CASE_METHOD(owners, "lists, events and keys are each owner's own") {

@@ -322,3 +322,29 @@ TEST_CASE("a task goes only to engines whose profile has nothing against what it
   CHECK_FALSE(rules->least_profile(spec, policy_profile::privileged)); // it may say profile: baseline
   CHECK(rules->least_profile(spec, policy_profile::baseline));
 }
+
+TEST_CASE("a caller's tasks keep what is kept in its scope or below it", "[caches]") {
+  auto rules = rules_of({});
+  auto spec = alpine();
+  caller_limits limits{"the token pr", {}, {}, "pr"};
+  auto scope_of = [&](const task_spec& one) {
+    auto judged = rules->judge(one, policy_profile::baseline, limits);
+    return judged.violations.empty() ? judged.effective.cache_scope : judged.violations.front().rule;
+  };
+  CHECK(scope_of(spec).empty()); // it keeps nothing
+  spec.memo = true;
+  CHECK(scope_of(spec) == "pr");
+  spec.memo = false;
+  spec.caches.push_back({"key", "/cache", {}, {}});
+  CHECK(scope_of(spec) == "pr");
+  for (auto* own : {"pr", "pr/7", "pr/7/x"}) {
+    spec.cache_scope = own;
+    CHECK(scope_of(spec) == own);
+  }
+  for (auto* foreign : {"p", "prs", "x/pr", "PR"}) {
+    spec.cache_scope = foreign;
+    CHECK(scope_of(spec) == "caches.scope");
+  }
+  limits.cache_scope.clear();
+  CHECK(scope_of(spec) == "PR");
+}

@@ -160,18 +160,20 @@ TEST_CASE_METHOD(store_fixture, "a database of the schema before is brought up t
   store.reset();
   auto sql
     = [&](const std::string& text) { return test::shell("sqlite3 " + (folder / "davit.db") + " \"" + text + "\""); };
-  REQUIRE(sql("PRAGMA user_version") == "15\n");
+  REQUIRE(sql("PRAGMA user_version") == "16\n");
   sql("UPDATE dedupe SET name = 'key'");
   sql("DROP INDEX task_waiting; DROP INDEX task_running; CREATE INDEX task_queue ON task (priority DESC, fair, id) "
       "WHERE state = 'queued';"
       " CREATE INDEX task_active ON task (state) WHERE state <> 'finished';"
       " DROP TABLE image_grant; DROP TABLE image_pull; DROP TABLE volume;"
       " DROP TABLE blob; DROP TABLE blob_pack; DROP TABLE blob_tree; DROP TABLE blob_use; DROP TABLE blob_owner;"
-      " ALTER TABLE attempt DROP COLUMN outputs;"
+      " DROP INDEX attempt_memo; DROP INDEX attempt_answer; DROP TABLE blob_cache;"
+      " ALTER TABLE attempt DROP COLUMN outputs; ALTER TABLE attempt DROP COLUMN caches;"
+      " ALTER TABLE attempt DROP COLUMN memo; ALTER TABLE attempt DROP COLUMN answer_of;"
       " INSERT INTO image (engine_id, name, used_at, pulled) VALUES ('e', 'old', 7, 1),"
       " ('e', 'docker.io/library/old:latest', 8, 0), ('e', 'ghcr.io/a/b:1', 3, 0); PRAGMA user_version = 7");
   open();
-  CHECK(sql("PRAGMA user_version") == "15\n");
+  CHECK(sql("PRAGMA user_version") == "16\n");
   CHECK(sql("SELECT engine_id, name, used_at, pulled FROM image ORDER BY name")
         == "e|docker.io/library/old:latest|8|1\ne|ghcr.io/a/b:1|3|0\n");
   auto again = keyed;

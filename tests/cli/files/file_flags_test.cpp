@@ -23,7 +23,7 @@ std::string refusal(const std::vector<std::string>& inputs, const std::vector<st
   task_spec spec;
   spec.workdir = workdir;
   try {
-    read_file_flags(inputs, outputs, spec);
+    read_file_flags(inputs, outputs, {}, spec);
   } catch (const command_failure& e) {
     CHECK(e.exit_code == 125);
     return e.message;
@@ -41,7 +41,7 @@ bool has(const std::string& text, std::string_view part) {
 
 TEST_CASE("an input goes where it is said, or to the working directory", "[files][flags]") {
   task_spec spec;
-  auto read = read_file_flags({".", "a:b", "x:/y:/z", the_task + "/reports:/r"}, {}, spec);
+  auto read = read_file_flags({".", "a:b", "x:/y:/z", the_task + "/reports:/r"}, {}, {}, spec);
   REQUIRE(read.size() == 4);
   CHECK(spec.workdir == "/workspace");
   CHECK((read[0].source == "." && read[0].path == "/workspace"));
@@ -50,9 +50,9 @@ TEST_CASE("an input goes where it is said, or to the working directory", "[files
   CHECK((read[3].source == the_task + "/reports" && read[3].path == "/r"));
   task_spec elsewhere, none;
   elsewhere.workdir = "/src";
-  CHECK(read_file_flags({"."}, {}, elsewhere)[0].path == "/src");
+  CHECK(read_file_flags({"."}, {}, {}, elsewhere)[0].path == "/src");
   CHECK(elsewhere.workdir == "/src");
-  read_file_flags({".:/src"}, {}, none);
+  read_file_flags({".:/src"}, {}, {}, none);
   CHECK(none.workdir.empty());
   has(refusal({""}, {}), "--input: write DIR");
   has(refusal({":/x"}, {}), "--input: write DIR");
@@ -61,7 +61,7 @@ TEST_CASE("an input goes where it is said, or to the working directory", "[files
 
 TEST_CASE("an output has a name, a path and conditions", "[files][flags]") {
   task_spec spec;
-  read_file_flags({}, {"reports=/src/**/*.xml,when=failure,required,max=100m", "app=/out/a=b"}, spec);
+  read_file_flags({}, {"reports=/src/**/*.xml,when=failure,required,max=100m", "app=/out/a=b"}, {}, spec);
   CHECK((spec.outputs["reports"] == task_output{"/src/**/*.xml", output_when::failure, true, byte_size{100 << 20}}));
   CHECK((spec.outputs["app"] == task_output{"/out/a=b", output_when::always, false, {}}));
   has(refusal({}, {"/x"}), "--output: write NAME=/PATH");
