@@ -16,18 +16,8 @@ namespace davit {
 
 namespace {
 
-blobs::tree_limits limits_of_input(const file_settings& settings) {
-  blobs::tree_limits limits;
-  limits.entries = settings.most_files;
-  limits.manifest_bytes = most_manifest;
-  limits.bytes = limits.file_bytes = settings.most_input.bytes;
-  return limits;
-}
-
-/// Their paths in the container, without the first slash.
-struct hashed_files {
-  std::map<std::string, std::string> content; ///< By path: a digest, or where a link leads.
-};
+/// A digest, or where a link leads, by the path in the container without its first slash.
+using hashed_files = std::map<std::string, std::string>;
 
 hashed_files files_of(const std::vector<task_input>& inputs, const std::vector<blobs::tree>& trees) {
   hashed_files all;
@@ -45,7 +35,7 @@ hashed_files files_of(const std::vector<task_input>& inputs, const std::vector<b
         own[one.path] = "link " + one.target;
     }
     for (auto& [path, what] : own)
-      all.content[folder + '/' + path] = std::move(what);
+      all[folder + '/' + path] = std::move(what);
   }
   return all;
 }
@@ -55,7 +45,7 @@ blobs::result<std::string> hash_of(const std::string& pattern, const std::string
   if (!wanted)
     return wanted.error();
   std::string list;
-  for (const auto& [path, what] : files.content)
+  for (const auto& [path, what] : files)
     if (wanted->match(path).ignored)
       list += path + '\0' + what + '\n';
   if (list.empty())
@@ -101,11 +91,12 @@ caf::expected<std::vector<used_cache>> choose_caches(const transfer& with, const
   });
   hashed_files files;
   if (needs_files) {
+    const auto& settings = with.context->settings.files;
     owner_blobs owner{with.context->blobs, catalogue, order.owner};
     std::vector<blobs::tree> trees;
     for (const auto& one : order.inputs) {
       auto name = blobs::parse_digest(one.tree);
-      auto tree = name ? owner.tree(*name, limits_of_input(with.context->settings.files))
+      auto tree = name ? owner.tree(*name, limits_for(settings, settings.most_input.bytes))
                        : blobs::result<blobs::tree>{blobs::error{blobs::errc::missing, "there is no tree " + one.tree}};
       if (!tree)
         return to_caf(tree.error());

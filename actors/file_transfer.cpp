@@ -376,6 +376,14 @@ caf::error to_caf(const blobs::error& e) {
   }
 }
 
+blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes) {
+  blobs::tree_limits limits;
+  limits.entries = settings.most_files;
+  limits.manifest_bytes = 16 << 20;
+  limits.bytes = limits.file_bytes = bytes;
+  return limits;
+}
+
 std::pair<std::string, std::string> split_pattern(const std::string& path) {
   auto special = path.find_first_of("*?[\\");
   if (special == std::string::npos)

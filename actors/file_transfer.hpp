@@ -14,8 +14,9 @@
 
 namespace davit {
 
-/// Bytes of a tree's manifest: it is in memory as a whole, some times over, while the tree is used.
-inline constexpr std::uint64_t most_manifest = 16 << 20;
+/// What a tree of so many bytes may have on this agent. Its manifest is in memory as a whole, some times over, while
+/// the tree is used.
+blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes);
 
 /// What stops a transfer from outside. Thread-safe.
 class transfer_stop {

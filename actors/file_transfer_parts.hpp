@@ -79,12 +79,4 @@ inline container_user user_of(const transfer& with, const container_status& cont
                    needs_group(user) ? file_in(with, container.id, "/etc/group") : std::string{});
 }
 
-inline blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes) {
-  blobs::tree_limits limits;
-  limits.entries = settings.most_files;
-  limits.manifest_bytes = most_manifest;
-  limits.bytes = limits.file_bytes = bytes;
-  return limits;
-}
-
 } // namespace davit::moving

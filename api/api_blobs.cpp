@@ -191,12 +191,8 @@ void keep_tree(self_pointer self, exchange_ptr client, const caller& who) {
     return;
   on_thread(self, client, who, who.owner, [name = *name](const file_thread& with) {
     const auto& settings = with.context->settings.files;
-    blobs::tree_limits limits;
-    limits.entries = settings.most_files;
-    limits.manifest_bytes = most_manifest;
-    limits.bytes = limits.file_bytes = settings.most_input.bytes;
     auto mine = with.mine();
-    auto tree = mine.tree(name, limits);
+    auto tree = mine.tree(name, limits_for(settings, settings.most_input.bytes));
     if (!tree && tree.error().code == blobs::errc::missing)
       return with.answer(problem_with(409, "the manifest is missing", "missing", json::array{to_text(name)}));
     if (!tree && tree.error().code == blobs::errc::damaged)

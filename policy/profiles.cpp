@@ -98,14 +98,31 @@ struct judge {
     }
   }
 
-  /// An input is mounted where it belongs, as a volume of the task's own.
+  /// Where the spec's mounts are: nothing else may be at the same place.
+  std::set<std::string> mounted() const {
+    std::set<std::string> targets;
+    for (const auto& one : spec.mounts)
+      targets.insert(clean(one.target));
+    return targets;
+  }
+
+  /// A place where a volume of the task's own is mounted. `what`: an input, a cache.
+  void own_volume(const std::string& path, const std::string& field, const char* rule, const std::string& what,
+                  std::set<std::string>& taken) {
+    place(path, field, rule);
+    if (!taken.insert(clean(path)).second)
+      refuse(rule, field, "something else has the path \"" + path + "\" already");
+    for (const auto& there : spec.mounts)
+      if (is_below(path, there.target) && clean(path) != clean(there.target))
+        refuse(rule, field,
+               "\"" + path + "\" lies in the mount at " + there.target + "; " + what + " has a volume of its own");
+  }
+
   void inputs() {
     constexpr std::size_t most = 64;
     if (spec.inputs.size() > most)
       refuse("inputs.count", "inputs", "a task has at most " + std::to_string(most) + " inputs");
-    std::set<std::string> targets;
-    for (const auto& one : spec.mounts)
-      targets.insert(clean(one.target));
+    auto taken = mounted();
     for (std::size_t i = 0; i < spec.inputs.size() && i < most; ++i) {
       const auto& one = spec.inputs[i];
       auto field = "inputs[" + std::to_string(i) + "]";
@@ -113,26 +130,17 @@ struct judge {
       if (!matches(one.tree, tree))
         refuse("inputs.tree", field + ".tree",
                "\"" + one.tree + "\" is not the name of a tree: write sha256: and 64 hexadecimal digits in lower case");
-      place(one.path, field + ".path", "inputs.path");
-      if (!targets.insert(clean(one.path)).second)
-        refuse("inputs.path", field + ".path", "something else has the path \"" + one.path + "\" already");
-      for (const auto& there : spec.mounts)
-        if (is_below(one.path, there.target) && clean(one.path) != clean(there.target))
-          refuse("inputs.path", field + ".path",
-                 "\"" + one.path + "\" lies in the mount at " + there.target + "; an input has a volume of its own");
+      own_volume(one.path, field + ".path", "inputs.path", "an input", taken);
     }
   }
 
-  /// A cache is mounted where it belongs, as a volume of the task's own.
   void caches() {
     constexpr std::size_t most = 16;
     if (spec.caches.size() > most)
       refuse("caches.count", "caches", "a task has at most " + std::to_string(most) + " caches");
-    std::set<std::string> targets;
-    for (const auto& one : spec.mounts)
-      targets.insert(clean(one.target));
+    auto taken = mounted();
     for (const auto& one : spec.inputs)
-      targets.insert(clean(one.path));
+      taken.insert(clean(one.path));
     for (std::size_t i = 0; i < spec.caches.size() && i < most; ++i) {
       const auto& one = spec.caches[i];
       auto field = "caches[" + std::to_string(i) + "]";
@@ -141,13 +149,7 @@ struct judge {
         refuse("caches.restore", field + ".restore", "a cache has at most " + std::to_string(most) + " of these");
       for (std::size_t j = 0; j < one.restore.size() && j < most; ++j)
         key(one.restore[j], field + ".restore[" + std::to_string(j) + "]");
-      place(one.path, field + ".path", "caches.path");
-      if (!targets.insert(clean(one.path)).second)
-        refuse("caches.path", field + ".path", "something else has the path \"" + one.path + "\" already");
-      for (const auto& there : spec.mounts)
-        if (is_below(one.path, there.target) && clean(one.path) != clean(there.target))
-          refuse("caches.path", field + ".path",
-                 "\"" + one.path + "\" lies in the mount at " + there.target + "; a cache has a volume of its own");
+      own_volume(one.path, field + ".path", "caches.path", "a cache", taken);
       for (const auto& there : spec.inputs)
         if (is_below(there.path, one.path))
           refuse("caches.path", field + ".path",

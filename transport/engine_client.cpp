@@ -367,24 +367,36 @@ awaitable<result<std::string>> engine_client::describe_image(std::string name, c
   co_return std::move(response->body);
 }
 
-awaitable<result<void>> engine_client::load_images(std::shared_ptr<byte_channel> tar, call_options options) {
+awaitable<result<std::string>> engine_client::send_tar(std::string method, std::string target,
+                                                       std::shared_ptr<byte_channel> tar, call_options options) {
   auto self = shared_from_this();
   http_request request;
-  request.method = "POST";
-  request.target = versioned("/images/load?quiet=1");
+  request.method = std::move(method);
+  request.target = versioned(std::move(target));
   request.body_from = tar;
   request.content_type = "application/x-tar";
   auto response = co_await http_->request(std::move(request), std::move(options));
-  result<void> outcome;
+  result<std::string> outcome{std::string{}};
   if (!response)
     outcome = response.error();
   else if (response->status >= 400)
     outcome = read_error(response->status, response->body);
   else
-    outcome = read_load(response->body);
+    outcome = std::move(response->body);
   if (!outcome)
     tar->fail(outcome.error());
   co_return outcome;
+}
+
+awaitable<result<void>> engine_client::load_images(std::shared_ptr<byte_channel> tar, call_options options) {
+  auto self = shared_from_this();
+  auto said = co_await send_tar("POST", "/images/load?quiet=1", tar, std::move(options));
+  if (!said)
+    co_return said.error();
+  auto loaded = read_load(*said);
+  if (!loaded)
+    tar->fail(loaded.error());
+  co_return loaded;
 }
 
 awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_options what, call_options options) {

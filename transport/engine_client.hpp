@@ -188,6 +188,9 @@ private:
   /// Gives the engine davit's own id for it: of a volume's label, which is made when it is not there.
   awaitable<result<void>> identify(engine_info& info, call_options options);
   awaitable<result<http_response>> call(std::string method, std::string path, std::string body, call_options options);
+  /// Sends what comes through the channel; answers with what the engine says. If that is an error, the channel fails.
+  awaitable<result<std::string>>
+  send_tar(std::string method, std::string target, std::shared_ptr<byte_channel> tar, call_options options);
   awaitable<result<std::unique_ptr<response_stream>>>
   open(std::string method, std::string path, call_options options,
        std::vector<std::pair<std::string, std::string>> headers = {});

@@ -255,21 +255,10 @@ engine_client::upload_archive(std::string container, std::string path, std::stri
 awaitable<result<void>> engine_client::upload_stream(std::string container, std::string path,
                                                      std::shared_ptr<byte_channel> tar, call_options options) {
   auto self = shared_from_this();
-  http_request request;
-  request.method = "PUT";
-  request.target
-    = versioned("/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path));
-  request.body_from = tar;
-  request.content_type = "application/x-tar";
-  auto response = co_await http_->request(std::move(request), std::move(options));
-  result<void> outcome;
-  if (!response)
-    outcome = response.error();
-  else if (response->status >= 400)
-    outcome = read_error(response->status, response->body);
-  if (!outcome)
-    tar->fail(outcome.error());
-  co_return outcome;
+  auto done = co_await send_tar(
+    "PUT", "/containers/" + url_encode(container) + "/archive?noOverwriteDirNonDir=1&path=" + url_encode(path),
+    std::move(tar), std::move(options));
+  co_return done ? result<void>{} : result<void>{done.error()};
 }
 
 awaitable<result<void>> engine_client::download_stream(std::string container, std::string path,

@@ -259,3 +259,31 @@ TEST_CASE("a tree that is lost keeps nothing of others' from being removed", "[f
   REQUIRE(sweep_blobs(medium, catalogue, "agent", uuid{}, duration{0}, duration{0}));
   CHECK(medium->list({}, 10).value().objects.empty());
 }
+
+TEST_CASE("a cache that nobody begins with goes, and what it was of with it", "[blobs][caches]") {
+  scratch_folder folder;
+  auto store = store::task_store::open("sqlite://" + folder / "davit.db").value();
+  std::shared_ptr<blobs::medium> medium = blobs::directory_medium::open_folder(folder / "blobs").value();
+  catalogue_access catalogue
+    = [&](std::function<store::result<void>(store::blob_catalogue&)> work) { return work(store->blobs()); };
+  auto manifest = blobs::write_manifest({});
+  auto name = blobs::digest_of(manifest);
+  blob_writer writer{medium, catalogue, {"a", "agent", uuid{}, ~0ull}};
+  REQUIRE(writer.write(manifest));
+  REQUIRE(writer.end(name, manifest.size()));
+  REQUIRE(writer.finish());
+  REQUIRE(owner_blobs{medium, catalogue, "a"}.keep(name, {}));
+  kept_cache made;
+  made.key = "key";
+  made.tree = to_text(name);
+  REQUIRE(store->blobs().keep_cache("a", made, 1000).value());
+  auto sweep = [&](duration caches_unused) {
+    shell("sleep 0.005"); // what was used in this millisecond is not unused
+    REQUIRE(sweep_blobs(medium, catalogue, "agent", uuid{}, duration{0}, caches_unused));
+    return store->blobs().caches("a", "", {}, 10).value().size();
+  };
+  CHECK(sweep(std::chrono::hours{1}) == 1);
+  CHECK(owner_blobs{medium, catalogue, "a"}.tree(name));
+  CHECK(sweep(duration{0}) == 0);
+  CHECK(medium->list({}, 10).value().objects.empty());
+}

@@ -67,6 +67,18 @@ TEST_CASE("a minted token is believed while it lives, and says whose it is") {
     CHECK(known->who.owner == "team-a");
     CHECK(known->who.scopes == std::vector{api_scope::submit, api_scope::read});
     CHECK(known->who.labels == api::task_labels{{"job", "17"}});
+    // What its tasks keep for others is kept apart from what those of other labels keep.
+    auto scope = [&](api::task_labels labels, std::string own) {
+      auto claims = good_claims();
+      claims.labels = std::move(labels);
+      claims.cache_scope = std::move(own);
+      return check(api::mint(key, claims), keys, why).value().who.limits.cache_scope;
+    };
+    CHECK(scope({{"job", "17"}}, "").starts_with("label/"));
+    CHECK(scope({{"job", "17"}}, "") == known->who.limits.cache_scope);
+    CHECK(scope({{"job", "18"}}, "") != known->who.limits.cache_scope);
+    CHECK(scope({{"job", "17"}}, "pr") == "pr");
+    CHECK(scope({}, "").empty());
     CHECK(known->expires_at == noon + 1h);
     CHECK(known->who.name == "minted token job job=17 (1, key " + key.id + ")");
     CHECK(is_good(token, keys, noon + 3599s));

@@ -2,13 +2,15 @@
 #include "fixture/file_client.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
+#include "encoding/base64.hpp"
 #include "json/write.hpp"
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <boost/json.hpp>
+
 #include <map>
-#include <random>
 
 using namespace davit;
 using namespace davit::test;
@@ -189,7 +191,7 @@ TEST_CASE("a cache is what was kept, whatever the image and the inputs have ther
   CHECK(cache_of(odd).restored.empty());
   CHECK(cache_of(odd).message.find("it began empty: an input can't be unpacked over what a cache has") == 0);
   CHECK(agent.logs(with_source("again", "echo new > x", "cat /src/build/y").id).out == "made\n"); // it is there still
-  CHECK(engine.leftovers().empty());
+  CHECK(eventually([&] { return engine.leftovers().empty(); }));
 }
 
 TEST_CASE("one that can't be read any more is forgotten, and its task runs without it", "[files][caches]") {
@@ -233,6 +235,22 @@ TEST_CASE("the same task is answered by its earlier success", "[files][memo]") {
   CHECK(agent.call("GET", "/v1/tasks/" + to_string(second.id) + "/logs?tail=2&stream=stdout")
         == std::to_string(lines - 1) + "\n" + std::to_string(lines) + "\n");
   CHECK(agent.call("GET", "/v1/tasks/" + to_string(second.id) + "/outputs/out/out") == std::to_string(lines) + "\n");
+  // A statement about it is one about the log and the image of the other.
+  auto statement = [&](const task& one) {
+    auto envelope = boost::json::parse(agent.call("GET", "/v1/tasks/" + to_string(one.id) + "/attestation"));
+    auto text = encoding::base64_decode(std::string{envelope.at("payload").as_string()}).value();
+    return boost::json::parse(text);
+  };
+  auto digest_of_log = [](const boost::json::value& said) {
+    for (const auto& one : said.at("subject").as_array())
+      if (one.at("name").as_string() == "log")
+        return std::string{one.at("digest").at("sha256").as_string()};
+    return std::string{"none"};
+  };
+  auto said = statement(second);
+  CHECK(digest_of_log(said) == digest_of_log(statement(first)));
+  CHECK(digest_of_log(said).size() == 64);
+  CHECK(boost::json::serialize(said).find(first.attempts.back().image_id.substr(7)) != std::string::npos);
   agent.restart();
   auto third = agent.run(spec);
   CHECK(third.attempts.back().answer_of == to_string(first.id) + "/1"); // not of an answer
@@ -280,4 +298,56 @@ TEST_CASE("whatever may change the result is another task", "[files][memo]") {
   CHECK_FALSE(answered(other));
   CHECK(answered(other));
   CHECK(answered(spec));
+}
+
+TEST_CASE("caches, answers and outputs on the command line", "[files][caches][memo]") {
+  static const test_engine engine{"a"};
+  auto listen = "127.0.0.1:" + std::to_string(free_port());
+  test_agent agent{{engine.settings(4)}, [&](agent_settings& settings) { settings.api_listen = {listen}; }};
+  auto davit = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), DAVIT_BINARY);
+    return run_process(std::move(words), "", {"DAVIT_HOST=tcp://" + listen});
+  };
+  auto run = [&](std::vector<std::string> flags, const std::string& script) {
+    flags.insert(flags.begin(), {"run", "--network", "none"});
+    for (const std::string& word :
+         {std::string{"busybox:test"}, std::string{"--"}, std::string{"sh"}, std::string{"-c"}, script})
+      flags.push_back(word);
+    return davit(flags);
+  };
+  auto first = run({"--cache", "one=/c,restore=on"}, "echo x > /c/f");
+  CHECK(first.err == "davit: cache one: began empty; 2 B kept\n");
+  auto second = run({"--cache", "two=/c,restore=on"}, "cat /c/f");
+  CHECK(second.out == "x\n");
+  CHECK(second.err == "davit: cache two: began with one; 2 B kept\n");
+  auto list = davit({"caches", "ls"});
+  CHECK(list.out.find("one ") != std::string::npos);
+  CHECK(list.out.find("two ") != std::string::npos);
+  CHECK(davit({"caches", "rm", "one"}).exit_code == 0);
+  auto none = davit({"caches", "rm", "one"});
+  CHECK(none.exit_code != 0);
+  CHECK(none.err.find("there is no cache of this key in this scope") != std::string::npos);
+  CHECK(davit({"caches", "rm", "--prefix", "t"}).exit_code == 0);
+  CHECK(davit({"caches", "ls", "--json"}).out.empty());
+  CHECK(run({"--memo"}, "cat /proc/uptime").err.empty());
+  auto again = run({"--memo"}, "cat /proc/uptime");
+  CHECK(again.exit_code == 0);
+  CHECK(again.err.find("davit: the answer of task ") == 0);
+  auto lacks = run({"--output", "r=/nowhere", "--output", "s=/etc,max=1"}, "true");
+  CHECK(lacks.err.find("davit: output r: missing: there is nothing at /nowhere\n") != std::string::npos);
+  CHECK(lacks.err.find("davit: output s: failed: ") != std::string::npos);
+  CHECK(run({"-q", "--output", "r=/nowhere"}, "true").err.empty());
+}
+
+TEST_CASE("a list of an output with too many names is refused, and its folders can be listed", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings(4)}};
+  auto spec = busybox("n=$(printf 'n%.0s' $(seq 240)); d=/o/$n/$n/$n/$n/$n/$n/$n/$n; mkdir -p $d /o/small; cd $d; "
+                      "for i in $(seq 2500); do : > $i; done; : > /o/small/f");
+  spec.outputs["o"].path = "/o";
+  auto ended = agent.run(spec);
+  auto path = "/v1/tasks/" + to_string(ended.id) + "/outputs/o";
+  CHECK(agent.http("GET", path, {{"Accept", "application/json"}}).status == 413);
+  CHECK(agent.http("GET", path + "/small", {{"Accept", "application/json"}}).status == 200);
+  CHECK(read_archive(agent.call("GET", path)).files.size() == 2501);
 }

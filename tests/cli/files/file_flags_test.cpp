@@ -76,6 +76,30 @@ TEST_CASE("an output has a name, a path and conditions", "[files][flags]") {
   has(refusal({}, {"x=/y", "x=/z"}), "two of this name");
 }
 
+TEST_CASE("a cache has a key, a path and what else it may begin with", "[files][flags]") {
+  auto read = [](const std::string& text) {
+    task_spec spec;
+    read_file_flags({}, {}, {text}, spec);
+    return spec.caches.at(0);
+  };
+  auto refused = [&](const std::string& text) {
+    try {
+      read(text);
+    } catch (const command_failure& e) {
+      return e.message;
+    }
+    return std::string{"taken"};
+  };
+  CHECK((read("npm=/root/.npm") == task_cache{"npm", "/root/.npm", {}, {}}));
+  CHECK((read("a=b-{hash:x=/y,z}=/c,restore=a-{hash:p,q},restore=a,max=1g")
+         == task_cache{"a=b-{hash:x=/y,z}", "/c", {"a-{hash:p,q}", "a"}, byte_size{1 << 30}}));
+  for (const std::string text : {"", "key", "key=path", "=/path", "{hash:x=/y}"})
+    has(refused(text), "--cache: write KEY=/PATH");
+  has(refused("k=/p,max=much"), "is not a size");
+  has(refused("k=/p,max=1g,max=2g"), "max stands there twice");
+  has(refused("k=/p,keep"), "\"keep\" is unknown");
+}
+
 TEST_CASE("what is there is a folder; else a source may be another task's output", "[files][flags]") {
   CHECK(is_task_output(the_task + "/reports"));
   for (const auto& text :
