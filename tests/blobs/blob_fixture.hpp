@@ -33,7 +33,8 @@ void write_all(const std::string& file, std::string_view bytes);
 /// Runs a shell command; what it printed. Throws if it fails.
 std::string shell(const std::string& command);
 std::size_t open_descriptors();
-/// Runs it in a child; the exit code, or 128 + n if signal n ended it.
+/// Runs it in a child; the exit code, or 128 + n if signal n ended it. The test may have no other thread: one that
+/// holds the allocator's lock at the fork holds it in the child for ever.
 int in_child(const std::function<int()>& what);
 
 /// Blobs in memory. Refuses ends that do not fit what was written.
