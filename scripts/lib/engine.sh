@@ -51,13 +51,15 @@ make_busybox() {
   rm -rf "$root"
 }
 
-# need_dind_root: a root file system with Debian trixie's docker.io (26.1), for an engine in a container; made once.
+# need_dind_root [SUITE]: a root file system with the docker.io of a Debian suite, for an engine that is not this machine's; made once for each. Sets dind_root. Without SUITE it
+# is trixie's (26.1), for an engine in a container; sid has 28 or newer.
 need_dind_root() {
-  dind_root=$davit_deps/dind-trixie.tar
+  local suite=${1:-trixie}
+  dind_root=$davit_deps/dind-$suite.tar
   [ -e "$dind_root" ] && return 0
-  say "making the file system of docker:dind (a minute or two, once)"
+  say "making a file system with the docker.io of $suite (a minute or two, once)"
   local work mirror; work=$(mktemp -d); mirror=$(debian_mirror)
-  debootstrap --variant=minbase --include=docker.io,iptables,ca-certificates trixie "$work/root" "$mirror" >"$work/log" 2>&1 \
+  debootstrap --variant=minbase --include=docker.io,iptables,ca-certificates "$suite" "$work/root" "$mirror" >"$work/log" 2>&1 \
     || { tail -3 "$work/log" >&2; rm -rf "$work"; return 1; }
   rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/usr/share/{doc,man,locale}
   tar -C "$work/root" -cf "$dind_root.part" . && mv "$dind_root.part" "$dind_root"
