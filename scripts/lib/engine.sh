@@ -51,10 +51,12 @@ make_busybox() {
   rm -rf "$root"
 }
 
-# need_dind_root [SUITE]: a root file system with the docker.io of a Debian suite, for an engine that is not this machine's; made once for each. Sets dind_root. Without SUITE it
-# is trixie's (26.1), for an engine in a container; sid has 28 or newer.
-need_dind_root() {
-  local suite=${1:-trixie}
+# need_dind_root: a root file system with Debian trixie's docker.io (26.1), for an engine in a container; made once.
+need_dind_root() { need_engine_root trixie; }
+
+# need_engine_root SUITE: the same with the docker.io of another of Debian's suites; sid's is 28 or newer. Sets dind_root.
+need_engine_root() {
+  local suite=$1
   dind_root=$davit_deps/dind-$suite.tar
   [ -e "$dind_root" ] && return 0
   say "making a file system with the docker.io of $suite (a minute or two, once)"
