@@ -115,6 +115,11 @@ void append(std::string& text, std::string_view more) {
   text.append(more.substr(0, junit_text_bytes - std::min(text.size(), junit_text_bytes)));
 }
 
+/// `testcase` of `ns:testcase`: what the prefix stands for is not asked.
+std::string_view local_name(std::string_view element) {
+  return element.substr(element.rfind(':') + 1);
+}
+
 /// `package.Class.test`. Some dialects say the class in the name too, or nothing else.
 std::string full_name(std::string_view of_class, std::string_view name) {
   std::string full;
@@ -214,14 +219,18 @@ struct junit_reader::state {
     return !ended;
   }
 
-  void start(std::string_view element, const char** attributes) {
+  void start(std::string_view qualified, const char** attributes) {
     ++depth;
+    auto element = local_name(qualified);
     if (depth == 1) {
       report = element == "testsuites" || element == "testsuite";
       if (!report)
         stop();
-    } else if (in_test == 0 && element == "testcase") {
-      start_test(attributes);
+    } else if (element == "testcase") {
+      if (in_test == 0)
+        start_test(attributes);
+      else // nobody says whose the verdicts are, and how many tests there were
+        stop();
     } else if (in_test != 0 && depth == in_test + 1) {
       start_verdict(element, attributes);
     }
@@ -300,7 +309,7 @@ junit_reader::~junit_reader() = default;
 bool junit_reader::feed(std::string_view piece) {
   if (!state_->begun) // some programs write an empty line before the declaration
     piece.remove_prefix(std::min(piece.find_first_not_of(" \t\r\n"), piece.size()));
-  constexpr std::size_t at_once = 1 << 20;
+  constexpr std::size_t at_once = 128 << 10; // expat keeps some of it twice
   while (!piece.empty() && !state_->ended) {
     state_->begun = true;
     state_->parse(piece.substr(0, at_once), false);

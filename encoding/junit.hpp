@@ -23,12 +23,12 @@ void add_tests(test_counts& all, test_counts more);
 enum class junit_end {
   counted,
   other,  ///< The outermost element is not `testsuites` and not `testsuite`, or the text does not begin as XML.
-  unread, ///< It begins as a report, and is not XML to its end, or has more than is read.
+  unread, ///< It begins as a report, and is not XML to its end, has a test within a test, or more than is read.
 };
 
-/// Reads one report. Counted are the elements `testcase`, however deep the suites are, and not what the suites' own
-/// attributes say. A test with a `failure` has failed; with an `error` it had an error, and with `skipped` or as one
-/// that was not run it was skipped.
+/// Reads one report. Counted are the elements `testcase`, however deep the suites are and whatever is around them, and
+/// not what the suites' own attributes say. Elements may have prefixes (`ns:testcase`). A test with a `failure` has
+/// failed; with an `error` it had an error, and with `skipped` or as one that was not run it was skipped.
 ///
 /// A document that declares anything (entities, attributes) is not read, and nothing outside of it is loaded.
 /// Memory: at most 4 MiB, whatever the report has; about 200 KiB for usual ones. One thread at a time.

@@ -25,7 +25,8 @@ public:
   std::string report() {
     text = one_of(
       {"", "\n", "<?xml version=\"1.0\"?>", "<?xml version='1.0' encoding='UTF-8' standalone='yes'?>\n<!-- made -->"});
-    auto many = one_of({"testsuites", "testsuite"});
+    prefix_ = one_of({"", "", "j:", "ns.1:"});
+    auto many = prefix_ + one_of({"testsuites", "testsuite"});
     text += "<" + many + lies() + ">";
     for (auto parts = pick(6); parts > 0; --parts)
       part(0);
@@ -57,10 +58,11 @@ private:
   void part(int depth) {
     noise();
     if (depth < 6 && pick(3) == 0) {
-      text += "<testsuite" + lies() + ">";
+      auto around = pick(8) == 0 ? one_of({"properties", "x:group", "failure"}) : prefix_ + "testsuite";
+      text += "<" + around + lies() + ">";
       for (auto parts = pick(5); parts > 0; --parts)
         part(depth + 1);
-      text += "</testsuite>";
+      text += "</" + around + ">";
     } else {
       test();
     }
@@ -86,7 +88,7 @@ private:
     expected.seconds += took.seconds;
     if (took.seconds > 0)
       all_.push_back({name, took.seconds});
-    text += "<testcase";
+    text += "<" + prefix_ + "testcase";
     for (const auto& one : attributes)
       text += one;
     auto how = pick(8);
@@ -98,7 +100,8 @@ private:
     text += ">";
     noise();
     std::string message;
-    auto verdict = [&](const std::string& element) {
+    auto verdict = [&](const std::string& name) {
+      auto element = prefix_ + name;
       text += "<" + element + " type='t' message='&quot;" + number + "&quot; no'>";
       text += one_of({"at x", "<![CDATA[at x]]>", "at<!-- --> x"}) + "</" + element + ">";
       if (message.empty())
@@ -131,12 +134,13 @@ private:
         break;
     }
     noise();
-    text += "</testcase>";
+    text += "</" + prefix_ + "testcase>";
     if (!message.empty() && expected.failed.size() < 20)
       expected.failed.push_back({name, message});
   }
 
   std::mt19937& random_;
+  std::string prefix_; ///< Of its elements.
 
 public:
   std::vector<slow_test> all_; ///< That took any time.

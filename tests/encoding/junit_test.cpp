@@ -235,6 +235,65 @@ TEST_CASE("what is no report is not counted, and a report that is not whole is u
   CHECK(read("<testsuites><testcase name='\xff'/></testsuites>").end == junit_end::unread);
 }
 
+TEST_CASE("tests are counted wherever they stand, but not within a test: then nobody knows", "[junit]") {
+  const std::string test = "<testcase name='a'><failure message='m'/></testcase>";
+  for (const std::string& whole :
+       {"<testsuites>" + test + "</testsuites>", "<testsuite><properties>" + test + "</properties></testsuite>",
+        "<testsuite><system-out>" + test + "</system-out></testsuite>",
+        "<testsuites><failure>" + test + "</failure></testsuites>",
+        "<x:testsuites xmlns:x='urn:x'><x:testsuite>" + test + "</x:testsuite></x:testsuites>"}) {
+    CAPTURE(whole);
+    auto one = counted(whole);
+    has_counts(one, 1, 1, 0, 0);
+    CHECK(one.failed.at(0).message == "m\n");
+  }
+  for (const auto* around : {"", "system-out", "failure", "x:group"}) {
+    auto begin = std::string{around}.empty() ? "" : "<" + std::string{around} + ">",
+         end = std::string{around}.empty() ? "" : "</" + std::string{around} + ">";
+    CAPTURE(around);
+    auto done = read("<testsuite><testcase name='outer'>" + begin + test + end + "</testcase></testsuite>");
+    CHECK(done.end == junit_end::unread);
+    CHECK(done.counts == test_counts{});
+  }
+}
+
+TEST_CASE("elements with a prefix are what they are without", "[junit]") {
+  auto one = counted("<?xml version='1.0'?><ns:testsuites xmlns:ns='urn:junit'><ns:testsuite name='s'>"
+                     "<ns:testcase classname='c' name='a' time='1'><ns:failure message='m'>t</ns:failure></ns:testcase>"
+                     "<ns:testcase name='b'><ns:skipped/></ns:testcase><other:testcase name='d'><ns:error/>"
+                     "</other:testcase></ns:testsuite></ns:testsuites>");
+  has_counts(one, 3, 1, 1, 1);
+  CHECK(one.failed.at(0).name == "c.a");
+  CHECK(one.failed.at(0).message == "m\nt");
+  CHECK(read("<testsuite:project><testcase/></testsuite:project>").end == junit_end::other);
+}
+
+TEST_CASE("a long message is counted, or its report is unread: never the rest alone", "[junit]") {
+  for (std::size_t kibibytes : {1, 511, 512, 513, 700, 1000, 1500, 3000, 5000})
+    for (std::size_t piece : {16 << 10, 128 << 10, 1 << 20})
+      for (const char* kind : {"attribute", "text", "escaped"}) {
+        CAPTURE(kibibytes, piece, kind);
+        const std::string message(kibibytes << 10, 'm');
+        std::string tests;
+        for (int i = 0; i < 3; ++i)
+          tests += "<testcase name='a'>"
+                 + (*kind == 'a'   ? "<failure message='" + message + "'/>"
+                    : *kind == 't' ? "<error>" + message + "</error>"
+                                   : "<failure message='&#10;&lt;" + message + "&gt;'/>")
+                 + "</testcase>";
+        auto done = read("<testsuites>" + tests + "</testsuites>", piece);
+        if (done.end == junit_end::counted) {
+          CHECK(done.counts.tests == 3);
+          CHECK(done.counts.failed.size() == 3);
+        } else {
+          CHECK(done.end == junit_end::unread);
+          CHECK(done.counts == test_counts{});
+        }
+        if (kibibytes <= 1000 || *kind == 't')
+          CHECK(done.end == junit_end::counted);
+      }
+}
+
 TEST_CASE("nothing is expanded, nothing is loaded, and memory has a bound", "[junit]") {
   auto nothing = [](const std::string& text) {
     auto done = read(text);
