@@ -18,13 +18,16 @@ public:
     : medium_(medium), catalogue_(catalogue) {}
 
   /// Throws blobs::error.
-  sweep_result run(const std::string& agent, uuid incarnation, duration unused, duration caches_unused) {
-    auto before = ask<timestamp>([=](auto& all) { return all.unused_since(unused); });
+  sweep_result
+  run(const std::string& agent, uuid incarnation, duration unused, duration caches_unused, duration grace) {
+    look_at_medium();
+    auto now = ask<timestamp>([](auto& all) { return all.unused_since(duration{0}); });
+    store::sweep_bounds before{now - unused, now - std::min(unused, grace)};
     ask<std::uint64_t>([=](auto& all) -> store::result<std::uint64_t> {
       auto moment = all.unused_since(caches_unused);
       return moment ? all.drop_caches(*moment) : store::result<std::uint64_t>{moment.error()};
     });
-    tell([=](auto& all) { return all.abandon_packs_of(agent, incarnation, before); });
+    tell([=](auto& all) { return all.abandon_packs_of(agent, incarnation, before.task); });
     done_.trees = ask<std::uint64_t>([=](auto& all) { return all.drop_trees(before); });
     std::optional<blobs::error> trouble;
     for (const auto& one : ask<std::vector<store::owner_usage>>([](auto& all) { return all.usage(); }))
@@ -46,6 +49,19 @@ public:
   }
 
 private:
+  /// A place that has nothing of what it should have was rather not mounted than lost: then every tree would seem to be
+  /// lost, and all that is kept would be forgotten.
+  void look_at_medium() {
+    auto usage = ask<std::vector<store::owner_usage>>([](auto& all) { return all.usage(); });
+    auto first = usage.empty() ? blobs::result<blobs::object_page>{blobs::object_page{}} : medium_->list({}, 1);
+    if (!first)
+      throw first.error();
+    if (!usage.empty() && first->objects.empty())
+      throw blobs::error{blobs::errc::failed,
+                         "the place where files lie is empty, and should not be; is its disk mounted? If the files are "
+                         "lost, send some again"};
+  }
+
   template <class T, class Work>
   T ask(Work work) {
     auto answer = std::make_shared<std::optional<T>>();
@@ -76,7 +92,8 @@ private:
       auto tree = mine.tree(name, any);
       // Whatever a tree names that nobody can read, nobody can use by it; and others are to be swept all the same.
       if (!tree && tree.error().code != blobs::errc::failed) {
-        spdlog::error("a tree of {} is lost: {}", owner, tree.error().message);
+        if (ask<bool>([owner, name](auto& all) { return all.lose_tree(owner, name); }))
+          spdlog::error("the tree {} of {} is lost: {}", to_text(name), owner, tree.error().message);
         continue;
       }
       if (!tree)
@@ -90,7 +107,7 @@ private:
     return all;
   }
 
-  void sweep_owner(const std::string& owner, timestamp before) {
+  void sweep_owner(const std::string& owner, const store::sweep_bounds& before) {
     auto needed = std::make_shared<const std::vector<blobs::digest>>(live(owner));
     std::optional<blobs::digest> from;
     do {
@@ -130,9 +147,9 @@ private:
 
 blobs::result<sweep_result> sweep_blobs(const std::shared_ptr<blobs::medium>& medium, const catalogue_access& catalogue,
                                         const std::string& agent, uuid incarnation, duration unused,
-                                        duration caches_unused) {
+                                        duration caches_unused, duration grace) {
   try {
-    return sweeper{medium, catalogue}.run(agent, incarnation, unused, caches_unused);
+    return sweeper{medium, catalogue}.run(agent, incarnation, unused, caches_unused, grace);
   } catch (const blobs::error& e) {
     return e;
   }

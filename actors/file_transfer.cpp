@@ -210,6 +210,11 @@ public:
   }
 
 private:
+  /// A cache has no name.
+  store::blob_purpose purpose() const {
+    return done_.name.empty() ? store::blob_purpose::cache : store::blob_purpose::task;
+  }
+
   outcome_of_output told(output_state state, std::string message) {
     done_.state = state;
     done_.message = std::move(message);
@@ -218,8 +223,9 @@ private:
 
   outcome_of_output read(const std::string& path, const blobs::untar_options& how, int followed = 0) {
     const auto& settings = with_.context->settings;
-    blob_writer writer{
-      with_.context->blobs, catalogue_, {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes}};
+    blob_writer writer{with_.context->blobs,
+                       catalogue_,
+                       {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes, purpose()}};
     blobs::result<blobs::untarred> got = blobs::error{};
     stream from{with_};
     auto move = [&] {
@@ -283,7 +289,7 @@ private:
     if (!kept)
       return told(output_state::failed, kept.error().message);
     owner_blobs owner{with_.context->blobs, catalogue_, order_.owner};
-    auto lacking = owner.keep(name, tree);
+    auto lacking = owner.keep(name, tree, purpose());
     if (!lacking)
       return to_caf(lacking.error());
     if (!lacking->empty())
@@ -296,7 +302,7 @@ private:
     std::string remark;
     if (got.skipped_count > 0)
       remark = std::to_string(got.skipped_count) + " left out: " + got.skipped.front();
-    if (!done_.name.empty()) // a cache has no reports
+    if (purpose() != store::blob_purpose::cache) // which has no reports
       count(tree, owner, remark);
     return told(output_state::kept, std::move(remark));
   }

@@ -66,7 +66,7 @@ caf::expected<void> file_upload::keep_quota(std::size_t more) {
         return usage.error();
       for (const auto& one : *usage)
         if (one.owner == owner)
-          *kept = one.bytes;
+          *kept = one.bytes - one.lost_bytes; // which may be what is sent here
       return {};
     });
     if (!asked)

@@ -3,6 +3,8 @@
 #include "actors/crash_point.hpp"
 #include "blobs/manifest.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -49,25 +51,34 @@ blobs::result<std::unique_ptr<blobs::packed_source>> owner_blobs::source(const s
     catalogue_, [owner = owner_, wanted](store::blob_catalogue& all) { return all.find(owner, wanted); });
   if (!places)
     return to_blob_error(places.error());
-  return std::make_unique<blobs::packed_source>(*medium_, *places);
+  auto lost = [catalogue = catalogue_, owner = owner_](const std::string& pack) {
+    auto told = catalogue([pack](store::blob_catalogue& all) { return all.doubt_pack(pack); });
+    if (told)
+      spdlog::error("the pack {} of {} is lost or damaged; its files are to be sent again", pack, owner);
+    else // whoever reads it next comes back to it
+      spdlog::error("the pack {} of {} is lost or damaged, and the store does not take this down: {}", pack, owner,
+                    told.error().message);
+  };
+  return std::make_unique<blobs::packed_source>(*medium_, *places, std::move(lost));
 }
 
 blobs::result<blobs::tree> owner_blobs::tree(const blobs::digest& name, const blobs::tree_limits& limits) {
   auto from = source({name});
   if (!from)
     return from.error();
-  auto manifest = (*from)->read(name, limits.manifest_bytes);
-  if (!manifest && manifest.error().code == blobs::errc::missing)
+  if (!(*from)->size(name))
     return blobs::error{blobs::errc::missing, "there is no tree " + to_text(name)};
+  auto manifest = (*from)->read(name, limits.manifest_bytes);
   if (!manifest)
     return manifest.error();
   return blobs::read_manifest(*manifest, limits);
 }
 
-blobs::result<std::vector<blobs::digest>> owner_blobs::keep(const blobs::digest& name, const blobs::tree& value) {
+blobs::result<std::vector<blobs::digest>>
+owner_blobs::keep(const blobs::digest& name, const blobs::tree& value, store::blob_purpose purpose) {
   auto lacking = ask<std::vector<blobs::digest>>(
-    catalogue_, [owner = owner_, name, content = blobs::blobs_of(value)](store::blob_catalogue& all) {
-      return all.keep_tree(owner, name, content);
+    catalogue_, [owner = owner_, name, content = blobs::blobs_of(value), purpose](store::blob_catalogue& all) {
+      return all.keep_tree(owner, name, content, purpose);
     });
   if (!lacking)
     return to_blob_error(lacking.error());
@@ -141,8 +152,9 @@ blobs::result<void> blob_writer::end_pack() {
   std::sort(all.begin(), all.end());
   auto distinct = static_cast<std::size_t>(std::unique(all.begin(), all.end()) - all.begin());
   auto lacking = ask<std::vector<blobs::digest>>(
-    catalogue_,
-    [owner = how_.owner, all = std::move(all)](store::blob_catalogue& known) { return known.missing(owner, all); });
+    catalogue_, [owner = how_.owner, all = std::move(all), purpose = how_.purpose](store::blob_catalogue& known) {
+      return known.missing(owner, all, purpose);
+    });
   if (!lacking)
     return to_blob_error(lacking.error());
   return lacking->size() == distinct && distinct == pack_->entries().size() ? tell_end() : end_without(*lacking);
@@ -154,9 +166,8 @@ blobs::result<void> blob_writer::tell_end() {
   content.reserve(pack_->entries().size());
   for (const auto& one : pack_->entries())
     content.push_back({one.content, key_, one.offset, one.size});
-  auto ended = catalogue_([key = key_, quota = how_.quota, content = std::move(content)](store::blob_catalogue& all) {
-    return all.end_pack(key, content, quota);
-  });
+  auto ended = catalogue_([key = key_, quota = how_.quota, content = std::move(content), purpose = how_.purpose](
+                            store::blob_catalogue& all) { return all.end_pack(key, content, quota, purpose); });
   if (!ended)
     return to_blob_error(ended.error());
   pack_.reset();

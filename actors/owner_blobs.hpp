@@ -22,6 +22,7 @@ struct blob_writing {
   std::string agent;
   uuid incarnation;
   std::uint64_t quota = ~0ull;
+  store::blob_purpose purpose = store::blob_purpose::task;
 };
 
 /// A store's error as one of blobs.
@@ -35,14 +36,16 @@ public:
 
   const std::string& owner() const { return owner_; }
 
-  /// Those of `wanted` that are there can be read.
+  /// Those of `wanted` that are there can be read. A pack that turns out to be lost is written down as doubted, so that
+  /// its blobs are sent again. A medium that is away loses nothing.
   blobs::result<std::unique_ptr<blobs::packed_source>> source(const std::vector<blobs::digest>& wanted);
 
-  /// `missing`: there is no such tree.
+  /// `missing`: there is no such tree, or its manifest is lost.
   blobs::result<blobs::tree> tree(const blobs::digest& name, const blobs::tree_limits& limits = {});
 
   /// Keeps a tree whose blobs are there, its manifest too; else answers with those that are missing, each once.
-  blobs::result<std::vector<blobs::digest>> keep(const blobs::digest& name, const blobs::tree& value);
+  blobs::result<std::vector<blobs::digest>>
+  keep(const blobs::digest& name, const blobs::tree& value, store::blob_purpose purpose = store::blob_purpose::task);
 
 private:
   std::shared_ptr<blobs::medium> medium_;
@@ -51,7 +54,7 @@ private:
 };
 
 /// Takes blobs in, and writes them into packs: a new one each 256 MiB or 50 000 blobs. Those that the owner has already
-/// are not kept again. What `finish` was not called for is abandoned. One thread at a time.
+/// in packs that nobody doubts are not kept again. What `finish` was not called for is abandoned. One thread at a time.
 class blob_writer final : public blobs::blob_sink {
 public:
   blob_writer(std::shared_ptr<blobs::medium> medium, catalogue_access catalogue, blob_writing how)

@@ -148,6 +148,8 @@ void file_thread::send_file(const blobs::digest& content, std::uint64_t size) co
   if (part)
     head.headers.emplace_back("Content-Range", "bytes " + std::to_string(part->first) + '-'
                                                  + std::to_string(part->end - 1) + '/' + std::to_string(size));
+  if (auto there = (*from)->open(content); !there) // before it is said to come
+    return fail(there.error());
   if (!begin(std::move(head)))
     return;
   waiting_writer to{client, context->ending};

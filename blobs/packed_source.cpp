@@ -1,6 +1,9 @@
 #include "blobs/packed_source.hpp"
 
+#include "encoding/printable.hpp"
+
 #include <algorithm>
+#include <utility>
 
 namespace davit::blobs {
 
@@ -8,9 +11,48 @@ namespace {
 
 constexpr std::size_t most_open = 8;
 
+/// Where objects lie may be away for a while, and then nothing is lost.
+bool is_loss(const error& e) {
+  return e.code == errc::missing || e.code == errc::damaged;
+}
+
+/// What is said of a pack's trouble to whoever reads `name` from it.
+error told(const error& e, const std::string& name, const std::string& key, const lost_pack& lost) {
+  if (!is_loss(e))
+    return e;
+  if (lost)
+    lost(key);
+  return {errc::missing, name + " is lost (" + e.message
+                           + "). Run the command that sent it again (davit run --input), and it is sent once more. If "
+                             "it is an output of a task, run that task again"};
+}
+
+class watched_reader final : public byte_reader {
+public:
+  watched_reader(std::unique_ptr<byte_reader> from, std::string name, std::string key, lost_pack lost)
+    : from_(std::move(from)), name_(std::move(name)), key_(std::move(key)), lost_(std::move(lost)) {}
+
+  result<std::size_t> read(std::span<char> into) override {
+    auto got = from_->read(into);
+    if (!got)
+      return told(got.error(), name_, key_, lost_);
+    return got;
+  }
+
+private:
+  std::unique_ptr<byte_reader> from_;
+  std::string name_, key_;
+  lost_pack lost_;
+};
+
+std::string name_of(const digest& content) {
+  return "blob " + to_text(content);
+}
+
 } // namespace
 
-packed_source::packed_source(medium& from, const std::vector<blob_place>& places) : from_(from) {
+packed_source::packed_source(medium& from, const std::vector<blob_place>& places, lost_pack lost)
+  : from_(from), lost_(std::move(lost)) {
   places_.reserve(places.size());
   for (const auto& one : places)
     places_.emplace(one.content, one);
@@ -38,18 +80,23 @@ result<blob_place> packed_source::place(const digest& content) const {
   return found->second;
 }
 
-result<std::unique_ptr<byte_reader>> packed_source::open(const digest& content) {
+result<std::unique_ptr<byte_reader>> packed_source::open(const digest& content, const std::string& name) {
   auto where = place(content);
   if (!where)
     return where.error();
   auto from = pack(where->pack);
   if (!from)
-    return from.error();
-  return read_packed(*from, {where->content, where->offset, where->size});
+    return told(from.error(), name, where->pack, lost_);
+  return std::unique_ptr<byte_reader>{std::make_unique<watched_reader>(
+    read_packed(*from, {where->content, where->offset, where->size}), name, where->pack, lost_)};
+}
+
+result<std::unique_ptr<byte_reader>> packed_source::open(const digest& content) {
+  return open(content, name_of(content));
 }
 
 result<std::unique_ptr<byte_reader>> packed_source::open(const tree_entry& file) {
-  return open(file.content);
+  return open(file.content, encoding::printable(file.path));
 }
 
 result<std::uint64_t> packed_source::size(const digest& content) const {
@@ -90,11 +137,13 @@ result<std::size_t> packed_source::read(const digest& content, std::uint64_t off
     return std::size_t{0};
   auto from = pack(where->pack);
   if (!from)
-    return from.error();
+    return told(from.error(), name_of(content), where->pack, lost_);
   auto count = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), where->size - offset));
   auto got = (*from)->read(where->offset + offset, into.first(count));
   if (got && *got < count)
-    return error{errc::damaged, "blob " + to_text(content) + " is cut off"};
+    got = error{errc::damaged, "it is cut off"};
+  if (!got)
+    return told(got.error(), name_of(content), where->pack, lost_);
   return got;
 }
 

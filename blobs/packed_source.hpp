@@ -6,6 +6,7 @@
 #include "blobs/stream.hpp"
 #include "blobs/tree.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -21,14 +22,18 @@ struct blob_place {
   auto operator<=>(const blob_place&) const = default;
 };
 
-/// Opens a few packs at once and keeps them open. One thread at a time.
+/// Is told which pack is not there, or has other bytes than it should.
+using lost_pack = std::function<void(const std::string& pack)>;
+
+/// Opens a few packs at once and keeps them open. What was lost is `missing`, and the message says what to do. One
+/// thread at a time.
 class packed_source final : public blob_source {
 public:
-  /// The medium lives longer than it.
-  packed_source(medium& from, const std::vector<blob_place>& places);
+  /// The medium lives longer than it, and than what it has opened.
+  packed_source(medium& from, const std::vector<blob_place>& places, lost_pack lost = {});
 
   result<std::unique_ptr<byte_reader>> open(const tree_entry& file) override;
-  /// `missing` if no place was given for it.
+  /// `missing` if no place was given for it, too.
   result<std::unique_ptr<byte_reader>> open(const digest& content);
   result<std::uint64_t> size(const digest& content) const;
   /// A whole blob; `refused` if it has more bytes.
@@ -39,8 +44,10 @@ public:
 private:
   result<std::shared_ptr<object_reader>> pack(const std::string& key);
   result<blob_place> place(const digest& content) const;
+  result<std::unique_ptr<byte_reader>> open(const digest& content, const std::string& name);
 
   medium& from_;
+  lost_pack lost_;
   std::unordered_map<digest, blob_place> places_;
   std::vector<std::pair<std::string, std::shared_ptr<object_reader>>> open_; ///< The last used is the last.
 };

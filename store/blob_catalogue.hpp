@@ -29,6 +29,19 @@ struct new_pack {
 struct owner_usage {
   std::string owner;
   std::uint64_t bytes = 0, blobs = 0;
+  std::uint64_t lost_bytes = 0; ///< Of these, what can't be read any more: it can be sent again beside them.
+};
+
+/// What blobs and trees are used for.
+enum class blob_purpose : std::uint8_t {
+  task, ///< Or by a client, which may take its time until a task uses them.
+  cache ///< To keep a cache, or to begin with one. This takes no time worth mentioning.
+};
+
+/// What was not used for tasks since the first moment, nor for caches since the second one, is not used any more. The
+/// second one is not earlier.
+struct sweep_bounds {
+  timestamp task, cache;
 };
 
 /// A page of a sweep.
@@ -46,19 +59,22 @@ class blob_catalogue {
 public:
   virtual ~blob_catalogue() = default;
 
-  /// Those of `wanted` that the owner does not have, each once. The others count as used now.
-  virtual result<std::vector<digest>> missing(const std::string& owner, const std::vector<digest>& wanted) = 0;
+  /// Those of `wanted` that the owner does not have, or that lie in a pack that is doubted, each once. The others
+  /// count as used now.
+  virtual result<std::vector<digest>>
+  missing(const std::string& owner, const std::vector<digest>& wanted, blob_purpose purpose = blob_purpose::task) = 0;
 
-  /// Where those of `wanted` lie that the owner has, each once, by their digests. If an object is gone when it is
-  /// opened, its blobs are gone, or lie elsewhere by now.
+  /// Where those of `wanted` lie that the owner has, each once, by their digests; in doubted packs too. If an object is
+  /// gone when it is opened, its blobs are gone, or lie elsewhere by now, or the pack is to be doubted.
   virtual result<std::vector<blob_place>> find(const std::string& owner, const std::vector<digest>& wanted) = 0;
 
   virtual result<void> begin_pack(const new_pack& pack) = 0;
 
-  /// The pack's object is committed, and has these. What the owner has already stays where it is. `over_quota` if
-  /// the owner would have more than `quota` bytes: then nothing is written down, and the pack is to be abandoned. The
-  /// same again, because an answer was lost, changes nothing.
-  virtual result<void> end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota)
+  /// The pack's object is committed, and has these. What the owner has already stays where it is, but for what lies in
+  /// a doubted pack. `over_quota` if the owner would have more than `quota` bytes: then nothing is written down, and
+  /// the pack is to be abandoned. The same again, because an answer was lost, changes nothing.
+  virtual result<void> end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota,
+                                blob_purpose purpose = blob_purpose::task)
     = 0;
 
   /// It is not written to its end.
@@ -67,7 +83,17 @@ public:
   /// Keeps a tree: its manifest and all that it names are there, and stay for as long as the tree does. If not: those
   /// that are missing, each once, and nothing is kept. `content` has the manifest too.
   virtual result<std::vector<digest>>
-  keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) = 0;
+  keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content,
+            blob_purpose purpose = blob_purpose::task)
+    = 0;
+
+  /// The pack's object is not there, or its bytes are not what they should be: its blobs are missing until they are
+  /// sent again. A pack in which there is nothing any more is left alone.
+  virtual result<void> doubt_pack(const std::string& key) = 0;
+
+  /// Nobody can read the tree's manifest, so the sweeper does not know what it names: until it is kept again there is
+  /// no such tree. False: this is known, or the manifest was sent again.
+  virtual result<bool> lose_tree(const std::string& owner, const digest& tree) = 0;
 
   /// The task uses the owner's tree until the store forgets the task. False: there is no such tree.
   virtual result<bool> use_tree(const std::string& owner, const digest& tree, task_id task) = 0;
@@ -107,15 +133,15 @@ public:
   /// Removes the caches that nobody has used since `before`. Answers how many.
   virtual result<std::uint64_t> drop_caches(timestamp before) = 0;
 
-  /// Lets go of trees that no task uses, that no cache is, and that nobody has used since `before`. Answers how many.
-  virtual result<std::uint64_t> drop_trees(timestamp before) = 0;
+  /// Lets go of trees that no task uses, that no cache is, and that are not used any more. Answers how many.
+  virtual result<std::uint64_t> drop_trees(const sweep_bounds& before) = 0;
 
   /// The trees that the owner has: what their manifests name is live.
   virtual result<std::vector<digest>> trees(const std::string& owner) = 0;
 
-  /// Removes, from `from` on, blobs of the owner that are not live and that nobody has used since `before`. Looks at a
-  /// thousand. `before` was asked for before the trees: a tree that came later has used its blobs since.
-  virtual result<sweep_page> sweep(const std::string& owner, std::optional<digest> from, timestamp before,
+  /// Removes, from `from` on, blobs of the owner that are not live and not used any more. Looks at a thousand. `before`
+  /// was asked for before the trees: a tree that came later has used its blobs since.
+  virtual result<sweep_page> sweep(const std::string& owner, std::optional<digest> from, const sweep_bounds& before,
                                    const std::function<bool(const digest&)>& is_live)
     = 0;
 

@@ -187,6 +187,11 @@ inline const schema_steps& sqlite_schema() {
       "ALTER TABLE attempt ADD COLUMN answer_of TEXT NOT NULL DEFAULT ''",
       "CREATE INDEX attempt_memo ON attempt (memo) WHERE memo <> ''",
       "CREATE INDEX attempt_answer ON attempt (answer_of) WHERE answer_of <> ''",
+      // When only a cache was made of it; trees whose manifests were lost; and packs that can't be read.
+      "ALTER TABLE blob ADD COLUMN cached_at BIGINT NOT NULL DEFAULT 0",
+      "ALTER TABLE blob_tree ADD COLUMN cached_at BIGINT NOT NULL DEFAULT 0",
+      "ALTER TABLE blob_tree ADD COLUMN lost BIGINT NOT NULL DEFAULT 0",
+      "CREATE INDEX blob_pack_doubted ON blob_pack (owner) WHERE state = 'doubted'",
     },
   };
   return steps;
@@ -325,6 +330,11 @@ inline const schema_steps& postgresql_schema() {
       "ALTER TABLE attempt ADD COLUMN answer_of TEXT COLLATE \"C\" NOT NULL DEFAULT ''",
       "CREATE INDEX attempt_memo ON attempt (memo) WHERE memo <> ''",
       "CREATE INDEX attempt_answer ON attempt (answer_of) WHERE answer_of <> ''",
+      // When only a cache was made of it; trees whose manifests were lost; and packs that can't be read.
+      "ALTER TABLE blob ADD COLUMN cached_at BIGINT NOT NULL DEFAULT 0",
+      "ALTER TABLE blob_tree ADD COLUMN cached_at BIGINT NOT NULL DEFAULT 0",
+      "ALTER TABLE blob_tree ADD COLUMN lost BIGINT NOT NULL DEFAULT 0",
+      "CREATE INDEX blob_pack_doubted ON blob_pack (owner) WHERE state = 'doubted'",
     },
   };
   return steps;

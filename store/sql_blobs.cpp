@@ -48,6 +48,11 @@ void in_pieces(const std::vector<digest>& all, Each each) {
 
 const std::string of_owner = " WHERE owner = :owner AND digest IN ";
 
+/// The column that says when something was used so.
+std::string used_for(blob_purpose purpose) {
+  return purpose == blob_purpose::cache ? "cached_at" : "used_at";
+}
+
 } // namespace
 
 /// The database's own: the clocks of agents differ.
@@ -61,19 +66,29 @@ void sql_blobs::lock(const std::string& owner) {
   session_.how().lock(session_.sql(), "blobs of " + owner);
 }
 
-/// Those that the owner has are used now; answers the others, each once.
-std::vector<digest> sql_blobs::touch(const std::string& owner, std::vector<digest> wanted) {
+/// Whether a pack of the owner is doubted.
+bool sql_blobs::has_doubts(const std::string& owner) {
+  return session_.kept()
+    .row<std::string>("SELECT id FROM blob_pack WHERE owner = :owner AND state = 'doubted' LIMIT 1", text_of(owner))
+    .has_value();
+}
+
+/// Those that the owner has are used now; answers the others, each once. What lies in a doubted pack is one of these.
+std::vector<digest> sql_blobs::touch(const std::string& owner, std::vector<digest> wanted, blob_purpose purpose) {
   std::vector<digest> lacking;
   auto by = text_of(owner);
   lock(by);
-  auto use = "UPDATE blob SET used_at = " + std::to_string(clock()) + of_owner;
+  auto use = "UPDATE blob SET " + used_for(purpose) + " = " + std::to_string(clock()) + of_owner;
+  auto sound = has_doubts(by)
+               ? " AND pack NOT IN (SELECT id FROM blob_pack WHERE owner = " + literal(by) + " AND state = 'doubted')"
+               : std::string{};
   in_pieces(each_once(std::move(wanted)), [&](std::span<const digest> piece, const std::string& list) {
-    soci::statement update = (session_.sql().prepare << use + list, soci::use(by));
+    soci::statement update = (session_.sql().prepare << use + list + sound, soci::use(by));
     update.execute(true);
     if (update.get_affected_rows() == static_cast<long long>(piece.size()))
       return;
     std::set<std::string> there;
-    for (auto& [text] : session_.kept().rows_once<std::string>("SELECT digest FROM blob" + of_owner + list, by))
+    for (auto& [text] : session_.kept().rows_once<std::string>("SELECT digest FROM blob" + of_owner + list + sound, by))
       there.insert(std::move(text));
     std::copy_if(piece.begin(), piece.end(), std::back_inserter(lacking),
                  [&](const digest& one) { return !there.contains(hex(one)); });
@@ -81,9 +96,10 @@ std::vector<digest> sql_blobs::touch(const std::string& owner, std::vector<diges
   return lacking;
 }
 
-result<std::vector<digest>> sql_blobs::missing(const std::string& owner, const std::vector<digest>& wanted) {
+result<std::vector<digest>>
+sql_blobs::missing(const std::string& owner, const std::vector<digest>& wanted, blob_purpose purpose) {
   return session_.transaction<std::vector<digest>>(
-    [&]() -> result<std::vector<digest>> { return touch(owner, wanted); });
+    [&]() -> result<std::vector<digest>> { return touch(owner, wanted, purpose); });
 }
 
 result<std::vector<blob_place>> sql_blobs::find(const std::string& owner, const std::vector<digest>& wanted) {
@@ -110,23 +126,32 @@ result<void> sql_blobs::begin_pack(const new_pack& pack) {
   });
 }
 
-void sql_blobs::insert(const std::string& owner, const std::string& key, const std::vector<blob_place>& content) {
+void sql_blobs::insert(const std::string& owner, const std::string& key, const std::vector<blob_place>& content,
+                       blob_purpose purpose) {
+  const auto now = std::to_string(clock());
   const auto by = "(" + literal(owner) + ", '", in = "', " + literal(key) + ", ",
-             used = ", " + std::to_string(clock()) + ")";
+             used = purpose == blob_purpose::cache ? ", 0, " + now + ")" : ", " + now + ", 0)";
   for (std::size_t at = 0; at < content.size(); at += most_at_once) {
     std::string rows;
     for (auto i = at; i < std::min(at + most_at_once, content.size()); ++i)
       rows += (rows.empty() ? "" : ", ") + by + hex(content[i].content) + in + std::to_string(content[i].offset) + ", "
             + std::to_string(content[i].size) + used;
-    session_.sql() << "INSERT INTO blob (owner, digest, pack, place, size, used_at) VALUES " + rows;
+    session_.sql() << "INSERT INTO blob (owner, digest, pack, place, size, used_at, cached_at) VALUES " + rows;
   }
 }
 
-result<void> sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota) {
+/// So many of each one's blobs are gone.
+void sql_blobs::take_from_packs(const std::map<std::string, number>& counts) {
+  for (const auto& [pack, count] : counts)
+    session_.kept().run("UPDATE blob_pack SET blobs = blobs - :count WHERE id = :id", count, pack);
+}
+
+result<void> sql_blobs::end_pack(const std::string& key, const std::vector<blob_place>& content, std::uint64_t quota,
+                                 blob_purpose purpose) {
   return session_.transaction<void>([&]() -> result<void> {
     auto& kept = session_.kept();
     auto pack = kept.row<std::string, std::string>("SELECT owner, state FROM blob_pack WHERE id = :id", key);
-    if (pack && std::get<1>(*pack) == "there") // its answer was lost
+    if (pack && (std::get<1>(*pack) == "there" || std::get<1>(*pack) == "doubted")) // its answer was lost
       return {};
     if (!pack || std::get<1>(*pack) != "writing")
       return error{errc::conflict, "the upload was given up meanwhile; begin it again"};
@@ -137,25 +162,53 @@ result<void> sql_blobs::end_pack(const std::string& key, const std::vector<blob_
       if (given.emplace(one.content, one).second)
         names.push_back(one.content);
     std::vector<blob_place> added;
-    std::uint64_t bytes = 0;
-    for (const auto& one : touch(owner, std::move(names))) {
+    number bytes = 0;
+    auto lacking = touch(owner, std::move(names), purpose);
+    for (const auto& one : lacking) {
       added.push_back(given.at(one));
-      bytes += added.back().size;
+      bytes += static_cast<number>(added.back().size);
     }
+    auto count = static_cast<number>(added.size());
+    std::map<std::string, number> replaced; // of each doubted pack
+    if (has_doubts(owner))
+      in_pieces(lacking, [&](std::span<const digest>, const std::string& list) {
+        for (auto& [from, size] :
+             kept.rows_once<std::string, number>("SELECT pack, size FROM blob" + of_owner + list, owner)) {
+          ++replaced[from];
+          bytes -= size;
+          --count;
+        }
+      });
     auto before = kept.row<number>("SELECT bytes FROM blob_owner WHERE name = :name", owner);
-    auto all = bytes + static_cast<std::uint64_t>(before ? std::get<0>(*before) : 0);
+    auto all = static_cast<std::uint64_t>(bytes + (before ? std::get<0>(*before) : 0));
     if (bytes > 0 && all > quota)
       return error{errc::over_quota, "with these files " + owner + " would have " + std::to_string(all) + " bytes of "
                                        + std::to_string(quota) + " that it may have"};
-    insert(owner, key, added);
-    auto count = static_cast<number>(added.size());
-    if (kept.run("UPDATE blob_pack SET state = 'there', blobs = :blobs WHERE id = :id AND state = 'writing'", count,
-                 key)
+    if (!replaced.empty())
+      in_pieces(lacking, [&](std::span<const digest>, const std::string& list) {
+        session_.sql() << "DELETE FROM blob WHERE owner = " + literal(owner) + " AND digest IN " + list;
+      });
+    take_from_packs(replaced);
+    insert(owner, key, added, purpose);
+    auto own = static_cast<number>(added.size());
+    if (kept.run("UPDATE blob_pack SET state = 'there', blobs = :blobs WHERE id = :id AND state = 'writing'", own, key)
         == 0)
       throw std::runtime_error("the upload was given up meanwhile; begin it again");
     kept.run("INSERT INTO blob_owner (name, bytes, blobs) VALUES (:name, :bytes, :blobs) ON CONFLICT (name)"
              " DO UPDATE SET bytes = blob_owner.bytes + excluded.bytes, blobs = blob_owner.blobs + excluded.blobs",
-             owner, static_cast<number>(bytes), count);
+             owner, bytes, count);
+    return {};
+  });
+}
+
+result<void> sql_blobs::doubt_pack(const std::string& key) {
+  return session_.transaction<void>([&]() -> result<void> {
+    auto& kept = session_.kept();
+    auto pack = kept.row<std::string>("SELECT owner FROM blob_pack WHERE id = :id AND state = 'there'", key);
+    if (!pack)
+      return {};
+    lock(std::get<0>(*pack)); // whoever was told that its blobs are there has been told before this
+    kept.run("UPDATE blob_pack SET state = 'doubted' WHERE id = :id AND state = 'there' AND blobs > 0", key);
     return {};
   });
 }
@@ -178,21 +231,26 @@ result<void> sql_blobs::abandon_packs_of(const std::string& agent, uuid incarnat
 
 // -- trees -----------------------------------------------------------------------------------------------------------
 
-result<std::vector<digest>>
-sql_blobs::keep_tree(const std::string& owner, const digest& tree, const std::vector<digest>& content) {
+result<std::vector<digest>> sql_blobs::keep_tree(const std::string& owner, const digest& tree,
+                                                 const std::vector<digest>& content, blob_purpose purpose) {
   return session_.transaction<std::vector<digest>>([&]() -> result<std::vector<digest>> {
-    // What a tree names is there as long as the tree is.
-    if (session_.kept().run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(),
-                            text_of(owner), hex(tree))
-        != 0)
+    auto& kept = session_.kept();
+    auto by = text_of(owner), used = used_for(purpose);
+    // What a tree names is there as long as the tree is; whether it can be read is another question.
+    if (!has_doubts(by)
+        && kept.run("UPDATE blob_tree SET " + used + " = :now WHERE owner = :owner AND digest = :digest AND lost = 0",
+                    clock(), by, hex(tree))
+             != 0)
       return std::vector<digest>{};
     auto all = content;
     all.push_back(tree);
-    auto lacking = touch(owner, std::move(all)); // from now on the sweeper leaves them alone, whatever it has seen
+    auto lacking = touch(by, std::move(all), purpose); // the sweeper leaves them alone now, whatever it has seen
     if (lacking.empty())
-      session_.kept().run("INSERT INTO blob_tree (owner, digest, used_at) VALUES (:owner, :digest, :now)"
-                          " ON CONFLICT (owner, digest) DO UPDATE SET used_at = excluded.used_at",
-                          text_of(owner), hex(tree), clock());
+      kept.run("INSERT INTO blob_tree (owner, digest, used_at, cached_at) VALUES (:owner, :digest, :used, :cached)"
+               " ON CONFLICT (owner, digest) DO UPDATE SET lost = 0, "
+                 + used + " = excluded." + used,
+               by, hex(tree), purpose == blob_purpose::task ? clock() : 0,
+               purpose == blob_purpose::cache ? clock() : 0);
     return lacking;
   });
 }
@@ -203,8 +261,8 @@ result<bool> sql_blobs::use_tree(const std::string& owner, const digest& tree, t
 
 bool sql_blobs::use(const std::string& owner, const digest& tree, task_id task) {
   auto& kept = session_.kept();
-  if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(), text_of(owner),
-               hex(tree))
+  if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest AND lost = 0", clock(),
+               text_of(owner), hex(tree))
       == 0)
     return false;
   kept.run("INSERT INTO blob_use (task, owner, digest) VALUES (:task, :owner, :digest)"
@@ -217,15 +275,29 @@ void sql_blobs::forget_uses(task_id task) {
   session_.kept().run("DELETE FROM blob_use WHERE task = :task", to_string(task));
 }
 
-result<std::uint64_t> sql_blobs::drop_trees(timestamp before) {
+result<bool> sql_blobs::lose_tree(const std::string& owner, const digest& tree) {
+  return session_.transaction<bool>([&]() -> result<bool> {
+    auto by = text_of(owner);
+    lock(by); // its manifest may be being sent
+    return session_.kept().run("UPDATE blob_tree SET lost = 1 WHERE owner = :owner AND digest = :digest AND lost = 0"
+                               " AND NOT EXISTS (SELECT 1 FROM blob b JOIN blob_pack p ON p.id = b.pack"
+                               " WHERE b.owner = blob_tree.owner AND b.digest = blob_tree.digest"
+                               " AND p.state = 'there')",
+                               by, hex(tree))
+        != 0;
+  });
+}
+
+result<std::uint64_t> sql_blobs::drop_trees(const sweep_bounds& before) {
   return session_.transaction<std::uint64_t>([&]() -> result<std::uint64_t> {
     auto& kept = session_.kept();
     const std::string unused
       = " AND NOT EXISTS (SELECT 1 FROM blob_use u WHERE u.owner = blob_tree.owner AND u.digest = blob_tree.digest)"
         " AND NOT EXISTS (SELECT 1 FROM blob_cache c WHERE c.owner = blob_tree.owner AND c.digest = blob_tree.digest)";
-    auto rows = kept.rows<std::string, std::string>("SELECT owner, digest FROM blob_tree WHERE used_at < :before"
-                                                      + unused + session_.how().claim_lock(),
-                                                    number_of(before));
+    auto rows = kept.rows<std::string, std::string>(
+      "SELECT owner, digest FROM blob_tree WHERE used_at < :before AND cached_at < :cached" + unused
+        + session_.how().claim_lock(),
+      number_of(before.task), number_of(before.cache));
     std::uint64_t dropped = 0;
     for (auto& [owner, tree] : rows) // by now nobody else begins to use it; whoever had begun is seen here
       dropped += static_cast<std::uint64_t>(kept.run(
@@ -251,6 +323,18 @@ result<std::vector<owner_usage>> sql_blobs::usage() {
     for (auto& [name, bytes, blobs] : session_.kept().rows<std::string, number, number>(
            "SELECT name, bytes, blobs FROM blob_owner WHERE blobs > 0 ORDER BY name"))
       all.push_back({std::move(name), static_cast<std::uint64_t>(bytes), static_cast<std::uint64_t>(blobs)});
+    for (auto& [name] :
+         session_.kept().rows<std::string>("SELECT DISTINCT owner FROM blob_pack WHERE state = 'doubted'")) {
+      auto lost = std::get<0>(
+        session_.kept()
+          .row<number>("SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blob WHERE owner = :owner"
+                       " AND pack IN (SELECT id FROM blob_pack WHERE owner = :same AND state = 'doubted')",
+                       name, name)
+          .value());
+      for (auto& one : all)
+        if (one.owner == name)
+          one.lost_bytes = static_cast<std::uint64_t>(lost);
+    }
     return all;
   });
 }
@@ -261,14 +345,15 @@ result<timestamp> sql_blobs::unused_since(duration age) {
   return session_.guarded<timestamp>([&]() -> result<timestamp> { return read_time(clock() - number_of(age)); });
 }
 
-result<sweep_page> sql_blobs::sweep(const std::string& owner, std::optional<digest> from, timestamp before,
+result<sweep_page> sql_blobs::sweep(const std::string& owner, std::optional<digest> from, const sweep_bounds& before,
                                     const std::function<bool(const digest&)>& is_live) {
   return session_.transaction<sweep_page>([&]() -> result<sweep_page> {
     auto& kept = session_.kept();
     auto by = text_of(owner);
     lock(by);
-    auto rows = kept.rows<std::string, std::string, number, number>(
-      "SELECT digest, pack, size, used_at FROM blob WHERE owner = :owner AND digest >= :from ORDER BY digest LIMIT "
+    auto rows = kept.rows<std::string, std::string, number, number, number>(
+      "SELECT digest, pack, size, used_at, cached_at FROM blob WHERE owner = :owner AND digest >= :from"
+      " ORDER BY digest LIMIT "
         + std::to_string(sweep_rows + 1),
       by, from ? hex(*from) : std::string{});
     sweep_page page;
@@ -277,20 +362,21 @@ result<sweep_page> sql_blobs::sweep(const std::string& owner, std::optional<dige
       rows.pop_back();
     }
     std::map<std::string, number> gone; // of each pack
-    for (auto& [text, pack, size, used_at] : rows) {
-      if (used_at >= number_of(before) || is_live(read_digest(text)))
+    const auto task = number_of(before.task), cache = number_of(before.cache);
+    for (auto& [text, pack, size, used_at, cached_at] : rows) {
+      if (used_at >= task || cached_at >= cache || is_live(read_digest(text)))
         continue;
       // Unless somebody has used it since it was read.
-      if (kept.run("DELETE FROM blob WHERE owner = :owner AND digest = :digest AND used_at < :before", by, text,
-                   number_of(before))
+      if (kept.run("DELETE FROM blob WHERE owner = :owner AND digest = :digest AND used_at < :before"
+                   " AND cached_at < :cached",
+                   by, text, task, cache)
           == 0)
         continue;
       ++gone[pack];
       ++page.removed;
       page.bytes += static_cast<std::uint64_t>(size);
     }
-    for (const auto& [pack, count] : gone)
-      kept.run("UPDATE blob_pack SET blobs = blobs - :count WHERE id = :id", count, pack);
+    take_from_packs(gone);
     if (page.removed > 0)
       kept.run("UPDATE blob_owner SET bytes = bytes - :bytes, blobs = blobs - :blobs WHERE name = :name",
                static_cast<number>(page.bytes), static_cast<number>(page.removed), by);
@@ -301,7 +387,7 @@ result<sweep_page> sql_blobs::sweep(const std::string& owner, std::optional<dige
 result<std::vector<std::string>> sql_blobs::packs_to_remove(std::uint32_t limit) {
   return session_.transaction<std::vector<std::string>>([&]() -> result<std::vector<std::string>> {
     auto& kept = session_.kept();
-    kept.run("UPDATE blob_pack SET state = 'removing' WHERE state = 'there' AND blobs = 0");
+    kept.run("UPDATE blob_pack SET state = 'removing' WHERE state IN ('there', 'doubted') AND blobs = 0");
     std::vector<std::string> all;
     for (auto& [id] : kept.rows<std::string>(
            "SELECT id FROM blob_pack WHERE state = 'removing' ORDER BY id LIMIT :limit", static_cast<number>(limit)))

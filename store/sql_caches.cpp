@@ -49,7 +49,7 @@ result<std::optional<kept_cache>> sql_blobs::find_cache(const std::string& owner
       auto found = cache_of(rows.front());
       kept.run("UPDATE blob_cache SET used_at = :now WHERE owner = :owner AND scope = :scope AND name = :name", clock(),
                by, found.scope, found.key);
-      kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(), by,
+      kept.run("UPDATE blob_tree SET cached_at = :now WHERE owner = :owner AND digest = :digest", clock(), by,
                hex_of(found.tree));
       return std::optional{std::move(found)};
     };
@@ -78,7 +78,7 @@ result<bool> sql_blobs::keep_cache(const std::string& owner, const kept_cache& m
                                        + " together may have " + std::to_string(limit)};
     if (auto rows = cache_rows(kept, "AND scope = :scope AND name = :name", by, made.scope, made.key); !rows.empty())
       return cache_of(rows.front()).tree == made.tree;
-    if (kept.run("UPDATE blob_tree SET used_at = :now WHERE owner = :owner AND digest = :digest", clock(), by,
+    if (kept.run("UPDATE blob_tree SET cached_at = :now WHERE owner = :owner AND digest = :digest", clock(), by,
                  hex_of(made.tree))
         == 0)
       return false;

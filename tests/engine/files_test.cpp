@@ -1,6 +1,7 @@
 // Files go into a container as they are, and come out of it in the same way, after every end.
 #include "engine/suites.hpp"
 #include "fixture/file_client.hpp"
+#include "fixture/process.hpp"
 #include "fixture/test_agent.hpp"
 #include "fixture/test_daemon.hpp"
 #include "json/write.hpp"
@@ -270,4 +271,40 @@ TEST_CASE("the tests in an output's reports are counted, without the task's secr
   auto in_list = agent.call("GET", "/v1/tasks");
   CHECK(in_list.find(R"("tests":{"reports":2,"unread":1,"tests":4,)") != std::string::npos);
   CHECK(in_list.find("logs in as") == in_list.rfind("logs in as")); // in the command alone
+}
+
+TEST_CASE("what a damaged pack had is sent again by the same command", "[files]") {
+  static const test_engine engine{"a"};
+  auto listen = "127.0.0.1:" + std::to_string(free_port());
+  test_agent agent{{engine.settings(4)}, [&](agent_settings& settings) { settings.api_listen = {listen}; }};
+  scratch_folder scratch;
+  auto folder = folder_with(scratch, "in", "echo marker-one > file; echo other > other");
+  auto run = [&] {
+    return run_process({DAVIT_BINARY, "run", "--network", "none", "--input", folder + ":/src", "busybox:test", "--",
+                        "cat", "/src/file", "/src/other"},
+                       "", {"DAVIT_HOST=tcp://" + listen, "XDG_CACHE_HOME=" + (scratch / "cache")});
+  };
+  auto packs = [&] { return shell("find " + agent.data() + "/blobs/? -type f | sort"); };
+  CHECK(run().out == "marker-one\nother\n");
+  auto first = packs();
+  CHECK(run().exit_code == 0);
+  CHECK(packs() == first); // nothing was sent
+  shell("sed -i s/marker-one/marker-two/ $(grep -l marker-one -r " + agent.data() + "/blobs)");
+  auto lost = run();
+  CHECK(lost.exit_code == 125);
+  CHECK(lost.out.empty());
+  CAPTURE(lost.err);
+  CHECK(lost.err.find("its inputs can't be unpacked: file is lost (") != std::string::npos);
+  CHECK(lost.err.find("Run the command that sent it again (davit run --input), and it is sent once more")
+        != std::string::npos);
+  auto again = run();
+  CAPTURE(again.err);
+  CHECK(again.exit_code == 0);
+  CHECK(again.out == "marker-one\nother\n");
+  CHECK(packs() != first);
+  // A pack that is gone is found when the tree is asked for, before any task is.
+  shell("rm " + agent.data() + "/blobs/?/?/*");
+  CHECK(run().out == "marker-one\nother\n");
+  agent.restart();
+  CHECK(run().out == "marker-one\nother\n");
 }

@@ -1,9 +1,11 @@
+#include "catalogue_model.hpp"
 #include "store_fixture.hpp"
 
 #include "fixture/environment.hpp"
 #include "store/blob_catalogue.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <random>
@@ -25,38 +27,6 @@ digest named(int number) {
 std::uint64_t size_of(int number) {
   return static_cast<std::uint64_t>(number) * 10 + 1;
 }
-
-/// What the catalogue should know, written down as simply as can be.
-struct model {
-  struct owned {
-    std::map<int, std::string> blobs; ///< The pack of each.
-    std::map<int, std::set<int>> trees;
-  };
-  std::map<std::string, owned> owners;
-  std::map<std::string, std::string> packs; ///< "writing", "there" or "removing".
-  std::set<std::tuple<task_id, std::string, int>> uses;
-
-  std::set<int> live(const std::string& owner) {
-    std::set<int> all;
-    for (const auto& [tree, content] : owners[owner].trees) {
-      all.insert(tree);
-      all.insert(content.begin(), content.end());
-    }
-    return all;
-  }
-  std::set<std::string> to_remove() {
-    std::set<std::string> all;
-    for (const auto& [key, state] : packs) {
-      auto has = std::any_of(owners.begin(), owners.end(), [&, &key = key](const auto& owner) {
-        return std::any_of(owner.second.blobs.begin(), owner.second.blobs.end(),
-                           [&](const auto& blob) { return blob.second == key; });
-      });
-      if (state == "removing" || (state == "there" && !has))
-        all.insert(key);
-    }
-    return all;
-  }
-};
 
 struct catalogue_fixture : store_fixture {
   std::minstd_rand random{static_cast<unsigned>(number_from("DAVIT_SEED", std::random_device{}()))};
@@ -113,7 +83,12 @@ struct catalogue_fixture : store_fixture {
     REQUIRE(moment.has_value());
     return *moment;
   }
+  blob_purpose any_purpose() { return draw(2) == 0 ? blob_purpose::cache : blob_purpose::task; }
 };
+
+sweep_bounds both(timestamp moment) {
+  return {moment, moment};
+}
 
 std::set<digest> set_of(const std::vector<digest>& all) {
   return {all.begin(), all.end()};
@@ -122,33 +97,43 @@ std::set<digest> set_of(const std::vector<digest>& all) {
 } // namespace
 
 TEST_CASE_METHOD(catalogue_fixture,
-                 "whatever owners upload, keep, use and forget, the catalogue knows what is there, "
+                 "whatever owners upload, keep, use, lose and forget, the catalogue knows what is there, "
                  "and lets go of nothing that is needed",
                  "[blobs]") {
   INFO("url " << url);
-  model expected;
+  catalogue_model expected;
   const std::vector<std::string> owners{"team-a", "token b", "it's:odd"};
   std::vector<task_id> tasks;
-  for (int step = 0; step < 400; ++step) {
+  std::vector<std::pair<timestamp, int>> moments; // and the first step behind each
+  auto mark = [&] {
+    moments.emplace_back(now(), ++expected.step);
+    return moments.size() - 1;
+  };
+  for (int count = 0; count < 500; ++count) {
     const auto owner = owners[static_cast<std::size_t>(draw(2))];
     auto& own = expected.owners[owner];
-    switch (draw(9)) {
+    auto purpose = any_purpose();
+    switch (draw(11)) {
       case 0:
       case 1: { // an upload, whose answer may be lost
         auto numbers = some(12);
         auto key = begin(owner, incarnation);
         auto places = places_of(key, numbers);
         for (int times = draw(5) == 0 ? 2 : 1; times > 0; --times)
-          REQUIRE(blobs().end_pack(key, places, no_quota).has_value());
+          REQUIRE(blobs().end_pack(key, places, no_quota, purpose).has_value());
+        for (auto one : expected.use(owner, numbers, purpose)) {
+          own.blobs[one] = {key, {}};
+          own.blobs[one].used.of(purpose) = expected.step;
+        }
         expected.packs[key] = "there";
-        for (auto one : numbers)
-          own.blobs.emplace(one, key);
+        expected.owner_of[key] = owner;
         break;
       }
       case 2: { // one that is not ended, by this agent or by the one that was killed
         auto by = draw(1) == 0 ? incarnation : uuid::make_v4();
         auto key = begin(owner, by);
         expected.packs[key] = "writing";
+        expected.owner_of[key] = owner;
         if (draw(1) == 0) {
           REQUIRE(blobs().abandon_pack(key).has_value());
           expected.packs[key] = "removing";
@@ -163,14 +148,11 @@ TEST_CASE_METHOD(catalogue_fixture,
       }
       case 3: {
         auto numbers = some(12);
-        std::set<digest> missing;
-        for (auto one : numbers)
-          if (!own.blobs.contains(one))
-            missing.insert(named(one));
-        auto answer = blobs().missing(owner, digests_of(numbers));
+        auto answer = blobs().missing(owner, digests_of(numbers), purpose);
+        auto missing = expected.use(owner, numbers, purpose);
         REQUIRE(answer.has_value());
         CHECK(answer->size() == missing.size());
-        CHECK(set_of(*answer) == missing);
+        CHECK(set_of(*answer) == set_of(digests_of(missing)));
         break;
       }
       case 4: { // a tree; mostly of what is there
@@ -178,23 +160,24 @@ TEST_CASE_METHOD(catalogue_fixture,
         if (draw(3) != 0)
           std::erase_if(numbers, [&](int one) { return !own.blobs.contains(one); });
         auto tree = draw(29);
-        std::set<digest> missing;
-        for (auto one : numbers)
-          if (!own.blobs.contains(one))
-            missing.insert(named(one));
-        if (!own.blobs.contains(tree))
-          missing.insert(named(tree));
-        if (auto there = own.trees.find(tree); there != own.trees.end())
-          numbers = there->second; // a tree is its content
-        auto answer = blobs().keep_tree(owner, named(tree), digests_of(numbers));
+        auto there = own.trees.find(tree);
+        if (there != own.trees.end())
+          numbers = there->second.content; // a tree is its content
+        auto answer = blobs().keep_tree(owner, named(tree), digests_of(numbers), purpose);
         REQUIRE(answer.has_value());
-        if (own.trees.contains(tree)) {
+        if (there != own.trees.end() && !there->second.lost && !expected.has_doubts(owner)) {
           CHECK(answer->empty());
         } else {
-          CHECK(set_of(*answer) == missing);
-          if (missing.empty())
-            own.trees[tree] = numbers;
+          auto all = numbers;
+          all.insert(tree);
+          auto missing = expected.use(owner, all, purpose);
+          CHECK(set_of(*answer) == set_of(digests_of(missing)));
+          if (!missing.empty())
+            break;
         }
+        own.trees[tree].content = numbers;
+        own.trees[tree].lost = false;
+        own.trees[tree].used.of(purpose) = expected.step;
         break;
       }
       case 5: {
@@ -202,9 +185,12 @@ TEST_CASE_METHOD(catalogue_fixture,
         tasks.push_back(finished_task());
         auto answer = blobs().use_tree(owner, named(tree), tasks.back());
         REQUIRE(answer.has_value());
-        CHECK(*answer == own.trees.contains(tree));
-        if (*answer)
+        auto there = own.trees.find(tree);
+        CHECK(*answer == (there != own.trees.end() && !there->second.lost));
+        if (*answer) {
           expected.uses.emplace(tasks.back(), owner, tree);
+          there->second.used.task = expected.step;
+        }
         break;
       }
       case 6:
@@ -216,20 +202,25 @@ TEST_CASE_METHOD(catalogue_fixture,
         }
         break;
       case 7: { // the sweeper comes; others use things meanwhile
-        auto before = now();
-        std::map<std::string, std::set<int>> used;
-        if (draw(1) == 0) {
-          used[owner] = some(6);
-          REQUIRE(blobs().missing(owner, digests_of(used[owner])).has_value());
-        }
+        auto cache = draw(3) == 0 && !moments.empty()
+                     ? static_cast<std::size_t>(draw(static_cast<int>(moments.size()) - 1))
+                     : mark();
+        auto task = draw(1) == 0 ? cache : static_cast<std::size_t>(draw(static_cast<int>(cache)));
+        sweep_bounds before{moments[task].first, moments[cache].first};
+        last_use end{moments[task].second, moments[cache].second};
+        auto meanwhile = [&](const std::string& of) {
+          auto more = some(6);
+          REQUIRE(blobs().missing(of, digests_of(more), purpose).has_value());
+          expected.use(of, more, purpose);
+        };
+        if (draw(1) == 0)
+          meanwhile(owner);
         auto dropped = blobs().drop_trees(before);
         REQUIRE(dropped.has_value());
         std::uint64_t unused = 0;
         for (auto& [name, one] : expected.owners)
           unused += std::erase_if(one.trees, [&, &name = name](const auto& tree) {
-            return std::none_of(expected.uses.begin(), expected.uses.end(), [&](const auto& use) {
-              return std::get<1>(use) == name && std::get<2>(use) == tree.first;
-            });
+            return !expected.is_used(name, tree.first) && tree.second.used.is_before(end);
           });
         CHECK(*dropped == unused);
         for (auto& [name, one] : expected.owners) {
@@ -241,11 +232,8 @@ TEST_CASE_METHOD(catalogue_fixture,
           CHECK(set_of(*trees) == set_of(digests_of(kept)));
           auto live = expected.live(name);
           auto named_live = set_of(digests_of(live));
-          if (draw(1) == 0) { // after the trees were asked for
-            auto more = some(3);
-            REQUIRE(blobs().missing(name, digests_of(more)).has_value());
-            used[name].insert(more.begin(), more.end());
-          }
+          if (draw(1) == 0) // after the trees were asked for
+            meanwhile(name);
           std::uint64_t removed = 0;
           std::optional<digest> from;
           do {
@@ -254,8 +242,8 @@ TEST_CASE_METHOD(catalogue_fixture,
             removed += page->removed;
             from = page->next;
           } while (from);
-          CHECK(removed == std::erase_if(one.blobs, [&, &name = name](const auto& blob) {
-                  return !live.contains(blob.first) && !used[name].contains(blob.first);
+          CHECK(removed == std::erase_if(one.blobs, [&](const auto& blob) {
+                  return !live.contains(blob.first) && blob.second.used.is_before(end);
                 }));
         }
         break;
@@ -274,7 +262,31 @@ TEST_CASE_METHOD(catalogue_fixture,
         }
         break;
       }
+      case 9: { // somebody has read what can't be read; perhaps long ago
+        if (expected.owner_of.empty())
+          break;
+        auto key = std::next(expected.owner_of.begin(), draw(static_cast<int>(expected.owner_of.size()) - 1))->first;
+        for (int times = draw(1); times >= 0; --times)
+          REQUIRE(blobs().doubt_pack(key).has_value());
+        auto pack = expected.packs.find(key);
+        if (pack != expected.packs.end() && pack->second == "there" && expected.has_blobs(key))
+          pack->second = "doubted";
+        break;
+      }
+      case 10: { // the sweeper can't read a manifest
+        auto tree = draw(29);
+        auto answer = blobs().lose_tree(owner, named(tree));
+        REQUIRE(answer.has_value());
+        auto there = own.trees.find(tree);
+        auto is_lost = there != own.trees.end() && !there->second.lost && !expected.is_sound(owner, tree);
+        CHECK(*answer == is_lost);
+        if (is_lost)
+          there->second.lost = true;
+        break;
+      }
       default:
+        if (draw(2) == 0)
+          mark();
         if (draw(4) == 0)
           open(); // a restart
     }
@@ -291,20 +303,21 @@ TEST_CASE_METHOD(catalogue_fixture,
       std::map<digest, blob_place> by_name;
       for (const auto& place : *found)
         by_name.emplace(place.content, place);
-      for (const auto& [number, pack] : one.blobs) {
-        CHECK(by_name.at(named(number)).pack == pack);
+      for (const auto& [number, blob] : one.blobs) {
+        CHECK(by_name.at(named(number)).pack == blob.pack);
         CHECK(by_name.at(named(number)).size == size_of(number));
       }
     }
     auto usage = blobs().usage();
     REQUIRE(usage.has_value());
-    std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> counted, wanted;
+    std::map<std::string, std::array<std::uint64_t, 3>> counted, wanted;
     for (const auto& one : *usage)
-      counted[one.owner] = {one.bytes, one.blobs};
+      counted[one.owner] = {one.bytes, one.blobs, one.lost_bytes};
     for (const auto& [name, one] : expected.owners)
-      for (const auto& [number, pack] : one.blobs) {
-        wanted[name].first += size_of(number);
-        ++wanted[name].second;
+      for (const auto& [number, blob] : one.blobs) {
+        wanted[name][0] += size_of(number);
+        ++wanted[name][1];
+        wanted[name][2] += expected.is_sound(name, number) ? 0 : size_of(number);
       }
     REQUIRE(counted == wanted);
   }
@@ -337,6 +350,30 @@ TEST_CASE_METHOD(catalogue_fixture, "an owner who would have more than it may ha
   CHECK(blobs().find("b", {named(3), named(4)})->size() == 1);
 }
 
+TEST_CASE_METHOD(catalogue_fixture, "what is lost and sent again takes the place of what was there, for all trees",
+                 "[blobs]") {
+  auto lost = upload("a", {1, 2, 3});
+  REQUIRE(blobs().keep_tree("a", named(1), {named(2)})->empty());
+  auto other = upload("b", {1, 2});
+  REQUIRE(blobs().doubt_pack(lost).has_value());
+  CHECK(set_of(*blobs().missing("a", {named(1), named(2), named(9)})) == set_of({named(1), named(2), named(9)}));
+  CHECK(blobs().missing("b", {named(1), named(2)})->empty()); // owners share no pack
+  CHECK(set_of(*blobs().keep_tree("a", named(1), {named(2)})) == set_of({named(1), named(2)}));
+  CHECK(*blobs().use_tree("a", named(1), uuid::make_v4()));
+  auto key = begin("a", incarnation);
+  CHECK(blobs().end_pack(key, places_of(key, {1, 2, 4}), 63).error().code == errc::over_quota); // 4 is new
+  CHECK(blobs().end_pack(key, places_of(key, {1, 2}), 63).has_value());
+  CHECK(blobs().keep_tree("a", named(1), {named(2)})->empty());
+  CHECK(blobs().usage()->at(0).bytes == 63);
+  CHECK(blobs().usage()->at(0).lost_bytes == 31); // the third
+  CHECK(blobs().packs_to_remove(9)->empty());
+  auto last = begin("a", incarnation);
+  CHECK(blobs().end_pack(last, places_of(last, {3}), 63).has_value());
+  CHECK(*blobs().packs_to_remove(9) == std::vector{lost});
+  REQUIRE(blobs().doubt_pack(lost).has_value()); // a reader that was late
+  CHECK(blobs().missing("a", {named(1), named(2), named(3)})->empty());
+}
+
 TEST_CASE_METHOD(catalogue_fixture, "many blobs at once, in pieces of any size", "[blobs]") {
   std::set<int> numbers;
   for (int i = 0; i < 2501; ++i)
@@ -353,7 +390,7 @@ TEST_CASE_METHOD(catalogue_fixture, "many blobs at once, in pieces of any size",
   std::uint64_t removed = 0, pages = 0;
   std::optional<digest> from;
   do {
-    auto page = blobs().sweep("a", from, before, [](const digest& one) { return one.bytes[0] % 2 == 0; });
+    auto page = blobs().sweep("a", from, both(before), [](const digest& one) { return one.bytes[0] % 2 == 0; });
     REQUIRE(page.has_value());
     removed += page->removed;
     from = page->next;
@@ -374,7 +411,7 @@ TEST_CASE_METHOD(catalogue_fixture, "a sweep beside uploads takes nothing of a t
     auto mine = another();
     while (!over) {
       auto before = *mine->blobs().unused_since(0ms);
-      (void)mine->blobs().drop_trees(before - 20ms);
+      (void)mine->blobs().drop_trees(both(before - 20ms));
       std::set<digest> live;
       auto trees = mine->blobs().trees("a");
       for (const auto& tree : *trees) {
@@ -382,7 +419,7 @@ TEST_CASE_METHOD(catalogue_fixture, "a sweep beside uploads takes nothing of a t
         live.insert(tree);
         live.insert(manifests[tree].begin(), manifests[tree].end());
       }
-      (void)mine->blobs().sweep("a", {}, before, [&](const digest& one) { return live.contains(one); });
+      (void)mine->blobs().sweep("a", {}, both(before), [&](const digest& one) { return live.contains(one); });
     }
   }};
   auto rounds = 0, again = 0;

@@ -80,6 +80,10 @@ struct cache_model {
   }
 };
 
+sweep_bounds both(timestamp moment) {
+  return {moment, moment};
+}
+
 } // namespace
 
 TEST_CASE_METHOD(cache_fixture, "whatever is kept, found and removed, each owner's caches are what they should be",
@@ -172,10 +176,10 @@ TEST_CASE_METHOD(cache_fixture, "a cache's tree stays for as long as the cache, 
     std::this_thread::sleep_for(2ms);
     return blobs().unused_since(0ms).value();
   };
-  CHECK(blobs().drop_trees(now()).value() == 0);
+  CHECK(blobs().drop_trees(both(now())).value() == 0);
   CHECK(blobs().trees("a").value().size() == 1);
   CHECK(blobs().drop_caches(now()).value() == 1);
-  CHECK(blobs().drop_trees(now()).value() == 1);
+  CHECK(blobs().drop_trees(both(now())).value() == 1);
   CHECK_FALSE(blobs().keep_cache("a", made("key", "", tree), 1000).value()); // there is no such tree any more
 }
 
