@@ -194,7 +194,7 @@ public:
       return told(output_state::skipped, order_.succeeded ? "the task succeeded" : "the task did not succeed");
     auto [folder, pattern] = split_pattern(wanted.path);
     blobs::untar_options how;
-    how.limits = limits_for(with_.context->settings.files, most.bytes);
+    how.limits = limits_for(with_.context->settings.files, most, purpose());
     how.skip_special = true;
     auto wants = blobs::ignore_patterns::compile(pattern.empty() ? std::vector<std::string>{}
                                                                  : std::vector<std::string>{pattern});
@@ -380,14 +380,6 @@ caf::error to_caf(const blobs::error& e) {
     default:
       return make_failure(files_errc::refused, e.message);
   }
-}
-
-blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes) {
-  blobs::tree_limits limits;
-  limits.entries = settings.most_files;
-  limits.manifest_bytes = 16 << 20;
-  limits.bytes = limits.file_bytes = bytes;
-  return limits;
 }
 
 std::pair<std::string, std::string> split_pattern(const std::string& path) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/agent_context.hpp"
+#include "actors/file_limits.hpp"
 #include "actors/owner_blobs.hpp"
 #include "messages/actors.hpp"
 #include "transport/byte_channel.hpp"
@@ -13,10 +14,6 @@
 #include <mutex>
 
 namespace davit {
-
-/// What a tree of so many bytes may have on this agent. Its manifest is in memory as a whole, some times over, while
-/// the tree is used.
-blobs::tree_limits limits_for(const file_settings& settings, std::uint64_t bytes);
 
 /// What stops a transfer from outside. Thread-safe.
 class transfer_stop {

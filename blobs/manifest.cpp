@@ -112,7 +112,8 @@ result<tree> read_manifest(std::string_view bytes, const tree_limits& limits) {
   if (from.take_bytes(mark.size()) != mark || !from.take(count))
     return damaged("it begins with something else, or belongs to another version");
   if (count > limits.entries)
-    return error{errc::refused, "a tree has more than " + std::to_string(limits.entries) + " entries"};
+    return error{errc::refused,
+                 "a tree has more than " + std::to_string(limits.entries) + " entries" + set_by(limits.entries_option)};
   if (count > from.left() / least_entry)
     return damaged("it is cut off");
   tree value;

@@ -100,11 +100,17 @@ result<void> tree_rules::check_holes(const tree_entry& entry) {
   return {};
 }
 
+std::string set_by(const std::string& option) {
+  return option.empty() ? option : " (" + option + ')';
+}
+
 result<void> tree_rules::check_file(const tree_entry& entry) {
   if (entry.size > limits_.file_bytes)
-    return refuse(entry, "is a file of more than " + std::to_string(limits_.file_bytes) + " bytes");
+    return refuse(entry, "is a file of more than " + std::to_string(limits_.file_bytes) + " bytes"
+                           + set_by(limits_.bytes_option));
   if (entry.size > limits_.bytes - bytes_)
-    return refuse(entry, "takes the tree over " + std::to_string(limits_.bytes) + " bytes");
+    return refuse(entry,
+                  "takes the tree over " + std::to_string(limits_.bytes) + " bytes" + set_by(limits_.bytes_option));
   bytes_ += entry.size;
   if ((entry.size == 0) != (entry.content == empty_digest()))
     return refuse(entry, "has a digest that can't be that of a file of its size");
@@ -133,7 +139,7 @@ result<void> tree_rules::check_link(const std::vector<tree_entry>& before, const
 
 result<void> tree_rules::check(const std::vector<tree_entry>& before, const tree_entry& entry) {
   if (++entries_ > limits_.entries)
-    return refuse(entry, "is one of more than " + std::to_string(limits_.entries));
+    return refuse(entry, "is one of more than " + std::to_string(limits_.entries) + set_by(limits_.entries_option));
   if (auto good = check_path(entry); !good)
     return good;
   if (auto good = check_place(entry); !good)

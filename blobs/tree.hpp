@@ -60,7 +60,11 @@ struct tree_limits {
   std::uint32_t depth = 128;         ///< Parts of a path.
   bool set_id = false;               ///< Whether files and folders may have set-user-id and set-group-id bits.
   bool links_out = true;             ///< Whether symbolic links may lead out of the tree.
+  std::string bytes_option{}, entries_option{}; ///< What sets these limits, for what people are told; empty: nothing.
 };
+
+/// ` (OPTION)`; empty if there is none.
+std::string set_by(const std::string& option);
 
 /// The order of a tree: byte by byte, with the slash before all others.
 bool path_less(std::string_view a, std::string_view b);

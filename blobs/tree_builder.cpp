@@ -19,15 +19,17 @@ result<void> tree_builder::count(const std::string& name, std::size_t more_bytes
   if (name_bytes_ > limits_.manifest_bytes)
     return refuse(name, "takes all names together over " + std::to_string(limits_.manifest_bytes) + " bytes");
   if (++counted_ > limits_.entries)
-    return refuse(name, "is one of more than " + std::to_string(limits_.entries));
+    return refuse(name, "is one of more than " + std::to_string(limits_.entries) + set_by(limits_.entries_option));
   return {};
 }
 
 result<void> tree_builder::expect(const std::string& name, std::uint64_t bytes) {
   if (bytes > limits_.file_bytes)
-    return refuse(name, "is a file of more than " + std::to_string(limits_.file_bytes) + " bytes");
+    return refuse(name, "is a file of more than " + std::to_string(limits_.file_bytes) + " bytes"
+                          + set_by(limits_.bytes_option));
   if (bytes > limits_.bytes - bytes_)
-    return refuse(name, "takes the whole over " + std::to_string(limits_.bytes) + " bytes");
+    return refuse(name,
+                  "takes the whole over " + std::to_string(limits_.bytes) + " bytes" + set_by(limits_.bytes_option));
   bytes_ += bytes;
   return {};
 }

@@ -144,7 +144,7 @@ TEST_CASE("outputs come out of every end, as they are wanted", "[files]") {
           == std::map<std::string, std::string>{{"x.log", "l\n"}});
   CHECK(output_of(ended, "missing").state == output_state::missing);
   CHECK(output_of(ended, "large").state == output_state::failed);
-  CHECK(output_of(ended, "large").message.find("over 3 bytes") != std::string::npos);
+  CHECK(output_of(ended, "large").message.find("over 3 bytes (max)") != std::string::npos);
   CHECK(agent.http("GET", output_path(ended, "large")).status == 404);
   CHECK(agent.http("GET", output_path(ended, "none")).status == 404);
 }
