@@ -97,6 +97,32 @@ TEST_CASE("blobs are taken if they are what they are said to be, and a tree if a
   CHECK(status("DELETE", "/v1/blobs/" + name_of(file)) == 405);
 }
 
+TEST_CASE("what was lost is missing, can be sent again, and counts once for the quota", "[files]") {
+  test_agent agent{{}, [](agent_settings& settings) { settings.files.quota.bytes = 3000; }};
+  auto status = [&](const char* method, const std::string& target, const std::string& body = {}) {
+    return agent.http(method, target, {}, body).status;
+  };
+  const std::string file(1700, 'f'), manifest = manifest_of(file), tree = name_of(manifest);
+  const auto ask = R"({"digests":[")" + name_of(file) + "\"]}";
+  agent.call("POST", "/v1/blobs", frame(file));
+  agent.call("POST", "/v1/blobs", frame(manifest));
+  agent.call("POST", "/v1/trees", keep(tree));
+  auto of_file = shell("find " + agent.data() + "/blobs/? -type f -size +1k");
+  shell("rm " + of_file);
+  CHECK(agent.call("POST", "/v1/blobs/missing", ask) == "{\"missing\":[]}\n"); // nobody has looked
+  auto lost = agent.http("GET", "/v1/blobs/" + name_of(file));
+  CHECK(lost.status == 404);
+  CHECK(lost.body.find("is lost (there is no object ") != std::string::npos);
+  CHECK(agent.call("POST", "/v1/blobs/missing", ask) == "{\"missing\":[\"" + name_of(file) + "\"]}\n");
+  auto half = agent.http("POST", "/v1/trees", {}, keep(tree));
+  CHECK(half.status == 409);
+  CHECK(half.body.find("\"missing\":[\"" + name_of(file) + "\"]") != std::string::npos);
+  CHECK(status("POST", "/v1/blobs", frame(file)) == 201);
+  CHECK(status("POST", "/v1/trees", keep(tree)) == 201);
+  CHECK(agent.call("GET", "/v1/blobs/" + name_of(file)) == file);
+  CHECK(status("POST", "/v1/blobs", frame(std::string(1700, 'g'))) == 507);
+}
+
 TEST_CASE("a part of a blob is what its range says", "[files]") {
   test_agent agent{{}};
   const std::string file = "0123456789";
