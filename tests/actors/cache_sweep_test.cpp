@@ -23,7 +23,7 @@ namespace {
 class cache_world {
 public:
   explicit cache_world(std::uint64_t seed) : random_(seed) {
-    store_ = std::move(*store::task_store::open("sqlite://" + folder_ / "davit.db"));
+    store_ = store::task_store::open("sqlite://" + folder_ / "davit.db").value();
     medium_ = blobs::directory_medium::open_folder(folder_ / "blobs").value();
   }
 

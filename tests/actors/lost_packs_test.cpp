@@ -49,7 +49,7 @@ struct sample {
 class pack_world {
 public:
   explicit pack_world(std::uint64_t seed) : random_(seed) {
-    store_ = std::move(*store::task_store::open("sqlite://" + folder_ / "davit.db"));
+    store_ = store::task_store::open("sqlite://" + folder_ / "davit.db").value();
     medium_ = blobs::directory_medium::open_folder(folder_ / "blobs").value();
     for (int i = 0; i < 6; ++i)
       samples_.push_back(made());

@@ -110,7 +110,7 @@ TEST_CASE_METHOD(catalogue_fixture,
     return moments.size() - 1;
   };
   for (int count = 0; count < 500; ++count) {
-    const auto owner = owners[static_cast<std::size_t>(draw(2))];
+    const auto& owner = owners[static_cast<std::size_t>(draw(2))];
     auto& own = expected.owners[owner];
     auto purpose = any_purpose();
     switch (draw(11)) {
