@@ -68,7 +68,8 @@ public:
   /// What is left is what somebody but a cache has used, and what caches are made of.
   void sweep(duration grace) {
     shell("sleep 0.005"); // what was used in this millisecond is not unused
-    REQUIRE(sweep_blobs(medium_, [this](auto work) { return work(known()); }, "agent", uuid{}, 1h, 1h, grace));
+    REQUIRE(sweep_blobs(
+      medium_, [this](auto work) { return work(known()); }, "agent", uuid{}, 1h, 1h, grace));
     if (grace != 0ms)
       return;
     auto expected = named_;
@@ -98,8 +99,7 @@ private:
   std::pair<blobs::digest, std::set<blobs::digest>> bring(store::blob_purpose purpose) {
     blobs::tree tree;
     std::set<blobs::digest> content;
-    blob_writer writer{
-      medium_, [this](auto work) { return work(known()); }, {"team", "agent", uuid{}, ~0ull, purpose}};
+    blob_writer writer{medium_, [this](auto work) { return work(known()); }, {"team", "agent", uuid{}, ~0ull, purpose}};
     auto add = [&](const std::string& bytes) {
       auto name = blobs::digest_of(bytes);
       REQUIRE(writer.write(bytes));

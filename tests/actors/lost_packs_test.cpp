@@ -178,7 +178,8 @@ private:
 
 } // namespace
 
-TEST_CASE("whatever becomes of packs, what is sent again can be read, and what is whole is not sent", "[files][blobs]") {
+TEST_CASE("whatever becomes of packs, what is sent again can be read, and what is whole is not sent",
+          "[files][blobs]") {
   const std::uint64_t base = number_from("DAVIT_SEED", std::random_device{}());
   for (std::uint64_t seed = base; seed < base + 8; ++seed) {
     CAPTURE(seed);

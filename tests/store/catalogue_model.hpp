@@ -45,9 +45,8 @@ struct catalogue_model {
     return found != owners[owner].blobs.end() && packs.at(found->second.pack) == "there";
   }
   bool has_doubts(const std::string& owner) {
-    return std::any_of(packs.begin(), packs.end(), [&](const auto& pack) {
-      return pack.second == "doubted" && owner_of.at(pack.first) == owner;
-    });
+    return std::any_of(packs.begin(), packs.end(),
+                       [&](const auto& pack) { return pack.second == "doubted" && owner_of.at(pack.first) == owner; });
   }
   std::map<std::string, std::string> owner_of; ///< Of each pack.
   /// Uses them; answers what is missing.
@@ -61,9 +60,8 @@ struct catalogue_model {
     return missing;
   }
   bool is_used(const std::string& owner, int tree) {
-    return std::any_of(uses.begin(), uses.end(), [&](const auto& use) {
-      return std::get<1>(use) == owner && std::get<2>(use) == tree;
-    });
+    return std::any_of(uses.begin(), uses.end(),
+                       [&](const auto& use) { return std::get<1>(use) == owner && std::get<2>(use) == tree; });
   }
   std::set<int> live(const std::string& owner) {
     std::set<int> all;
