@@ -127,8 +127,20 @@ void file_upload::abandon(const transfer& with) {
 // -- all uploads -----------------------------------------------------------------------------------------------------
 
 caf::expected<uuid> upload_table::add(std::shared_ptr<file_upload> upload, clock::time_point now) {
-  auto of_owner = std::count_if(all_.begin(), all_.end(),
-                                [&](const auto& one) { return one.second.upload->owner() == upload->owner(); });
+  auto is_owners = [&](const auto& one) { return one.second.upload->owner() == upload->owner(); };
+  auto of_owner = std::count_if(all_.begin(), all_.end(), is_owners);
+  if (of_owner >= most_per_owner) { // its client may be dead: one that is not begins again
+    auto oldest = all_.end();
+    for (auto one = all_.begin(); one != all_.end(); ++one)
+      if (is_owners(*one) && !one->second.busy && now - one->second.used >= stale_after
+          && (oldest == all_.end() || one->second.used < oldest->second.used))
+        oldest = one;
+    if (oldest != all_.end()) {
+      stale_.push_back(std::move(oldest->second.upload));
+      all_.erase(oldest);
+      --of_owner;
+    }
+  }
   if (of_owner >= most_per_owner || all_.size() >= most_uploads)
     return make_failure(files_errc::busy,
                         "there are " + std::to_string(of_owner) + " uploads under way; end some, or try again later");
@@ -171,7 +183,7 @@ std::shared_ptr<std::atomic<std::uint64_t>> upload_table::under_way(const std::s
 }
 
 std::vector<std::shared_ptr<file_upload>> upload_table::lapse(clock::time_point since) {
-  std::vector<std::shared_ptr<file_upload>> lapsed;
+  auto lapsed = std::exchange(stale_, {});
   for (auto one = all_.begin(); one != all_.end();)
     if (!one->second.busy && one->second.used < since) {
       lapsed.push_back(std::move(one->second.upload));

@@ -63,6 +63,9 @@ public:
     clock::time_point used;
   };
 
+  /// How long an upload stands still before it makes room for another of its owner.
+  static constexpr std::chrono::seconds stale_after{20};
+
   /// `busy`: the owner has as many as it may have.
   caf::expected<uuid> add(std::shared_ptr<file_upload> upload, clock::time_point now);
   /// An owner's that nobody works at; it is marked as busy. `missing`, `conflict`.
@@ -71,13 +74,14 @@ public:
   void remove(const uuid& id) { all_.erase(id); }
   /// `missing`: the owner has none of this name.
   caf::expected<const entry*> find(const std::string& owner, const uuid& id) const;
-  /// Takes out what nobody has gone on with since.
+  /// Takes out what nobody has gone on with since, and what had to make room.
   std::vector<std::shared_ptr<file_upload>> lapse(clock::time_point since);
   /// Of an owner: see file_upload.
   std::shared_ptr<std::atomic<std::uint64_t>> under_way(const std::string& owner);
 
 private:
   std::map<uuid, entry> all_;
+  std::vector<std::shared_ptr<file_upload>> stale_;                            ///< That had to make room.
   std::map<std::string, std::weak_ptr<std::atomic<std::uint64_t>>> under_way_; ///< By owner.
 };
 

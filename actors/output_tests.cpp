@@ -26,19 +26,6 @@ bool may_be_report(const blobs::tree_entry& one) {
                     [](char lower, char c) { return lower == (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
 }
 
-/// At most so many bytes, and no part of a character.
-std::string cut_to(std::string text, std::size_t most) {
-  constexpr std::string_view more = "...";
-  if (text.size() <= most)
-    return text;
-  auto end = most - more.size();
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
-    --end;
-  text.resize(end);
-  text += more;
-  return text;
-}
-
 /// The next line that is not blank, without blanks around it; takes it from the text.
 std::string_view next_line(std::string_view& text) {
   while (!text.empty()) {
@@ -161,7 +148,7 @@ test_counts presentable(test_counts raw, const std::vector<std::string>& hidden)
   for (std::size_t i = 0; i < places.size(); ++i)
     *places[i] = std::move(clean[i]);
   auto name = [](std::string& text) {
-    text = cut_to(encoding::printable(text), most_name);
+    text = encoding::cut_to(encoding::printable(text), most_name);
     if (text.empty())
       text = "(no name)";
   };
@@ -171,7 +158,7 @@ test_counts presentable(test_counts raw, const std::vector<std::string>& hidden)
   }
   for (auto& one : raw.failed) {
     name(one.name);
-    one.message = cut_to(encoding::printable(first_line(one.message)), most_message);
+    one.message = encoding::cut_to(encoding::printable(first_line(one.message)), most_message);
   }
   raw.seconds = rounded(raw.seconds);
   return raw;

@@ -14,6 +14,7 @@ namespace davit::blobs {
 namespace {
 
 constexpr mode_t file_mode = 0600, folder_mode = 0700;
+constexpr off_t write_out = 8 << 20;
 constexpr auto as_folder = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 
 std::string leaf_of(std::string_view key) {
@@ -21,6 +22,11 @@ std::string leaf_of(std::string_view key) {
 }
 std::string path_of(std::string_view key) {
   return leaf_of(key) + '/' + std::string{key};
+}
+
+/// Owners of files read such messages: the agent's folders are not for them.
+std::string shown(const std::string& path) {
+  return "the agent's blobs: " + path;
 }
 
 error not_a_key(std::string_view key) {
@@ -70,6 +76,11 @@ public:
       if (count <= 0)
         return fail("written", count < 0 ? errno : EIO);
       piece.remove_prefix(static_cast<std::size_t>(count));
+      size_ += count;
+    }
+    if (size_ - on_its_way_ >= write_out) { // so that little is left for the end to wait for; a hint
+      ::sync_file_range(file_.get(), on_its_way_, size_ - on_its_way_, SYNC_FILE_RANGE_WRITE);
+      on_its_way_ = size_;
     }
     return {};
   }
@@ -89,12 +100,13 @@ public:
 private:
   error fail(const char* what, int number) {
     usable_ = false;
-    return system_error(home_.folder_ + "/incoming/" + temporary_, what, number);
+    return system_error(shown("incoming/" + temporary_), what, number);
   }
 
   directory_medium& home_;
   std::string key_, temporary_;
   descriptor file_;
+  off_t size_ = 0, on_its_way_ = 0; ///< Written; and of that, what the disk was asked to write already.
   bool usable_ = true, published_ = false;
 };
 
@@ -192,7 +204,7 @@ result<std::unique_ptr<object_writer>> directory_medium::create(std::string_view
   }
   descriptor file{::openat(incoming_.get(), temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, file_mode)};
   if (!file || ::fchmod(file.get(), file_mode) != 0)
-    return system_error(folder_ + "/incoming/" + temporary, "made", errno);
+    return system_error(shown("incoming/" + temporary), "made", errno);
   return std::make_unique<writer>(*this, std::string{key}, std::move(temporary), std::move(file));
 }
 
@@ -203,12 +215,12 @@ result<descriptor> directory_medium::open_leaf(const std::string& key) {
   auto upper = folder_in(top_.get(), high.c_str());
   auto leaf = upper ? folder_in(upper.get(), low.c_str()) : descriptor{};
   if (!leaf)
-    return system_error(folder_ + '/' + leaf_of(key), "made", errno);
+    return system_error(shown(leaf_of(key)), "made", errno);
   auto number = std::stoul(high + low, nullptr, 16);
   std::lock_guard lock{mutex_};
   if (!durable_[number]) {
     if (::fsync(top_.get()) != 0 || ::fsync(upper.get()) != 0)
-      return system_error(folder_ + '/' + leaf_of(key), "synced", errno);
+      return system_error(shown(leaf_of(key)), "synced", errno);
     durable_[number] = true;
   }
   return leaf;
@@ -228,11 +240,11 @@ result<void> directory_medium::publish(const std::string& temporary, const std::
   if (done != 0 && errno == EEXIST)
     return error{errc::exists, "there is an object " + key + " already"};
   if (done != 0)
-    return system_error(folder_ + '/' + path_of(key), "made", errno);
+    return system_error(shown(path_of(key)), "made", errno);
   if (::fsync(leaf->get()) != 0) {
     auto number = errno;
     ::unlinkat(leaf->get(), key.c_str(), 0);
-    return system_error(folder_ + '/' + leaf_of(key), "synced", number);
+    return system_error(shown(leaf_of(key)), "synced", number);
   }
   return {};
 }
@@ -246,8 +258,8 @@ result<std::unique_ptr<object_reader>> directory_medium::open(std::string_view k
     return error{errc::missing, "there is no object " + std::string{key}};
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0)
-    return system_error(folder_ + '/' + path, "opened", errno);
-  return std::make_unique<reader>(folder_ + '/' + path, std::move(file), static_cast<std::uint64_t>(status.st_size));
+    return system_error(shown(path), "opened", errno);
+  return std::make_unique<reader>(shown(path), std::move(file), static_cast<std::uint64_t>(status.st_size));
 }
 
 result<void> directory_medium::remove(std::string_view key) {
@@ -255,7 +267,7 @@ result<void> directory_medium::remove(std::string_view key) {
     return not_a_key(key);
   auto path = path_of(key);
   if (::unlinkat(top_.get(), path.c_str(), 0) != 0 && errno != ENOENT)
-    return system_error(folder_ + '/' + path, "removed", errno);
+    return system_error(shown(path), "removed", errno);
   return {};
 }
 
@@ -265,8 +277,8 @@ directory_medium::list_leaf(const std::string& leaf, std::string_view after, std
   if (!folder && errno == ENOENT)
     return {};
   if (!folder)
-    return system_error(folder_ + '/' + leaf, "read", errno);
-  auto names = names_in(folder.get(), folder_ + '/' + leaf);
+    return system_error(shown(leaf), "read", errno);
+  auto names = names_in(folder.get(), shown(leaf));
   if (!names)
     return names.error();
   for (auto& name : *names) {

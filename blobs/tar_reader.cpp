@@ -18,18 +18,29 @@ constexpr std::size_t most_remarks = 100;
 constexpr std::uint64_t header_allowance = 2 << 20, unlimited = ~0ull;
 constexpr std::string_view not_a_file = "is a device, a fifo or a socket";
 
+/// Whole: what is a secret in it, a reader that knows it replaces, and cuts then.
 std::string shown(std::string_view name) {
-  return '"' + encoding::printable(name.substr(0, 300)) + '"';
+  return '"' + encoding::printable(name) + '"';
 }
 
 error refuse(std::string_view name, std::string_view what) {
   return {errc::refused, "the archive's entry " + shown(name) + ' ' + std::string{what}};
 }
 
+tree_limits limits_of(const untar_options& options) {
+  auto limits = options.limits;
+  if (!options.above.empty()) {
+    limits.entries += 1;
+    limits.depth += 1;
+    limits.path_bytes += static_cast<std::uint32_t>(options.above.size()) + 1;
+  }
+  return limits;
+}
+
 class untar {
 public:
   untar(byte_reader& from, blob_sink& to, const untar_options& options)
-    : stream_(from), to_(to), options_(options), builder_(options.limits) {}
+    : stream_(from), to_(to), options_(options), most_(limits_of(options)), builder_(most_) {}
 
   result<untarred> run() {
     archive_read_support_format_tar(reader_.get());
@@ -97,11 +108,11 @@ private:
         --strip;
         continue;
       }
-      if (++depth > options_.limits.depth)
+      if (++depth > most_.depth)
         return refuse(name, "is more than " + std::to_string(options_.limits.depth) + " levels deep");
       path += path.empty() ? "" : "/";
       path += part;
-      if (path.size() > options_.limits.path_bytes)
+      if (path.size() > most_.path_bytes)
         return refuse(name, "has a path of more than " + std::to_string(options_.limits.path_bytes) + " bytes");
     }
     return path;
@@ -254,6 +265,7 @@ private:
   std::unique_ptr<archive, int (*)(archive*)> reader_{archive_read_new(), &archive_read_free};
   blob_sink& to_;
   const untar_options& options_;
+  const tree_limits most_; ///< With what is above.
   tree_builder builder_;
   untarred done_;
   hasher hasher_;

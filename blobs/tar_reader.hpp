@@ -15,6 +15,7 @@ namespace davit::blobs {
 struct untar_options {
   tree_limits limits;        ///< `set_id` off: set-id bits are taken away, not refused.
   std::uint32_t strip = 0;   ///< So many parts are taken from the front of each path; folders without any are left out.
+  std::string above;         ///< The folder that all paths begin with; the limits are those of what is in it.
   bool skip_special = false; ///< Devices, fifos and sockets are left out; else they are an error.
   /// Whether a file or a link is wanted, by its path. The others are read over; folders come into the tree when
   /// something in them does. None: everything is.

@@ -9,7 +9,7 @@ namespace davit::blobs {
 namespace {
 
 error refuse(const tree_entry& entry, const std::string& what) {
-  return {errc::refused, "the tree's entry \"" + encoding::printable(entry.path.substr(0, 300)) + "\" " + what};
+  return {errc::refused, "the tree's entry \"" + encoding::printable(entry.path) + "\" " + what};
 }
 
 int rank(char one) {

@@ -9,7 +9,7 @@ namespace davit::blobs {
 namespace {
 
 error refuse(const std::string& name, const std::string& what) {
-  return {errc::refused, "the entry \"" + encoding::printable(name.substr(0, 300)) + "\" " + what};
+  return {errc::refused, "the entry \"" + encoding::printable(name) + "\" " + what};
 }
 
 } // namespace

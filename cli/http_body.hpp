@@ -18,7 +18,7 @@ struct passing_failure : command_failure {};
 
 /// Whether an answer of this status may be another one later. A disk that is full (507) is said once and for all.
 inline bool may_pass(int status) {
-  return status == 429 || (status >= 500 && status != 501 && status != 507);
+  return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 507);
 }
 
 /// Blocks while nothing comes, five minutes at most.

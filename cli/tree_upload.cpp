@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t most_asked = 50'000; // digests in one question
-constexpr std::uint64_t most_at_once = 4 << 20, most_in_upload = 64 << 20;
+constexpr std::uint64_t most_at_once = 4 << 20, least_at_once = 64 << 10, most_in_upload = 64 << 20;
 constexpr duration request_limit = 300s;
 constexpr int most_rounds = 20;
 
@@ -150,7 +150,7 @@ private:
     left_ = size_of(wanted);
     total_ = left_;
     show_progress(0);
-    if (left_ <= most_at_once)
+    if (left_ <= piece_)
       return wanted.empty() || send_at_once(wanted);
     for (std::size_t from = 0; from < wanted.size();) {
       auto until = from + 1;
@@ -188,19 +188,24 @@ private:
                       + mebibytes(total_));
   }
 
+  /// A request has failed. A line that is slow brings less in the time that the agent waits for a body.
+  void failed_piece(const transport::result<transport::http_response>& answer) {
+    piece_ = std::max(piece_ / 4, least_at_once);
+    failed(answer ? failure_of(answer->status, answer->body) : no_answer(answer.error()));
+  }
+
   bool send_at_once(std::span<const wanted_blob> wanted) {
-    auto answer = ask(
-      "POST", "/v1/blobs",
-      [&] {
-        frame_stream frames{wanted, *files_, manifest_};
-        auto bytes = frames.take(most_at_once);
-        if (!bytes)
-          throw failure_of(bytes.error());
-        return std::move(*bytes);
-      },
-      frames_type);
-    if (answer.status / 100 != 2)
-      refused(answer);
+    frame_stream frames{wanted, *files_, manifest_};
+    auto bytes = frames.take(most_at_once);
+    if (!bytes)
+      throw failure_of(bytes.error());
+    auto answer = ask_once("POST", "/v1/blobs", std::move(*bytes), frames_type);
+    if (!answer || may_pass(answer->status)) {
+      failed_piece(answer);
+      return false;
+    }
+    if (answer->status / 100 != 2)
+      refused(*answer);
     arrived(wanted);
     return true;
   }
@@ -245,14 +250,14 @@ private:
     std::uint64_t furthest = 0;
     while (frames.at() < frames.size()) {
       auto from = frames.at();
-      auto bytes = frames.take(most_at_once);
+      auto bytes = frames.take(piece_);
       if (!bytes)
         throw failure_of(bytes.error());
       auto answer = ask_once("PATCH", target + "?offset=" + std::to_string(from), std::move(*bytes), frames_type);
       if (answer && answer->status == 404)
         return false;
       if (!answer || may_pass(answer->status)) {
-        failed(answer ? failure_of(answer->status, answer->body) : no_answer(answer.error()));
+        failed_piece(answer);
         auto where = ask("GET", target);
         if (where.status == 404)
           return false;
@@ -297,8 +302,9 @@ private:
   std::optional<blobs::folder_source> files_;
   std::vector<wanted_blob> all_; ///< Each once: the files in the tree's order, then the manifest.
   std::uint64_t left_ = 0, total_ = 0;
-  bool heard_ = false;               ///< The agent has answered something.
-  int failures_ = 0, forgotten_ = 0; ///< Since something arrived.
+  bool heard_ = false;                 ///< The agent has answered something.
+  std::uint64_t piece_ = most_at_once; ///< What goes in one request.
+  int failures_ = 0, forgotten_ = 0;   ///< Since something arrived.
   sent_tree sent_;
 };
 

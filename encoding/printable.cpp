@@ -105,4 +105,16 @@ std::string printable_json(std::string_view json) {
   });
 }
 
+std::string cut_to(std::string text, std::size_t most) {
+  constexpr std::string_view more = "...";
+  if (text.size() <= most)
+    return text;
+  auto end = most - more.size();
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+    --end;
+  text.resize(end);
+  text += more;
+  return text;
+}
+
 } // namespace davit::encoding

@@ -12,6 +12,9 @@ namespace davit::encoding {
 /// end become a blank, so that one text is one line. All else stays as it is.
 std::string printable(std::string_view text);
 
+/// At most so many bytes of UTF-8, and no part of a character; what is cut off is `...`.
+std::string cut_to(std::string text, std::size_t most);
+
 /// The same for JSON, which stays JSON that means the same: `\u001b`. Line ends and tabs between values stay. Bytes
 /// that are not valid UTF-8 become U+FFFD.
 std::string printable_json(std::string_view json);

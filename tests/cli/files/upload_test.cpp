@@ -298,3 +298,23 @@ TEST_CASE("what changes, vanishes or is refused ends with a sentence about it", 
   api_client nobody{transport::endpoint{"", "127.0.0.1", 1, {}}};
   has(failure([&] { send_tree(nobody, what, upload_options{}); }), "is a davit agent running there?");
 }
+
+TEST_CASE("over a line that brings little in the agent's time, less is sent at once", "[files][upload]") {
+  scratch folder;
+  make_large_folder(folder / "in", 3);
+  fake_agent agent;
+  std::size_t most = 100 << 10;
+  int refused = 0;
+  agent.before = [&](const transport::server_request& request) -> transport::server_response {
+    if (request.method != "PATCH" || request.body.size() <= most)
+      return {0, {}, {}, {}};
+    ++refused;
+    return {408, "application/json", R"({"detail":"the request's body took too long"})", {}};
+  };
+  api_client client{agent.where()};
+  auto what = look_at(folder / "in");
+  auto options = at_once();
+  options.most_failures = 5;
+  check_arrived(agent, what, send_tree(client, what, options).tree);
+  CHECK(refused > 0);
+}
