@@ -8,7 +8,7 @@
 // attempt_begin.cpp    judging and recovering
 // attempt_image.cpp    whether an image may be used, and pulling
 // attempt_prepare.cpp  preparing, creating
-// attempt_files.cpp    filling, gathering
+// attempt_files.cpp    what caches begin with; filling, gathering
 // attempt_memo.cpp     whether an earlier success is the answer
 // attempt_start.cpp    starting
 // attempt_run.cpp      running
@@ -54,7 +54,9 @@ struct preparing {
   /// memo_image, recalling: whether an earlier success of the same image is the answer. The last three: whether the
   /// image is its owner's to use, with a look at what its name stands for if it may not be.
   enum class doing : std::uint8_t {
-    inputs, ///< Whether an image has them.
+    choosing,  ///< What its caches begin with,
+    recording, ///< which is written down, so that whoever takes the attempt up unpacks the same.
+    ready,     ///< Whether the engine has its trees ready.
     sandbox,
     network,
     image,
@@ -68,6 +70,7 @@ struct preparing {
     right
   } at = doing::sandbox;
   std::string which; ///< unrecording, discarding: the container that goes; right: the image's id; recalling: the memo
+  std::optional<steady_time> trouble_since{}; ///< choosing: since when that can't be found out.
 };
 
 struct creating {
@@ -75,10 +78,8 @@ struct creating {
   failure why; ///< look_twice
 };
 
-/// What its caches begin with is found, written down, and unpacked into the container before the inputs: whoever takes
-/// the attempt up unpacks the same.
+/// Caches and inputs are unpacked into the container.
 struct filling {
-  enum class doing : std::uint8_t { choosing, recording, unpacking } at = doing::unpacking;
   std::optional<steady_time> trouble_since{}; ///< Since when where they lie can't be read.
 };
 
@@ -185,7 +186,7 @@ struct start_choices {
   std::string cold_reason; ///< Why no sandbox is asked for any more.
   bool network_asked = false;
   bool memo_asked = false;
-  bool caches_given_up = false; ///< They begin empty, which is not written down yet.
+  bool caches_to_record = false; ///< What they begin with is not written down yet.
   bool prepared_asked = false;
   bool pulled = false;
   std::string init_trouble; ///< Why there is to be no init, although there could.
@@ -221,7 +222,7 @@ struct attempt_run {
 
   own_container made;
   std::string network;     ///< The container whose network it joins; empty: it has its own.
-  prepared_image prepared; ///< That its container is made of, instead of the task's image; no name: of that.
+  prepared_trees prepared; ///< That its container is made with.
   start_choices tried;
   image_right right;
 

@@ -185,7 +185,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
   facts.same_engine = same_engine();
   if (there != container_state::none && there != container_state::foreign) {
     run_.made.id = found.id;
-    run_.made.image_id = image_of(found);
+    run_.made.image_id = found.image_id;
     run_.made.filled |= run_.made.image_id != found.image_id; // its image has the inputs
   }
   if (run_.work.adopted && there == container_state::none && !announced) {
@@ -204,7 +204,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
     case recovery_action::start:
       // A start is asked for after it was announced, or (of tasks that may run twice) without: whoever comes later
       // can't know.
-      if (!is_rightful(image_of(found)) || (!announced && has_old_init(found)))
+      if (!is_rightful(found.image_id) || (!announced && has_old_init(found)))
         forget_sandbox(found.id);
       else if (announced || (run_.work.resumed && !run_.spec.at_most_once))
         prove_unstarted();
@@ -341,7 +341,7 @@ void attempt_machine::on(recovering& now, const reply<ask::first_line>& first) {
 
 void attempt_machine::fail_restarted(const container_status& status) {
   run_.evidence.inspect = status.raw_state;
-  run_.made.image_id = image_of(status);
+  run_.made.image_id = status.image_id;
   if (run_.wanted == ending::none) {
     run_.evidence.note = "somebody stopped the container through the engine, and started it again";
     fail(outcome::failed, "somebody restarted the container; how its command ended is not known");

@@ -1,5 +1,7 @@
 // The container has ended: the rest of its log is read, and what its end means is found out.
 #include "actors/attempt_machine.hpp"
+#include "actors/sandbox_plan.hpp"
+#include "sandbox/message.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -34,7 +36,7 @@ constexpr duration log_retry{1000};
 
 void attempt_machine::collect(container_status ended, bool stop_asked) {
   act_on(act::crash{"container ended"});
-  run_.made.image_id = image_of(ended);
+  run_.made.image_id = ended.image_id;
   run_.evidence.inspect = ended.raw_state;
   auto& now = enter(collecting{});
   now.ended = std::move(ended);

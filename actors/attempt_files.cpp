@@ -2,6 +2,7 @@
 #include "actors/attempt_machine.hpp"
 #include "actors/output_tests.hpp"
 #include "actors/prepared_plan.hpp"
+#include "encoding/printable.hpp"
 
 #include <algorithm>
 
@@ -15,9 +16,53 @@ constexpr duration files_retry{1000}, gather_patience{600'000};
 /// How long outputs may take to be collected; and after a cancel, or when the end has a limit.
 constexpr duration gather_limit{1'800'000}, gather_limit_of_cancelled{30'000};
 
+/// Of an output or a cache: names in it are whole until they are masked.
+constexpr std::size_t most_message = 1000;
+
 } // namespace
 
 // -- in --------------------------------------------------------------------------------------------------------------
+
+/// What caches begin with does not change any more once a container is made for it.
+void attempt_machine::choose_caches() {
+  if (refuse_by_policy())
+    return;
+  enter(preparing{preparing::doing::choosing, {}});
+  ask_choice();
+}
+
+void attempt_machine::ask_choice() {
+  act_on(ask::choose{
+    {},
+    {run_.key(), run_.work.task.owner, run_.spec.cache_scope, run_.spec.workdir, run_.spec.inputs, run_.spec.caches}});
+}
+
+void attempt_machine::on(preparing&, const reply<ask::choose>& chosen) {
+  run_.caches = chosen.value;
+  run_.tried.caches_to_record = true;
+  record_caches();
+}
+
+/// Without a container, which would mean that it may have started.
+void attempt_machine::record_caches() {
+  enter(preparing{preparing::doing::recording, {}});
+  act_on(ask::record{{}, {run_.work.token, task_state::starting, {}, {}, {}, run_.caches}});
+}
+
+void attempt_machine::choice_refused(preparing& now, const failure& why) {
+  if (why.files != files_errc::failed) {
+    fail(outcome::failed, "its caches can't be used: " + why.text);
+    return;
+  }
+  if (!now.trouble_since)
+    now.trouble_since = when_.steady;
+  if (when_.steady - *now.trouble_since < run_.engine.grace) {
+    run_.waiting = why.text;
+    wake(timer::again, files_retry);
+  } else {
+    fail(outcome::engine_lost, "its caches could not be found: " + why.text);
+  }
+}
 
 /// Goes on to the start when the inputs are there. A container that was found, and not started, may have a part of
 /// them: they are unpacked again.
@@ -26,34 +71,19 @@ void attempt_machine::fill() {
     filled();
   } else if (run_.wanted != ending::none) {
     fail_unstarted("before its inputs were unpacked");
+  } else if (!caches_are_known() || run_.tried.caches_to_record) {
+    forget_sandbox(run_.made.id); // it is of an agent that chose them later
   } else if (!refuse_by_policy()) {
-    auto known = run_.caches.size() == run_.spec.caches.size();
-    ask_fill(enter(filling{!known                       ? filling::doing::choosing
-                           : run_.tried.caches_given_up ? filling::doing::recording
-                                                        : filling::doing::unpacking,
-                           {}}));
+    enter(filling{});
+    ask_fill();
   }
 }
 
-void attempt_machine::ask_fill(filling& now) {
-  const auto& owner = run_.work.task.owner;
-  switch (now.at) {
-    case filling::doing::choosing:
-      act_on(ask::choose{
-        {}, {run_.key(), owner, run_.spec.cache_scope, run_.spec.workdir, run_.spec.inputs, run_.spec.caches}});
-      break;
-    case filling::doing::recording: // without its container, which would mean that the container may have started
-      act_on(ask::record{{}, {run_.work.token, task_state::starting, {}, {}, {}, run_.caches}});
-      break;
-    case filling::doing::unpacking: {
-      fill_order order{run_.key(), owner, run_.engine.name, run_.made.id, run_.spec.inputs, run_.caches};
-      order.user = run_.spec.user;
-      order.keep = may_be_prepared(run_.spec);
-      act_on(ask::fill{{}, std::move(order)});
-      act_on(act::crash{"input asked"});
-      break;
-    }
-  }
+void attempt_machine::ask_fill() {
+  fill_order order{run_.key(),       run_.work.task.owner, run_.engine.name, run_.made.id,
+                   run_.spec.inputs, run_.caches,          run_.spec.user,   places_of(run_.spec, run_.caches)};
+  act_on(ask::fill{{}, std::move(order)});
+  act_on(act::crash{"input asked"});
 }
 
 void attempt_machine::filled() {
@@ -61,13 +91,6 @@ void attempt_machine::filled() {
     start();
   else
     announce();
-}
-
-void attempt_machine::on(filling& now, const reply<ask::choose>& chosen) {
-  run_.caches = chosen.value;
-  now.at = filling::doing::recording;
-  now.trouble_since.reset();
-  ask_fill(now);
 }
 
 /// A cache does not decide how a task ends. What is unpacked already is in the way: another container is made. That
@@ -80,15 +103,8 @@ void attempt_machine::begin_without_caches(const std::string& why) {
       one.tree.clear();
       one.message = "it began empty: " + masked(why);
     }
-  run_.tried.caches_given_up = true;
+  run_.tried.caches_to_record = true;
   forget_sandbox(run_.made.id);
-}
-
-void attempt_machine::on(filling& now, const reply<ask::record>&) {
-  act_on(act::crash{"caches chosen"});
-  run_.tried.caches_given_up = false;
-  now.at = filling::doing::unpacking;
-  ask_fill(now);
 }
 
 void attempt_machine::on(filling&, const reply<ask::fill>&) {
@@ -99,14 +115,7 @@ void attempt_machine::on(filling&, const reply<ask::fill>&) {
 
 void attempt_machine::on(filling& now, const refusal& one) {
   const auto& why = one.why;
-  if (one.what == asked::record) {
-    if (why.store == store_errc::fenced) {
-      leave();
-    } else {
-      run_.waiting = why.text;
-      wake(timer::again, duration{500});
-    }
-  } else if (why.files == files_errc::failed) {
+  if (why.files == files_errc::failed) {
     if (!now.trouble_since)
       now.trouble_since = when_.steady;
     if (when_.steady - *now.trouble_since < run_.engine.grace) {
@@ -115,12 +124,14 @@ void attempt_machine::on(filling& now, const refusal& one) {
     } else {
       fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
     }
+  } else if (why.files == files_errc::unprepared) {
+    run_.tried.prepared_asked = true;
+    forget_sandbox(run_.made.id);
   } else if (why.files == files_errc::lost) {
     begin_without_caches(why.text);
   } else if (why.files != files_errc::none || why.engine == engine_errc::refused
              || (why.engine == engine_errc::failed && !is_engines_own(why.text))) {
-    fail(outcome::failed,
-         (one.what == asked::choose ? "its caches can't be used: " : "its inputs can't be unpacked: ") + why.text);
+    fail(outcome::failed, "its inputs can't be unpacked: " + why.text);
   } else if (why.engine == engine_errc::not_found) {
     recover(); // somebody has removed the container
   } else {
@@ -128,8 +139,8 @@ void attempt_machine::on(filling& now, const refusal& one) {
   }
 }
 
-void attempt_machine::on(filling& now, const timer_fired&) {
-  ask_fill(now);
+void attempt_machine::on(filling&, const timer_fired&) {
+  ask_fill();
 }
 
 void attempt_machine::end_wanted(filling&) {
@@ -178,14 +189,14 @@ void attempt_machine::on(gathering& now, const reply<ask::gather>& all) {
   act_on(act::crash{"outputs collected"});
   run_.outputs = all.value.outputs;
   for (auto& one : run_.outputs) {
-    one.message = masked(std::move(one.message));
+    one.message = encoding::cut_to(masked(std::move(one.message)), most_message);
     if (one.tests)
       one.tests = presentable(std::move(*one.tests), hidden_texts());
   }
   if (!all.value.caches.empty())
     run_.caches = all.value.caches;
   for (auto& one : run_.caches)
-    one.message = masked(std::move(one.message));
+    one.message = encoding::cut_to(masked(std::move(one.message)), most_message);
   gathered(now);
 }
 

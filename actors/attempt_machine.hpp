@@ -45,8 +45,7 @@ private:
   void on(preparing&, const reply<ask::may_use>&);
 
   // attempt_files.cpp
-  void on(filling&, const reply<ask::choose>&);
-  void on(filling&, const reply<ask::record>&);
+  void on(preparing&, const reply<ask::choose>&);
   void on(filling&, const reply<ask::fill>&);
   void on(filling&, const refusal&);
   void on(filling&, const timer_fired&);
@@ -152,7 +151,7 @@ private:
   static bool waits_for(const pulling& now, asked what);
   static bool waits_for(const preparing& now, asked what);
   static bool waits_for(const creating& now, asked what);
-  static bool waits_for(const filling& now, asked what);
+  static bool waits_for(const filling&, asked what) { return what == asked::fill; }
   static bool waits_for(const starting& now, asked what);
   static bool waits_for(const running& now, asked what);
   static bool waits_for(const collecting& now, asked what);
@@ -240,7 +239,7 @@ private:
   void again(pulling&, asked);
   void again(preparing&, asked);
   void again(creating&, asked);
-  void again(filling& now, asked) { ask_fill(now); }
+  void again(filling&, asked) { ask_fill(); }
   void again(starting&, asked);
   void again(running&, asked);
   void again(collecting&, asked);
@@ -283,10 +282,9 @@ private:
 
   // attempt_prepare.cpp
   void prepare();
-  bool has_prepared() const { return !run_.prepared.name.empty(); }
+  bool has_prepared() const { return !run_.prepared.trees.empty(); }
   void ask_for_prepared();
   void forget_prepared();
-  std::string image_of(const container_status& found) const;
   bool may_be_warm();
   bool may_join() const;
   bool owes_init();
@@ -305,8 +303,13 @@ private:
   void forget_dead(std::string why);
 
   // attempt_files.cpp
+  bool caches_are_known() const { return run_.caches.size() == run_.spec.caches.size(); }
+  void choose_caches();
+  void ask_choice();
+  void record_caches();
+  void choice_refused(preparing& now, const failure& why);
   void fill();
-  void ask_fill(filling& now);
+  void ask_fill();
   void begin_without_caches(const std::string& why);
   void filled();
   bool has_caches_to_keep() const;

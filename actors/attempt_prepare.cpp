@@ -14,8 +14,7 @@ namespace davit {
 
 container_plan plan_of(const attempt_run& run) {
   auto wanted = plan_container(*run.settings, run.key(), run.spec, run.work.task.owner, run.secrets);
-  if (!run.prepared.name.empty())
-    wanted = with_prepared(std::move(wanted), run.spec, run.prepared);
+  wanted = with_prepared(std::move(wanted), run.prepared);
   if (!run.made.nonce.empty() && run.made.image)
     wanted = with_init(std::move(wanted), *run.made.image, run.made.nonce);
   return run.network.empty() ? wanted : joined(std::move(wanted), run.network);
@@ -34,7 +33,11 @@ void attempt_machine::prepare() {
     look_at_rights();
   } else if (!run_.made.may_exist && run_.spec.memo && !run_.tried.memo_asked) {
     ask_memo();
-  } else if (!run_.made.may_exist && !run_.tried.prepared_asked && may_be_prepared(run_.spec)) {
+  } else if (!run_.made.may_exist && !caches_are_known()) {
+    choose_caches();
+  } else if (!run_.made.may_exist && run_.tried.caches_to_record) {
+    record_caches();
+  } else if (!run_.made.may_exist && !run_.tried.prepared_asked && !places_of(run_.spec, run_.caches).empty()) {
     ask_for_prepared();
   } else if (!run_.made.may_exist && may_be_warm()) {
     enter(preparing{preparing::doing::sandbox, {}});
@@ -53,8 +56,11 @@ void attempt_machine::prepare() {
   }
 }
 
-void attempt_machine::end_wanted(preparing&) {
-  if (!run_.held.empty() && !run_.made.may_exist)
+void attempt_machine::end_wanted(preparing& now) {
+  if (now.at == preparing::doing::choosing) {
+    act_on(act::withdraw{});
+    fail_unstarted("while its caches were looked for");
+  } else if (!run_.held.empty() && !run_.made.may_exist)
     fail_unstarted("while waiting for the engine");
 }
 
@@ -78,37 +84,31 @@ void attempt_machine::be_cold(std::string why) {
   run_.evidence.start = "cold: " + run_.tried.cold_reason;
 }
 
-/// An image may have the inputs already: then nothing is to be unpacked, and that saves more than a sandbox does.
+/// Then less is to be unpacked, and that saves more than a sandbox does.
 void attempt_machine::ask_for_prepared() {
-  enter(preparing{preparing::doing::inputs, {}});
+  enter(preparing{preparing::doing::ready, {}});
   run_.tried.prepared_asked = true;
-  act_on(ask::find_prepared{
-    {}, {run_.work.task.owner, run_.engine.name, run_.spec.image, run_.spec.user, run_.spec.inputs}});
+  act_on(ask::find_prepared{{},
+                            {run_.key(), run_.work.task.owner, run_.engine.name, run_.spec.image, run_.spec.user,
+                             places_of(run_.spec, run_.caches)}});
 }
 
 void attempt_machine::on(preparing&, const reply<ask::find_prepared>& found) {
-  if (!found.value.name.empty() && is_rightful(found.value.base)) {
+  if (!found.value.trees.empty() && is_rightful(found.value.base)) {
     run_.prepared = found.value;
-    be_cold("its inputs were in a prepared image");
+    be_cold("its files were ready on the engine");
     act_on(act::crash{"prepared chosen"});
   }
   prepare();
 }
 
-/// The container is made of the task's own image, and its inputs are unpacked.
+/// The container is made without them, and its files are unpacked.
 void attempt_machine::forget_prepared() {
   if (!has_prepared())
     return;
   run_.prepared = {};
-  be_cold("the prepared image with its inputs could not be used");
-}
-
-/// The image that the task has named, as the engine knew it when the container was made.
-std::string attempt_machine::image_of(const container_status& found) const {
-  auto base = found.labels.find(prepared_label);
-  auto prepared = !run_.spec.inputs.empty() && !found.labels.contains("davit.sandbox") && base != found.labels.end()
-               && !base->second.empty();
-  return prepared ? base->second : found.image_id;
+  be_cold("what the engine had ready could not be used");
+  act_on(act::release{});
 }
 
 /// Whether to ask for a network that the task's container can join. Where everything is to be made for the task, that
@@ -196,7 +196,10 @@ void attempt_machine::on(preparing&, const reply<ask::put_init>&) {
 void attempt_machine::on(preparing& now, const refusal& one) {
   const auto& why = one.why;
   switch (now.at) {
-    case preparing::doing::inputs: // they are unpacked then
+    case preparing::doing::choosing:
+      choice_refused(now, why);
+      break;
+    case preparing::doing::ready: // they are unpacked then
     case preparing::doing::network:
       prepare();
       break;
@@ -227,6 +230,7 @@ void attempt_machine::on(preparing& now, const refusal& one) {
       prepare();
       break;
     case preparing::doing::recalling:
+    case preparing::doing::recording:
     case preparing::doing::unrecording:
       if (why.store == store_errc::fenced) {
         leave();
@@ -244,6 +248,8 @@ void attempt_machine::on(preparing& now, const refusal& one) {
 void attempt_machine::on(preparing& now, const timer_fired&) {
   if (now.at == preparing::doing::unrecording)
     forget_sandbox(now.which);
+  else if (now.at == preparing::doing::choosing)
+    ask_choice();
   else
     prepare();
 }
@@ -272,6 +278,12 @@ void attempt_machine::forget_sandbox(std::string which) {
 }
 
 void attempt_machine::on(preparing& now, const reply<ask::record>&) {
+  if (now.at == preparing::doing::recording) {
+    act_on(act::crash{"caches chosen"});
+    run_.tried.caches_to_record = false;
+    prepare();
+    return;
+  }
   run_.may_have_started = false;
   run_.work.task.state = task_state::starting;
   auto& row = run_.work.task.attempts.back();
@@ -342,13 +354,12 @@ void attempt_machine::on(creating& now, const reply<ask::create>& id) {
 }
 
 void attempt_machine::on(creating& now, const reply<ask::inspect>& found) {
-  auto image = image_of(found.value);
+  const auto& image = found.value.image_id;
   if (now.at == creating::doing::look_twice)
     recover(); // it is there
-  else if (is_rightful(image) && (!has_prepared() || found.value.image_id == run_.prepared.id)
+  else if (is_rightful(image) && (!has_prepared() || image == run_.prepared.base)
            && (run_.made.nonce.empty() || (run_.made.image && image == run_.made.image->id))) {
     run_.made.image_id = image;
-    run_.made.filled = has_prepared();
     fill();
   } else {
     forget_sandbox(run_.made.id);
@@ -394,7 +405,7 @@ void attempt_machine::create_refused(asked what, const failure& why) {
   } else if (code == engine_errc::conflict) {
     recover(); // an answer was lost: the container is there already
   } else if (has_prepared() && what == asked::create) {
-    forget_prepared(); // somebody may have removed the image: the task's own will do
+    forget_prepared(); // the engine may not like its volumes
     prepare();
   } else if (code == engine_errc::not_found && !run_.tried.pulled && run_.spec.pull != pull_policy::never) {
     pull();

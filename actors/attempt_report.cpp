@@ -212,6 +212,7 @@ void attempt_machine::on(removing& now, const refusal& one) {
 void attempt_machine::leave() {
   enter(done{});
   act_on(act::withdraw{});
+  act_on(act::release{});
   act_on(act::leave{});
 }
 

@@ -149,7 +149,7 @@ void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
   auto code = now.why.engine;
   auto engines_fault = (code == engine_errc::conflict || code == engine_errc::failed) && !is_tasks_own(now.why.text);
   run_.evidence.inspect = found.value.raw_state;
-  run_.made.image_id = image_of(found.value);
+  run_.made.image_id = found.value.image_id;
   end_log_and_report(judge_start_failure(found.value, now.why.text, engines_fault));
 }
 

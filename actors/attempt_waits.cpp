@@ -22,8 +22,10 @@ bool attempt_machine::waits_for(const recovering& now, asked what) {
 bool attempt_machine::waits_for(const preparing& now, asked what) {
   using enum preparing::doing;
   switch (what) {
+    case asked::choose:
+      return now.at == choosing;
     case asked::find_prepared:
-      return now.at == inputs;
+      return now.at == ready;
     case asked::take_sandbox:
       return now.at == sandbox;
     case asked::take_network:
@@ -37,7 +39,7 @@ bool attempt_machine::waits_for(const preparing& now, asked what) {
     case asked::put_init:
       return now.at == init;
     case asked::record:
-      return now.at == unrecording;
+      return now.at == unrecording || now.at == recording;
     case asked::remove:
       return now.at == discarding;
     default:
@@ -48,11 +50,6 @@ bool attempt_machine::waits_for(const preparing& now, asked what) {
 bool attempt_machine::waits_for(const creating& now, asked what) {
   using enum creating::doing;
   return what == (now.at == create ? asked::create : asked::inspect);
-}
-
-bool attempt_machine::waits_for(const filling& now, asked what) {
-  using enum filling::doing;
-  return what == (now.at == choosing ? asked::choose : now.at == recording ? asked::record : asked::fill);
 }
 
 bool attempt_machine::waits_for(const starting& now, asked what) {
@@ -116,7 +113,9 @@ bool attempt_machine::waits_for(const recovering& now, timer which) {
 
 bool attempt_machine::waits_for(const preparing& now, timer which) {
   using enum preparing::doing;
-  return which == timer::again && (now.at == unrecording || now.at == recalling || now.at == rights || now.at == right);
+  return which == timer::again
+      && (now.at == unrecording || now.at == recalling || now.at == rights || now.at == right || now.at == choosing
+          || now.at == recording);
 }
 
 bool attempt_machine::waits_for(const starting& now, timer which) {

@@ -220,9 +220,9 @@ struct fill : step_bound {
   using answer = nothing;
   fill_order what;
 };
-/// The image that has the inputs in it already, if there is one.
+/// Those of its trees that the engine has ready.
 struct find_prepared : step_bound {
-  using answer = prepared_image;
+  using answer = prepared_trees;
   prepared_query what;
 };
 /// Collects the outputs from the container, which has ended, and keeps its caches.
@@ -385,6 +385,8 @@ struct wake {
 struct withdraw {};
 /// The container has ended: its log is not followed on if it gives nothing more, and its input not passed on.
 struct end_following {};
+/// Its container is gone, and the volumes go that were made for it.
+struct release {};
 /// A container had ended before its task began: the keeper looks at its init.
 struct doubt_init {};
 /// Removed if it can be; the reaper sees to it otherwise.
@@ -445,10 +447,10 @@ struct unexpected {
 
 } // namespace act
 
-using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::end_following,
-                               act::doubt_init, act::forget_container, act::remember_image, act::forget_pull, act::note,
-                               act::log_is_stored, act::free_slot, act::leave, act::crash, act::phase_took,
-                               act::queue_took, act::start_took, act::pull_ended, act::attempt_began,
+using action = questions::into<std::variant, std::type_identity_t, act::wake, act::withdraw, act::release,
+                               act::end_following, act::doubt_init, act::forget_container, act::remember_image,
+                               act::forget_pull, act::note, act::log_is_stored, act::free_slot, act::leave, act::crash,
+                               act::phase_took, act::queue_took, act::start_took, act::pull_ended, act::attempt_began,
                                act::attempt_resumed, act::memory_killed, act::task_ended, act::say, act::unexpected>;
 
 } // namespace davit

@@ -1,6 +1,5 @@
 #include "actors/container_plan.hpp"
 
-#include "actors/prepared_plan.hpp"
 #include "actors/volume_names.hpp"
 #include "sandbox/hand_over.hpp"
 #include "encoding/archive.hpp"
@@ -48,8 +47,6 @@ container_plan plan_container(const agent_settings& settings, const attempt_key&
   plan.labels["davit.agent"] = settings.name;
   plan.labels["davit.fleet"] = settings.fleet;
   plan.labels["davit.owner"] = owner;
-  if (!spec.inputs.empty())
-    plan.labels[prepared_label] = ""; // whatever its image says
   plan.workdir = spec.workdir;
   plan.user = spec.user;
   plan.tty = spec.tty;

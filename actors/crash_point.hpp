@@ -37,12 +37,13 @@ inline constexpr std::array<std::string_view, 24> crash_points{
   "network taken",     // it has the attempt's name, and holds
 };
 
-/// Those of prepared images: while one is made, and when a task is given one.
-inline constexpr std::array<std::string_view, 4> prepared_crash_points{
-  "layer looked at", // there is a helper
-  "layer asked",     // the engine is loading it
-  "layer loaded",    // it is there; davit does not know it
-  "prepared chosen", // a task is about to be made of it
+/// Those of trees that an engine has ready: while one is made, and when a task is given one.
+inline constexpr std::array<std::string_view, 5> prepared_crash_points{
+  "tree volume made", // it is empty
+  "tree unpacked",    // it is whole, and nothing says so
+  "tree marked",      // it is said to be whole; davit does not know it
+  "overlay made",     // for a task; its container is not made
+  "prepared chosen",  // a container is about to be made with it
 };
 
 /// Those that only a task with files comes by: its inputs, its upload, its outputs.

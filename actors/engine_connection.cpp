@@ -185,21 +185,6 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
         self, "remove_image", 60s, {}, [=](call_options options) { return client->remove_image(image, options); },
         subject::image);
     },
-    [=](images_atom, list_atom, const std::string& repository) {
-      return call<std::vector<image_summary>>(
-        self, "list_images", 60s, {}, [=](call_options options) { return client->list_images(repository, options); },
-        subject::image);
-    },
-    [=](images_atom, inspect_atom, const std::string& image) {
-      return call<std::string>(
-        self, "image", 30s, {}, [=](call_options options) { return client->describe_image(image, options); },
-        subject::image);
-    },
-    [=](images_atom, fill_atom, const file_stream& from) {
-      return call<void>(
-        self, "load_image", {}, {},
-        [=, tar = from.channel](call_options options) { return client->load_images(tar, options); }, subject::image);
-    },
     [=](create_atom, const container_plan& plan) { return create(self, plan); },
     [=](start_atom, const std::string& id, const std::string& tar) {
       return call<bool>(self, "start", 120s, {}, [=, line = line_to(self, id)](call_options options) {
@@ -252,6 +237,10 @@ engine_actor::behavior_type engine_connection(self_pointer self, context_ptr con
     [=](volumes_atom, list_atom, const std::vector<std::string>& labels) {
       return call<std::vector<volume_summary>>(
         self, "list_volumes", 60s, {}, [=](call_options options) { return client->list_volumes(labels, options); });
+    },
+    [=](volumes_atom, create_atom, const volume_plan& plan) {
+      return call<volume_summary>(self, "create_volume", 60s, {},
+                                  [=](call_options options) { return client->create_volume(plan, options); });
     },
     [=](volumes_atom, remove_atom, const std::string& name) {
       return call<bool>(self, "remove_volume", 60s, {},

@@ -255,6 +255,10 @@ struct executor_state {
     if (!run.spec.inputs.empty() || !run.spec.outputs.empty() || !run.spec.caches.empty())
       tell(addresses.files, withdraw_atom_v, key());
   }
+  void perform(const act::release&) {
+    if (!run.spec.inputs.empty() || !run.spec.caches.empty())
+      tell(addresses.files, forget_atom_v, key(), run.engine.name);
+  }
   void perform(const act::end_following&) { tell(engine(), log_atom_v, ended_atom_v, key()); }
   void perform(const act::doubt_init&) { tell(keeper(), ended_atom_v); }
   void perform(const act::forget_container& one) { tell(engine(), remove_atom_v, one.which); }

@@ -268,7 +268,7 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
   state.prepared.emplace(self, state.context, state.handles,
                          [self](const std::string& engine, prepared_keeping::thread_work work) {
                            job one;
-                           one.lane = "images of " + engine;
+                           one.lane = "trees of " + engine;
                            one.engine = engine;
                            one.work = std::move(work);
                            begin(self, std::move(one));
@@ -286,7 +286,7 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
                                           [order](const transfer& with) { return choose_caches(with, order); });
     },
     [=](fill_atom, const fill_order& order) {
-      auto done = std::make_shared<std::optional<filled_inputs>>();
+      auto done = std::make_shared<std::optional<filled_files>>();
       return run<void>(
         self, engine_job(order.engine, order.attempt),
         [order, done](const transfer& with) -> caf::expected<void> {
@@ -302,6 +302,9 @@ files_actor::behavior_type file_keeper(self_pointer self, context_ptr context, f
         });
     },
     [=](find_atom, const prepared_query& query) { return self->state.prepared->find(query); },
+    [=](forget_atom, const attempt_key& attempt, const std::string& engine) {
+      self->state.prepared->release(attempt, engine);
+    },
     [=](collect_atom, const collect_order& order) {
       return run<collected_files>(self, engine_job(order.engine, order.attempt),
                                   [order](const transfer& with) { return collect(with, order); });

@@ -5,11 +5,9 @@
 #include "actors/file_transfer_parts.hpp"
 #include "actors/metrics.hpp"
 #include "actors/output_tests.hpp"
-#include "actors/sandbox_plan.hpp"
 #include "blobs/ignore.hpp"
 #include "blobs/manifest.hpp"
 #include "blobs/tar_reader.hpp"
-#include "blobs/tar_writer.hpp"
 #include "encoding/archive.hpp"
 #include "encoding/printable.hpp"
 #include "transport/io_runtime.hpp"
@@ -27,6 +25,8 @@ namespace {
 
 using namespace moving;
 using namespace std::chrono_literals;
+
+// -- out -------------------------------------------------------------------------------------------------------------
 
 class channel_reader final : public blobs::byte_reader {
 public:
@@ -53,104 +53,6 @@ private:
   std::size_t given_ = 0;
 };
 
-// -- in --------------------------------------------------------------------------------------------------------------
-
-/// Sends the tree as a tar through the engine into a container's folder.
-caf::expected<void> send(const transfer& with, const attempt_key& key, const std::string& container,
-                         const std::string& folder, const blobs::tree& tree, blobs::blob_source& files,
-                         blobs::tar_options how) {
-  stream to{with};
-  blobs::error trouble;
-  auto failed = false;
-  auto move = [&] {
-    blobs::tar_writer tar{tree, files, std::move(how)};
-    while (true) {
-      std::string piece(piece_bytes, '\0');
-      auto got = tar.read(piece);
-      if (!got) {
-        trouble = got.error();
-        failed = true;
-        to.channel().fail({engine_errc::cancelled, 0, trouble.message});
-        return;
-      }
-      piece.resize(*got);
-      auto last = piece.size() < piece_bytes;
-      with.context->metrics->files_moved("input", piece.size());
-      if (!piece.empty() && !to.channel().push(std::move(piece)))
-        return; // the engine's answer says why
-      if (last)
-        return to.channel().end();
-    }
-  };
-  auto answer = to.run(move, files_atom_v, fill_atom_v, key, container, folder);
-  if (failed)
-    return to_caf(trouble);
-  return answer;
-}
-
-/// A volume that nobody but its task's container has, in one of which the root file system can be written: there the
-/// volume's own folder can be given to the task's user too.
-caf::expected<void> send_through_helper(const transfer& with, const attempt_key& key, const container_status& of_task,
-                                        const std::string& volume, const blobs::tree& tree, blobs::blob_source& files,
-                                        blobs::tar_options how) {
-  auto plan = never_started(with.context->settings, of_task.image_id);
-  mount place;
-  place.source = volume;
-  place.target = "/davit-input";
-  plan.mounts.push_back(place);
-  auto helper = ask<std::string>(with, with.engine, create_atom_v, plan);
-  if (!helper)
-    return helper.error();
-  how.prefix = "davit-input";
-  how.with_prefix = true;
-  auto sent = send(with, key, *helper, "/", tree, files, std::move(how));
-  caf::expected<void> removed = caf::unit;
-  with.self->request(with.engine, caf::infinite, remove_atom_v, *helper)
-    .receive([] {}, [&](caf::error& e) { removed = std::move(e); });
-  return sent ? removed : sent;
-}
-
-/// Without a tree: the folder alone, which is its user's.
-caf::expected<void> fill_one(const transfer& with, const fill_order& order, const task_input& input,
-                             const container_status& container, const container_user& who, owner_blobs& owner,
-                             filled_inputs& done) {
-  blobs::result<blobs::tree> tree = blobs::tree{};
-  if (!input.tree.empty()) {
-    auto name = blobs::parse_digest(input.tree);
-    if (!name)
-      return make_failure(files_errc::refused, "\"" + input.tree + "\" is not the name of a tree");
-    const auto& settings = with.context->settings.files;
-    tree = owner.tree(*name, limits_for(settings, settings.most_input.bytes));
-  }
-  if (!tree)
-    return to_caf(tree.error());
-  done.add(*tree);
-  auto files = owner.source(blobs::blobs_of(*tree));
-  if (!files)
-    return to_caf(files.error());
-  blobs::tar_options how;
-  how.user = who.user;
-  how.group = who.group;
-  auto path = std::filesystem::path{input.path}.lexically_normal();
-  if (path.filename().empty()) // of `/src/`
-    path = path.parent_path();
-  auto volume = container.volumes.find(path.string());
-  if (container.read_only && volume != container.volumes.end())
-    return send_through_helper(with, order.attempt, container, volume->second, *tree, **files, how);
-  // From the root: the engine takes no link that leads out of the folder that it unpacks into.
-  auto from_root = how;
-  from_root.prefix = path.relative_path().string();
-  from_root.with_prefix = who != container_user{}; // then the folder itself becomes the user's too
-  auto sent = send(with, order.attempt, order.container, "/", *tree, **files, std::move(from_root));
-  // It takes no folder in place of a link either: where the image has one, the volume is behind it.
-  done.plain = done.plain && static_cast<bool>(sent);
-  if (!sent && text_of(sent.error()).find("non-directory") != std::string::npos)
-    sent = send(with, order.attempt, order.container, path.string(), *tree, **files, how);
-  return sent;
-}
-
-// -- out -------------------------------------------------------------------------------------------------------------
-
 /// What came of an output; trouble with the engine's connection is an error.
 using outcome_of_output = caf::expected<collected_output>;
 
@@ -172,7 +74,8 @@ bool is_connection_error(const caf::error& e) {
   if (e.category() != caf::type_id_v<engine_errc>)
     return e.category() != caf::type_id_v<files_errc>; // an actor was restarted
   auto code = static_cast<engine_errc>(e.code());
-  return is_connection_trouble(code) || code == engine_errc::protocol;
+  // `cancelled`: the engine is said to be down, and its calls are ended.
+  return is_connection_trouble(code) || code == engine_errc::protocol || code == engine_errc::cancelled;
 }
 
 class collector {
@@ -221,8 +124,9 @@ private:
     return done_;
   }
 
-  outcome_of_output read(const std::string& path, const blobs::untar_options& how, int followed = 0) {
+  outcome_of_output read(const std::string& path, blobs::untar_options how, int followed = 0) {
     const auto& settings = with_.context->settings;
+    how.above = std::filesystem::path{path}.filename().string(); // the archive begins with it
     blob_writer writer{with_.context->blobs,
                        catalogue_,
                        {order_.owner, settings.name, with_.incarnation, settings.files.quota.bytes, purpose()}};
@@ -266,7 +170,7 @@ private:
       auto target = std::filesystem::path{path}.parent_path() / all.entries[0].target;
       if (followed == most_links)
         return told(output_state::missing, encoding::printable(path) + " is a link that leads in a circle");
-      return read(target.lexically_normal().string(), how, followed + 1);
+      return read(target.lexically_normal().string(), std::move(how), followed + 1);
     }
     auto no_folder = all.entries.size() == 1 && all.entries[0].kind != blobs::entry_kind::folder;
     strip_first(all);
@@ -277,6 +181,9 @@ private:
 
   outcome_of_output keep(blob_writer& writer, const blobs::untarred& got) {
     const auto& tree = got.entries;
+    for (std::size_t i = 1; i < tree.entries.size(); ++i) // else nobody could read it
+      if (!blobs::path_less(tree.entries[i - 1].path, tree.entries[i].path))
+        return told(output_state::failed, "the engine gives its files in no order");
     auto manifest = blobs::write_manifest(tree);
     auto name = blobs::digest_of(manifest);
     auto kept = writer.write(manifest);
@@ -286,8 +193,10 @@ private:
       kept = writer.finish();
     if (!kept && kept.error().code == blobs::errc::failed)
       return to_caf(kept.error());
-    if (!kept)
+    if (!kept) {
+      spdlog::warn("an output of {} can't be kept: {}", order_.owner, kept.error().message);
       return told(output_state::failed, kept.error().message);
+    }
     owner_blobs owner{with_.context->blobs, catalogue_, order_.owner};
     auto lacking = owner.keep(name, tree, purpose());
     if (!lacking)
@@ -360,15 +269,6 @@ catalogue_access catalogue_of(caf::blocking_actor* self, store_actor store) {
   };
 }
 
-void filled_inputs::add(const blobs::tree& tree) {
-  entries += tree.entries.size();
-  bytes += blobs::total_bytes(tree);
-  plain = plain && std::all_of(tree.entries.begin(), tree.entries.end(), [](const blobs::tree_entry& one) {
-            return one.kind != blobs::entry_kind::hard_link && !one.path.starts_with(".wh.")
-                && one.path.find("/.wh.") == std::string::npos;
-          });
-}
-
 caf::error to_caf(const blobs::error& e) {
   switch (e.code) {
     case blobs::errc::missing:
@@ -396,70 +296,6 @@ std::string wrong_pattern(const std::string& path) {
     return {};
   auto compiled = blobs::ignore_patterns::compile({pattern});
   return compiled ? std::string{} : compiled.error().message;
-}
-
-namespace {
-
-/// Neither the engine's connection, nor where the files lie: what is unpacked does not fit.
-bool is_of_content(const caf::error& e) {
-  if (e.category() == caf::type_id_v<files_errc>)
-    return e != files_errc::failed;
-  auto code = engine_code(e);
-  return code == engine_errc::refused || code == engine_errc::failed;
-}
-
-/// A cache that can't be read is dropped; one that does not fit into this container may fit into others.
-caf::error fill_caches(const transfer& with, const fill_order& order, const container_status& container,
-                       const container_user& who, owner_blobs& owner) {
-  for (const auto& cache : order.caches) {
-    if (with.stop->stopped())
-      return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
-    if (cache.tree.empty() && who == container_user{})
-      continue; // the volume is root's
-    filled_inputs done;
-    auto filled = fill_one(with, order, {cache.tree, cache.path}, container, who, owner, done);
-    if (!filled && !cache.tree.empty() && is_of_content(filled.error())) {
-      auto unreadable = filled.error().category() == caf::type_id_v<files_errc>;
-      if (unreadable)
-        drop_cache(with, order.owner, cache);
-      return make_failure(files_errc::lost, "the cache " + cache.restored
-                                              + (unreadable ? " can't be read any more: " : " can't be unpacked: ")
-                                              + text_of(filled.error()));
-    }
-    if (!filled)
-      return filled.error();
-    crash_point("cache unpacked");
-  }
-  return {};
-}
-
-} // namespace
-
-/// The caches first: where an input has a file at the same place, that is the one to be seen.
-caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order) {
-  filled_inputs done;
-  auto container = ask<container_status>(with, with.engine, inspect_atom_v, order.container);
-  if (!container)
-    return container.error();
-  auto who = user_of(with, *container);
-  owner_blobs owner{with.context->blobs, catalogue_of(with.self, with.store), order.owner};
-  if (auto trouble = fill_caches(with, order, *container, who, owner))
-    return trouble;
-  auto has_cache
-    = std::any_of(order.caches.begin(), order.caches.end(), [](const auto& one) { return !one.tree.empty(); });
-  for (std::size_t i = 0; i < order.inputs.size(); ++i) {
-    if (with.stop->stopped())
-      return make_failure(engine_errc::cancelled, "the attempt was withdrawn");
-    auto filled = fill_one(with, order, order.inputs[i], *container, who, owner, done);
-    if (!filled && has_cache && is_of_content(filled.error()))
-      return make_failure(files_errc::lost,
-                          "an input can't be unpacked over what a cache has: " + text_of(filled.error()));
-    if (!filled)
-      return filled.error();
-    crash_point("input unpacked");
-  }
-  done.image_id = container->image_id;
-  return done;
 }
 
 caf::expected<collected_files> collect(const transfer& with, const collect_order& order) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "actors/agent_context.hpp"
+#include "actors/container_user.hpp"
 #include "actors/file_limits.hpp"
 #include "actors/owner_blobs.hpp"
 #include "messages/actors.hpp"
@@ -44,19 +45,28 @@ catalogue_access catalogue_of(caf::blocking_actor* self, store_actor store);
 /// The error of blobs as one that actors send.
 caf::error to_caf(const blobs::error& e);
 
-/// Inputs that were unpacked.
-struct filled_inputs {
-  std::string image_id; ///< The container's.
+/// A tree that was unpacked: so many files, folders and links, so many bytes.
+struct unpacked_tree {
+  tree_place place;
   std::uint64_t entries = 0, bytes = 0;
-  /// They went through no link of the image, and an image's layer can hold them: it has no other name for a file that
-  /// stays the same file when it is written to, and its own meaning for names that begin with `.wh.`.
+  /// It went through no link of the image, nothing of it into what is mounted in its place, and no file has two names,
+  /// which an overlay would part when it is written to.
   bool plain = true;
-
-  void add(const blobs::tree& tree);
 };
 
-/// Unpacks the inputs and the caches, one after another. Errors: files_errc, or the engine's.
-caf::expected<filled_inputs> fill(const transfer& with, const fill_order& order);
+struct filled_files {
+  std::string image_id;             ///< The container's.
+  std::vector<unpacked_tree> trees; ///< Those of the order's places that were not ready.
+};
+
+/// Unpacks the inputs and the caches, one after another, but those that the container was made with. Errors:
+/// files_errc, or the engine's.
+caf::expected<filled_files> fill(const transfer& with, const fill_order& order);
+
+/// Unpacks one into the order's container. Without a tree: gives the folder to its user. `done` is added to.
+caf::expected<void> fill_place(const transfer& with, const fill_order& order, const task_input& input,
+                               const container_status& container, const container_user& who, owner_blobs& owner,
+                               unpacked_tree& done);
 
 /// Collects the outputs, and counts the tests in their reports, whose texts stay as they are (output_tests.hpp); then
 /// the caches. An error: the engine's connection failed, or what is kept can't be written now, and all is to be done

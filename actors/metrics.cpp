@@ -67,12 +67,12 @@ metrics::metrics(caf::actor_system& system) {
                               "1", true);
   outputs_
     = registry.counter_family("davit", "outputs", {"state"}, "Outputs of tasks, by what became of them.", "1", true);
-  prepared_ = registry.counter_family("davit", "prepared-tasks", {"result"},
-                                      "Tasks whose inputs could be in a prepared image: they were (hit), or were "
-                                      "not (miss).",
+  prepared_ = registry.counter_family("davit", "prepared-trees", {"result"},
+                                      "Large trees of tasks that an engine could have ready: it had (hit), or they "
+                                      "were unpacked (miss).",
                                       "1", true);
-  prepared_bytes_ = registry.counter_singleton("davit", "prepared-size",
-                                               "Bytes of inputs that were put into prepared images.", "bytes", true);
+  prepared_bytes_ = registry.counter_singleton(
+    "davit", "prepared-size", "Bytes of the trees that engines were given to have ready.", "bytes", true);
   blobs_ = registry.gauge_singleton("davit", "blobs", "Blobs that are kept, of all owners together.");
   blob_bytes_ = registry.gauge_singleton("davit", "blobs-size", "Bytes of blobs that are kept.", "bytes");
   resumed_ = registry.counter_singleton("davit", "attempts-resumed",
@@ -124,7 +124,7 @@ void metrics::prepared(std::string_view result) {
   prepared_->get_or_add({{"result", view(result)}})->inc();
 }
 
-void metrics::image_prepared(std::uint64_t bytes) {
+void metrics::tree_prepared(std::uint64_t bytes) {
   prepared_bytes_->inc(static_cast<std::int64_t>(bytes));
 }
 

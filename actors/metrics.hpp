@@ -71,10 +71,10 @@ public:
   void cache_asked(std::string_view what);
   /// What became of an output.
   void output_collected(std::string_view state);
-  /// Whether a task found its inputs in an image: `hit` or `miss`.
+  /// Whether a task found a large tree ready on its engine: `hit` or `miss`.
   void prepared(std::string_view result);
-  /// An image was prepared, with so many bytes of inputs.
-  void image_prepared(std::uint64_t bytes);
+  /// An engine has one more tree ready, which takes so many bytes.
+  void tree_prepared(std::uint64_t bytes);
   /// Of all owners together.
   void blobs_kept(std::int64_t blobs, std::int64_t bytes);
   /// Of an engine: sandboxes that wait for tasks.

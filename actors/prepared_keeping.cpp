@@ -2,7 +2,7 @@
 
 #include "actors/metrics.hpp"
 #include "actors/prepared_making.hpp"
-#include "actors/prepared_plan.hpp"
+#include "actors/prepared_using.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 
@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// How long a task waits for an engine's word on images.
+/// How long a task waits for an engine's word on images and volumes.
 constexpr duration look_up_limit{5000};
 
 std::chrono::steady_clock::time_point now() {
@@ -25,205 +25,164 @@ std::chrono::steady_clock::time_point now() {
 
 } // namespace
 
-/// One look at one engine.
-struct prepared_keeping::view {
-  std::string engine;
-  engine_actor actor;
-  std::vector<image_summary> images;
-  std::map<std::string, std::uint64_t> bases; ///< Those that are there, with their sizes.
-  std::vector<std::string> orphans;           ///< Tags of images without their base.
-  std::size_t left = 0;                       ///< Bases that are still looked up.
-  std::function<void()> then;
-};
-
 /// What a task asks.
 struct prepared_keeping::question {
   prepared_query query;
-  std::string key;
-  caf::typed_response_promise<prepared_image> promise;
+  caf::typed_response_promise<prepared_trees> promise;
 };
-
-std::string prepared_keeping::name_of(const std::string& tag) const {
-  return prepared_repository(context_->settings.fleet) + ':' + tag;
-}
 
 std::uint64_t prepared_keeping::limit(const std::string& engine) const {
   const auto& all = context_->settings.engines;
   auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == engine; });
-  return found == all.end() ? 0 : found->prepared_images.bytes;
+  return found == all.end() ? 0 : found->prepared_trees.bytes;
+}
+
+engine_actor prepared_keeping::actor_of(const std::string& engine) const {
+  auto found = handles_.engines.find(engine);
+  return found == handles_.engines.end() ? engine_actor{} : found->second;
 }
 
 // -- what there is ---------------------------------------------------------------------------------------------------
 
 void prepared_keeping::look() {
-  if (context_->settings.private_tasks) // the images are those of agents that stay
+  if (context_->settings.private_tasks) // the trees are those of agents that stay
     return;
   for (const auto& [engine, actor] : handles_.engines)
     list(engine, [] {});
 }
 
 void prepared_keeping::once_listed(const std::string& engine, std::function<void()> then) {
-  if (images_.listed(engine))
+  if (trees_.listed(engine))
     then();
   else
     list(engine, std::move(then));
 }
 
 void prepared_keeping::list(const std::string& engine, std::function<void()> then) {
-  auto actor = handles_.engines.find(engine);
-  if (actor == handles_.engines.end() || !actor->second)
+  auto actor = actor_of(engine);
+  if (!actor)
     return then();
-  auto at = std::make_shared<view>();
-  at->engine = engine;
-  at->actor = actor->second;
-  at->then = std::move(then);
-  self_->request(at->actor, look_up_limit, images_atom_v, list_atom_v, prepared_repository(context_->settings.fleet))
+  const auto& fleet = context_->settings.fleet;
+  self_->request(actor, look_up_limit, volumes_atom_v, list_atom_v, std::vector{"davit.fleet=" + fleet})
     .then(
-      [this, at](std::vector<image_summary>& all) {
-        at->images = std::move(all);
-        std::map<std::string, std::vector<std::string>> tags;
-        for (const auto& one : at->images)
-          for (const auto& name : one.names) {
-            auto tag = name.substr(name.rfind(':') + 1);
-            if (auto parts = read_prepared_tag(tag))
-              tags[parts->first].push_back(tag);
-          }
-        at->left = tags.size();
-        if (tags.empty())
-          return listed(at);
-        for (auto& [base, of_base] : tags)
-          self_->request(at->actor, look_up_limit, find_atom_v, base)
-            .then(
-              [this, at, base = base](const image_info& found) {
-                at->bases[base] = found.size;
-                if (--at->left == 0)
-                  listed(at);
-              },
-              [this, at, base = base, of_base = of_base](const caf::error& e) {
-                if (engine_code(e) == engine_errc::not_found)
-                  at->orphans.insert(at->orphans.end(), of_base.begin(), of_base.end());
-                else
-                  at->bases[base] = 0; // not known: as if the image shared nothing
-                if (--at->left == 0)
-                  listed(at);
-              });
+      [this, engine, then](const std::vector<volume_summary>& all) {
+        trees_.list(engine, context_->settings.fleet, all, now());
+        for (const auto& key : trees_.over(engine, limit(engine), 0))
+          remove(engine, key);
+        if (auto orphans = trees_.orphans(engine, now()); !orphans.empty())
+          begin_(engine, [orphans](const transfer& with) -> std::function<void()> {
+            remove_volumes(with, orphans);
+            return {};
+          });
+        then();
       },
-      [at](const caf::error&) { at->then(); });
+      [then](const caf::error&) { then(); });
 }
 
-void prepared_keeping::listed(const std::shared_ptr<view>& at) {
-  images_.list(at->engine, at->images, at->bases, now());
-  for (const auto& tag : at->orphans)
-    remove(at->engine, tag);
-  for (const auto& tag : images_.over(at->engine, limit(at->engine), 0))
-    remove(at->engine, tag);
-  at->then();
-}
-
-/// What a container is made of stays; the next look finds it again.
-void prepared_keeping::remove(const std::string& engine, const std::string& tag) {
-  images_.drop(engine, tag);
-  auto actor = handles_.engines.find(engine);
-  if (actor == handles_.engines.end() || !actor->second)
-    return;
-  self_->request(actor->second, caf::infinite, images_atom_v, remove_atom_v, name_of(tag))
-    .then([engine, tag](bool) { spdlog::info("removed the prepared image {} from engine {}", tag, engine); },
-          [](const caf::error&) {});
+/// What a container uses stays; a later look finds it as nobody's.
+void prepared_keeping::remove(const std::string& engine, const std::string& key) {
+  trees_.drop(engine, key);
+  begin_(engine, [engine, key](const transfer& with) -> std::function<void()> {
+    remove_prepared(with, key);
+    spdlog::info("removed the tree {} from those that engine {} has ready: there is no room for it", key, engine);
+    return {};
+  });
 }
 
 // -- what tasks ask --------------------------------------------------------------------------------------------------
 
-caf::result<prepared_image> prepared_keeping::find(const prepared_query& query) {
+caf::result<prepared_trees> prepared_keeping::find(const prepared_query& query) {
   if (limit(query.engine) == 0)
-    return prepared_image{};
-  auto at = std::make_shared<question>(question{query, prepared_key(query.owner, query.user, query.inputs),
-                                                self_->make_response_promise<prepared_image>()});
+    return prepared_trees{};
+  auto at = std::make_shared<question>(question{query, self_->make_response_promise<prepared_trees>()});
   once_listed(query.engine, [this, at] { look_up(at); });
   return at->promise;
 }
 
-void prepared_keeping::miss(const std::shared_ptr<question>& at) {
-  context_->metrics->prepared("miss");
-  at->promise.deliver(prepared_image{});
-}
-
 void prepared_keeping::look_up(const std::shared_ptr<question>& at) {
-  const auto& engine = at->query.engine;
-  auto actor = handles_.engines.find(engine);
-  if (!images_.has_key(engine, at->key) || actor == handles_.engines.end() || !actor->second)
-    return miss(at);
-  self_->request(actor->second, look_up_limit, find_atom_v, at->query.image)
-    .then(
-      [this, at](const image_info& base) {
-        auto tag = prepared_tag(base.id, at->key);
-        if (images_.has(at->query.engine, tag))
-          look_at(at, base.id, tag);
-        else
-          miss(at);
-      },
-      [this, at](const caf::error&) { miss(at); });
+  auto actor = actor_of(at->query.engine);
+  if (!actor || !trees_.has_any(at->query.engine))
+    return at->promise.deliver(prepared_trees{});
+  self_->request(actor, look_up_limit, find_atom_v, at->query.image)
+    .then([this, at](const image_info& base) { give(at, base.id); },
+          [at](const caf::error&) { at->promise.deliver(prepared_trees{}); });
 }
 
-void prepared_keeping::look_at(const std::shared_ptr<question>& at, const std::string& base, const std::string& tag) {
-  auto actor = handles_.engines.find(at->query.engine);
-  if (actor == handles_.engines.end() || !actor->second)
-    return miss(at);
-  self_->request(actor->second, look_up_limit, find_atom_v, name_of(tag))
-    .then(
-      [this, at, base, tag](const image_info& found) {
-        images_.use(at->query.engine, tag, now());
-        context_->metrics->prepared("hit");
-        at->promise.deliver(prepared_image{name_of(tag), found.id, base});
-      },
-      [this, at, tag](const caf::error& e) {
-        if (engine_code(e) == engine_errc::not_found) // somebody has removed it
-          images_.drop(at->query.engine, tag);
-        miss(at);
-      });
+void prepared_keeping::give(const std::shared_ptr<question>& at, const std::string& base) {
+  const auto& query = at->query;
+  use_order order{query.attempt, base, {}};
+  for (const auto& place : query.places) {
+    auto key = prepared_key(context_->settings.fleet, query.owner, query.user, base, place);
+    if (trees_.has(query.engine, key))
+      order.wanted.emplace_back(std::move(key), place.path);
+  }
+  if (order.wanted.empty())
+    return at->promise.deliver(prepared_trees{});
+  begin_(query.engine, [this, at, order](const transfer& with) -> std::function<void()> {
+    auto used = use_prepared(with, order);
+    return [this, at, order, used]() mutable {
+      for (const auto& [key, path] : order.wanted)
+        trees_.use(at->query.engine, key, now());
+      for (const auto& key : used.gone) // somebody has removed it
+        trees_.drop(at->query.engine, key);
+      at->promise.deliver(std::move(used.ready));
+    };
+  });
+}
+
+void prepared_keeping::release(const attempt_key& attempt, const std::string& engine) {
+  if (trees_.has_any(engine))
+    begin_(engine, [attempt](const transfer& with) -> std::function<void()> {
+      release_prepared(with, attempt);
+      return {};
+    });
 }
 
 // -- making ----------------------------------------------------------------------------------------------------------
 
-void prepared_keeping::unpacked(const fill_order& order, const filled_inputs& what) {
-  inputs_size size{what.entries, what.bytes};
-  if (!order.keep || !what.plain || what.image_id.empty() || limit(order.engine) == 0 || !size.is_large())
-    return;
-  once_listed(order.engine, [=, this] {
-    auto tag = prepared_tag(what.image_id, prepared_key(order.owner, order.user, order.inputs));
-    if (!read_prepared_tag(tag) || !images_.listed(order.engine) || !images_.unpacked(order.engine, tag, now()))
-      return;
-    if (size.bytes > limit(order.engine))
-      images_.not_made(order.engine, tag, now() + prepared_images::for_good);
-    else
-      make(order, what, tag);
-  });
+void prepared_keeping::unpacked(const fill_order& order, const filled_files& what) {
+  for (const auto& tree : what.trees) {
+    tree_size size{tree.entries, tree.bytes};
+    if (!size.is_large() || limit(order.engine) == 0 || what.image_id.empty())
+      continue;
+    once_listed(order.engine, [=, this, base = what.image_id] {
+      auto key = prepared_key(context_->settings.fleet, order.owner, order.user, base, tree.place);
+      if (!trees_.listed(order.engine) || !trees_.unpacked(order.engine, key, now()))
+        return;
+      if (!tree.plain || size.on_disk() > limit(order.engine))
+        trees_.not_made(order.engine, key, now() + prepared_trees_table::for_good);
+      else
+        make(order, base, tree, key);
+    });
+  }
 }
 
-void prepared_keeping::make(const fill_order& order, const filled_inputs& what, const std::string& tag) {
-  making_order wanted{order, what.image_id, name_of(tag), inputs_size{what.entries, what.bytes}.on_disk(), {}};
-  for (const auto& one : images_.over(order.engine, limit(order.engine), what.bytes)) {
-    images_.drop(order.engine, one);
-    wanted.instead.push_back(name_of(one));
-  }
-  begin_(order.engine, [this, wanted, tag](const transfer& with) -> std::function<void()> {
+void prepared_keeping::make(const fill_order& order, const std::string& base, const unpacked_tree& what,
+                            const std::string& key) {
+  auto disk = tree_size{what.entries, what.bytes}.on_disk();
+  making_order wanted{order.engine, order.owner, order.user, base, what.place, key, disk, {}};
+  wanted.instead = trees_.over(order.engine, limit(order.engine), disk);
+  for (const auto& one : wanted.instead)
+    trees_.drop(order.engine, one);
+  begin_(order.engine, [this, wanted](const transfer& with) -> std::function<void()> {
     auto begun = now();
     auto made = make_prepared(with, wanted);
     auto took = std::chrono::duration_cast<duration>(now() - begun);
     return [=, this] {
-      const auto& engine = wanted.inputs.engine;
+      const auto& engine = wanted.engine;
       if (made) {
-        images_.made(engine, tag, *made, now());
-        context_->metrics->image_prepared(*made);
-        spdlog::info("prepared an image with a task's inputs on engine {} in {}: {} bytes", engine,
-                     format_duration(took), *made);
+        trees_.made(engine, wanted.key, wanted.disk, now());
+        context_->metrics->tree_prepared(wanted.disk);
+        spdlog::info("engine {} has the tree {} ready for tasks with {}: {} bytes, made in {}", engine,
+                     wanted.place.tree, wanted.place.path, wanted.disk, format_duration(took));
         return;
       }
       auto never = made.error() == files_errc::refused;
-      images_.not_made(engine, tag,
-                       now()
-                         + (never ? std::chrono::seconds{prepared_images::for_good}
-                                  : std::chrono::seconds{prepared_images::retry_after}));
-      spdlog::info("no image is prepared with a task's inputs on engine {}; they are unpacked each time: {}", engine,
+      trees_.not_made(engine, wanted.key,
+                      now()
+                        + (never ? std::chrono::seconds{prepared_trees_table::for_good}
+                                 : std::chrono::seconds{prepared_trees_table::retry_after}));
+      spdlog::info("engine {} can't have the tree {} ready; it is unpacked each time: {}", engine, wanted.place.tree,
                    text_of(made.error()));
     };
   });

@@ -1,8 +1,9 @@
-// The file keeper's prepared images: which there are, when one is made, which go. For actors/file_keeper.cpp alone.
+// The file keeper's trees that engines have ready: which there are, when one is made, which go. For
+// actors/file_keeper.cpp alone.
 #pragma once
 
 #include "actors/file_transfer.hpp"
-#include "actors/prepared_images.hpp"
+#include "actors/prepared_trees.hpp"
 #include "messages/actors.hpp"
 
 #include <functional>
@@ -19,35 +20,35 @@ public:
                    std::function<void(const std::string&, thread_work)> begin)
     : self_(self), context_(context), handles_(handles), begin_(std::move(begin)) {}
 
-  /// The prepared image for a task; without a name: there is none. Never an error.
-  caf::result<prepared_image> find(const prepared_query& query);
+  /// Volumes with those of the trees that are ready. Never an error.
+  caf::result<prepared_trees> find(const prepared_query& query);
 
-  /// A task's inputs were unpacked.
-  void unpacked(const fill_order& order, const filled_inputs& what);
+  /// The attempt's container is gone, and so go its volumes.
+  void release(const attempt_key& attempt, const std::string& engine);
 
-  /// Looks at what the engines have; images whose base is gone go, and what is over the limit.
+  /// A task's files were unpacked.
+  void unpacked(const fill_order& order, const filled_files& what);
+
+  /// Looks at what the engines have. What is over the limit goes, and what is nobody's.
   void look();
 
 private:
-  struct view;
   struct question;
 
   std::uint64_t limit(const std::string& engine) const;
+  engine_actor actor_of(const std::string& engine) const;
   void list(const std::string& engine, std::function<void()> then);
-  void listed(const std::shared_ptr<view>& at);
   void once_listed(const std::string& engine, std::function<void()> then);
-  void remove(const std::string& engine, const std::string& tag);
-  void miss(const std::shared_ptr<question>& at);
+  void remove(const std::string& engine, const std::string& key);
   void look_up(const std::shared_ptr<question>& at);
-  void look_at(const std::shared_ptr<question>& at, const std::string& base, const std::string& tag);
-  void make(const fill_order& order, const filled_inputs& what, const std::string& tag);
-  std::string name_of(const std::string& tag) const;
+  void give(const std::shared_ptr<question>& at, const std::string& base);
+  void make(const fill_order& order, const std::string& base, const unpacked_tree& what, const std::string& key);
 
   files_actor::pointer self_;
   const context_ptr& context_;
   const files_handles& handles_;
   std::function<void(const std::string&, thread_work)> begin_;
-  prepared_images images_;
+  prepared_trees_table trees_;
 };
 
 } // namespace davit

@@ -1,4 +1,4 @@
-// Makes a prepared image: what a thread of the file keeper does (docs/decisions/0020). It blocks.
+// Gets a tree ready on an engine: what a thread of the file keeper does (docs/decisions/0020). It blocks.
 #pragma once
 
 #include "actors/file_transfer.hpp"
@@ -6,15 +6,20 @@
 namespace davit {
 
 struct making_order {
-  fill_order inputs;                ///< That were unpacked, into a container of the base.
-  std::string base;                 ///< The id of the image that is to have them too.
-  std::string name;                 ///< Of the new image.
+  std::string engine; ///< Its name.
+  std::string owner;
+  std::string user; ///< The task's; empty: the image's.
+  std::string base; ///< The id of the task's image.
+  tree_place place;
+  std::string key;
   std::uint64_t disk = 0;           ///< What it takes there, about.
-  std::vector<std::string> instead; ///< Images that go first.
+  std::vector<std::string> instead; ///< The keys of those that go first.
 };
 
-/// Answers with the bytes of the inputs. Errors: files_errc::refused if such an image can't be made there; others: not
-/// now. What fails leaves no image.
-caf::expected<std::uint64_t> make_prepared(const transfer& with, const making_order& order);
+/// Errors: files_errc::refused if it can't be had ready there; others: not now. What fails leaves no tree.
+caf::expected<void> make_prepared(const transfer& with, const making_order& order);
+
+/// Removes a tree, as far as nothing uses it; from now on nothing new will.
+void remove_prepared(const transfer& with, const std::string& key);
 
 } // namespace davit

@@ -1,43 +1,64 @@
-// Containers whose inputs are in their image already, instead of in volumes (docs/decisions/0020). Pure.
+// Trees that an engine has ready, so that a container has them without unpacking (docs/decisions/0020). Pure.
 #pragma once
 
 #include "messages/attempt.hpp"
 #include "messages/engine.hpp"
 
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
 namespace davit {
 
-/// Of each container with inputs: the id of the task's image, if its own image is a prepared one; else empty. An image
-/// can't say it in davit's place.
-inline constexpr const char* prepared_label = "davit.prepared";
+/// The trees of a task's inputs, and of what its caches begin with, that an engine could have ready: the command would
+/// see the same. Where that is not sure, they are unpacked. `start: warm` and `start: cold` ask for something else.
+std::vector<tree_place> places_of(const task_spec& spec, const std::vector<used_cache>& caches);
 
-/// Whether the inputs of a task could be in its image: the container would look the same to its command. Where that is
-/// not sure, they could not. `start: warm` and `start: cold` ask for something else.
-bool may_be_prepared(const task_spec& spec);
+/// The plan of a container for whose inputs and caches volumes are made, with these in their place; and with what they
+/// consist of, under a folder of davit's, so that no engine removes it while the container is there.
+container_plan with_prepared(container_plan plan, const prepared_trees& ready);
 
-/// The same of what only the image tells: none of the paths is, is in, or has in it one of the image's volumes.
-bool keeps_clear_of(const std::set<std::string>& volumes, const std::vector<task_input>& inputs);
+/// What distinguishes a tree at a place from all others in a fleet: whose it is, for which image and user, and where.
+std::string prepared_key(const std::string& fleet, const std::string& owner, const std::string& user,
+                         const std::string& image_id, const tree_place& place);
 
-/// The plan of a container whose inputs have volumes, made one of a prepared image.
-container_plan with_prepared(container_plan plan, const task_spec& spec, const prepared_image& image);
+/// Says that a volume is davit's, and has to do with a tree: the tree's key. An engine that makes a volume anew because
+/// a container asks for its name does not write it.
+inline constexpr const char* tree_label = "davit.tree";
+/// Of a mark: which volume has the tree, and how many bytes its files have.
+inline constexpr const char* lower_label = "davit.lower";
+inline constexpr const char* bytes_label = "davit.bytes";
+/// Of a container's own volumes: the container's name.
+inline constexpr const char* user_label = "davit.used-by";
 
-/// The repository of a fleet's prepared images.
-std::string prepared_repository(std::string_view fleet);
+/// What a volume's name says.
+struct tree_volume {
+  enum class role {
+    mark,  ///< Empty: that it is there says that the tree is whole.
+    lower, ///< Has the tree.
+    tree,  ///< A container's overlay of it.
+    upper, ///< What the container changes.
+    work   ///< The kernel's, for that.
+  };
+  role is = role::mark;
+  std::string key;
+  std::string nonce; ///< Not of a mark.
+};
 
-/// What distinguishes a task's inputs from all others on the same image: whose they are, where, and for which user.
-std::string prepared_key(const std::string& owner, const std::string& user, const std::vector<task_input>& inputs);
+std::string name_of_volume(const tree_volume& volume);
+std::optional<tree_volume> read_tree_volume(std::string_view name);
 
-/// The tag of the image with these inputs on a base.
-std::string prepared_tag(std::string_view base_id, std::string_view key);
+/// Where a container has the parts of an overlay of this name. No image can know it.
+enum class tree_part { lower, upper, work };
+std::string part_path(const std::string& overlay, tree_part which);
 
-/// The id of the image that one with this tag was made from, and the key. None: the tag is not davit's.
-std::optional<std::pair<std::string, std::string>> read_prepared_tag(std::string_view tag);
+/// The trees that a container has, as its volumes say, by their places. `volumes`: names by path.
+std::vector<prepared_tree> prepared_in(const std::map<std::string, std::string>& volumes);
 
 /// A path without `.`, double slashes and a slash at its end.
 std::string plain_path(const std::string& path);
+
+/// Whether a path is the other, or in it.
+bool is_below(std::string_view path, std::string_view folder);
 
 } // namespace davit

@@ -35,6 +35,7 @@ instant_engine(self_pointer self, duration takes, std::function<void(const conta
     [](find_atom, const std::string&) { return image_info{}; },
     [](images_atom, remove_atom, const std::string&) { return false; },
     [](volumes_atom, list_atom, const std::vector<std::string>&) { return std::vector<volume_summary>{}; },
+    [](volumes_atom, create_atom, const volume_plan&) { return volume_summary{}; },
     [](volumes_atom, remove_atom, const std::string&) { return false; },
     [=](create_atom, const container_plan& plan) {
       self->state.containers.insert(plan.name);
@@ -72,9 +73,6 @@ instant_engine(self_pointer self, duration takes, std::function<void(const conta
     [](count_atom, const std::string&) { return std::uint32_t{0}; },
     [](list_atom, const std::vector<std::string>&) { return std::vector<container_summary>{}; },
     [](attach_atom, const attempt_key&, const std::string&, const std::string&) {},
-    [](images_atom, list_atom, const std::string&) { return std::vector<image_summary>{}; },
-    [](images_atom, inspect_atom, const std::string&) { return std::string{}; },
-    [](images_atom, fill_atom, const file_stream&) {},
     [](files_atom, const std::string&, const std::string&, std::uint64_t) { return std::string{}; },
     [](files_atom, fill_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&) {},
     [](files_atom, collect_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&) {},

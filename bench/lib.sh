@@ -47,6 +47,7 @@ davit {
       slots = $1
       profile = "privileged"
       sandboxes = ${sandboxes:-2}
+      prepared-trees = "${prepared_trees:-4g}"
     }
   }
   policy {

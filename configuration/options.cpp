@@ -351,10 +351,9 @@ const std::vector<option<engine_settings>>& engine_options() {
      at(&engine::images_ahead),
      "While all slots are taken, davit pulls the images of this many of the next tasks; 0: none.",
      {.least = 0, .most = 1000}},
-    {"prepared-images", at(&engine::prepared_images),
-     "How many bytes of inputs prepared images may hold there: a task whose inputs were unpacked twice on the engine "
-     "before finds them in such an image (docs/files.md says what then differs). The longest unused go first; \"0\": "
-     "davit makes none, and removes those that are there."},
+    {"prepared-trees", at(&engine::prepared_trees),
+     "How many bytes of trees davit may keep there ready for tasks: a large input or cache that was unpacked twice on "
+     "the engine is not unpacked a third time (docs/files.md says how). The longest unused go first; \"0\": none."},
     {"containers-folder",
      at(&engine::log_files),
      "The folder of the engine's containers (in its data root), if this agent can read it. davit then follows logs in "

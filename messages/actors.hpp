@@ -144,12 +144,6 @@ using engine_actor = caf::typed_actor<
   caf::result<image_info>(find_atom, std::string),
   // Remove an image that no container uses; false: there is no such image.
   caf::result<bool>(images_atom, remove_atom, std::string),
-  // List the images of a repository.
-  caf::result<std::vector<image_summary>>(images_atom, list_atom, std::string),
-  // Return what the engine says of an image, as it writes it.
-  caf::result<std::string>(images_atom, inspect_atom, std::string),
-  // Load images from an archive, as `docker save` makes it, which comes through the stream.
-  caf::result<void>(images_atom, fill_atom, file_stream),
   // Create a container; the answer is its id.
   caf::result<std::string>(create_atom, container_plan),
   // Start a container (by id), after unpacking a tar into it, if given; false: it was already running.
@@ -176,6 +170,8 @@ using engine_actor = caf::typed_actor<
   caf::result<std::vector<container_summary>>(list_atom, std::vector<std::string>),
   // List the volumes that have all these labels.
   caf::result<std::vector<volume_summary>>(volumes_atom, list_atom, std::vector<std::string>),
+  // Make a volume; one of its name that is there is the answer, as it is.
+  caf::result<volume_summary>(volumes_atom, create_atom, volume_plan),
   // Remove a volume that no container uses; false: there is no such volume.
   caf::result<bool>(volumes_atom, remove_atom, std::string),
   // Write bytes to a container's standard input and close it.
@@ -234,8 +230,10 @@ using files_actor = caf::typed_actor<
   caf::result<std::vector<used_cache>>(find_atom, cache_order),
   // Unpack inputs and caches into a container whose command does not run yet. May be repeated.
   caf::result<void>(fill_atom, fill_order),
-  // Return the prepared image that has these inputs, if there is one.
-  caf::result<prepared_image>(find_atom, prepared_query),
+  // Return those of these trees that the engine has ready, with volumes for this attempt's container.
+  caf::result<prepared_trees>(find_atom, prepared_query),
+  // The attempt's container is gone from the engine of this name: such volumes go too.
+  caf::result<void>(forget_atom, attempt_key, std::string),
   // Collect outputs from a container that has ended; then keep its caches. May be repeated.
   caf::result<collected_files>(collect_atom, collect_order),
   // Withdraw an attempt's orders: they end with an error.

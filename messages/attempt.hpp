@@ -157,6 +157,20 @@ bool inspect(Inspector& f, attempt_progress& x) {
                             f.field("caches", x.caches));
 }
 
+/// A tree that a container is to have at a path.
+struct tree_place {
+  std::string tree;
+  std::string path;                ///< Absolute, without `.`, double slashes and a slash at its end.
+  bool empty = false;              ///< Without what the image has there.
+  std::vector<std::string> nested; ///< Where in it something else is mounted; relative, sorted.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, tree_place& x) {
+  return f.object(x).fields(f.field("tree", x.tree), f.field("path", x.path), f.field("empty", x.empty),
+                            f.field("nested", x.nested));
+}
+
 /// Inputs that are to be unpacked into an attempt's container, and then what its caches begin with.
 struct fill_order {
   attempt_key attempt;
@@ -166,41 +180,58 @@ struct fill_order {
   std::vector<task_input> inputs;
   std::vector<used_cache> caches{};
   std::string user{}; ///< The task's, as it names it; empty: the image's.
-  bool keep = false;  ///< Tasks that come later may have these inputs in a prepared image.
+  std::vector<tree_place>
+    places{}; ///< Of those whose tree may have been prepared, or may be for tasks that come later.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, fill_order& x) {
   return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
                             f.field("container", x.container), f.field("inputs", x.inputs), f.field("caches", x.caches),
-                            f.field("user", x.user), f.field("keep", x.keep));
+                            f.field("user", x.user), f.field("places", x.places));
 }
 
-/// Asks for a prepared image: one that has these inputs in it, beside what the task's image has.
+/// Asks which of these trees the engine has ready.
 struct prepared_query {
+  attempt_key attempt;
   std::string owner;
   std::string engine; ///< Its name.
   std::string image;  ///< The task's.
   std::string user;   ///< The task's; empty: the image's.
-  std::vector<task_input> inputs;
+  std::vector<tree_place> places;
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, prepared_query& x) {
-  return f.object(x).fields(f.field("owner", x.owner), f.field("engine", x.engine), f.field("image", x.image),
-                            f.field("user", x.user), f.field("inputs", x.inputs));
+  return f.object(x).fields(f.field("attempt", x.attempt), f.field("owner", x.owner), f.field("engine", x.engine),
+                            f.field("image", x.image), f.field("user", x.user), f.field("places", x.places));
 }
 
-struct prepared_image {
-  std::string name; ///< Empty: there is none.
-  std::string id;
-  std::string base; ///< The id of the image that it was made from, which is what the task's image stands for now.
-  bool operator==(const prepared_image&) const = default;
+/// Volumes by which an attempt's container has a tree without unpacking it (docs/decisions/0020).
+struct prepared_tree {
+  std::string path;  ///< As in tree_place.
+  std::string name;  ///< The volume to be mounted there: an overlay of the next three.
+  std::string lower; ///< The tree, which all share and none changes.
+  std::string upper; ///< What this container changes.
+  std::string work;  ///< The kernel's.
+  bool operator==(const prepared_tree&) const = default;
 };
 
 template <class Inspector>
-bool inspect(Inspector& f, prepared_image& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("id", x.id), f.field("base", x.base));
+bool inspect(Inspector& f, prepared_tree& x) {
+  return f.object(x).fields(f.field("path", x.path), f.field("name", x.name), f.field("lower", x.lower),
+                            f.field("upper", x.upper), f.field("work", x.work));
+}
+
+struct prepared_trees {
+  std::string base; ///< The id of the image that they were prepared for, which is what the task's image stands for now.
+  std::vector<prepared_tree> trees;
+  bool operator==(const prepared_trees&) const = default;
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, prepared_trees& x) {
+  return f.object(x).fields(f.field("base", x.base), f.field("trees", x.trees));
 }
 
 /// Caches for which an attempt is to be told what to begin with.

@@ -79,7 +79,7 @@ struct engine_settings {
   duration sandbox_idle{300'000};        ///< How long after the last task of their kind they still wait.
   std::uint32_t images_ahead
     = 4; ///< While all slots are taken, the engine pulls images for this many of the next tasks; 0: none.
-  byte_size prepared_images; ///< How much the inputs in its prepared images may take; 0: there are none.
+  byte_size prepared_trees{4ull << 30}; ///< How much the trees that it has ready may take; 0: there are none.
   std::string log_files; ///< The folder of the engine's containers, if this agent can read it: logs are followed there.
                          ///< Empty: the engine is asked for them.
 };
@@ -93,7 +93,7 @@ bool inspect(Inspector& f, engine_settings& x) {
     f.field("image_gc_below", x.image_gc_below), f.field("image_gc_age", x.image_gc_age),
     f.field("volume_gc_age", x.volume_gc_age), f.field("profile", x.profile), f.field("sandboxes", x.sandboxes),
     f.field("sandbox_idle", x.sandbox_idle), f.field("images_ahead", x.images_ahead),
-    f.field("prepared_images", x.prepared_images), f.field("log_files", x.log_files));
+    f.field("prepared_trees", x.prepared_trees), f.field("log_files", x.log_files));
 }
 
 /// What an engine reports about itself.
@@ -179,18 +179,6 @@ bool inspect(Inspector& f, image_info& x) {
   return f.object(x).fields(f.field("id", x.id), f.field("digests", x.digests), f.field("size", x.size),
                             f.field("entrypoint", x.entrypoint), f.field("command", x.command),
                             f.field("user", x.user));
-}
-
-/// A line of `GET /images/json`.
-struct image_summary {
-  std::string id;
-  std::vector<std::string> names;
-  std::uint64_t size = 0; ///< With the layers that it shares with others.
-};
-
-template <class Inspector>
-bool inspect(Inspector& f, image_summary& x) {
-  return f.object(x).fields(f.field("id", x.id), f.field("names", x.names), f.field("size", x.size));
 }
 
 /// An image on an engine, and whose tasks want it.
@@ -364,11 +352,26 @@ bool inspect(Inspector& f, container_summary& x) {
 struct volume_summary {
   std::string name;
   std::map<std::string, std::string> labels;
+  std::string mountpoint; ///< On the engine's host.
+  std::string type;       ///< The file system that the engine mounts there for a container; empty: none.
 };
 
 template <class Inspector>
 bool inspect(Inspector& f, volume_summary& x) {
-  return f.object(x).fields(f.field("name", x.name), f.field("labels", x.labels));
+  return f.object(x).fields(f.field("name", x.name), f.field("labels", x.labels), f.field("mountpoint", x.mountpoint),
+                            f.field("type", x.type));
+}
+
+/// A volume to create, by the driver `local`.
+struct volume_plan {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> options; ///< Of the driver: `type`, `device`, `o`.
+};
+
+template <class Inspector>
+bool inspect(Inspector& f, volume_plan& x) {
+  return f.object(x).fields(f.field("name", x.name), f.field("labels", x.labels), f.field("options", x.options));
 }
 
 /// A named volume of an owner, by the name that tasks give it. On an engine it has another one.

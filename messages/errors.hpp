@@ -32,15 +32,16 @@ DAVIT_ENUM_TEXT(log_errc, 5, "none", "unwritable", "damaged", "stale", "missing"
 /// What can go wrong with files that come in or go out.
 enum class files_errc : std::uint8_t {
   none,
-  refused,  ///< What came breaks a rule, or is not what it is said to be.
-  missing,  ///< There is no such tree, blob or upload.
-  conflict, ///< The next bytes of an upload begin elsewhere.
-  full,     ///< The owner has as much as it may have, or the disk is full.
-  busy,     ///< The owner has as many uploads under way as it may have.
-  failed,   ///< Where the files lie can't be read or written now.
-  lost,     ///< What a cache begins with can't be read any more; nobody will begin with it again.
+  refused,    ///< What came breaks a rule, or is not what it is said to be.
+  missing,    ///< There is no such tree, blob or upload.
+  conflict,   ///< The next bytes of an upload begin elsewhere.
+  full,       ///< The owner has as much as it may have, or the disk is full.
+  busy,       ///< The owner has as many uploads under way as it may have.
+  failed,     ///< Where the files lie can't be read or written now.
+  lost,       ///< What a cache begins with can't be read any more; nobody will begin with it again.
+  unprepared, ///< A tree that a container was made with is not whole: another container is to be made, without it.
 };
-DAVIT_ENUM_TEXT(files_errc, 8, "none", "refused", "missing", "conflict", "full", "busy", "failed", "lost")
+DAVIT_ENUM_TEXT(files_errc, 9, "none", "refused", "missing", "conflict", "full", "busy", "failed", "lost", "unprepared")
 
 /// What can go wrong between agents.
 enum class fleet_errc : std::uint8_t {

@@ -209,9 +209,9 @@ CAF_ADD_TYPE_ID(davit, (davit::memo_answer))
 CAF_ADD_TYPE_ID(davit, (davit::attempt_token))
 CAF_ADD_ATOM(davit, davit, memo_atom)
 CAF_ADD_TYPE_ID(davit, (davit::prepared_query))
-CAF_ADD_TYPE_ID(davit, (davit::prepared_image))
-CAF_ADD_TYPE_ID(davit, (davit::image_summary))
-CAF_ADD_TYPE_ID(davit, (std::vector<davit::image_summary>))
+CAF_ADD_TYPE_ID(davit, (davit::prepared_trees))
+CAF_ADD_TYPE_ID(davit, (davit::volume_plan))
+CAF_ADD_TYPE_ID(davit, (davit::volume_summary))
 
 CAF_END_TYPE_ID_BLOCK(davit)
 

@@ -227,7 +227,8 @@ void policy::judge_volumes(judgement& result, const caller_limits& limits) const
 /// comes from there too, or from who is trusted more.
 void policy::judge_caches(judgement& result, const caller_limits& limits) const {
   auto& effective = result.effective;
-  if (limits.cache_scope.empty() || (effective.caches.empty() && !effective.memo))
+  // Inputs too: what an engine has ready of them is not shared with tasks in a scope.
+  if (limits.cache_scope.empty() || (effective.caches.empty() && effective.inputs.empty() && !effective.memo))
     return;
   if (effective.cache_scope.empty()) {
     effective.cache_scope = limits.cache_scope;

@@ -91,12 +91,13 @@ bool inspect(Inspector& f, raw_summary& x) {
 }
 
 struct raw_volume {
-  std::string Name;
-  std::map<std::string, std::string> Labels;
+  std::string Name, Mountpoint;
+  std::map<std::string, std::string> Labels, Options;
 };
 template <class Inspector>
 bool inspect(Inspector& f, raw_volume& x) {
-  return f.object(x).fields(f.field("Name", x.Name), f.field("Labels", x.Labels));
+  return f.object(x).fields(f.field("Name", x.Name), f.field("Mountpoint", x.Mountpoint), f.field("Labels", x.Labels),
+                            f.field("Options", x.Options));
 }
 
 struct raw_volumes {
@@ -126,16 +127,6 @@ template <class Inspector>
 bool inspect(Inspector& f, raw_image& x) {
   return f.object(x).fields(f.field("Id", x.Id), f.field("RepoDigests", x.RepoDigests), f.field("Size", x.Size),
                             f.field("Config", x.Config));
-}
-
-struct raw_image_summary {
-  std::string Id;
-  std::vector<std::string> RepoTags;
-  std::uint64_t Size = 0;
-};
-template <class Inspector>
-bool inspect(Inspector& f, raw_image_summary& x) {
-  return f.object(x).fields(f.field("Id", x.Id), f.field("RepoTags", x.RepoTags), f.field("Size", x.Size));
 }
 
 struct raw_plugins {
@@ -255,14 +246,31 @@ result<std::vector<container_summary>> read_containers(std::string_view body) {
   return list;
 }
 
+namespace {
+
+volume_summary summary_of(raw_volume raw) {
+  auto type = raw.Options.find("type");
+  return {std::move(raw.Name), std::move(raw.Labels), std::move(raw.Mountpoint),
+          type == raw.Options.end() ? std::string{} : type->second};
+}
+
+} // namespace
+
 result<std::vector<volume_summary>> read_volumes(std::string_view body) {
   auto raw = parse<raw_volumes>(body);
   if (!raw)
     return raw.error();
   std::vector<volume_summary> list;
   for (auto& one : raw->Volumes)
-    list.push_back({std::move(one.Name), std::move(one.Labels)});
+    list.push_back(summary_of(std::move(one)));
   return list;
+}
+
+result<volume_summary> read_volume(std::string_view body) {
+  auto raw = parse<raw_volume>(body);
+  if (!raw)
+    return raw.error();
+  return summary_of(std::move(*raw));
 }
 
 result<image_info> read_image(std::string_view body) {
@@ -272,29 +280,6 @@ result<image_info> read_image(std::string_view body) {
   return image_info{
     std::move(raw->Id),         std::move(raw->RepoDigests), raw->Size, std::move(raw->Config.Entrypoint),
     std::move(raw->Config.Cmd), std::move(raw->Config.User)};
-}
-
-result<std::vector<image_summary>> read_images(std::string_view body) {
-  auto raw = parse<std::vector<raw_image_summary>>(body);
-  if (!raw)
-    return raw.error();
-  std::vector<image_summary> list;
-  for (auto& one : *raw)
-    list.push_back({std::move(one.Id), std::move(one.RepoTags), one.Size});
-  return list;
-}
-
-result<void> read_load(std::string_view body) {
-  line_splitter lines;
-  auto told = lines.feed(std::string{body} + '\n', [](std::string_view line) -> result<void> {
-    json::parser parser;
-    std::string_view text;
-    auto root = parser.parse(line);
-    if (root && (*root)["error"].get_string().get(text) == simdjson::SUCCESS)
-      return error{engine_errc::failed, 0, "the engine did not load the image: " + std::string{text}};
-    return {};
-  });
-  return told;
 }
 
 result<engine_info> read_info(std::string_view body) {

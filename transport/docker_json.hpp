@@ -20,14 +20,11 @@ result<container_status> read_container(std::string_view body);
 result<std::vector<container_summary>> read_containers(std::string_view body);
 result<std::vector<volume_summary>> read_volumes(std::string_view body);
 
+/// The answer of `POST /volumes/create`
+result<volume_summary> read_volume(std::string_view body);
+
 /// `GET /images/{name}/json`
 result<image_info> read_image(std::string_view body);
-
-/// `GET /images/json`
-result<std::vector<image_summary>> read_images(std::string_view body);
-
-/// The lines of `POST /images/load`, which begins its answer before it knows: an error is the engine's own.
-result<void> read_load(std::string_view body);
 
 /// `GET /info`; version and API fields are left to the caller.
 result<engine_info> read_info(std::string_view body);

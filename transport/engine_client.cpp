@@ -348,31 +348,12 @@ awaitable<result<bool>> engine_client::remove_image(std::string name, call_optio
   co_return response.has_value();
 }
 
-awaitable<result<std::vector<image_summary>>> engine_client::list_images(std::string repository, call_options options) {
-  auto self = shared_from_this();
-  std::vector<std::pair<std::string, std::string>> filters;
-  filters.emplace_back("reference", std::move(repository));
-  auto response
-    = co_await call("GET", "/images/json?filters=" + url_encode(write_filters(filters)), {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return read_images(response->body);
-}
-
-awaitable<result<std::string>> engine_client::describe_image(std::string name, call_options options) {
-  auto self = shared_from_this();
-  auto response = co_await call("GET", "/images/" + path_of_image(name) + "/json", {}, std::move(options));
-  if (!response)
-    co_return response.error();
-  co_return std::move(response->body);
-}
-
 awaitable<result<std::string>> engine_client::send_tar(std::string method, std::string target,
                                                        std::shared_ptr<byte_channel> tar, call_options options) {
   auto self = shared_from_this();
   http_request request;
   request.method = std::move(method);
-  request.target = versioned(std::move(target));
+  request.target = versioned(target);
   request.body_from = tar;
   request.content_type = "application/x-tar";
   auto response = co_await http_->request(std::move(request), std::move(options));
@@ -386,17 +367,6 @@ awaitable<result<std::string>> engine_client::send_tar(std::string method, std::
   if (!outcome)
     tar->fail(outcome.error());
   co_return outcome;
-}
-
-awaitable<result<void>> engine_client::load_images(std::shared_ptr<byte_channel> tar, call_options options) {
-  auto self = shared_from_this();
-  auto said = co_await send_tar("POST", "/images/load?quiet=1", tar, std::move(options));
-  if (!said)
-    co_return said.error();
-  auto loaded = read_load(*said);
-  if (!loaded)
-    tar->fail(loaded.error());
-  co_return loaded;
 }
 
 awaitable<result<std::unique_ptr<event_stream>>> engine_client::events(event_options what, call_options options) {

@@ -104,16 +104,6 @@ public:
   /// container uses, even one that was only created: conflict.
   awaitable<result<bool>> remove_image(std::string name, call_options options);
 
-  /// Those that have a name in the repository.
-  awaitable<result<std::vector<image_summary>>> list_images(std::string repository, call_options options);
-
-  /// What the engine says of an image, as it writes it: `GET /images/{name}/json`.
-  awaitable<result<std::string>> describe_image(std::string name, call_options options);
-
-  /// Loads an archive of images as it comes through the channel: the whole of it, or nothing. Layers that the engine
-  /// has already may be missing from it. Ends early, with an error, if the channel fails.
-  awaitable<result<void>> load_images(std::shared_ptr<byte_channel> tar, call_options options);
-
   /// The container's id. A name that is taken: conflict.
   awaitable<result<std::string>> create_container(container_plan plan, call_options options);
 
@@ -146,6 +136,9 @@ public:
 
   /// Those that carry all the labels.
   awaitable<result<std::vector<volume_summary>>> list_volumes(std::vector<std::string> labels, call_options options);
+
+  /// As it is then: of one whose name is there already, with its own labels and options.
+  awaitable<result<volume_summary>> create_volume(volume_plan plan, call_options options);
 
   /// True: done; false: it was not there. One that a container uses, even one that has ended: conflict.
   awaitable<result<bool>> remove_volume(std::string name, call_options options);

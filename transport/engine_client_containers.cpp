@@ -134,6 +134,19 @@ engine_client::list_volumes(std::vector<std::string> labels, call_options option
   co_return read_volumes(response->body);
 }
 
+awaitable<result<volume_summary>> engine_client::create_volume(volume_plan plan, call_options options) {
+  auto self = shared_from_this();
+  json::object body{{"Name", plan.name},
+                    {"Driver", "local"},
+                    {"DriverOpts", json::to_value(plan.options)},
+                    {"Labels", json::to_value(plan.labels)}};
+  auto response
+    = co_await call("POST", "/volumes/create", json::write(json::value(std::move(body))), std::move(options));
+  if (!response)
+    co_return response.error();
+  co_return read_volume(response->body);
+}
+
 awaitable<result<bool>> engine_client::remove_volume(std::string name, call_options options) {
   auto self = shared_from_this();
   auto response = co_await call("DELETE", "/volumes/" + url_encode(name), {}, std::move(options));

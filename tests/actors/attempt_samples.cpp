@@ -116,10 +116,6 @@ container_status container_of(const attempt_run& run, const std::string& state, 
   return status;
 }
 
-used_cache chosen_cache() {
-  return {"/cache", "key", "ke", {}, "sha256:0", false, 0, {}};
-}
-
 std::vector<std::pair<std::string, attempt_run>> every_step() {
   verdict failed;
   attempt_result result;
@@ -138,7 +134,9 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"preparing: rights", at(preparing{preparing::doing::rights, {}})},
     {"preparing: look up", at(preparing{preparing::doing::look_up, {}})},
     {"preparing: right", at(preparing{preparing::doing::right, "sha256:1"})},
-    {"preparing: inputs", at(preparing{preparing::doing::inputs, {}})},
+    {"preparing: choosing", at(preparing{preparing::doing::choosing, {}})},
+    {"preparing: recording", at(preparing{preparing::doing::recording, {}})},
+    {"preparing: ready", at(preparing{preparing::doing::ready, {}})},
     {"preparing: sandbox", at(preparing{preparing::doing::sandbox, {}})},
     {"preparing: network", at(preparing{preparing::doing::network, {}})},
     {"preparing: image", at(preparing{preparing::doing::image, {}})},
@@ -154,8 +152,6 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"creating: look twice", at(creating{creating::doing::look_twice, {engine_errc::failed, {}, {}, "no such thing"}})},
     {"filling", in_container(filling{})},
     {"filling: warm", in_container(filling{}, true)},
-    {"filling: choosing", in_container(filling{filling::doing::choosing, {}})},
-    {"filling: recording", in_container(filling{filling::doing::recording, {}})},
     {"starting: prove", in_container(starting{starting::doing::prove, {}})},
     {"starting: announce", in_container(starting{starting::doing::announce, {}})},
     {"starting: start", in_container(starting{starting::doing::start, {}})},
@@ -193,16 +189,18 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
       run.made.may_exist = true;
     if (name == "preparing: init" || name == "creating")
       run.made.image = image_info{};
-    if (name.starts_with("filling") || name == "preparing: inputs" || name == "creating: prepared")
+    if (name.starts_with("filling") || name == "preparing: ready" || name.starts_with("creating: prepared"))
       run.spec.inputs.push_back({"sha256:0", "/src"});
-    if (name == "filling: choosing" || name == "filling: recording")
+    if (name == "preparing: choosing" || name == "preparing: recording")
       run.spec.caches.push_back({"key", "/cache", {}, {}});
-    if (name == "filling: recording")
+    if (name == "preparing: recording") {
       run.caches.push_back(chosen_cache());
+      run.tried.caches_to_record = true;
+    }
     if (name.starts_with("preparing: memo") || name == "preparing: recalling")
       run.spec.memo = true;
     if (name.starts_with("creating: prepared"))
-      run.prepared = {"davit.invalid/prepared/0:1", "sha256:1", "sha256:1"};
+      run.prepared = ready_tree("sha256:1");
     if (name == "gathering")
       run.spec.outputs["out"] = {"/out", output_when::always, true, {}};
     if (name == "starting: announce")
@@ -329,7 +327,8 @@ std::vector<std::pair<std::string, event>> every_event() {
   add("log closed", reply<ask::close_log>{});
   add("noted", reply<ask::note_log>{});
   add("filled", reply<ask::fill>{});
-  add("prepared", reply<ask::find_prepared>{{"davit.invalid/prepared/0:1", "sha256:9", "sha256:1"}});
+  add("prepared", reply<ask::find_prepared>{ready_tree("sha256:1")});
+  add("prepared for another image", reply<ask::find_prepared>{ready_tree("sha256:9")});
   add("not prepared", reply<ask::find_prepared>{});
   add("gathered: kept", reply<ask::gather>{{{{"out", output_state::kept, "sha256:", 1, 1, {}}}, {}}});
   add("gathered: missing", reply<ask::gather>{{{{"out", output_state::missing, {}, 0, 0, "nothing there"}}, {}}});
@@ -364,6 +363,7 @@ std::vector<std::pair<std::string, event>> every_event() {
       case asked::gather:
       case asked::choose:
         refuse("lost cache", {{}, {}, {}, "the cache can't be read any more", files_errc::lost});
+        refuse("unprepared", {{}, {}, {}, "a volume was removed", files_errc::unprepared});
         refuse("files", {{}, {}, {}, "the disk can't be read", files_errc::failed});
         refuse("no tree", {{}, {}, {}, "there is no such tree", files_errc::missing});
         refuse("lost", {engine_errc::lost, {}, {}, "lost"});
@@ -417,8 +417,9 @@ std::vector<std::pair<std::string, event>> every_event() {
 std::string describe(const attempt_run& run) {
   static constexpr const char* recover[]
     = {"by name", "by labels", "by id", "inside a sandbox", "whether it had begun"};
-  static constexpr const char* prepare[] = {"inputs",     "sandbox",    "network",   "image",  "init",    "unrecording",
-                                            "discarding", "memo image", "recalling", "rights", "look up", "right"};
+  static constexpr const char* prepare[]
+    = {"choosing",    "recording",  "ready",      "sandbox",   "network", "image",   "init",
+       "unrecording", "discarding", "memo image", "recalling", "rights",  "look up", "right"};
   static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
   static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
@@ -435,9 +436,7 @@ std::string describe(const attempt_run& run) {
     std::string operator()(const creating& now) const { return create[static_cast<int>(now.at)]; }
     std::string operator()(const starting& now) const { return start[static_cast<int>(now.at)]; }
     std::string operator()(const running& now) const { return stop[static_cast<int>(now.stop)]; }
-    std::string operator()(const filling& now) const {
-      return now.at == filling::doing::choosing ? "choosing" : now.at == filling::doing::recording ? "recording" : "";
-    }
+    std::string operator()(const filling&) const { return {}; }
     std::string operator()(const gathering& now) const { return to_string(now.how.outcome); }
     std::string operator()(const collecting& now) const { return collect[static_cast<int>(now.at)]; }
     std::string operator()(const reporting& now) const {
@@ -458,6 +457,7 @@ namespace {
 struct action_words {
   std::string operator()(const act::wake& one) const { return "wake " + to_string(one.which); }
   std::string operator()(const act::withdraw&) const { return "withdraw"; }
+  std::string operator()(const act::release&) const { return "release"; }
   std::string operator()(const act::end_following&) const { return "end following"; }
   std::string operator()(const act::doubt_init&) const { return "doubt init"; }
   std::string operator()(const act::forget_container& one) const { return "forget " + one.which; }

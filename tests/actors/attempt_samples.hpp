@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actors/attempt.hpp"
+#include "actors/prepared_plan.hpp"
 
 #include <string>
 #include <utility>
@@ -25,7 +26,16 @@ std::vector<std::pair<std::string, event>> every_event();
 container_status container_of(const attempt_run& run, const std::string& state, std::int64_t code = 0);
 
 /// What a cache at /cache begins with.
-used_cache chosen_cache();
+inline used_cache chosen_cache() {
+  return {"/cache", "key", "ke", {}, "sha256:0", false, 0, {}};
+}
+
+/// A tree that an engine has ready for the task's input, for this image.
+inline prepared_trees ready_tree(const std::string& image) {
+  auto name = [](tree_volume::role is) { return name_of_volume({is, std::string(32, 'a'), std::string(32, 'b')}); };
+  using enum tree_volume::role;
+  return {image, {{"/src", name(tree), name(lower), name(upper), name(work)}}};
+}
 
 /// The step and what it is at.
 std::string describe(const attempt_run& run);

@@ -4,7 +4,6 @@
 #include "actors/attempt_terms.hpp"
 #include "actors/container_plan.hpp"
 #include "actors/prepared_plan.hpp"
-#include "policy/image_reference.hpp"
 #include "attempt_samples.hpp"
 #include "sandbox/hand_over.hpp"
 
@@ -21,7 +20,8 @@ struct truth {
   bool filled = false;              ///< The container has all its inputs.
   std::string cached;               ///< What its cache began with.
   std::vector<used_cache> row_caches;
-  bool prepared = false; ///< As its image has them.
+  bool prepared = false; ///< It was made with the trees that the engine had ready.
+  bool whole = true;     ///< And nobody had removed a volume of theirs.
   bool removed_by_davit = false;
   enum class input { none, whole, cut } read = input::none; ///< What it could read of its standard input.
   int runs = 0;                                             ///< How often the task's command was begun.
@@ -79,10 +79,6 @@ protected:
     static const char* words[] = {"", "created", "running", "exited"};
     auto found = container_of(run_, words[static_cast<int>(world_.state)], world_.code);
     found.id = container_id + std::to_string(world_.made);
-    if (world_.prepared) {
-      found.image_id = "sha256:9";
-      found.labels[prepared_label] = "sha256:1";
-    }
     if (world_.warm)
       found.labels = {{"davit.sandbox", init_nonce}, {init::words_label, init::words_version}};
     else if (run_.spec.init == false)
@@ -161,12 +157,17 @@ protected:
   std::optional<answer_or<ask::create>> act_out(const ask::create& q) {
     if (world_.state != truth::container::none)
       return failure{engine_errc::conflict, {}, {}, "the name is in use"};
-    auto prepared = is_reserved(q.plan.image);
-    if (prepared && chance(4)) // somebody has removed it
-      return failure{engine_errc::not_found, {}, {}, "No such image: " + q.plan.image};
+    auto prepared = std::any_of(q.plan.mounts.begin(), q.plan.mounts.end(), [](const mount& one) {
+      auto read = read_tree_volume(one.source);
+      return read && read->is == tree_volume::role::tree;
+    });
+    if (prepared && chance(4))
+      return failure{engine_errc::refused, {}, {}, "the engine does not like its volumes"};
     world_.state = truth::container::created;
     world_.warm = world_.begun = world_.stopped = false;
-    world_.prepared = world_.filled = prepared;
+    world_.prepared = prepared;
+    world_.whole = !chance(4);
+    world_.filled = false;
     world_.cached.clear();
     ++world_.made;
     return status().id;
@@ -320,6 +321,8 @@ protected:
       mistakes_ += "inputs were unpacked while the command ran\n";
     if (q.what.caches.size() != run_.spec.caches.size())
       mistakes_ += "caches were forgotten\n";
+    if (world_.prepared && !world_.whole)
+      return failure{{}, {}, {}, "a volume was removed", files_errc::unprepared};
     if (!q.what.caches.empty() && !q.what.caches[0].tree.empty() && chance(4)) {
       world_.cached = q.what.caches[0].tree; // a part of it
       return failure{{}, {}, {}, "the cache can't be unpacked", files_errc::lost};
@@ -331,13 +334,11 @@ protected:
       if (world_.row_caches.empty() || world_.row_caches[0].tree != world_.cached)
         mistakes_ += "it is not on record what its cache begins with\n";
     }
-    if (world_.prepared)
-      mistakes_ += "inputs were unpacked that the image had already\n";
     world_.filled = true;
     return ask::nothing{};
   }
   std::optional<answer_or<ask::find_prepared>> act_out(const ask::find_prepared&) {
-    return chance(2) ? prepared_image{} : prepared_image{"davit.invalid/prepared/0:1", "sha256:9", "sha256:1"};
+    return chance(2) ? prepared_trees{} : ready_tree("sha256:1");
   }
   std::optional<answer_or<ask::gather>> act_out(const ask::gather& q) {
     if (world_.state == truth::container::running && world_.begun && !world_.stopped && !report())

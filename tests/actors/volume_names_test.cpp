@@ -90,7 +90,7 @@ TEST_CASE("a volume of an engine is an owner's if its name and its labels say so
   for (int i = 0; i < 5'000; ++i) {
     auto fleet = text(1), owner = text(0), name = text(1);
     volume_key key{owner, name};
-    volume_summary made{owned_volume(fleet, owner, name), volume_labels(fleet, owner)};
+    volume_summary made{owned_volume(fleet, owner, name), volume_labels(fleet, owner), {}, {}};
     CHECK(is_volume_of(made, fleet, key));
     if (made.name.size() == 6 + 64 && made.name.find('-', 6) == std::string::npos) { // a digest tells nothing
       CHECK_FALSE(key_of_volume(made, fleet));
@@ -119,8 +119,8 @@ TEST_CASE("a volume of an engine is an owner's if its name and its labels say so
   }
   CHECK(plain > 1000);
   CHECK(of_digest > 10);
-  CHECK_FALSE(key_of_volume({"davit-main-a-", volume_labels("main", "a")}, "main"));
-  CHECK_FALSE(key_of_volume({"davit-engine", volume_labels("main", "a")}, "main"));
+  CHECK_FALSE(key_of_volume({"davit-main-a-", volume_labels("main", "a"), {}, {}}, "main"));
+  CHECK_FALSE(key_of_volume({"davit-engine", volume_labels("main", "a"), {}, {}}, "main"));
 }
 
 TEST_CASE("a task mounts its owner's volume, unless the operator has all owners share it") {

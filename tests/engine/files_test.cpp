@@ -273,6 +273,80 @@ TEST_CASE("the tests in an output's reports are counted, without the task's secr
   CHECK(in_list.find("logs in as") == in_list.rfind("logs in as")); // in the command alone
 }
 
+TEST_CASE("a tree of as many levels as one may have goes in and comes out", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings()}};
+  scratch_folder scratch;
+  auto folder = scratch / "deep";
+  shell("mkdir " + folder + " && cd " + folder + " && for i in $(seq 127); do mkdir d && cd d; done && echo x > f");
+  auto spec = busybox("true");
+  spec.inputs.push_back({upload(agent, folder), "/a/source"});
+  spec.outputs["back"].path = "/a/source";
+  auto ended = agent.run(spec);
+  auto back = output_of(ended, "back");
+  INFO(ended.message << ' ' << back.message);
+  REQUIRE(back.state == output_state::kept);
+  CHECK(back.files == 1);
+  CHECK(back.bytes == 2);
+  spec.command = {"sh", "-c", "cd /a/source && while [ -d d ]; do cd d; done && mkdir g && echo y > g/h"};
+  back = output_of(agent.run(spec), "back");
+  CHECK(back.state == output_state::failed);
+  CHECK(back.message.ends_with("is more than 128 levels deep"));
+}
+
+TEST_CASE("an engine that freezes or ends while an output is collected gives it when it is back", "[files]") {
+  auto how = GENERATE(as<std::string>{}, "freeze", "end", "kill");
+  CAPTURE(how);
+  test_engine engine{"a"};
+  test_agent agent{{engine.settings()}};
+  auto spec = busybox("mkdir /o; for i in 1 2 3 4 5; do head -c 40m /dev/urandom > /o/$i; done; sync; "
+                      "cat /o/* | sha256sum");
+  spec.outputs["o"] = {"/o", output_when::always, true, {}};
+  auto id = agent.submit(spec);
+  auto collecting
+    = [&] { return agent.call("GET", "/v1/tasks/" + to_string(id)).find("\"phase\":\"output\"") != std::string::npos; };
+  REQUIRE(eventually(collecting, 60s));
+  if (how == "freeze") {
+    engine.freeze();
+    std::this_thread::sleep_for(12s); // until it is said to be down
+    engine.thaw();
+  } else {
+    how == "kill" ? engine.kill() : engine.stop();
+    engine.start();
+  }
+  auto ended = agent.wait(id);
+  auto out = output_of(ended, "o");
+  INFO(ended.message << ' ' << out.message);
+  CHECK(ended.outcome == outcome::succeeded);
+  REQUIRE(out.state == output_state::kept);
+  CHECK(out.bytes == 5 * (40ull << 20));
+}
+
+TEST_CASE("a secret in the name of a file is in no message, however long the name", "[files]") {
+  static const test_engine engine{"a"};
+  test_agent agent{{engine.settings()}};
+  const std::string hidden = "correct-horse-battery-staple";
+  auto spec
+    = busybox("mkdir /o; cd /o; n=$(head -c $PAD /dev/zero | tr '\\0' x); mkdir \"$n\"; mkfifo \"$n/$n$S\"; : > f; "
+              "mkdir /deep; cd /deep; for i in $(seq 140); do mkdir \"$S\"; cd \"$S\"; done; : > f");
+  spec.secrets["S"] = {hidden};
+  spec.outputs["o"].path = "/o";
+  spec.outputs["deep"].path = "/deep";
+  for (auto pad : {10, 120, 135, 140, 145, 149, 200}) {
+    spec.env["PAD"] = std::to_string(pad);
+    auto ended = agent.run(spec);
+    INFO(pad << ' ' << ended.message);
+    for (auto* name : {"o", "deep"}) {
+      auto text = output_of(ended, name).message;
+      INFO(text);
+      CHECK(!text.empty());
+      CHECK(text.size() <= 1000);
+      for (std::size_t i = 0; i + 8 <= hidden.size(); ++i)
+        CHECK(text.find(hidden.substr(i, 8)) == std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("what a damaged pack had is sent again by the same command", "[files]") {
   static const test_engine engine{"a"};
   auto listen = "127.0.0.1:" + std::to_string(free_port());
