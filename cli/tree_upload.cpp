@@ -19,6 +19,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t most_asked = 50'000; // digests in one question
+/// A request that fails after so long was not brought by the line.
+constexpr std::chrono::seconds slow_after{10};
 constexpr std::uint64_t most_at_once = 4 << 20, least_at_once = 64 << 10, most_in_upload = 64 << 20;
 constexpr duration request_limit = 300s;
 constexpr int most_rounds = 20;
@@ -189,23 +191,34 @@ private:
   }
 
   /// A request has failed. A line that is slow brings less in the time that the agent waits for a body.
-  void failed_piece(const transport::result<transport::http_response>& answer) {
-    piece_ = std::max(piece_ / 4, least_at_once);
+  void
+  failed_piece(const transport::result<transport::http_response>& answer, std::chrono::steady_clock::time_point begun) {
+    constexpr int too_slow = 408;
+    auto slow = answer ? answer->status == too_slow : std::chrono::steady_clock::now() - begun >= slow_after;
+    if (slow)
+      piece_ = std::max(piece_ / 4, least_at_once);
     failed(answer ? failure_of(answer->status, answer->body) : no_answer(answer.error()));
   }
 
   bool send_at_once(std::span<const wanted_blob> wanted) {
-    frame_stream frames{wanted, *files_, manifest_};
-    auto bytes = frames.take(most_at_once);
-    if (!bytes)
-      throw failure_of(bytes.error());
-    auto answer = ask_once("POST", "/v1/blobs", std::move(*bytes), frames_type);
-    if (!answer || may_pass(answer->status)) {
-      failed_piece(answer);
-      return false;
+    while (size_of(wanted) <= piece_) {
+      frame_stream frames{wanted, *files_, manifest_};
+      auto bytes = frames.take(most_at_once);
+      if (!bytes)
+        throw failure_of(bytes.error());
+      auto begun = std::chrono::steady_clock::now();
+      auto answer = ask_once("POST", "/v1/blobs", std::move(*bytes), frames_type);
+      if (!answer || may_pass(answer->status)) {
+        failed_piece(answer, begun);
+        continue;
+      }
+      if (answer->status / 100 != 2)
+        refused(*answer);
+      arrived(wanted);
+      return true;
     }
-    if (answer->status / 100 != 2)
-      refused(*answer);
+    if (!send_upload(wanted))
+      return false;
     arrived(wanted);
     return true;
   }
@@ -253,11 +266,12 @@ private:
       auto bytes = frames.take(piece_);
       if (!bytes)
         throw failure_of(bytes.error());
+      auto begun = std::chrono::steady_clock::now();
       auto answer = ask_once("PATCH", target + "?offset=" + std::to_string(from), std::move(*bytes), frames_type);
       if (answer && answer->status == 404)
         return false;
       if (!answer || may_pass(answer->status)) {
-        failed_piece(answer);
+        failed_piece(answer, begun);
         auto where = ask("GET", target);
         if (where.status == 404)
           return false;
