@@ -186,7 +186,6 @@ void attempt_machine::resume_from(container_state there, const container_status&
   if (there != container_state::none && there != container_state::foreign) {
     run_.made.id = found.id;
     run_.made.image_id = found.image_id;
-    run_.made.filled |= run_.made.image_id != found.image_id; // its image has the inputs
   }
   if (run_.work.adopted && there == container_state::none && !announced) {
     // Whoever had it may have made a container, started it, and removed it when its lease ran out: no second one under

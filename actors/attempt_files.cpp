@@ -50,18 +50,21 @@ void attempt_machine::record_caches() {
 }
 
 void attempt_machine::choice_refused(preparing& now, const failure& why) {
-  if (why.files != files_errc::failed) {
+  if (why.files != files_errc::failed)
     fail(outcome::failed, "its caches can't be used: " + why.text);
-    return;
-  }
-  if (!now.trouble_since)
-    now.trouble_since = when_.steady;
-  if (when_.steady - *now.trouble_since < run_.engine.grace) {
-    run_.waiting = why.text;
-    wake(timer::again, files_retry);
-  } else {
+  else if (!wait_for_files(now.trouble_since, why))
     fail(outcome::engine_lost, "its caches could not be found: " + why.text);
-  }
+}
+
+/// Where they lie can't be read now, and it is tried again; false: not any more.
+bool attempt_machine::wait_for_files(std::optional<steady_time>& since, const failure& why) {
+  if (!since)
+    since = when_.steady;
+  if (when_.steady - *since >= run_.engine.grace)
+    return false;
+  run_.waiting = why.text;
+  wake(timer::again, files_retry);
+  return true;
 }
 
 /// Goes on to the start when the inputs are there. A container that was found, and not started, may have a part of
@@ -116,14 +119,8 @@ void attempt_machine::on(filling&, const reply<ask::fill>&) {
 void attempt_machine::on(filling& now, const refusal& one) {
   const auto& why = one.why;
   if (why.files == files_errc::failed) {
-    if (!now.trouble_since)
-      now.trouble_since = when_.steady;
-    if (when_.steady - *now.trouble_since < run_.engine.grace) {
-      run_.waiting = why.text;
-      wake(timer::again, files_retry);
-    } else {
+    if (!wait_for_files(now.trouble_since, why))
       fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
-    }
   } else if (why.files == files_errc::unprepared) {
     run_.tried.prepared_asked = true;
     forget_sandbox(run_.made.id);

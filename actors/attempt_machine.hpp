@@ -308,6 +308,7 @@ private:
   void ask_choice();
   void record_caches();
   void choice_refused(preparing& now, const failure& why);
+  bool wait_for_files(std::optional<steady_time>& since, const failure& why);
   void fill();
   void ask_fill();
   void begin_without_caches(const std::string& why);

@@ -38,12 +38,13 @@ inline constexpr std::array<std::string_view, 24> crash_points{
 };
 
 /// Those of trees that an engine has ready: while one is made, and when a task is given one.
-inline constexpr std::array<std::string_view, 5> prepared_crash_points{
+inline constexpr std::array<std::string_view, 6> prepared_crash_points{
   "tree volume made", // it is empty
   "tree unpacked",    // it is whole, and nothing says so
   "tree marked",      // it is said to be whole; davit does not know it
   "overlay made",     // for a task; its container is not made
   "prepared chosen",  // a container is about to be made with it
+  "overlay taken",    // the container is there, with it, and was looked at
 };
 
 /// Those that only a task with files comes by: its inputs, its upload, its outputs.

@@ -30,18 +30,15 @@ public:
     else
       trouble_ = std::move(made.error());
   }
-  ~helper_container() { remove(); }
+  ~helper_container() {
+    if (!id_.empty() && with_.engine) // what is left, the sandbox keeper removes
+      with_.self->request(with_.engine, caf::infinite, remove_atom_v, id_).receive([] {}, [](const caf::error&) {});
+  }
   helper_container(const helper_container&) = delete;
   helper_container& operator=(const helper_container&) = delete;
 
   const std::string& id() const { return id_; }
   const caf::error& trouble() const { return trouble_; }
-
-  void remove() {
-    if (!id_.empty() && with_.engine) // what is left, the sandbox keeper removes
-      with_.self->request(with_.engine, caf::infinite, remove_atom_v, id_).receive([] {}, [](const caf::error&) {});
-    id_.clear();
-  }
 
 private:
   const transfer& with_;

@@ -229,6 +229,7 @@ take_prepared(const transfer& with, const fill_order& order, const container_sta
       return dressed.error();
     if (!dressed)
       return unprepared(path, "its folder can't be given its owner");
+    crash_point("overlay taken");
     paths.push_back(path);
   }
   return paths;
