@@ -5,6 +5,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <map>
+
 using namespace davit;
 using namespace davit::test;
 using namespace std::chrono_literals;
@@ -38,6 +40,9 @@ TEST_CASE("an engine that is restarted beside its containers still gives what th
     eventually([&] { return engine.docker("exec " + name + " sh -c '[ ! -e /src/e ] || echo yes'") == "yes\n"; }));
   how == "stop" ? engine.stop() : engine.kill();
   engine.start();
+  // The engine mounts the overlay once more, beside the container that has it.
+  auto now = read_archive(agent.call("GET", "/v1/tasks/" + to_string(id) + "/files?path=/src/e/f1")).files;
+  CHECK(now == std::map<std::string, std::string>{{"f1", "new\n"}});
   engine.docker("exec " + name + " touch /src/go");
   auto ended = agent.wait(id);
   INFO(ended.message);
