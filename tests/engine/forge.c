@@ -40,7 +40,7 @@ static void forge(const char* way, const char* line) {
   }
 }
 
-static void be_left(const char* way, int uid, int from, int ended) {
+static void be_left(const char* way, int uid, int from, int ended, int ready) {
   static char text[65536];
   for (int one = 1; one < 32; ++one)
     signal(one, SIG_IGN);
@@ -48,6 +48,7 @@ static void be_left(const char* way, int uid, int from, int ended) {
     say(2, "it can't become another user\n");
     _exit(1);
   }
+  close(ready);
   char nothing;
   while (read(ended, &nothing, 1) > 0) {
   }
@@ -115,14 +116,19 @@ int main(int count, char** words) {
     fcntl(out, F_SETFL, 0);
     words[1] = "swallow";
   }
-  int ended[2];
-  if (out < 0 || err < 0 || pipe(ended) != 0)
+  int ended[2], ready[2];
+  if (out < 0 || err < 0 || pipe(ended) != 0 || pipe(ready) != 0)
     return 1;
   for (int i = 0; i < 2; ++i)
     if (fork() == 0) {
       close(ended[1]);
-      be_left(words[1], atoi(words[2]), i == 0 ? out : err, ended[0]);
+      close(ready[0]);
+      be_left(words[1], atoi(words[2]), i == 0 ? out : err, ended[0], ready[1]);
     }
+  close(ready[1]);
+  char nothing;
+  while (read(ready[0], &nothing, 1) > 0) { // until both are that other user: whom the init may kill depends on it
+  }
   say(1, "before\n");
   for (int unread = 1; unread > 0; usleep(1000)) // all of its output has left
     if (ioctl(1, FIONREAD, &unread) != 0)
