@@ -146,6 +146,15 @@ bool is_of_content(const caf::error& e) {
   return code == engine_errc::refused || code == engine_errc::failed;
 }
 
+/// An engine that ends takes a container's files away before it closes the connections: what it then says of a tree is
+/// no word on that tree. Its word counts if it knows the container afterwards.
+caf::error confirmed(const transfer& with, const fill_order& order, caf::error said) {
+  if (said.category() == caf::type_id_v<engine_errc> && is_of_content(said))
+    if (auto still = ask<container_status>(with, with.engine, inspect_atom_v, order.container); !still)
+      return still.error();
+  return said;
+}
+
 /// A cache that can't be read is dropped; one that does not fit into this container may fit into others.
 caf::error lost(const transfer& with, const fill_order& order, const used_cache& cache, const caf::error& why) {
   auto unreadable = why.category() == caf::type_id_v<files_errc>;
@@ -192,6 +201,8 @@ caf::expected<filled_files> fill(const transfer& with, const fill_order& order) 
     if (place != order.places.end())
       one.place = *place;
     auto filled = fill_place(with, order, all[i], *container, who, owner, one);
+    if (!filled)
+      filled = confirmed(with, order, filled.error());
     if (!filled && is_of_content(filled.error()) && is_cache && !all[i].tree.empty())
       return lost(with, order, order.caches[i], filled.error());
     if (!filled && is_of_content(filled.error()) && !is_cache && has_cache)

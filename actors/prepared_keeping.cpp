@@ -23,6 +23,15 @@ std::chrono::steady_clock::time_point now() {
   return std::chrono::steady_clock::now();
 }
 
+/// Of a tree that was not made for whatever reason, the table hears.
+caf::expected<void> make_or_fail(const transfer& with, const making_order& order) {
+  try {
+    return make_prepared(with, order);
+  } catch (const std::exception& e) { // out of memory, for instance
+    return make_failure(files_errc::failed, e.what());
+  }
+}
+
 } // namespace
 
 /// What a task asks.
@@ -166,7 +175,7 @@ void prepared_keeping::make(const fill_order& order, const std::string& base, co
     trees_.drop(order.engine, one);
   begin_(order.engine, [this, wanted](const transfer& with) -> std::function<void()> {
     auto begun = now();
-    auto made = make_prepared(with, wanted);
+    auto made = make_or_fail(with, wanted);
     auto took = std::chrono::duration_cast<duration>(now() - begun);
     return [=, this] {
       const auto& engine = wanted.engine;

@@ -3,6 +3,7 @@
 #include "cli/print.hpp"
 #include "encoding/base64.hpp"
 #include "fixture/captured_log.hpp"
+#include "fixture/file_client.hpp"
 #include "fixture/scripted_engine.hpp"
 #include "fixture/test_agent.hpp"
 
@@ -295,4 +296,39 @@ TEST_CASE("what an engine or a registry repeats of a task's secrets is masked wh
     CHECK_FALSE(said.has(hidden));
     CHECK(shell("grep -rlFa -e '" + hidden + "' " + agent.data() + " || true").empty());
   }
+}
+
+TEST_CASE("what an engine says of an input while it ends is no fault of the input", "[files]") {
+  const auto status = GENERATE(500, 400);
+  enum { up, down, back };
+  std::atomic<int> now{up};
+  scripted_engine engine{"a", [&](const std::string& request, scripted_connection& connection) {
+                           if (now == down)
+                             return true;
+                           if (request.find("/images/") != std::string::npos)
+                             return connection.answer(200, R"({"Id":"sha256:0","Config":{"Cmd":["true"]}})");
+                           if (!request.starts_with("PUT"))
+                             return false;
+                           if (now.exchange(now == up ? down : back) == up)
+                             connection.answer(status, R"({"message":"lchown /src: no such file or directory"})");
+                           else
+                             connection.answer(200, "");
+                           return true;
+                         }};
+  auto settings = engine.settings();
+  settings.grace = 30s;
+  test_agent agent{{settings}};
+  scratch_folder scratch;
+  shell("echo one >" + (scratch / "file"));
+  auto spec = busybox("true");
+  spec.inputs.push_back({upload(agent, scratch / ""), "/src"});
+  spec.retry.attempts = 1;
+  auto id = agent.submit(spec);
+  REQUIRE(eventually(
+    [&] { return now == down && agent.call("GET", "/v1/engines").find("\"down\"") != std::string::npos; }, 20s));
+  CHECK(agent.find(id).state != task_state::finished);
+  now = back;
+  auto ended = agent.wait(id);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::succeeded);
 }
