@@ -35,7 +35,7 @@ std::string folder_with(const scratch_folder& scratch, const std::string& name, 
 }
 
 std::size_t containers_made(const test_engine& engine) {
-  auto text = engine.docker("events --since 1 --until $(date +%s) --filter event=create --filter type=container "
+  auto text = engine.docker("events --since 1 --until $(date +%s.%N) --filter event=create --filter type=container "
                             "--format '{{.ID}}'");
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
