@@ -3,11 +3,14 @@
 #include "actors/file_caches.hpp"
 #include "actors/file_transfer_parts.hpp"
 #include "actors/metrics.hpp"
+#include "actors/prepared_making.hpp"
 #include "actors/prepared_trees.hpp"
 #include "actors/prepared_using.hpp"
 #include "actors/sandbox_plan.hpp"
 #include "blobs/manifest.hpp"
 #include "blobs/tar_writer.hpp"
+
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -146,6 +149,12 @@ bool is_of_content(const caf::error& e) {
   return code == engine_errc::refused || code == engine_errc::failed;
 }
 
+bool is_full_disk(const caf::error& e) {
+  auto text = text_of(e);
+  return e.category() == caf::type_id_v<engine_errc>
+      && (text.find("no space left on device") != text.npos || text.find("disk quota exceeded") != text.npos);
+}
+
 /// An engine that ends takes a container's files away before it closes the connections: what it then says of a tree is
 /// no word on that tree. Its word counts if it knows the container afterwards.
 caf::error confirmed(const transfer& with, const fill_order& order, caf::error said) {
@@ -198,9 +207,17 @@ caf::expected<filled_files> fill(const transfer& with, const fill_order& order) 
     auto place
       = std::find_if(order.places.begin(), order.places.end(), [&](const auto& one) { return one.path == path; });
     unpacked_tree one;
-    if (place != order.places.end())
-      one.place = *place;
-    auto filled = fill_place(with, order, all[i], *container, who, owner, one);
+    auto fill_it = [&] {
+      one = {};
+      if (place != order.places.end())
+        one.place = *place;
+      return fill_place(with, order, all[i], *container, who, owner, one);
+    };
+    auto filled = fill_it();
+    if (!filled && is_full_disk(filled.error()) && make_room(with)) {
+      spdlog::info("the disk of engine {} is full: removed the trees that it had ready", order.engine);
+      filled = fill_it();
+    }
     if (!filled)
       filled = confirmed(with, order, filled.error());
     if (!filled && is_of_content(filled.error()) && is_cache && !all[i].tree.empty())

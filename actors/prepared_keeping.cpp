@@ -40,10 +40,20 @@ struct prepared_keeping::question {
   caf::typed_response_promise<prepared_trees> promise;
 };
 
-std::uint64_t prepared_keeping::limit(const std::string& engine) const {
+const engine_settings* prepared_keeping::settings_of(const std::string& engine) const {
   const auto& all = context_->settings.engines;
   auto found = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == engine; });
-  return found == all.end() ? 0 : found->prepared_trees.bytes;
+  return found == all.end() ? nullptr : &*found;
+}
+
+std::uint64_t prepared_keeping::limit(const std::string& engine) const {
+  auto settings = settings_of(engine);
+  return settings ? settings->prepared_trees.bytes : 0;
+}
+
+std::uint64_t prepared_keeping::least_free(const std::string& engine) const {
+  auto settings = settings_of(engine);
+  return settings ? std::max(settings->min_free_disk.bytes, settings->image_gc_below.bytes) : 0;
 }
 
 engine_actor prepared_keeping::actor_of(const std::string& engine) const {
@@ -71,12 +81,20 @@ void prepared_keeping::list(const std::string& engine, std::function<void()> the
   auto actor = actor_of(engine);
   if (!actor)
     return then();
+  self_->request(actor, look_up_limit, ping_atom_v)
+    .then([=, this](const engine_status& status) { list(engine, actor, status.disk_free, then); },
+          [then](const caf::error&) { then(); });
+}
+
+void prepared_keeping::list(const std::string& engine, const engine_actor& actor, std::optional<std::uint64_t> free,
+                            std::function<void()> then) {
   const auto& fleet = context_->settings.fleet;
   self_->request(actor, look_up_limit, volumes_atom_v, list_atom_v, std::vector{"davit.fleet=" + fleet})
     .then(
-      [this, engine, then](const std::vector<volume_summary>& all) {
+      [=, this](const std::vector<volume_summary>& all) {
         trees_.list(engine, context_->settings.fleet, all, now());
-        for (const auto& key : trees_.over(engine, limit(engine), 0))
+        auto room = trees_.room(engine, limit(engine), least_free(engine), free);
+        for (const auto& key : trees_.over(engine, room, 0))
           remove(engine, key);
         if (auto orphans = trees_.orphans(engine, now()); !orphans.empty())
           begin_(engine, [orphans](const transfer& with) -> std::function<void()> {

@@ -35,9 +35,13 @@ public:
 private:
   struct question;
 
+  const engine_settings* settings_of(const std::string& engine) const;
   std::uint64_t limit(const std::string& engine) const;
+  std::uint64_t least_free(const std::string& engine) const;
   engine_actor actor_of(const std::string& engine) const;
   void list(const std::string& engine, std::function<void()> then);
+  void list(const std::string& engine, const engine_actor& actor, std::optional<std::uint64_t> free,
+            std::function<void()> then);
   void once_listed(const std::string& engine, std::function<void()> then);
   void remove(const std::string& engine, const std::string& key);
   void look_up(const std::shared_ptr<question>& at);

@@ -62,7 +62,7 @@ caf::expected<void> look_at_room(const transfer& with, const making_order& order
     return status.error();
   const auto& all = with.context->settings.engines;
   auto settings = std::find_if(all.begin(), all.end(), [&](const auto& one) { return one.name == order.engine; });
-  auto spared = settings == all.end() ? 0 : settings->min_free_disk.bytes;
+  auto spared = settings == all.end() ? 0 : std::max(settings->min_free_disk.bytes, settings->image_gc_below.bytes);
   if (status->disk_free && *status->disk_free < spared + order.disk)
     return make_failure(engine_errc::failed, "the engine's disk has not enough room");
   return caf::unit;
@@ -125,6 +125,20 @@ void remove_prepared(const transfer& with, const std::string& key) {
     if (auto read = read_tree_volume(one.name); read && read->is == role::lower)
       names.push_back(one.name);
   remove_volumes(with, names);
+}
+
+bool make_room(const transfer& with) {
+  const auto& fleet = with.context->settings.fleet;
+  auto all = ask<std::vector<volume_summary>>(with, with.engine, volumes_atom_v, list_atom_v,
+                                              std::vector{"davit.fleet=" + fleet});
+  auto any = false;
+  if (all)
+    for (const auto& one : *all)
+      if (auto read = read_tree_volume(one.name); read && read->is == role::mark) {
+        remove_prepared(with, read->key);
+        any = true;
+      }
+  return any;
 }
 
 caf::expected<void> make_prepared(const transfer& with, const making_order& order) {

@@ -22,4 +22,7 @@ caf::expected<void> make_prepared(const transfer& with, const making_order& orde
 /// Removes a tree, as far as nothing uses it; from now on nothing new will.
 void remove_prepared(const transfer& with, const std::string& key);
 
+/// The engine's disk is full: removes all trees that nothing uses. False: there was none, or it can't be asked.
+bool make_room(const transfer& with);
+
 } // namespace davit

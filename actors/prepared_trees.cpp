@@ -140,6 +140,14 @@ std::uint64_t prepared_trees_table::bytes(const std::string& engine) const {
   return all;
 }
 
+std::uint64_t prepared_trees_table::room(const std::string& engine, std::uint64_t limit, std::uint64_t least,
+                                         std::optional<std::uint64_t> free) const {
+  if (!free || *free >= least)
+    return limit;
+  auto all = bytes(engine), lacking = least - *free;
+  return std::min(limit, all > lacking ? all - lacking : 0);
+}
+
 std::vector<std::string>
 prepared_trees_table::over(const std::string& engine, std::uint64_t limit, std::uint64_t more) const {
   std::vector<std::string> keys;

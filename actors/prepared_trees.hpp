@@ -55,6 +55,10 @@ public:
   /// The keys of trees that have to go, the longest unused first, so that `more` bytes have room within the limit.
   std::vector<std::string> over(const std::string& engine, std::uint64_t limit, std::uint64_t more) const;
   std::uint64_t bytes(const std::string& engine) const;
+  /// How many bytes the trees may have: the limit, less if that leaves fewer than `least` bytes of the engine's disk
+  /// free; `free` is what it has now, if that is known.
+  std::uint64_t
+  room(const std::string& engine, std::uint64_t limit, std::uint64_t least, std::optional<std::uint64_t> free) const;
 
 private:
   struct tree {

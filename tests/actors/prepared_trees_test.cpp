@@ -321,3 +321,18 @@ TEST_CASE("what an engine has is taken over; random uses, and the longest unused
       CHECK(all.has("e", key_of(i)) == model.contains(key_of(i)));
   }
 }
+
+TEST_CASE("trees have as much of an engine's disk as leaves what is to stay free", "[prepared]") {
+  prepared_trees_table all;
+  all.made("e", key_of(1), 30, at(1));
+  all.made("e", key_of(2), 50, at(2));
+  CHECK(all.room("e", 100, 1000, {}) == 100); // nobody can see that disk
+  CHECK(all.room("e", 100, 10, 10) == 100);
+  CHECK(all.room("e", 100, 0, 0) == 100);
+  CHECK(all.room("e", 100, 10, 9) == 79);
+  CHECK(all.room("e", 60, 10, 9) == 60);
+  CHECK(all.room("e", 100, 80, 0) == 0);
+  CHECK(all.room("e", 100, 1000, 10) == 0);
+  CHECK(all.room("other", 100, 10, 9) == 0);
+  CHECK(all.over("e", all.room("e", 100, 10, 9), 0) == std::vector{key_of(1)});
+}
