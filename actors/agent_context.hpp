@@ -46,6 +46,8 @@ struct agent_context {
   /// Some image is not for every owner, so the store is asked before one is used. For any thread; set by the store
   /// keeper alone, before it records the first such pull.
   std::shared_ptr<std::atomic<bool>> images_guarded = std::make_shared<std::atomic<bool>>(false);
+  /// All actors run on the system's own scheduler, also those that block: for a simulation, which has one thread.
+  bool one_thread = false;
 };
 
 using context_ptr = std::shared_ptr<const agent_context>;

@@ -1,5 +1,6 @@
 #include "actors/log_keeper.hpp"
 
+#include "actors/blocking_actor.hpp"
 #include "actors/crash_point.hpp"
 #include "actors/log_keeper_state.hpp"
 #include "actors/metrics.hpp"
@@ -147,6 +148,16 @@ caf::result<log_summary> close(self_pointer self, const attempt_key& key, bool w
   return promise;
 }
 
+/// Whoever has ended the log may have lost the attempt before its end was stored: then the attempt goes on, and its
+/// log.
+store::log_result<void> go_on(self_pointer self, const attempt_key& key, open_log& log) {
+  if (!log.writer->closed())
+    return {};
+  std::erase_if(self->state.to_compress, [&](const auto& one) { return one.first == key; });
+  log.read_by.clear();
+  return log.writer->go_on();
+}
+
 /// A disk that is full is full for all logs, and for each of their batches: it is said once, and when it is over for
 /// all of them.
 void tell_of_writing(self_pointer self, const attempt_key& key, const store::log_result<void>& written) {
@@ -187,6 +198,8 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
       auto log = open(self, key);
       if (!log)
         return to_caf(log.error());
+      if (auto goes_on = go_on(self, key, **log); !goes_on)
+        return to_caf(goes_on.error());
       (*log)->source = ++self->state.last_source;
       for (const auto& [name, sink] : self->state.sinks)
         self->send(sink, open_atom_v, key, (*log)->writer->size());
@@ -267,7 +280,7 @@ log_actor::behavior_type log_keeper(self_pointer self, context_ptr context) {
 } // namespace log_keeping
 
 log_actor spawn_log_keeper(caf::actor_system& system, context_ptr context) {
-  return system.spawn<caf::detached>(log_keeping::log_keeper, std::move(context));
+  return spawn_blocking(system, context, log_keeping::log_keeper);
 }
 
 } // namespace davit

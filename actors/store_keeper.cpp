@@ -1,5 +1,6 @@
 #include "actors/store_keeper.hpp"
 
+#include "actors/blocking_actor.hpp"
 #include "actors/crash_point.hpp"
 #include "actors/disk.hpp"
 #include "actors/metrics.hpp"
@@ -493,7 +494,7 @@ store_actor::behavior_type store_keeper(self_pointer self, context_ptr context, 
 
 store_actor spawn_store_keeper(caf::actor_system& system, context_ptr context, store_opener open,
                                std::shared_ptr<const data_files> files) {
-  return system.spawn<caf::detached>(store_keeper, std::move(context), std::move(open), std::move(files));
+  return spawn_blocking(system, context, store_keeper, std::move(open), std::move(files));
 }
 
 } // namespace davit

@@ -77,8 +77,11 @@ public:
   /// Appends; over the limit it keeps nothing but a remark, once, and counts.
   log_result<void> append(const std::vector<log_record>& records);
 
-  /// Writes the ledger. Nothing can be appended afterwards.
+  /// Writes the ledger. Nothing can be appended afterwards, until it goes on.
   log_result<void> end();
+
+  /// One that has ended goes on, because its attempt does: the ledger goes. One that has not ended stays as it is.
+  log_result<void> go_on();
 
   /// Makes all that was written durable.
   log_result<void> sync();
@@ -155,6 +158,7 @@ public:
   log_result<bool> step();
 
   log_compressor(log_compressor&&) noexcept;
+  log_compressor& operator=(log_compressor&&) noexcept;
 
 private:
   struct state;

@@ -27,6 +27,7 @@ struct log_writer::state {
   bool half_written = false; ///< A part of a record may stand behind `size`.
   bool shortened = false;    ///< By somebody else; nobody was told.
   bool closed = false;
+  std::uint64_t ledger_at = 0; ///< Of one that has ended.
   log_tally tally;
 
   log_result<void> recover();
@@ -34,6 +35,7 @@ struct log_writer::state {
   log_result<void> to_file();
   log_result<void> look();
   log_result<void> put_back();
+  log_result<void> unpack();
 
   /// Adds bytes to the log. Nothing half-written stays: they will come again.
   log_result<void> put(std::string_view bytes) {
@@ -76,6 +78,32 @@ struct log_writer::state {
     return static_cast<bool>(out);
   }
 };
+
+/// Gives a compressed one its plain file again.
+log_result<void> log_writer::state::unpack() {
+  auto name = path.string() + ".log", partial = name + ".part";
+  if (std::filesystem::exists(name))
+    return {};
+  auto packed = log_source::open(path);
+  if (!packed)
+    return packed.error();
+  file made{::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, private_file_mode)};
+  std::vector<char> block(block_bytes);
+  std::uint64_t done = 0;
+  while (*packed && made && done < ledger_at) {
+    auto got = (*packed)->read(block.data(), std::min<std::uint64_t>(block.size(), ledger_at - done), done);
+    if (!got)
+      return got.error();
+    if (*got == 0 || !write_all(made.fd, block.data(), *got))
+      break;
+    done += *got;
+  }
+  if (made && done == ledger_at && ::rename(partial.c_str(), name.c_str()) == 0)
+    return {};
+  auto e = system_error(name, "write");
+  ::unlink(partial.c_str());
+  return e;
+}
 
 log_writer::log_writer(std::unique_ptr<state> s) : state_(std::move(s)) {}
 
@@ -120,6 +148,7 @@ bool log_writer::state::take(const record_view& record) {
       return false;
     tally.set_dropped(ledger.dropped);
     closed = true;
+    ledger_at = size;
     size += record.size();
     return false;
   }
@@ -281,9 +310,33 @@ log_result<void> log_writer::end() {
     bytes.clear();
   }
   put_ledger(bytes, summary());
+  auto at = s.size;
   if (auto written = s.put(bytes); !written)
     return written;
+  s.ledger_at = at;
   s.closed = true;
+  return {};
+}
+
+log_result<void> log_writer::go_on() {
+  auto& s = *state_;
+  if (!s.closed)
+    return {};
+  if (s.in_memory) {
+    s.memory.resize(s.ledger_at);
+  } else {
+    auto name = s.path.string() + ".log";
+    if (auto unpacked = s.unpack(); !unpacked)
+      return unpacked;
+    s.out = file{::open(name.c_str(), O_RDWR | O_CLOEXEC)};
+    if (!s.out || ::ftruncate(s.out.fd, static_cast<off_t>(s.ledger_at)) != 0
+        || ::lseek(s.out.fd, static_cast<off_t>(s.ledger_at), SEEK_SET) < 0)
+      return system_error(name, "open");
+    ::unlink((name + ".zst").c_str());
+  }
+  s.size = s.ledger_at;
+  s.on_its_way = 0;
+  s.closed = false;
   return {};
 }
 

@@ -91,6 +91,7 @@ log_compressor::log_compressor(std::filesystem::path path) : state_(std::make_un
 }
 
 log_compressor::log_compressor(log_compressor&&) noexcept = default;
+log_compressor& log_compressor::operator=(log_compressor&&) noexcept = default;
 
 log_compressor::~log_compressor() = default;
 

@@ -4,6 +4,7 @@
 #include "store/log_journal.hpp"
 
 #include <caf/event_based_actor.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -362,5 +363,33 @@ TEST_CASE_METHOD(keeper_fixture,
   CHECK(std::count_if(page.records.begin(), page.records.end(),
                       [](const log_record& one) { return one.stream == log_stream::note; })
         == 1);
+  caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE_METHOD(keeper_fixture, "a log that had ended goes on with the attempt whose end was not stored") {
+  auto context = with([](log_settings& logs) { logs.max_bytes = byte_size{1 << 20}; });
+  auto keeper = spawn_log_keeper(system, context);
+  attempt_key key{uuid::make_v7(), 1};
+  std::string all;
+  auto restart = GENERATE(false, true);
+  for (std::size_t length : {1, 20'000, 200'000, 5}) { // in memory, in a file, in one that may be compressed by now
+    std::string bytes(length, 'x');
+    auto lease = ask<log_lease>(keeper, open_atom_v, key);
+    CHECK_FALSE(failure(keeper, batch_of(key, lease, bytes + "\n")));
+    all += bytes + "\n";
+    CHECK(ask<log_summary>(keeper, close_atom_v, key, false).out.bytes == all.size());
+    CHECK(failure(keeper, batch_of(key, lease, "late\n")) == log_errc::stale);
+    if (restart) {
+      caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
+      self->wait_for(keeper);
+      keeper = spawn_log_keeper(system, context);
+    }
+  }
+  auto page = ask<log_page>(keeper, read_atom_v, log_query{key, 0, 10u << 20, 0s});
+  std::string read;
+  for (const auto& one : page.records)
+    read += one.bytes;
+  CHECK((read == all));
+  CHECK(page.finished);
   caf::anon_send_exit(keeper, caf::exit_reason::user_shutdown);
 }
