@@ -314,3 +314,31 @@ TEST_CASE("a task that ended in time while no agent was there is not timed out b
   CHECK(ended.exit_code == 7);
   CHECK(agent.logs(id).out == "done\n");
 }
+
+TEST_CASE("an agent that dies as it gives an engine up goes on with the task when both are back") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(2);
+  settings.grace = 1s;
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=log closed"});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("for i in $(seq 60); do echo line $i; sleep 0.5; done; exit 7");
+  spec.start = GENERATE(start_mode::cold, start_mode::warm);
+  auto id = agent.submit(spec);
+  agent.await_state(id, task_state::running);
+  REQUIRE(eventually([&] { return agent.logs(id).out.find("line 3\n") != std::string::npos; }));
+  engine.freeze();
+  auto end = agent.wait_end();
+  REQUIRE(end.exit_code == 128 + 9);
+  engine.thaw();
+  agent.start();
+  auto ended = agent.wait(id);
+  INFO(ended.message);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 7);
+  CHECK(ended.attempts.size() == 1);
+  std::string all;
+  for (int i = 1; i <= 60; ++i)
+    all += "line " + std::to_string(i) + '\n';
+  CHECK(agent.logs(id).out == all);
+}
