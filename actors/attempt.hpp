@@ -84,7 +84,7 @@ struct filling {
 };
 
 struct starting {
-  enum class doing : std::uint8_t { prove, announce, start, hand_over, look } at = doing::announce;
+  enum class doing : std::uint8_t { clear, prove, announce, start, hand_over, look } at = doing::announce;
   failure why; ///< look: why it could not be started
 };
 

@@ -206,7 +206,7 @@ void attempt_machine::resume_from(container_state there, const container_status&
       if (!is_rightful(found.image_id) || (!announced && has_old_init(found)))
         forget_sandbox(found.id);
       else if (announced || (run_.work.resumed && !run_.spec.at_most_once))
-        prove_unstarted();
+        clear_unstarted();
       else
         fill();
       break;

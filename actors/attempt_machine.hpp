@@ -69,6 +69,7 @@ private:
   void on(creating&, const reply<ask::create>&);
   void on(creating&, const reply<ask::inspect>&);
   void on(creating&, const refusal&);
+  void on(starting&, const reply<ask::remove>&);
   void on(starting&, const reply<ask::history>&);
   void on(starting&, const reply<ask::record>&);
   void on(starting&, const reply<ask::start>&);
@@ -291,7 +292,8 @@ private:
   void be_cold(std::string why);
   void make_container();
   void create_refused(asked what, const failure& why);
-  void prove_unstarted();
+  void clear_unstarted();
+  void ask_for_start();
   void announce();
   void start();
   void hand_over();

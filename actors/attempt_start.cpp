@@ -8,22 +8,42 @@
 
 namespace davit {
 
+/// A start that was asked for may still be on its way to the engine, and the task may have ended before a second one
+/// comes, which would run it again. So such a container is removed; then the engine says whether it was ever started.
+///
 /// An engine that dies while it starts a container says `created` afterwards, although the process may have run. One
 /// that remembers having created the container has not died since.
-void attempt_machine::prove_unstarted() {
-  enter(starting{starting::doing::prove, {}});
+void attempt_machine::clear_unstarted() {
+  enter(starting{starting::doing::clear, {}});
+  act_on(ask::remove{{}, run_.made.id});
+}
+
+void attempt_machine::on(starting& now, const reply<ask::remove>&) {
+  now.at = starting::doing::prove;
+  ask_for_start();
+}
+
+void attempt_machine::ask_for_start() {
   act_on(ask::history{{}, run_.made.id, made_at() - std::chrono::seconds{5}});
 }
 
 void attempt_machine::on(starting&, const reply<ask::history>& events) {
-  auto created = [](const engine_event& one) { return one.action == "create"; };
-  if (std::any_of(events.value.begin(), events.value.end(), created)) {
-    fill();
+  auto has = [&](std::string_view action) {
+    return std::any_of(events.value.begin(), events.value.end(), [&](const auto& one) { return one.action == action; });
+  };
+  if (has("create") && !has("start")) {
+    forget_sandbox(run_.made.id);
     return;
   }
   run_.may_have_started = true;
-  run_.evidence.note = "the engine says that the container was never started, but does not remember having created it";
-  fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
+  if (has("start")) {
+    run_.evidence.note = "the engine was asked to start the container, and did so late: just before it removed it";
+    fail(outcome::engine_lost, "the container was started late, and was removed; how it would have ended is not known");
+  } else {
+    run_.evidence.note
+      = "the engine says that the container was never started, but does not remember having created it";
+    fail(outcome::engine_lost, "the engine was restarted while it may have been starting the container");
+  }
 }
 
 /// Of a task that runs at most once, the start is written down before it is asked for: a container that is gone
@@ -103,6 +123,13 @@ void attempt_machine::handed_over() {
 
 void attempt_machine::on(starting& now, const refusal& one) {
   switch (now.at) {
+    case starting::doing::clear:
+      if (one.why.engine == engine_errc::not_found) // somebody else has removed it
+        on(now, reply<ask::remove>{});
+      else
+        fail(outcome::engine_lost,
+             "the engine does not remove the container, which may be about to start: " + one.why.text);
+      break;
     case starting::doing::prove:
       fail(outcome::engine_lost, "the engine does not say what it did with the container: " + one.why.text);
       break;
@@ -156,6 +183,8 @@ void attempt_machine::on(starting& now, const reply<ask::inspect>& found) {
 void attempt_machine::again(starting& now, asked) {
   if (now.at == starting::doing::look)
     act_on(ask::inspect{{}, run_.made.id});
+  else if (now.at == starting::doing::prove)
+    ask_for_start();
   else
     recover(); // if the answer was lost, the container may have run and ended by now; starting it again would run it
                // twice

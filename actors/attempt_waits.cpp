@@ -55,6 +55,8 @@ bool attempt_machine::waits_for(const creating& now, asked what) {
 bool attempt_machine::waits_for(const starting& now, asked what) {
   using enum starting::doing;
   switch (what) {
+    case asked::remove:
+      return now.at == clear;
     case asked::history:
       return now.at == prove;
     case asked::record:

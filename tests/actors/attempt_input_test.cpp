@@ -145,7 +145,7 @@ TEST_CASE("a container that somebody else has made is not started if it is to ha
   engine_event create;
   create.action = "create";
   it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::inspect>{found(it, "created")});
-  it.hears(reply<ask::history>{{create}});
+  it.hears(reply<ask::remove>{}).hears(reply<ask::history>{{create}});
   CHECK_FALSE(it.asks<ask::start>());
   REQUIRE(it.asks<ask::remove>());
   it.hears(reply<ask::remove>{}).hears(reply<ask::create>{container_id});

@@ -152,6 +152,7 @@ std::vector<std::pair<std::string, attempt_run>> every_step() {
     {"creating: look twice", at(creating{creating::doing::look_twice, {engine_errc::failed, {}, {}, "no such thing"}})},
     {"filling", in_container(filling{})},
     {"filling: warm", in_container(filling{}, true)},
+    {"starting: clear", in_container(starting{starting::doing::clear, {}})},
     {"starting: prove", in_container(starting{starting::doing::prove, {}})},
     {"starting: announce", in_container(starting{starting::doing::announce, {}})},
     {"starting: start", in_container(starting{starting::doing::start, {}})},
@@ -422,7 +423,7 @@ std::string describe(const attempt_run& run) {
        "unrecording", "discarding", "memo image", "recalling", "rights",  "look up", "right"};
   static constexpr const char* pull[] = {"look before", "announce", "", "look after", "record"};
   static constexpr const char* create[] = {"create", "check image", "look twice"};
-  static constexpr const char* start[] = {"prove", "announce", "start", "hand over", "look"};
+  static constexpr const char* start[] = {"clear", "prove", "announce", "start", "hand over", "look"};
   static constexpr const char* stop[] = {"", "stop recording", "stop asked", "stopped", "stop needless"};
   static constexpr const char* collect[]
     = {"live reader", "opening",    "reading",  "noting missing", "first line", "engine unsure", "history",

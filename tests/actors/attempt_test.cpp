@@ -67,8 +67,49 @@ TEST_CASE("what runs already is not refused by a policy that has become stricter
       .hears(reply<ask::inspect>{container_of(made.run, "created")});
     engine_event create;
     create.action = "create";
-    made.hears(reply<ask::history>{{create}}).hears(reply<ask::close_log>{});
+    made.hears(reply<ask::remove>{}).hears(reply<ask::history>{{create}});
+    REQUIRE(made.asks<ask::remove>());
+    made.hears(reply<ask::remove>{}).hears(reply<ask::close_log>{});
     CHECK(made.result().outcome == outcome::rejected);
+  }
+}
+
+TEST_CASE("a container that a start may still reach is removed, and made again only if none has reached it",
+          "[attempt]") {
+  auto once = GENERATE(false, true);
+  auto run = resumed(task_state::starting);
+  run.work.task.spec.at_most_once = run.spec.at_most_once = once;
+  if (once) // its start was announced
+    run.work.task.attempts.back().container = container_id;
+  story it{std::move(run), {}};
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::inspect>{container_of(it.run, "created")});
+  CHECK_FALSE(it.asks<ask::start>());
+  REQUIRE(it.asks<ask::remove>());
+  it.hears(reply<ask::remove>{});
+  REQUIRE(it.asks<ask::history>());
+  engine_event create, start;
+  create.action = "create";
+  start.action = "start";
+  SECTION("none has") {
+    it.hears(reply<ask::history>{{create}});
+    if (once) {
+      REQUIRE(it.asks<ask::record>());
+      CHECK(it.asks<ask::record>()->what.container.empty());
+      it.hears(reply<ask::record>{});
+    }
+    it.hears(reply<ask::remove>{});
+    CHECK(std::holds_alternative<preparing>(it.run.now));
+    CHECK_FALSE(it.run.may_have_started);
+  }
+  SECTION("one has") {
+    it.hears(reply<ask::history>{{create, start}}).hears(reply<ask::close_log>{});
+    CHECK(it.result().outcome == outcome::engine_lost);
+    CHECK(it.result().retry_at.has_value() != once);
+  }
+  SECTION("the engine does not remember") {
+    it.hears(reply<ask::history>{}).hears(reply<ask::close_log>{});
+    CHECK(it.result().outcome == outcome::engine_lost);
+    CHECK(it.result().retry_at.has_value() != once);
   }
 }
 
