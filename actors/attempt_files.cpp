@@ -231,10 +231,15 @@ void attempt_machine::hurried(gathering&) {
 /// None of them can be had.
 void attempt_machine::gather_none(gathering& now, const std::string& why) {
   run_.outputs.clear();
+  auto succeeded = now.how.outcome == outcome::succeeded;
   for (const auto& [name, wanted] : run_.spec.outputs)
-    run_.outputs.push_back({name, output_state::failed, {}, 0, 0, why});
+    if (is_in_time(wanted.when, succeeded))
+      run_.outputs.push_back({name, output_state::failed, {}, 0, 0, why});
+    else
+      run_.outputs.push_back(
+        {name, output_state::skipped, {}, 0, 0, succeeded ? "the task succeeded" : "the task did not succeed"});
   for (auto& one : run_.caches)
-    if (one.key != one.restored && now.how.outcome == outcome::succeeded)
+    if (one.key != one.restored && succeeded)
       one.message = why;
   gathered(now);
 }

@@ -80,7 +80,7 @@ bool attempt_machine::may_be_warm() {
 }
 
 void attempt_machine::be_cold(std::string why) {
-  run_.tried.cold_reason = std::move(why);
+  run_.tried.cold_reason = masked(std::move(why));
   run_.evidence.start = "cold: " + run_.tried.cold_reason;
 }
 

@@ -109,9 +109,13 @@ std::vector<std::string> attempt_machine::hidden_texts() const {
   return texts;
 }
 
-/// The engine's words may repeat what it was given.
+/// The engine's words may repeat what it was given, and name its host's folders.
 std::string attempt_machine::masked(std::string text) const {
-  return secrets::masked(std::move(text), hidden_texts());
+  text = secrets::masked(std::move(text), hidden_texts());
+  const auto& folder = run_.engine.info.data_root;
+  for (auto at = folder.size() < 2 ? text.npos : text.find(folder); at != text.npos; at = text.find(folder, at))
+    text.replace(at, folder.size(), "DATA-ROOT");
+  return text;
 }
 
 void attempt_machine::store_result(reporting& now) {

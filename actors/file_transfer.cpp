@@ -92,8 +92,7 @@ public:
   outcome_of_output collect(const std::string& name, const task_output& wanted, byte_size most) {
     done_ = {};
     done_.name = name;
-    auto in_time = order_.succeeded ? wanted.when != output_when::failure : wanted.when != output_when::success;
-    if (!in_time)
+    if (!is_in_time(wanted.when, order_.succeeded))
       return told(output_state::skipped, order_.succeeded ? "the task succeeded" : "the task did not succeed");
     auto [folder, pattern] = split_pattern(wanted.path);
     blobs::untar_options how;

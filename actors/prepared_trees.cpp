@@ -47,7 +47,8 @@ void prepared_trees_table::list(const std::string& engine, const std::string& fl
   for (const auto& one : all) {
     auto read = read_tree_volume(one.name);
     // An engine that dies while it makes or removes a container may leave its volumes without a name.
-    if (!read && is_anonymous(one.name) && !label(one, "davit.task").empty() && label(one, "davit.fleet") == fleet)
+    auto of_container = !label(one, "davit.task").empty() || !label(one, "davit.sandbox").empty();
+    if (!read && is_anonymous(one.name) && of_container && label(one, "davit.fleet") == fleet)
       suspect(one.name);
     if (!read || label(one, "davit.fleet") != fleet)
       continue;

@@ -29,6 +29,15 @@ std::string shown(const std::string& path) {
   return "the agent's blobs: " + path;
 }
 
+/// A file that is another thing by now, or that the file system has found damaged, is as lost as one that is gone. A
+/// disk that does not answer is not.
+error trouble(const std::string& path, const char* can_not_be, int number) {
+  auto e = system_error(shown(path), can_not_be, number);
+  if (number == EISDIR || number == ELOOP || number == ENOTDIR || number == EUCLEAN || number == EBADMSG)
+    e.code = errc::damaged;
+  return e;
+}
+
 error not_a_key(std::string_view key) {
   return {errc::invalid, "\"" + std::string{key.substr(0, 100)} + "\" is not the key of an object"};
 }
@@ -112,8 +121,8 @@ private:
 
 class directory_medium::reader final : public object_reader {
 public:
-  reader(std::string name, descriptor file, std::uint64_t size)
-    : name_(std::move(name)), file_(std::move(file)), size_(size) {}
+  reader(std::string path, descriptor file, std::uint64_t size)
+    : path_(std::move(path)), file_(std::move(file)), size_(size) {}
   std::uint64_t size() const override { return size_; }
 
   result<std::size_t> read(std::uint64_t offset, std::span<char> into) override {
@@ -126,16 +135,16 @@ public:
       if (count < 0 && errno == EINTR)
         continue;
       if (count < 0)
-        return system_error(name_, "read", errno);
+        return trouble(path_, "read", errno);
       if (count == 0)
-        return error{errc::damaged, name_ + " became shorter than it was"};
+        return error{errc::damaged, shown(path_) + " became shorter than it was"};
       done += static_cast<std::size_t>(count);
     }
     return done;
   }
 
 private:
-  std::string name_;
+  std::string path_;
   descriptor file_;
   std::uint64_t size_;
 };
@@ -253,22 +262,27 @@ result<std::unique_ptr<object_reader>> directory_medium::open(std::string_view k
   if (!is_object_key(key))
     return not_a_key(key);
   auto path = path_of(key);
-  descriptor file{::openat(top_.get(), path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+  descriptor file{::openat(top_.get(), path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)};
   if (!file && errno == ENOENT)
     return error{errc::missing, "there is no object " + std::string{key}};
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0)
-    return system_error(shown(path), "opened", errno);
-  return std::make_unique<reader>(shown(path), std::move(file), static_cast<std::uint64_t>(status.st_size));
+    return trouble(path, "opened", errno);
+  if (!S_ISREG(status.st_mode))
+    return trouble(path, "read", EISDIR);
+  return std::make_unique<reader>(path, std::move(file), static_cast<std::uint64_t>(status.st_size));
 }
 
 result<void> directory_medium::remove(std::string_view key) {
   if (!is_object_key(key))
     return not_a_key(key);
   auto path = path_of(key);
-  if (::unlinkat(top_.get(), path.c_str(), 0) != 0 && errno != ENOENT)
-    return system_error(shown(path), "removed", errno);
-  return {};
+  if (::unlinkat(top_.get(), path.c_str(), 0) == 0 || errno == ENOENT)
+    return {};
+  auto e = trouble(path, "removed", errno);
+  if (e.code == errc::damaged) // it is not the object any more: whoever has put it there may keep it
+    return {};
+  return e;
 }
 
 result<void>
@@ -289,7 +303,7 @@ directory_medium::list_leaf(const std::string& leaf, std::string_view after, std
       return {};
     }
     struct stat status {};
-    if (::fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+    if (::fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT)
       continue; // removed meanwhile
     auto committed = std::chrono::seconds{status.st_mtim.tv_sec} + std::chrono::nanoseconds{status.st_mtim.tv_nsec};
     page.objects.push_back({std::move(name), static_cast<std::uint64_t>(status.st_size),

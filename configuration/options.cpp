@@ -90,7 +90,7 @@ const std::vector<option<agent_settings>>& agent_options() {
      {.least = 1min}},
     {"blobs.input-size", at(&agent::files, &files::most_input), "How many bytes one input may have."},
     {"blobs.output-size", at(&agent::files, &files::most_output),
-     "How many bytes one output may have. A task may ask for less, and not for more."},
+     "How many bytes one output may have. The `max` of a task's output can make that less, never more."},
     {"blobs.count",
      at(&agent::files, &files::most_files),
      "How many files and folders one input or output may have.",

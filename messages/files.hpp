@@ -27,6 +27,11 @@ bool inspect(Inspector& f, task_input& x) {
 enum class output_when : std::uint8_t { always, success, failure };
 DAVIT_ENUM_TEXT(output_when, 3, "always", "success", "failure")
 
+/// Whether it is collected after an end like this.
+constexpr bool is_in_time(output_when when, bool succeeded) {
+  return when != (succeeded ? output_when::failure : output_when::success);
+}
+
 /// Files of the container that are kept.
 struct task_output {
   static constexpr bool json_omits_empty = true;

@@ -166,6 +166,7 @@ TEST_CASE("outputs have a second more than a cancel leaves, and the outcome does
           "[attempt][files]") {
   auto it = at("collecting: closing");
   it.run.spec.outputs["out"].path = "/out";
+  it.run.spec.outputs["after failures"] = {"/out", output_when::failure, false, {}};
   it.run.kill_by = moment().steady + 2s;
   it.hears(reply<ask::close_log>{});
   REQUIRE(it.does<ask::gather>());
@@ -174,8 +175,9 @@ TEST_CASE("outputs have a second more than a cancel leaves, and the outcome does
   it.hears(timer_fired{timer::forgo}, 3s);
   CHECK(it.does<act::withdraw>());
   REQUIRE(it.does<ask::finish>());
-  REQUIRE(it.does<ask::finish>()->what.outputs.size() == 1);
-  CHECK(it.does<ask::finish>()->what.outputs[0].state == output_state::failed);
+  REQUIRE(it.does<ask::finish>()->what.outputs.size() == 2);
+  CHECK(it.does<ask::finish>()->what.outputs[0].state == output_state::skipped);
+  CHECK(it.does<ask::finish>()->what.outputs[1].state == output_state::failed);
   auto free = at("collecting: closing");
   free.run.spec.outputs["out"].path = "/out";
   free.hears(reply<ask::close_log>{});

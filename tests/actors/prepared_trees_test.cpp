@@ -236,6 +236,9 @@ TEST_CASE("only what davit has marked is a tree; what is nobody's goes, but not 
   auto anonymous = std::string(64, 'a');
   orphans.insert(anonymous);
   there.push_back(volume(anonymous, {fleet, {"davit.task", "x"}}));
+  auto of_sandbox = std::string(64, 'd');
+  orphans.insert(of_sandbox);
+  there.push_back(volume(of_sandbox, {fleet, {"davit.sandbox", "x"}}));
   there.push_back(volume(std::string(64, 'b'), {{"davit.fleet", "g"}, {"davit.task", "x"}}));
   there.push_back(volume(std::string(64, 'c'), {fleet}));
   there.push_back(volume("davit-f-o-data", {fleet, {"davit.task", "x"}}));

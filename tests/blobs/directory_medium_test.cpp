@@ -73,6 +73,32 @@ TEST_CASE("a key in a folder is never written twice, modes do not depend on the 
   CHECK(reader->read(0, part).value() == 4); // whoever reads it goes on
 }
 
+TEST_CASE("an object in whose place is another thing is damaged, and can be removed from the list of what there is",
+          "[blobs]") {
+  scratch home;
+  auto medium = directory_medium::open_folder(home / "objects").value();
+  randomness random{3};
+  for (std::string thing : {"folder", "link", "link to itself", "pipe"}) {
+    INFO(thing);
+    auto key = random_key(random);
+    put(*medium, key, "content");
+    auto path = home / ("objects/" + key.substr(34, 1) + '/' + key.substr(35, 1) + '/' + key);
+    REQUIRE(fs::remove(path));
+    if (thing == "folder")
+      fs::create_directory(path);
+    else if (thing == "pipe")
+      REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    else
+      fs::create_symlink(thing == "link" ? "/etc/passwd" : path, path);
+    auto opened = medium->open(key);
+    REQUIRE(!opened);
+    CHECK(opened.error().code == errc::damaged);
+    CHECK(opened.error().message.find(home.path()) == std::string::npos);
+    CHECK(medium->remove(key).has_value());
+    CHECK(fs::exists("/etc/passwd"));
+  }
+}
+
 TEST_CASE("a folder of objects has one process; threads share it; no descriptor is left open", "[blobs]") {
   scratch home;
   auto before = open_descriptors();

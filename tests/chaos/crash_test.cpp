@@ -342,3 +342,26 @@ TEST_CASE("an agent that dies as it gives an engine up goes on with the task whe
     all += "line " + std::to_string(i) + '\n';
   CHECK(agent.logs(id).out == all);
 }
+
+TEST_CASE("an agent that dies over the outputs of a container whose engine was restarted ends the task", "[crash]") {
+  test_engine engine{"a"};
+  auto settings = engine.settings(2);
+  settings.sandboxes = 1;
+  test_daemon agent{{settings}, {}, DAVIT_CRASHING};
+  agent.start({"DAVIT_CRASH_AT=output asked"});
+  agent.await_engine("a", engine_state::ready);
+  auto spec = busybox("mkdir /out; seq 100000 >/out/all; echo made; sleep 1; exit 3");
+  spec.start = GENERATE(start_mode::cold, start_mode::warm);
+  spec.outputs["out"].path = "/out";
+  auto id = agent.submit(spec);
+  agent.await_state(id, task_state::running);
+  REQUIRE(eventually([&] { return agent.logs(id).out == "made\n"; }));
+  engine.kill();
+  std::this_thread::sleep_for(1500ms); // it ends meanwhile
+  engine.start();
+  CHECK(agent.wait_end().exit_code == 128 + 9);
+  agent.start();
+  auto ended = agent.wait(id);
+  INFO(ended.message);
+  CHECK((ended.outcome == outcome::failed || ended.outcome == outcome::engine_lost));
+}
