@@ -60,9 +60,8 @@ const container* engine_model::find(const std::string& which) const {
 
 answer<std::string> engine_model::create(const container_plan& plan) {
   if (auto there = find(plan.name))
-    return engine_failure{engine_errc::conflict,
-                          "Conflict. The container name \"/" + plan.name + "\" is already in use by container \"" + there->id
-                            + "\"."};
+    return engine_failure{engine_errc::conflict, "Conflict. The container name \"/" + plan.name
+                                                   + "\" is already in use by container \"" + there->id + "\"."};
   auto number = std::to_string(++made_);
   container one;
   one.id = name_ + std::string(64 - name_.size() - number.size(), '0') + number;
@@ -298,9 +297,9 @@ void engine_model::thaw() {
   for (auto& [id, one] : containers_) {
     for (auto& line : std::exchange(one.unread, {}))
       keep(one, std::move(line));
-    if (one.is == container::state::ended && one.finished >= up_since_ && std::none_of(events_.begin(), events_.end(), [&](const auto& event) {
-          return event.id == one.id && event.action == "die";
-        }))
+    if (one.is == container::state::ended && one.finished >= up_since_
+        && std::none_of(events_.begin(), events_.end(),
+                        [&](const auto& event) { return event.id == one.id && event.action == "die"; }))
       tell("die", one);
   }
   for (auto& what : std::exchange(thaws_, {}))

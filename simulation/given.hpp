@@ -1,5 +1,5 @@
-// Time and chance, as a seed gives them. In a program that has given.cpp, every clock of the process (those of std::chrono
-// too) and every source of random numbers (getrandom, std::random_device) ask here.
+// Time and chance, as a seed gives them. In a program that has given.cpp, every clock of the process (those of
+// std::chrono too) and every source of random numbers (getrandom, std::random_device) ask here.
 #pragma once
 
 #include <chrono>
@@ -20,8 +20,8 @@ void move_to(nanoseconds when);
 /// The wall clock's time at the beginning.
 std::chrono::system_clock::time_point beginning();
 
-/// Of the world's own decisions; what the program itself draws comes from another source, so that a change there does not
-/// change the world.
+/// Of the world's own decisions; what the program itself draws comes from another source, so that a change there does
+/// not change the world.
 class dice {
 public:
   explicit dice(std::uint64_t seed) : source_(seed) {}

@@ -144,9 +144,10 @@ int main(int count, char** words) {
   }
   std::filesystem::remove_all(folder);
   auto took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  std::printf("%llu schedules, %llu failed; %d tasks, %d faults, %llu messages, %.1f days in %.1f s (%.0f schedules/s)\n",
-              static_cast<unsigned long long>(last - first + 1), static_cast<unsigned long long>(failed), sum.tasks,
-              sum.faults, static_cast<unsigned long long>(sum.messages),
-              static_cast<double>(sum.nanoseconds) / 86400e9, took, static_cast<double>(last - first + 1) / took);
+  std::printf(
+    "%llu schedules, %llu failed; %d tasks, %d faults, %llu messages, %.1f days in %.1f s (%.0f schedules/s)\n",
+    static_cast<unsigned long long>(last - first + 1), static_cast<unsigned long long>(failed), sum.tasks, sum.faults,
+    static_cast<unsigned long long>(sum.messages), static_cast<double>(sum.nanoseconds) / 86400e9, took,
+    static_cast<double>(last - first + 1) / took);
   return failed == 0 ? 0 : 1;
 }

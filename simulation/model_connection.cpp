@@ -306,9 +306,7 @@ engine_actor::behavior_type connection(self_pointer self, engine_settings settin
     [](init_atom, const container_plan&, const std::string&) -> caf::result<std::string> {
       return to_caf(not_modelled());
     },
-    [](init_atom, const std::string&, const std::string&, bool) -> caf::result<void> {
-      return to_caf(not_modelled());
-    },
+    [](init_atom, const std::string&, const std::string&, bool) -> caf::result<void> { return to_caf(not_modelled()); },
     [=](rename_atom, const std::string& which, const std::string& name) {
       return call<void>(self, {}, duration{30s}, [=](const std::function<void(answer<void>)>& then) {
         auto done = model->rename(which, name);
@@ -316,9 +314,8 @@ engine_actor::behavior_type connection(self_pointer self, engine_settings settin
       });
     },
     [=](wait_atom, const attempt_key& key, const std::string& which) {
-      return call<std::int64_t>(self, key, {}, [=](const std::function<void(answer<std::int64_t>)>& then) {
-        wait_for(model, which, then);
-      });
+      return call<std::int64_t>(
+        self, key, {}, [=](const std::function<void(answer<std::int64_t>)>& then) { wait_for(model, which, then); });
     },
     [=](inspect_atom, const std::string& which) {
       return ask<container_status>(self, 30s, [=] { return model->inspect(which); });
@@ -353,10 +350,10 @@ engine_actor::behavior_type connection(self_pointer self, engine_settings settin
     [](files_atom, const std::string&, const std::string&, std::uint64_t) -> caf::result<std::string> {
       return to_caf(not_modelled());
     },
-    [](files_atom, fill_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&)
-      -> caf::result<void> { return to_caf(not_modelled()); },
-    [](files_atom, collect_atom, const attempt_key&, const std::string&, const std::string&, const file_stream&)
-      -> caf::result<void> { return to_caf(not_modelled()); },
+    [](files_atom, fill_atom, const attempt_key&, const std::string&, const std::string&,
+       const file_stream&) -> caf::result<void> { return to_caf(not_modelled()); },
+    [](files_atom, collect_atom, const attempt_key&, const std::string&, const std::string&,
+       const file_stream&) -> caf::result<void> { return to_caf(not_modelled()); },
     [=](history_atom, const std::string& which, timestamp since) {
       return ask<std::vector<engine_event>>(
         self, 30s, [=]() -> answer<std::vector<engine_event>> { return model->history(which, since); });

@@ -1,5 +1,5 @@
-// What a seed stands for: agents, engines, tasks, and what goes wrong when. Each seed draws which kinds of faults there are
-// at all, so that rare combinations are met.
+// What a seed stands for: agents, engines, tasks, and what goes wrong when. Each seed draws which kinds of faults there
+// are at all, so that rare combinations are met.
 #pragma once
 
 #include "messages/task.hpp"
@@ -31,13 +31,13 @@ struct planned_task {
 
 struct planned_fault {
   enum class kind {
-    engine_killed,   ///< And starts again after `lasts`.
-    engine_stopped,  ///< The same, but it ends its containers first.
+    engine_killed,  ///< And starts again after `lasts`.
+    engine_stopped, ///< The same, but it ends its containers first.
     engine_frozen,
-    link_cut,        ///< Between the agent and the engine.
-    agent_killed,    ///< And starts again.
+    link_cut,     ///< Between the agent and the engine.
+    agent_killed, ///< And starts again.
     agent_frozen,
-    actor_killed,    ///< One of the agent's actors fails.
+    actor_killed, ///< One of the agent's actors fails.
   } what;
   nanoseconds at{0}, lasts{0};
   std::size_t agent = 0, engine = 0;

@@ -220,26 +220,22 @@ void world::start(simulated_agent& one) {
   spawns.store = [=, &system] {
     return remember("store_keeper", agent->store = spawn_store_keeper(system, agent->context, open));
   };
-  spawns.logs = [=, &system] {
-    return remember("log_keeper", agent->logs = spawn_log_keeper(system, agent->context));
-  };
+  spawns.logs = [=, &system] { return remember("log_keeper", agent->logs = spawn_log_keeper(system, agent->context)); };
   spawns.engine = [=, this, &system](const engine_settings& engine, engine_handles handles) {
     auto& link = agent->links[engine.name];
     if (!link)
       link = std::make_shared<engine_link>();
-    return remember(engine.name,
-                    spawn_model_connection(system, engine,
-                                           {engines_.at(engine.name).get(), &chance_,
-                                            [this](nanoseconds when, auto what) { at(when, std::move(what)); },
-                                            &faults_now_},
-                                           link, std::move(handles)));
+    return remember(engine.name, spawn_model_connection(
+                                   system, engine,
+                                   {engines_.at(engine.name).get(), &chance_,
+                                    [this](nanoseconds when, auto what) { at(when, std::move(what)); }, &faults_now_},
+                                   link, std::move(handles)));
   };
   spawns.scheduler = [=, made = spawns.scheduler](scheduler_handles handles) {
     return remember("scheduler", made(std::move(handles)));
   };
-  spawns.reaper = [=, made = spawns.reaper](reaper_handles handles) {
-    return remember("reaper", made(std::move(handles)));
-  };
+  spawns.reaper
+    = [=, made = spawns.reaper](reaper_handles handles) { return remember("reaper", made(std::move(handles))); };
   one.supervisor = spawn_supervisor(system, one.context, plan_agent(one.context, spawns));
   one.supervisor->attach_functor([agent] { agent->ended = true; });
   system.spawn([agent](caf::event_based_actor* self) {
@@ -279,7 +275,8 @@ void world::begin_fault(const planned_fault& fault) {
   using kind = planned_fault::kind;
   const auto& engine_name = plan_.engines[fault.engine].name;
   auto& engine = *engines_[engine_name];
-  auto found = std::find_if(agents_.begin(), agents_.end(), [&](const auto& one) { return one->number == fault.agent; });
+  auto found
+    = std::find_if(agents_.begin(), agents_.end(), [&](const auto& one) { return one->number == fault.agent; });
   auto agent = found == agents_.end() ? nullptr : found->get();
   auto over = now() + fault.lasts;
   ++faults_;
@@ -338,8 +335,7 @@ void world::begin_fault(const planned_fault& fault) {
       break;
     case kind::actor_killed:
       if (agent && !agent->actors.empty()) {
-        auto which = std::next(agent->actors.begin(),
-                               static_cast<std::ptrdiff_t>(fault.which % agent->actors.size()));
+        auto which = std::next(agent->actors.begin(), static_cast<std::ptrdiff_t>(fault.which % agent->actors.size()));
         tell("  it is the " + which->first);
         caf::anon_send_exit(which->second, caf::exit_reason::out_of_workers);
       }
@@ -423,8 +419,8 @@ bool world::pass_time(nanoseconds limit) {
     next = std::min(next, queue_.begin()->first);
   for (auto& one : agents_)
     if (auto& schedule = one->clock().schedule; one->runs() && !schedule.empty())
-      next = std::min(next, std::max(now(), std::chrono::duration_cast<nanoseconds>(
-                                              schedule.begin()->first.time_since_epoch())));
+      next = std::min(
+        next, std::max(now(), std::chrono::duration_cast<nanoseconds>(schedule.begin()->first.time_since_epoch())));
   if (next > limit)
     return false;
   move_to(next);

@@ -49,7 +49,7 @@ private:
   friend struct simulated_agent;
 
   void at(nanoseconds when, std::function<void()> what);
-  bool step();     ///< One message is handled. False: there is none.
+  bool step();                       ///< One message is handled. False: there is none.
   bool pass_time(nanoseconds limit); ///< To the next event. False: there is none before the limit.
   void start(simulated_agent& one);
   void kill(simulated_agent& one);

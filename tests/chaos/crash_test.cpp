@@ -80,7 +80,10 @@ void check_crash_at(const test_engine& engine, std::string_view point, bool at_m
   CHECK(eventually([&] { return engine.docker("ps -aq").empty(); }));
   engine_account account{engine, since};
   auto name = "davit-" + to_string(id) + "-1";
-  CHECK(account.created[name] == 1);
+  // One that a start may still reach is not started again, but made again.
+  auto unsure = point.starts_with("container asked") || point == "container created" || point.starts_with("start a");
+  CHECK(account.created[name] >= 1);
+  CHECK(account.created[name] <= (unsure ? 2 : 1));
   CHECK(account.started[name] == 1);
   CHECK(account.started.size() == 1);
   auto events = agent.http("GET", "/v1/tasks/" + to_string(id) + "/events").body;

@@ -66,7 +66,7 @@ std::vector<planned> rough_round(dice& random, tally& count, const std::vector<s
 /// Promises 1, 3 and 4 for one task, as the agent tells of it; `said` is printed if one does not hold.
 void judge(agent_client& agent, const planned& one, tally& count, const std::string& said);
 
-/// Promise 2: one container per attempt, started once.
+/// Promise 2: of each attempt, one container is started, once.
 void check_witness(const witness& one);
 
 /// A number from the environment.
