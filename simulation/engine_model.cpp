@@ -211,14 +211,15 @@ answer<std::string> engine_model::rename(const std::string& which, const std::st
 
 std::vector<container_summary> engine_model::list(const std::vector<std::string>& labels) const {
   std::vector<container_summary> all;
-  for (const auto& [id, one] : containers_) {
+  for (const auto& entry : containers_) {
+    const auto& one = entry.second;
     auto fits = std::all_of(labels.begin(), labels.end(), [&](const std::string& wanted) {
       auto cut = wanted.find('=');
       auto found = one.labels.find(wanted.substr(0, cut));
       return found != one.labels.end() && (cut == wanted.npos || found->second == wanted.substr(cut + 1));
     });
     if (fits)
-      all.push_back({id, one.name,
+      all.push_back({one.id, one.name,
                      one.is == container::state::ended     ? "exited"
                      : one.is == container::state::running ? "running"
                                                            : "created",
@@ -294,7 +295,8 @@ void engine_model::thaw() {
   if (!frozen_)
     return;
   frozen_ = false;
-  for (auto& [id, one] : containers_) {
+  for (auto& entry : containers_) {
+    auto& one = entry.second;
     for (auto& line : std::exchange(one.unread, {}))
       keep(one, std::move(line));
     if (one.is == container::state::ended && one.finished >= up_since_

@@ -43,24 +43,24 @@ std::chrono::system_clock::time_point beginning() {
 
 using namespace davit::simulation;
 
-extern "C" int clock_gettime(clockid_t which, timespec* out) noexcept {
+extern "C" int clock_gettime(clockid_t clock_id, timespec* tp) noexcept {
   if (!given)
-    return static_cast<int>(::syscall(SYS_clock_gettime, which, out));
+    return static_cast<int>(::syscall(SYS_clock_gettime, clock_id, tp));
   // A monotonic clock does not begin with 0: some programs take that for "never".
-  out->tv_sec = (which == CLOCK_REALTIME || which == CLOCK_REALTIME_COARSE ? first_second : 1000)
-              + static_cast<std::time_t>(passed.count() / 1'000'000'000);
-  out->tv_nsec = static_cast<long>(passed.count() % 1'000'000'000);
+  tp->tv_sec = (clock_id == CLOCK_REALTIME || clock_id == CLOCK_REALTIME_COARSE ? first_second : 1000)
+             + static_cast<std::time_t>(passed.count() / 1'000'000'000);
+  tp->tv_nsec = static_cast<long>(passed.count() % 1'000'000'000);
   return 0;
 }
 
-extern "C" ssize_t getrandom(void* to, std::size_t count, unsigned flags) {
+extern "C" ssize_t getrandom(void* buffer, std::size_t length, unsigned flags) {
   if (!given)
-    return ::syscall(SYS_getrandom, to, count, flags);
-  for (std::size_t i = 0; i < count; i += sizeof(std::uint64_t)) {
+    return ::syscall(SYS_getrandom, buffer, length, flags);
+  for (std::size_t i = 0; i < length; i += sizeof(std::uint64_t)) {
     auto word = drawn();
-    std::memcpy(static_cast<char*>(to) + i, &word, std::min(sizeof word, count - i));
+    std::memcpy(static_cast<char*>(buffer) + i, &word, std::min(sizeof word, length - i));
   }
-  return static_cast<ssize_t>(count);
+  return static_cast<ssize_t>(length);
 }
 
 std::random_device::result_type std::random_device::_M_getval() {

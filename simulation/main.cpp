@@ -19,12 +19,15 @@ namespace {
 struct orders {
   std::uint64_t from = 1, seeds = 100;
   std::optional<std::uint64_t> replay;
+  bool until_failure = false;
 };
 
 [[noreturn]] void usage(const std::string& wrong) {
-  std::cerr << "davit_simulate: " << wrong
-            << "\nusage: davit_simulate [--seeds N] [--from SEED]   runs N schedules; says which break a promise"
-               "\n       davit_simulate --replay SEED              runs one, and tells what happens\n";
+  std::cerr
+    << "davit_simulate: " << wrong
+    << "\nusage: davit_simulate [--seeds N] [--from SEED] [--until-failure yes]   runs N schedules; says which "
+       "break a promise"
+       "\n       davit_simulate --replay SEED                                     runs one, and tells what happens\n";
   std::exit(2);
 }
 
@@ -47,6 +50,8 @@ orders read(int count, char** words) {
       all.from = number(option, value);
     else if (option == "--replay")
       all.replay = number(option, value);
+    else if (option == "--until-failure")
+      all.until_failure = value && std::string{value} == "yes";
     else
       usage("unknown option " + option);
   }
@@ -133,8 +138,10 @@ int main(int count, char** words) {
   tally sum;
   auto begun = std::chrono::steady_clock::now();
   auto first = all.replay.value_or(all.from), last = all.replay ? first : all.from + all.seeds - 1;
-  for (auto seed = first; seed <= last; ++seed) {
+  std::uint64_t run = 0;
+  for (auto seed = first; seed <= last && !(failed > 0 && all.until_failure); ++seed) {
     tally one;
+    ++run;
     if (!run_apart(seed, folder, all.replay.has_value(), one))
       ++failed;
     sum.messages += one.messages;
@@ -144,10 +151,9 @@ int main(int count, char** words) {
   }
   std::filesystem::remove_all(folder);
   auto took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  std::printf(
-    "%llu schedules, %llu failed; %d tasks, %d faults, %llu messages, %.1f days in %.1f s (%.0f schedules/s)\n",
-    static_cast<unsigned long long>(last - first + 1), static_cast<unsigned long long>(failed), sum.tasks, sum.faults,
-    static_cast<unsigned long long>(sum.messages), static_cast<double>(sum.nanoseconds) / 86400e9, took,
-    static_cast<double>(last - first + 1) / took);
+  std::printf("%s schedules, %s failed; %d tasks, %d faults, %s messages, %.1f days in %.1f s (%.0f schedules/s)\n",
+              std::to_string(run).c_str(), std::to_string(failed).c_str(), sum.tasks, sum.faults,
+              std::to_string(sum.messages).c_str(), static_cast<double>(sum.nanoseconds) / 86400e9, took,
+              static_cast<double>(run) / took);
   return failed == 0 ? 0 : 1;
 }
