@@ -254,16 +254,9 @@ void attempt_machine::attach(const container_status& found) {
     run_.timeout = run_.work.task.state != task_state::running ? run_.spec.timeout
                  : terms.timeout                               ? terms.timeout
                                                                : run_.work.task.spec.timeout;
-  // What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended
-  // since. So was, however it ended, what that agent has said it would stop.
-  if (found.ended() && of_a_stop(found.exit_code)) {
-    auto begun_at = run_.made.warm ? row().started_at : found.started_at;
-    if (run_.wanted == ending::none && run_.timeout && begun_at && found.finished_at
-        && *found.finished_at - *begun_at >= *run_.timeout)
-      run_.wanted = ending::timed_out;
-    run_.stopped_by_davit = run_.wanted == ending::cancelled || run_.wanted == ending::timed_out;
-  }
-  if (found.ended() && terms.stop != ending::none)
+  if (found.ended() && of_a_stop(found.exit_code))
+    look_at_stop(found);
+  if (found.ended() && terms.stop != ending::none) // however it ended, that agent has said that it would stop it
     run_.stopped_by_davit = true;
   look_at_input(terms);
   if (!run_.epoch_at_start && run_.engine.same_since)
@@ -275,6 +268,16 @@ void attempt_machine::attach(const container_status& found) {
     at = row().started_at;
   }
   started(at.value_or(when_.at), !found.ended());
+}
+
+/// What ended as of a stop after a cancel, or after its timeout, was stopped by davit: by an agent that has ended
+/// since.
+void attempt_machine::look_at_stop(const container_status& ended) {
+  auto begun_at = run_.made.warm ? row().started_at : ended.started_at;
+  if (run_.wanted == ending::none && run_.timeout && begun_at && ended.finished_at
+      && *ended.finished_at - *begun_at >= *run_.timeout)
+    run_.wanted = ending::timed_out;
+  run_.stopped_by_davit |= run_.wanted == ending::cancelled || run_.wanted == ending::timed_out;
 }
 
 /// Of a container that was found started: whether somebody may have begun to pass its standard input on, and not ended.

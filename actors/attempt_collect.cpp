@@ -348,6 +348,9 @@ void attempt_machine::take_word_of_init(collecting& now) {
 }
 
 void attempt_machine::decide(collecting& now, const log_summary& totals) {
+  // By its init's word, which the engine has forgotten; or it was found running while the stop was under way.
+  if (!run_.begun_here && of_a_stop(now.ended.exit_code))
+    look_at_stop(now.ended);
   const auto& told = run_.made.told;
   container_facts facts;
   facts.wanted = run_.wanted;

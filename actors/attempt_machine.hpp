@@ -269,6 +269,7 @@ private:
   void no_container();
   void resume_from(container_state there, const container_status& found);
   void attach(const container_status& found);
+  void look_at_stop(const container_status& ended);
   void look_into_sandbox(container_status found, duration patience);
   bool is_restarted(const container_status& status) const;
   void ask_whether_begun(container_status status);

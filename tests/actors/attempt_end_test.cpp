@@ -2,9 +2,11 @@
 #include "actors/attempt_story.hpp"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 using namespace davit;
 using namespace davit::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -72,4 +74,32 @@ TEST_CASE("a log is taken for whole if it ends with the last word, or has none t
     CHECK_FALSE(says_missing(it));
     CHECK(it.asks<ask::close_log>());
   }
+}
+
+TEST_CASE("what an earlier executor was stopping has ended by that, also if the engine has forgotten how it ended",
+          "[attempt]") {
+  auto cancelled = GENERATE(true, false); // or its timeout is over
+  auto told = GENERATE(143, 137, 3);
+  CAPTURE(cancelled, told);
+  story it{resumed(), {}};
+  it.run.work.task.cancel_requested = cancelled;
+  if (!cancelled)
+    it.run.work.task.spec.timeout = it.run.spec.timeout = duration{1000};
+  auto found = container_of(it.run, "exited", 0);
+  it.run.engine.epoch = 7; // it was restarted, with live-restore
+  it.run.engine.same_since = *found.finished_at + 1s;
+  it.run.engine.info.live_restore = true;
+  it.hears(begun{}).hears(judged(it.run)).hears(reply<ask::inspect>{found});
+  it.hears(reply<ask::wait>{0}).hears(reply<ask::inspect>{found}).hears(reply<ask::open_log>{});
+  log_end end;
+  end.report = sandbox_report{sandbox_word::exited, told, 0};
+  it.hears(reply<ask::read_log>{end});
+  for (int i = 0; i < 3 && !it.asks<ask::close_log>(); ++i)
+    if (it.asks<ask::history>())
+      it.hears(reply<ask::history>{});
+    else if (it.asks<ask::note_log>())
+      it.hears(reply<ask::note_log>{});
+  it.hears(reply<ask::close_log>{});
+  CHECK(it.result().exit_code == told);
+  CHECK(it.result().outcome == (told == 3 ? outcome::failed : cancelled ? outcome::cancelled : outcome::timed_out));
 }
