@@ -316,7 +316,7 @@ TEST_CASE("what an engine says of an input while it ends is no fault of the inpu
                            return true;
                          }};
   auto settings = engine.settings();
-  settings.grace = 30s;
+  settings.grace = 5min;
   test_agent agent{{settings}};
   scratch_folder scratch;
   shell("echo one >" + (scratch / "file"));
