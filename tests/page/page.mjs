@@ -108,7 +108,9 @@ await check("cancel, and run again", async () => {
   const before = (await call("/v1/tasks?name=gpu-job")).tasks.length;
   await page.getByRole("button", { name: "Run again" }).click();
   await eventually("there is another", async () => (await call("/v1/tasks?name=gpu-job")).tasks.length === before + 1);
-  await eventually("which is shown, and waits", async () => (await page.locator("#detail-state").innerText()).includes("queued"));
+  const again = (await call("/v1/tasks?name=gpu-job")).tasks[0].id;
+  await eventually("which is shown", async () => (await page.locator("#detail-title").getAttribute("title")) === again);
+  await eventually("and waits", async () => (await page.locator("#detail-state").innerText()).includes("queued"));
   await call(`/v1/tasks/${(await call("/v1/tasks?name=gpu-job")).tasks[0].id}/cancel`, "POST");
 });
 
