@@ -119,8 +119,14 @@ void attempt_machine::on(filling&, const reply<ask::fill>&) {
 void attempt_machine::on(filling& now, const refusal& one) {
   const auto& why = one.why;
   if (why.files == files_errc::failed) {
-    if (!wait_for_files(now.trouble_since, why))
-      fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
+    auto has_cache = std::any_of(run_.caches.begin(), run_.caches.end(),
+                                 [](const used_cache& one) { return !one.restored.empty(); });
+    if (!wait_for_files(now.trouble_since, why)) {
+      if (has_cache) // it decides nothing; the inputs are tried once more
+        begin_without_caches("it can't be read: " + why.text);
+      else
+        fail(outcome::engine_lost, "its inputs could not be read: " + why.text);
+    }
   } else if (why.files == files_errc::unprepared) {
     run_.tried.prepared_asked = true;
     forget_sandbox(run_.made.id);

@@ -33,7 +33,8 @@ std::string shown(const std::string& path) {
 /// disk that does not answer is not.
 error trouble(const std::string& path, const char* can_not_be, int number) {
   auto e = system_error(shown(path), can_not_be, number);
-  if (number == EISDIR || number == ELOOP || number == ENOTDIR || number == EUCLEAN || number == EBADMSG)
+  if (number == EISDIR || number == ELOOP || number == ENOTDIR || number == ENXIO || number == EUCLEAN
+      || number == EBADMSG)
     e.code = errc::damaged;
   return e;
 }

@@ -185,3 +185,25 @@ TEST_CASE("outputs have a second more than a cancel leaves, and the outcome does
   CHECK(free.does<ask::gather>()->what.limit >= 10min);
   CHECK_FALSE(free.wakes(timer::forgo));
 }
+
+TEST_CASE("a cache whose files can't be read is gone on without, when the time to wait for them is over",
+          "[attempt][files]") {
+  auto it = at("filling");
+  used_cache cache;
+  cache.key = "k";
+  cache.path = "/cache";
+  cache.tree = "sha256:0";
+  auto restored = GENERATE(true, false); // or it is the input that can't be read
+  if (restored)
+    cache.restored = "k";
+  it.run.spec.caches.push_back({"k", "/cache", {}, {}});
+  it.run.caches = {cache};
+  refusal away{asked::fill, {{}, {}, {}, "the disk can't be read", files_errc::failed}};
+  it.hears(away);
+  CHECK(std::holds_alternative<filling>(it.run.now));
+  it.hears(timer_fired{timer::again}, 1s).hears(away, 1h);
+  CHECK(std::holds_alternative<reporting>(it.run.now) != restored);
+  CHECK(it.run.caches.front().restored.empty());
+  if (restored)
+    CHECK(it.run.caches.front().message.find("can't be read") != std::string::npos);
+}

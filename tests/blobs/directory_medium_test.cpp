@@ -78,7 +78,7 @@ TEST_CASE("an object in whose place is another thing is damaged, and can be remo
   scratch home;
   auto medium = directory_medium::open_folder(home / "objects").value();
   randomness random{3};
-  for (std::string thing : {"folder", "link", "link to itself", "pipe"}) {
+  for (std::string thing : {"folder", "link", "link to itself", "pipe", "socket"}) {
     INFO(thing);
     auto key = random_key(random);
     put(*medium, key, "content");
@@ -88,6 +88,8 @@ TEST_CASE("an object in whose place is another thing is damaged, and can be remo
       fs::create_directory(path);
     else if (thing == "pipe")
       REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    else if (thing == "socket")
+      REQUIRE(::mknod(path.c_str(), S_IFSOCK | 0600, 0) == 0);
     else
       fs::create_symlink(thing == "link" ? "/etc/passwd" : path, path);
     auto opened = medium->open(key);
