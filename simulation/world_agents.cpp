@@ -175,14 +175,22 @@ std::optional<std::vector<log_record>> world::read_log(const attempt_key& key) {
     });
     while (!*answer && failed->empty() && (step() || pass_time(limit)))
       ;
-    if (!*answer) {
-      tell("the log can't be read: " + *failed);
-      return std::nullopt;
+    if (*answer) {
+      all.insert(all.end(), (*answer)->records.begin(), (*answer)->records.end());
+      if ((*answer)->finished)
+        return all;
+      offset = (*answer)->next;
+      if (!(*answer)->records.empty())
+        continue;
     }
-    all.insert(all.end(), (*answer)->records.begin(), (*answer)->records.end());
-    if ((*answer)->finished || (*answer)->next == offset)
-      return all;
-    offset = (*answer)->next;
+    // The agent's store keeper may be about to start again.
+    tell("the log can't be read yet: " + *failed);
+    auto later = now() + 1s;
+    while (step() || pass_time(later))
+      ;
+    move_to(later);
+    if (now() >= limit)
+      return std::nullopt;
   }
 }
 
