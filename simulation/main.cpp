@@ -59,10 +59,11 @@ orders read(int count, char** words) {
 }
 
 std::filesystem::path make_folder() {
-  std::string folder = "/dev/shm/davit-simulate-XXXXXX";
-  if (!::mkdtemp(folder.data()))
-    usage(std::string{"/dev/shm can't be written to: "} + std::strerror(errno));
-  return folder;
+  for (std::string folder :
+       {"/dev/shm/davit-simulate-XXXXXX", "/tmp/davit-simulate-XXXXXX"}) // memory, if there is some
+    if (::mkdtemp(folder.data()))
+      return folder;
+  usage(std::string{"neither /dev/shm nor /tmp can be written to: "} + std::strerror(errno));
 }
 
 struct tally {

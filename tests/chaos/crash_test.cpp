@@ -353,18 +353,22 @@ TEST_CASE("an agent that dies over the outputs of a container whose engine was r
   test_daemon agent{{settings}, {}, DAVIT_CRASHING};
   agent.start({"DAVIT_CRASH_AT=output asked"});
   agent.await_engine("a", engine_state::ready);
-  auto spec = busybox("mkdir /out; seq 100000 >/out/all; echo made; sleep 1; exit 3");
+  auto spec = busybox("mkdir /out; seq 100000 >/out/all; echo made; sleep 2; exit 3");
   spec.start = GENERATE(start_mode::cold, start_mode::warm);
   spec.outputs["out"].path = "/out";
   auto id = agent.submit(spec);
   agent.await_state(id, task_state::running);
   REQUIRE(eventually([&] { return agent.logs(id).out == "made\n"; }));
+  agent.signal(SIGSTOP); // it ends while nobody looks
+  REQUIRE(eventually([&] { return engine.docker("ps -q --filter name=davit-" + to_string(id)).empty(); }));
   engine.kill();
-  std::this_thread::sleep_for(1500ms); // it ends meanwhile
   engine.start();
+  agent.signal(SIGCONT);
   CHECK(agent.wait_end().exit_code == 128 + 9);
   agent.start();
   auto ended = agent.wait(id);
-  INFO(ended.message);
-  CHECK((ended.outcome == outcome::failed || ended.outcome == outcome::engine_lost));
+  INFO(to_string(spec.start) << ": " << ended.attempts.front().message << "; " << ended.attempts.front().evidence.note);
+  CHECK(ended.outcome == outcome::failed);
+  CHECK(ended.exit_code == 3);
+  CHECK(ended.attempts.size() == 1);
 }

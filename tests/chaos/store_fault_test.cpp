@@ -1,4 +1,5 @@
 // What the store's disk can do: each is told, and nothing that was accepted is lost.
+#include "fixture/small_disk.hpp"
 #include "fixture/test_daemon.hpp"
 #include "fixture/test_engine.hpp"
 
@@ -25,22 +26,6 @@ engine_settings nowhere() {
   engine.grace = 10s;
   return engine;
 }
-
-/// A file system of a few megabytes.
-struct small_disk {
-  explicit small_disk(const std::string& path, const std::string& size) : where(path) {
-    std::filesystem::create_directories(where);
-    shell("mount -t tmpfs -o size=" + size + " davit-test " + where);
-  }
-  ~small_disk() {
-    try {
-      shell("umount -l " + where);
-    } catch (const std::exception&) {
-      // It is gone with the folder's own removal, or was never there.
-    }
-  }
-  std::string where;
-};
 
 std::string read_file(const std::string& name) {
   std::ostringstream all;

@@ -1,5 +1,6 @@
 // Trees that an engine has ready, and its disk: they make room for what needs it.
 #include "fixture/file_client.hpp"
+#include "fixture/small_disk.hpp"
 #include "fixture/test_agent.hpp"
 
 #include <catch2/catch_test_macros.hpp>
@@ -9,20 +10,6 @@ using namespace davit::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// A file system of its own.
-struct small_disk {
-  explicit small_disk(const std::string& size) { shell("mount -t tmpfs -o size=" + size + " davit-test " + path()); }
-  ~small_disk() {
-    try {
-      shell("umount -l " + path());
-    } catch (const std::exception&) {
-      // It was never there.
-    }
-  }
-  std::string path() const { return folder.path().string(); }
-  scratch_folder folder;
-};
 
 task_spec with_input(test_agent& agent, const scratch_folder& scratch, const std::string& megabytes) {
   auto folder = scratch / megabytes;
@@ -44,12 +31,12 @@ bool was_ready(const task& ended) {
 } // namespace
 
 TEST_CASE("a tree that is ready goes when a task's input has no room on the engine's disk", "[files][prepared]") {
-  small_disk disk{"260m"};
-  test_engine engine{"a", {"--data-root", disk.path()}};
+  scratch_folder scratch;
+  small_disk disk{scratch / "disk", "260m"};
+  test_engine engine{"a", {"--data-root", disk.where}};
   auto settings = engine.settings(2);
   settings.min_free_disk = settings.image_gc_below = {};
   test_agent agent{{settings}};
-  scratch_folder scratch;
   auto small = with_input(agent, scratch, "70"), large = with_input(agent, scratch, "200");
   REQUIRE(eventually([&] { return was_ready(agent.run(small)); }, 60s));
   auto ended = agent.run(large);
